@@ -1,0 +1,29 @@
+# smartmoney in a container. Build: docker build -t smartmoney .     Run on paper: docker run --rm -it smartmoney
+# Published bases are pinned by digest with --build-arg BASE=docker.io/library/python@sha256:...
+ARG BASE=docker.io/library/python:3.13-slim-bookworm
+
+FROM ${BASE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
+RUN python -m venv /opt/smartmoney
+COPY deploy/requirements.lock /src/deploy/
+RUN /opt/smartmoney/bin/pip install --quiet --no-compile --require-hashes --only-binary :all: -r /src/deploy/requirements.lock
+COPY pyproject.toml README.md /src/
+COPY config /src/config
+COPY smartmoney /src/smartmoney
+RUN /opt/smartmoney/bin/pip install --quiet --no-deps --no-build-isolation /src
+# Kernels are compiled here, for any x86-64 or arm64 machine, so that the first start in a container is as quick as the second.
+ENV NUMBA_CPU_NAME=generic SMARTMONEY_CACHE_DIR=/opt/smartmoney/cache
+RUN /opt/smartmoney/bin/smartmoney kernels
+
+FROM ${BASE}
+ENV PATH=/opt/smartmoney/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    NUMBA_CPU_NAME=generic SMARTMONEY_CACHE_DIR=/opt/smartmoney/cache SMARTMONEY_STATE_DIR=/state
+COPY --from=build /opt/smartmoney /opt/smartmoney
+COPY config /etc/smartmoney
+RUN install -d -m 0700 -o 65532 -g 65532 /state
+USER 65532:65532
+VOLUME /state
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["smartmoney", "status", "--check"]
+ENTRYPOINT ["smartmoney"]
+CMD ["run", "--paper", "--config", "/etc/smartmoney/paper.yaml"]

@@ -1,0 +1,57 @@
+# smartmoney: `make paper` starts the daemon on paper, `make test` tests it. Both do all their own set-up.
+.DEFAULT_GOAL := help
+.PHONY: help install paper test test-all check lint types imports bench lock clean
+SHELL := /bin/bash
+VENV := .venv
+PY := $(VENV)/bin/python
+RUN := $(VENV)/bin/smartmoney
+PIP := $(PY) -m pip install --quiet --no-compile --disable-pip-version-check
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(VENV)/python: deploy/find-python
+	@python=$$(deploy/find-python) && echo "making .venv with $$($$python --version)" && $$python -m venv --clear $(VENV) && touch $@
+
+$(VENV)/runtime: $(VENV)/python deploy/requirements.lock pyproject.toml
+	@echo "installing the locked requirements (once; under a minute on a good line)"
+	@$(PIP) --require-hashes --only-binary :all: -r deploy/requirements.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/development: $(VENV)/runtime deploy/requirements-dev.lock
+	@$(PIP) --require-hashes --only-binary :all: -r deploy/requirements-dev.lock
+	@touch $@
+
+install: $(VENV)/runtime ## set up .venv only
+
+paper: $(VENV)/runtime ## run the daemon on paper against the built-in exchange, until Ctrl-C
+	@exec $(RUN) run --paper
+
+test: $(VENV)/development ## run the tests (under five minutes)
+	@$(PY) -m pytest -q -n 2 --dist loadgroup -m "not slow"
+
+test-all: $(VENV)/development ## run every test, the long campaigns too
+	@$(PY) -m pytest -q -n 2 --dist loadgroup
+
+check: lint types imports test ## lint, types, imports, tests: what continuous integration runs
+
+lint: $(VENV)/development
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+
+types: $(VENV)/development
+	@$(VENV)/bin/mypy
+
+imports: $(VENV)/development
+	@$(VENV)/bin/lint-imports
+
+bench: $(VENV)/development ## measure this machine, the peers in the same run
+	@$(RUN) bench
+
+lock: $(VENV)/development ## resolve deploy/*.in to hash-locked files
+	@deploy/lock
+
+clean: ## remove .venv and every cache (state and captures stay)
+	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

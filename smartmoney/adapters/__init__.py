@@ -1,0 +1,1 @@
+"""IO: transports, journal, capture files, control socket, service manager."""

@@ -1,0 +1,381 @@
+"""Market data of any exchange that ccxt.pro knows, delivered in the same form as a native feed.
+
+Per instrument one loop watches the book and one the trades; a third, for all, looks for silence. ccxt reconnects by itself when it is asked
+again, so a failure here means: report the loss, wait, ask again.
+
+Invariants: `FeedConnected` precedes the first book after every loss; numbers given to books and trades rise strictly, over restarts too
+(they start at the wall clock's milliseconds); a book is sent at most each `book_interval_s`, and the last state of a burst is always sent;
+`proves_sequence` is False. ccxt is imported only when a feed is opened (it costs a second).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from decimal import Decimal
+from random import Random
+from typing import Any, Protocol
+
+import aiohttp
+import msgspec
+import structlog
+
+from smartmoney.adapters.backoff import Backoff, BackoffPolicy
+from smartmoney.adapters.clock import Clock
+from smartmoney.adapters.feed import FeedStatus
+from smartmoney.adapters.websocket_transport import InsecureAddressError, check_address
+from smartmoney.core.domain.entries import FeedConnected, FeedDisconnected
+from smartmoney.core.domain.instruments import Instrument
+from smartmoney.venues.unified import (
+    MAKER_SIDE_VENUES,
+    Grid,
+    RecentIds,
+    UnifiedError,
+    addresses,
+    encode_book,
+    encode_trade,
+    grid_of,
+    instrument_of,
+    merge_urls,
+)
+
+_NS = 1_000_000_000
+_MS = 1_000_000
+_log = structlog.get_logger("smartmoney.feed")
+
+
+class UnifiedSink(Protocol):
+    """Be where a ccxt feed delivers. No method may block or raise."""
+
+    def frame(self, connection: int, raw: bytes) -> bool:
+        """Take a trade frame; False when there is no room for it."""
+        ...
+
+    def snapshot(self, connection: int, instrument: int, raw: bytes) -> bool:
+        """Take a snapshot body, an inbox entry of kind SNAPSHOT; False when there is no room for it."""
+        ...
+
+    def event(self, payload: FeedConnected | FeedDisconnected) -> None:
+        """Take a change of connection."""
+        ...
+
+
+class UnifiedPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """Configure a ccxt feed, in seconds. `silent_s`: no book and no trade of any instrument."""
+
+    silent_s: float = 30.0
+    watch_interval_s: float = 1.0
+    book_interval_s: float = 0.1
+    backoff: BackoffPolicy = BackoffPolicy()
+
+
+class _Retry:
+    """Say how long to wait after a failure of one loop; an answer that kept coming for the stable time forgives what was before."""
+
+    def __init__(self, policy: UnifiedPolicy, jitter: Random) -> None:
+        self._backoff = Backoff(policy.backoff, jitter)
+        self._well_since_ns: int | None = None
+
+    def note_answer(self, now_ns: int) -> None:
+        if self._well_since_ns is None:
+            self._well_since_ns = now_ns
+
+    def delay_s(self, now_ns: int) -> float:
+        if self._well_since_ns is not None:
+            self._backoff.note_lived((now_ns - self._well_since_ns) / _NS)
+        self._well_since_ns = None
+        return self._backoff.next_delay_s()
+
+
+class _Watched:
+    """Hold what is known of one instrument."""
+
+    def __init__(self, index: int, name: str, grid: Grid) -> None:
+        self.index = index
+        self.name = name
+        self.grid = grid
+        self.connection = 0
+        self.connected = False
+        self.seen = RecentIds()
+        self.book: Mapping[str, Any] | None = None
+        self.sent_ns = 0
+
+
+async def open_exchange(
+    exchange_id: str, names: Sequence[str], *, urls: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None
+) -> Any:
+    """Return ccxt.pro's exchange with its markets loaded; `close` it (a `CcxtFeed` does).
+
+    `urls` is laid over ccxt's own addresses, `options` over its options. On the Binance classes only the kinds of market that `names` need
+    are loaded, so that an override of one kind is enough.
+
+    Raises:
+        UnifiedError: no such exchange, no watchable books or trades there, a wrong address key, or the markets cannot be loaded.
+        InsecureAddressError: an overriding address is neither encrypted nor on this machine.
+    """
+    import ccxt.pro  # a second of work, only where it is needed
+
+    if exchange_id not in ccxt.pro.exchanges:
+        raise UnifiedError(f"ccxt:{exchange_id}: ccxt.pro has no such exchange")
+    exchange = getattr(ccxt.pro, exchange_id)({"newUpdates": True})
+    loaded = False
+    try:
+        _configure(exchange, names, urls or {}, options or {})
+        await exchange.load_markets()
+        loaded = True
+    except ccxt.BaseError as failure:
+        raise UnifiedError(f"ccxt:{exchange_id}: markets cannot be loaded: {type(failure).__name__}: {failure}") from failure
+    finally:
+        if not loaded:
+            await exchange.close()
+    return exchange
+
+
+def _configure(exchange: Any, names: Sequence[str], urls: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    missing = [call for call in ("watchOrderBook", "watchTrades") if not exchange.has.get(call)]
+    if missing:
+        raise UnifiedError(f"ccxt:{exchange.id}: ccxt.pro offers no {' and no '.join(missing)} there")
+    for address in addresses(urls):
+        _check(address)
+    exchange.urls = merge_urls(exchange.urls, urls)
+    if exchange.id.startswith("binance"):
+        kinds = sorted({_binance_kind(name) for name in names})
+        exchange.options["fetchMarkets"] = {**(exchange.options.get("fetchMarkets") or {}), "types": kinds}
+    exchange.options.update(options)
+
+
+def _check(address: str) -> None:
+    try:
+        check_address(address, "wss", "ws")
+    except InsecureAddressError:
+        check_address(address, "https", "http")
+
+
+def _binance_kind(name: str) -> str:
+    pair, contract, settled = name.partition(":")
+    if not contract:
+        return "spot"
+    quote = pair.partition("/")[2]
+    return "linear" if settled.partition("-")[0] == quote else "inverse"
+
+
+def instruments_of(exchange: Any, names: Sequence[str]) -> tuple[tuple[Instrument, Decimal], ...]:
+    """Return, per name (ccxt's unified symbol, or the venue's own), the instrument and the base units of one ccxt amount.
+
+    Raises:
+        UnifiedError: unknown, inactive, or two names that frames could not tell apart.
+    """
+    found: list[tuple[Instrument, Decimal]] = []
+    for name in names:
+        known = exchange.markets.get(name) or next(iter(exchange.markets_by_id.get(name) or ()), None)
+        if known is None:
+            raise UnifiedError(f"{name}: ccxt:{exchange.id} has no such market; ccxt writes BTC/USDT for spot, BTC/USDT:USDT for a swap")
+        found.append(instrument_of(f"ccxt:{exchange.id}", known, exchange.precisionMode))
+    symbols = [instrument.symbol for instrument, _ in found]
+    if len(set(symbols)) != len(symbols):
+        raise UnifiedError(f"ccxt:{exchange.id}: {', '.join(names)}: two of them share one venue symbol; run them in two daemons")
+    return tuple(found)
+
+
+class CcxtFeed:
+    """Watch instruments through an exchange from `open_exchange`, which it owns from then on. One `run`, from one event loop."""
+
+    proves_sequence = False
+    """ccxt shows books, not the venue's sequence: nothing here can prove that none was missed."""
+
+    def __init__(
+        self,
+        exchange: Any,
+        instruments: Sequence[tuple[Instrument, Decimal]],
+        sink: UnifiedSink,
+        *,
+        clock: Clock,
+        jitter: Random,
+        policy: UnifiedPolicy | None = None,
+    ) -> None:
+        self._exchange = exchange
+        self._sink = sink
+        self._clock = clock
+        self._jitter = jitter
+        self._policy = policy or UnifiedPolicy()
+        self._side_is_makers = exchange.id in MAKER_SIDE_VENUES
+        self._watched = [
+            _Watched(index, instrument.name, grid_of(instrument, contract_size))
+            for index, (instrument, contract_size) in enumerate(instruments)
+        ]
+        self._number = 0
+        self._connections = 0
+        self._traffic_ns = 0
+        self._stopping = asyncio.Event()
+        self._dropping = asyncio.Event()
+        self._drop_reason = ""
+        self._losses = 0
+        self._frames = 0
+        self._refused = 0
+        self._last_failure = ""
+
+    def status(self) -> FeedStatus:
+        """Return the counters, as a native feed does; a lane is an instrument here."""
+        return FeedStatus(
+            lanes=len(self._watched),
+            connected=sum(watched.connected for watched in self._watched),
+            attempts=self._connections,
+            losses=self._losses,
+            renewals=0,
+            frames=self._frames,
+            refused=self._refused,
+            last_failure=self._last_failure,
+        )
+
+    async def run(self) -> None:
+        """Deliver until `close` is called, then release ccxt's connections."""
+        self._traffic_ns = self._clock.monotonic_ns()
+        loops: list[asyncio.Task[None]] = []
+        try:
+            async with asyncio.TaskGroup() as group:
+                for watched in self._watched:
+                    loops.append(group.create_task(self._books(watched)))
+                    loops.append(group.create_task(self._trades(watched)))
+                    loops.append(group.create_task(self._flushes(watched)))
+                loops.append(group.create_task(self._silence()))
+                loops.append(group.create_task(self._drops()))
+                await self._stopping.wait()
+                for loop in loops:
+                    loop.cancel()
+        finally:
+            await self._exchange.close()
+
+    def reconnect(self, reason: str, instrument: int | None = None) -> None:
+        """Tear down and rebuild ccxt's connections. It keeps instruments on shared ones, so all of them go, whichever is named."""
+        if instrument is None or any(watched.index == instrument for watched in self._watched):
+            self._drop_all(reason)
+
+    async def close(self) -> None:
+        """End `run`."""
+        self._stopping.set()
+
+    # The loops.
+
+    async def _books(self, watched: _Watched) -> None:
+        retry = _Retry(self._policy, self._jitter)
+        while True:
+            book = await self._ask(watched, lambda: self._exchange.watch_order_book(watched.name), retry)
+            if book is None:
+                continue
+            watched.book = book
+            if not watched.connected:
+                self._connect(watched)
+            if self._clock.monotonic_ns() - watched.sent_ns >= self._policy.book_interval_s * _NS:
+                self._send_book(watched)
+
+    async def _flushes(self, watched: _Watched) -> None:
+        """Send what came too soon after the book before it, so that a quiet moment never shows a stale book."""
+        while True:
+            await self._clock.sleep(self._policy.book_interval_s)
+            self._send_book(watched)
+
+    async def _trades(self, watched: _Watched) -> None:
+        retry = _Retry(self._policy, self._jitter)
+        while True:
+            trades = await self._ask(watched, lambda: self._exchange.watch_trades(watched.name), retry)
+            if trades is None:
+                continue
+            for trade in trades:
+                self._send_trade(watched, trade)
+
+    async def _silence(self) -> None:
+        while True:
+            await self._clock.sleep(self._policy.watch_interval_s)
+            if self._clock.monotonic_ns() - self._traffic_ns > self._policy.silent_s * _NS:
+                self._drop_all(f"silent: no book and no trade for {self._policy.silent_s:g} s")
+
+    async def _drops(self) -> None:
+        """Report every instrument as lost and close ccxt's sockets, when asked to; the other loops see a failure and ask again."""
+        while True:
+            await self._dropping.wait()
+            self._dropping.clear()
+            for watched in self._watched:
+                self._lose(watched, self._drop_reason)
+            await self._exchange.close_ws_clients()
+
+    async def _ask(self, watched: _Watched, call: Callable[[], Awaitable[Any]], retry: _Retry) -> Any:
+        """Return what ccxt gives, or None after a failure that was reported and waited for."""
+        import ccxt
+
+        try:
+            answer = await call()
+        except asyncio.CancelledError:
+            # ccxt cancels its own futures when its connections are closed; only a cancellation of this task is meant for us.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            reason = "connection closed"
+        except (ccxt.BaseError, aiohttp.ClientError, OSError, TimeoutError) as failure:
+            reason = f"{type(failure).__name__}: {failure}"
+        except (LookupError, TypeError, ValueError, AttributeError) as failure:
+            # What ccxt's parsers raise on messages that they do not expect.
+            reason = f"ccxt could not read a message: {type(failure).__name__}: {failure}"
+        else:
+            self._traffic_ns = self._clock.monotonic_ns()
+            retry.note_answer(self._traffic_ns)
+            return answer
+        self._lose(watched, reason[:300])
+        await self._clock.sleep(retry.delay_s(self._clock.monotonic_ns()))
+        return None
+
+    # What they deliver.
+
+    def _connect(self, watched: _Watched) -> None:
+        self._connections += 1
+        watched.connection = self._connections
+        watched.connected = True
+        self._sink.event(FeedConnected(connection=watched.connection, instruments=(watched.index,)))
+
+    def _lose(self, watched: _Watched, reason: str) -> None:
+        self._last_failure = reason
+        _log.warning("ccxt_feed_failed", instrument=watched.name, reason=reason)
+        if not watched.connected:
+            return
+        watched.connected = False
+        watched.book = None
+        self._losses += 1
+        self._sink.event(FeedDisconnected(connection=watched.connection, instruments=(watched.index,), reason=reason))
+
+    def _drop_all(self, reason: str) -> None:
+        self._traffic_ns = self._clock.monotonic_ns()
+        self._drop_reason = reason
+        self._dropping.set()
+
+    def _send_book(self, watched: _Watched) -> None:
+        book = watched.book
+        if book is None:
+            return
+        watched.book = None
+        watched.sent_ns = self._clock.monotonic_ns()
+        raw = encode_book(watched.grid, book["bids"], book["asks"], number=self._next_number(), ts_event_ms=self._event_ms(book))
+        self._count(self._sink.snapshot(watched.connection, watched.index, raw))
+
+    def _send_trade(self, watched: _Watched, trade: Mapping[str, Any]) -> None:
+        identifier = trade.get("id")
+        if identifier is not None and not watched.seen.is_new(str(identifier)):
+            return
+        raw = encode_trade(
+            watched.grid,
+            trade,
+            number=self._next_number(),
+            ts_event_ms=self._event_ms(trade),
+            side_is_makers=self._side_is_makers,
+        )
+        if raw is not None:
+            self._count(self._sink.frame(watched.connection, raw))
+
+    def _next_number(self) -> int:
+        self._number = max(self._number + 1, self._clock.wall_ns() // _MS)
+        return self._number
+
+    def _event_ms(self, shown: Mapping[str, Any]) -> int:
+        """Return the venue's time, or ours where the venue gives none."""
+        stamp = shown.get("timestamp")
+        return int(stamp) if isinstance(stamp, int | float) and 0 < stamp < 1e15 else self._clock.wall_ns() // _MS
+
+    def _count(self, accepted: bool) -> None:
+        self._frames += 1
+        self._refused += not accepted

@@ -1,0 +1,93 @@
+"""Keep one websocket client of the built-in exchange: a bounded queue out, pings on the venue's schedule, a message budget in."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+_QUEUE_MAX = 4096
+_PONG_WITHIN_S = 60.0
+
+
+class StreamClient:
+    """Serve one connection. `offer` never blocks: when the queue is full the client is dropped."""
+
+    def __init__(self, socket: web.WebSocketResponse, *, is_combined: bool, channel: str, ping_every_s: float, messages_per_s: int) -> None:
+        self.is_combined = is_combined
+        self.channel = channel
+        self.streams: dict[str, None] = {}
+        self._socket = socket
+        self._queue: asyncio.Queue[str] = asyncio.Queue(_QUEUE_MAX)
+        self._ping_every_s = ping_every_s
+        self._messages_per_s = messages_per_s
+        self._arrivals: deque[float] = deque(maxlen=messages_per_s + 1)
+        self._pinged_at = 0.0
+        self._dropped: asyncio.Event = asyncio.Event()
+
+    def offer(self, frame: str) -> None:
+        """Queue a frame, or give the client up as too slow."""
+        try:
+            self._queue.put_nowait(frame)
+        except asyncio.QueueFull:
+            self._dropped.set()
+
+    async def run(self, command: Callable[[str], str]) -> None:
+        """Serve until the connection ends; `command` answers each text message."""
+        tasks = [
+            asyncio.create_task(self._write()),
+            asyncio.create_task(self._ping()),
+            asyncio.create_task(self._read(command)),
+            asyncio.create_task(self._dropped.wait()),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await self.close(WSCloseCode.POLICY_VIOLATION if self._dropped.is_set() else WSCloseCode.OK, b"")
+
+    async def close(self, code: int, reason: bytes) -> None:
+        """Close the connection; a peer that does not answer is cut off."""
+        try:
+            async with asyncio.timeout(1.0):
+                await self._socket.close(code=code, message=reason, drain=not self._dropped.is_set())
+        except (TimeoutError, ConnectionError):
+            return
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                await self._socket.send_str(await self._queue.get())
+        except ConnectionError:
+            return
+
+    async def _ping(self) -> None:
+        try:
+            while True:
+                await asyncio.sleep(self._ping_every_s)
+                if self._pinged_at and time.monotonic() - self._pinged_at > _PONG_WITHIN_S:
+                    return
+                self._pinged_at = self._pinged_at or time.monotonic()
+                await self._socket.ping(str(time.time_ns() // 1_000_000).encode())
+        except ConnectionError:
+            return
+
+    async def _read(self, command: Callable[[str], str]) -> None:
+        async for message in self._socket:
+            if message.type is WSMsgType.PONG:
+                self._pinged_at = 0.0
+            elif message.type is WSMsgType.PING:
+                await self._socket.pong(message.data)
+            elif message.type is WSMsgType.TEXT:
+                self.offer(command(message.data))
+            if self._is_flooding():
+                return
+
+    def _is_flooding(self) -> bool:
+        # Like the venue, pings and pongs count too.
+        now = time.monotonic()
+        self._arrivals.append(now)
+        return len(self._arrivals) > self._messages_per_s and now - self._arrivals[0] < 1.0

@@ -1,0 +1,81 @@
+"""Simulate the time before a start and write it down as a capture.
+
+A file per instrument, gzip text in the form of hftbacktest's collector: `<wall ns> <raw combined-stream JSON>` a line, with one depth
+snapshot body near the beginning. Streams: depth@100ms and trade.
+"""
+
+import gzip
+from pathlib import Path
+from typing import IO
+
+from smartmoney.adapters.exchange_feed import Batch, Desk, StreamWriter, in_time_order
+from smartmoney.core.domain.instruments import Market
+from smartmoney.simulation.market import SyntheticMarket
+from smartmoney.venues.binance import wire
+
+_FIRST_STEP_NS = 250_000_000
+_STEP_NS = 10_000_000_000
+_SNAPSHOT_LEVELS = 1000
+_STREAMS = ("depth@100ms", "trade")
+_LINES_BUFFERED = 2000
+
+
+class CaptureWriter:
+    """Write one desk's public feed to one file."""
+
+    def __init__(self, desk: Desk, path: Path) -> None:
+        self._desk = desk
+        self._streams: list[tuple[str, StreamWriter]] = []
+        for kind in _STREAMS:
+            writer = desk.open_stream(kind)
+            if writer is None:
+                raise AssertionError(f"the exchange has no stream {kind}")
+            self._streams.append((f"{desk.grid.symbol.lower()}@{kind}", writer))
+        self._file: IO[bytes] = gzip.open(path, "wb", compresslevel=1)
+        self._has_snapshot = False
+        self._lines: list[str] = []
+
+    def write(self, batch: Batch) -> None:
+        """Append what one step brought."""
+        frames = [(at, stream, frame) for stream, write in self._streams for at, frame in write(batch)]
+        self._lines += [f"{at} {wire.envelope(stream, frame)}\n" for at, stream, frame in in_time_order(frames)]
+        if not self._has_snapshot and frames:
+            self._has_snapshot = True
+            self._lines.append(f"{self._desk.now_ns} {self._desk.snapshot(_SNAPSHOT_LEVELS)}\n")
+        if len(self._lines) > _LINES_BUFFERED:
+            self._flush()
+
+    def close(self) -> None:
+        """Write the rest and close the file."""
+        self._flush()
+        self._file.close()
+
+    def _flush(self) -> None:
+        self._file.write("".join(self._lines).encode())
+        self._lines.clear()
+
+
+def capture_path(base: Path, market: Market, symbol: str) -> Path:
+    """Return the file of one instrument: `<base>.<market>.<symbol>.gz`."""
+    return base.with_name(f"{base.name}.{market.value}.{symbol.lower()}.gz")
+
+
+def prerun(market: SyntheticMarket, origin_ns: int, seconds: int, base: Path | None) -> dict[tuple[Market, str], Desk]:
+    """Simulate `seconds` and return the desks that remember them; with `base`, write each instrument's capture.
+
+    Cost: about 0.2 s per simulated half-hour and instrument, and 0.5 s more with a capture.
+    """
+    desks = {key: Desk(book, origin_ns) for key, book in market.books.items()}
+    for (which, symbol), desk in desks.items():
+        writer = CaptureWriter(desk, capture_path(base, which, symbol)) if base is not None else None
+        try:
+            until_ns = seconds * 1_000_000_000
+            # The first step is short, so that the snapshot stands near the beginning of the capture.
+            for to_ns in [*range(_FIRST_STEP_NS, until_ns, _STEP_NS), until_ns]:
+                batch = desk.take(desk.book.advance(to_ns))
+                if writer is not None:
+                    writer.write(batch)
+        finally:
+            if writer is not None:
+                writer.close()
+    return desks

@@ -1,0 +1,88 @@
+"""The command line: mounts a file per command group and turns what went wrong into one clear line and an exit code.
+
+Exit codes: 0 ok, 1 failed, 2 usage, 78 configuration (a service manager does not try again). Heavy imports are made inside commands, so
+that `--help` is quick.
+"""
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from smartmoney.cli import bench, config, features, kernels, operate, replay, run, sim
+
+EXIT_FAILED = 1
+EXIT_CONFIGURATION = 78
+
+app = typer.Typer(
+    name="smartmoney",
+    help="Watches order books and trades, recognises accumulation and distribution by informed money, follows it under strict risk limits.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(run.run)
+app.command()(sim.sim)
+app.command()(operate.status)
+app.command()(operate.halt)
+app.command()(operate.resume)
+app.command()(operate.flatten)
+app.command()(replay.replay)
+app.command()(features.features)
+app.command()(bench.bench)
+app.command(hidden=True)(kernels.kernels)
+app.add_typer(config.app, name="config")
+
+
+def _version(value: bool) -> None:
+    if value:
+        from smartmoney import __version__
+
+        print(f"smartmoney {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+    del version
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except Exception as error:
+        code = exit_code(error)
+        if code is None:
+            raise
+        report(error)
+        raise SystemExit(code) from None
+
+
+def exit_code(error: BaseException) -> int | None:
+    """Return the exit code of an expected failure; None for a bug, which keeps its traceback."""
+    if isinstance(error, BaseExceptionGroup):
+        codes = [exit_code(inner) for inner in error.exceptions]
+        return None if None in codes else max(code for code in codes if code is not None)
+    code = getattr(error, "exit_code", None)
+    if isinstance(code, int) and not isinstance(error, (SystemExit, typer.Exit)):
+        return code
+    return EXIT_FAILED if isinstance(error, (OSError, ConnectionError)) else None
+
+
+def report(error: BaseException) -> None:
+    """Print an expected failure: one line, or one JSON object when `--json` was asked for."""
+    for inner in _leaves(error):
+        if "--json" in sys.argv:
+            print(json.dumps({"error": type(inner).__name__, "message": str(inner)}))
+        print(f"smartmoney: {inner}", file=sys.stderr)
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]

@@ -1,0 +1,70 @@
+"""`smartmoney status`, `halt`, `resume`, `flatten`: operate a running daemon through its control socket."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from smartmoney.cli.common import AsJson, StateDir, layout_of, print_json
+
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is journaled.")]
+
+
+def status(
+    state_dir: StateDir = None,
+    check: Annotated[bool, typer.Option("--check", help="Say nothing; exit 0 only if the daemon answers and is not halted.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the daemon is doing. Example: smartmoney status --json."""
+    result = _ask(state_dir, "status", "")
+    if check:
+        raise typer.Exit(1 if result["halted"] else 0)
+    if as_json:
+        print_json(result)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    for key in ("run_id", "mode", "venue", "model", "uptime_s", "feed_trust", "frames", "trades", "gaps", "decisions", "signals", "orders", "fills"):
+        table.add_row(key, str(result[key]))
+    for key in ("positions", "equity", "high_water_mark", "drawdown", "halted", "halt_reason", "refusals", "rss_mb", "loop_lag_p99_ms"):
+        table.add_row(key, str(result[key]))
+    for name, seen in result["instruments"].items():
+        table.add_row(name, f"{seen['bid']} / {seen['ask']}  {seen['trust']}  regime {seen['regime']}  last: {seen['last_decision']}")
+    Console().print(table)
+
+
+def halt(reason: Reason = "operator", state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """Stop taking risk: entries are withdrawn, protection stays. Sticky. Example: smartmoney halt --reason "news"."""
+    layout = layout_of(state_dir)
+    if layout.root.is_dir():
+        # The latch works even when the daemon does not answer: it looks at this file before every send.
+        from smartmoney.adapters.service import set_latch
+
+        set_latch(layout.latch, reason, -1)
+    _report("halted", _ask(state_dir, "halt", reason), as_json=as_json)
+
+
+def resume(reason: Reason, state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """Re-arm after a halt; starts a new drawdown epoch. Example: smartmoney resume --reason "checked the positions"."""
+    _report("resumed", _ask(state_dir, "resume", reason), as_json=as_json)
+
+
+def flatten(reason: Reason = "operator", state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """Cancel everything, close every position at market, and stay halted. Example: smartmoney flatten --reason "end of the week"."""
+    _report("flat and halted", _ask(state_dir, "flatten", reason), as_json=as_json)
+
+
+def _ask(state_dir: Path | None, command: Any, reason: str) -> dict[str, Any]:
+    from smartmoney.adapters.control import ControlRequest, request
+
+    return request(layout_of(state_dir).control_socket, ControlRequest(command=command, reason=reason))
+
+
+def _report(what: str, result: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(result)
+    else:
+        equity = result.get("equity")
+        print(f"{what}; positions {result.get('positions')}, equity {equity}")

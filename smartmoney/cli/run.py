@@ -1,0 +1,99 @@
+"""`smartmoney run`: the daemon."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from smartmoney.cli.common import AsJson, ConfigFile, Overrides, Profile, StateDir, layout_of, print_json, settings_of
+
+if TYPE_CHECKING:
+    from smartmoney.runtime.daemon import Running, Screen
+    from smartmoney.runtime.summary import Summary
+
+
+def run(
+    paper: Annotated[bool, typer.Option("--paper", help="Trade on paper (the default).")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Trade for real; needs `mode: live` in the configuration.")] = False,
+    config: ConfigFile = None,
+    profile: Profile = None,
+    seconds: Annotated[float | None, typer.Option("--for", min=0.1, help="Stop after so many seconds.")] = None,
+    state_dir: StateDir = None,
+    warm: Annotated[Path | None, typer.Option(help="Warm the features from this recording.")] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the daemon until Ctrl-C, SIGTERM or --for. Example: smartmoney run --paper -c paper.yaml --for 60 --json."""
+    from smartmoney.settings.errors import ConfigurationError
+
+    if paper and live:
+        raise ConfigurationError("--paper, --live", "both were given", "choose one")
+    settings = settings_of(config, profile, "live" if live else "paper", overrides)
+    if settings.mode == "live":
+        raise ConfigurationError("mode", "live trading needs a model that has passed its gate, and there is none yet", "run with --paper")
+    if warm is not None and not warm.is_file():
+        raise ConfigurationError("--warm", f"{warm} is no file", "name a recording")
+
+    from smartmoney.runtime import kernel_cache, logs
+    from smartmoney.runtime.compile import compile_kernels
+
+    on_terminal = sys.stderr.isatty() and not as_json and settings.logging.format == "auto"
+    logs.configure(settings.log_level, to_screen=False)
+    compile_kernels(kernel_cache.prepare(), say=_say)
+    logs.configure(settings.log_level, to_screen=on_terminal)
+    layout = layout_of(state_dir)
+
+    from smartmoney.runtime.daemon import Options
+
+    summary = _serve(Options(settings=settings, state_path=layout.root, seconds=seconds, warm=warm), on_terminal=on_terminal)
+    if as_json:
+        import msgspec
+
+        print_json(msgspec.to_builtins(summary))
+    else:
+        _farewell(summary)
+
+
+def _serve(options: object, *, on_terminal: bool) -> "Summary":
+    import asyncio
+
+    import msgspec
+    import uvloop
+
+    from smartmoney.runtime.daemon import Options, run_daemon
+
+    assert isinstance(options, Options)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        if not on_terminal:
+            return runner.run(run_daemon(options))
+        from rich.live import Live
+
+        with Live(screen=False, auto_refresh=False, transient=False) as live:
+            return runner.run(run_daemon(msgspec.structs.replace(options, screen=_screen(live))))
+
+
+def _screen(live: object) -> "Screen":
+    from rich.live import Live
+
+    from smartmoney.dashboard.terminal import render
+    from smartmoney.runtime.logs import recent
+
+    assert isinstance(live, Live)
+
+    def show(running: "Running") -> None:
+        live.update(render(running.view(), running.max_drawdown, running.simulated, list(recent)), refresh=True)
+
+    return show
+
+
+def _say(text: str) -> None:
+    print(f"smartmoney: {text}", file=sys.stderr, flush=True)
+
+
+def _farewell(summary: "Summary") -> None:
+    equity = "unknown" if summary.equity is None else f"{summary.equity:,.2f}"
+    _say(
+        f"run {summary.run_id} ended after {summary.uptime_s:.0f} s: {summary.frames} frames, {summary.decisions} decisions, "
+        f"{summary.signals} signals, {summary.fills} fills, equity {equity}. Replay it: smartmoney replay {summary.run_id}"
+    )

@@ -1,0 +1,89 @@
+"""`smartmoney sim`: the built-in exchange alone, on loopback."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from smartmoney.adapters.exchange_server import Endpoints
+    from smartmoney.core.domain.instruments import Market
+
+_EPILOG = "Example: smartmoney sim --seed 7 --port 0 --json"
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(epilog=_EPILOG)
+def sim(
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same market.")] = 1,
+    port: Annotated[int, typer.Option(min=0, max=65534, help="Spot listens here, USD-M one above; 0 takes free ports.")] = 0,
+    symbols: Annotated[str, typer.Option(help="Comma-separated symbols.")] = "BTCUSDT,ETHUSDT",
+    speed: Annotated[float, typer.Option(min=0.01, max=1000.0, help="Simulated seconds per second.")] = 1.0,
+    prerun: Annotated[int, typer.Option(min=0, max=86_400, help="Simulate so many seconds before the start; their clock ends now.")] = 0,
+    warm_out: Annotated[Path | None, typer.Option(help="Write the pre-run's public feed to FILE.<market>.<symbol>.gz.")] = None,
+    die_with_parent: Annotated[bool, typer.Option("--die-with-parent", help="Exit when standard input ends.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the endpoints as one JSON line.")] = False,
+) -> None:
+    """Serve a synthetic market as Binance spot and USD-M until interrupted."""
+    from smartmoney.runtime.kernel_cache import prepare
+
+    prepare()
+    from smartmoney.simulation.market import BANNER, SyntheticMarket
+
+    sys.stderr.write(f"smartmoney sim: {BANNER}\n")
+    try:
+        market = SyntheticMarket(seed, tuple(name for name in symbols.upper().split(",") if name))
+    except ValueError as error:
+        _fail(str(error), 2)
+    from smartmoney.adapters.exchange_warm import capture_path, prerun as simulate_before
+
+    # Kernels are compiled (or loaded) before the clock is read: a first start may take half a minute for it.
+    SyntheticMarket(seed, ("BTCUSDT",)).advance(1_000_000_000)
+    origin_ns = time.time_ns() - prerun * 1_000_000_000
+    try:
+        desks = simulate_before(market, origin_ns, prerun, warm_out)
+    except OSError as error:
+        _fail(f"cannot write {warm_out}: {error.strerror}", 1)
+    from smartmoney.adapters.exchange_server import ExchangeServer
+
+    warm = {key: str(capture_path(warm_out, *key)) for key in market.books} if warm_out is not None else {}
+    # The pre-run itself took a moment: the market starts at the wall clock's now.
+    server = ExchangeServer(market, origin_ns, speed=speed, desks=desks, starts_at_ns=time.time_ns() - origin_ns)
+    _serve(server, port, lambda endpoints: _announce(endpoints, warm, as_json=as_json), die_with_parent=die_with_parent)
+
+
+def _announce(endpoints: "dict[Market, Endpoints]", warm: "dict[tuple[Market, str], str]", *, as_json: bool) -> None:
+    if as_json:
+        line: dict[str, object] = {"binance": {market.value: {"rest": e.rest, "ws": e.ws, "ws_api": e.ws_api} for market, e in endpoints.items()}}
+        if warm:
+            files: dict[str, dict[str, str]] = {}
+            for (market, symbol), path in warm.items():
+                files.setdefault(market.value, {})[symbol] = path
+            line["warm"] = files
+        print(json.dumps(line), flush=True)
+        return
+    places = ", ".join(f"{market.value} {e.rest} {e.ws}" for market, e in endpoints.items())
+    print(f"exchange ready: {places}; Ctrl-C ends it", flush=True)
+
+
+def _serve(server: object, port: int, announce: object, *, die_with_parent: bool) -> None:
+    import asyncio
+
+    import uvloop
+
+    from smartmoney.adapters.exchange_process import serve_until_told
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(serve_until_told(server, port, announce, die_with_parent=die_with_parent))  # type: ignore[arg-type]
+        except OSError as error:
+            _fail(f"cannot listen on 127.0.0.1:{port} or :{port + 1}: {error.strerror}. Choose another --port, or 0 for free ones.", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    sys.stderr.write(f"smartmoney sim: {message}\n")
+    raise typer.Exit(code)

@@ -1,0 +1,1 @@
+"""Features to opportunities. Until a model is trained, a named untrained prior."""

@@ -1,0 +1,1 @@
+"""The L2 book: compiled kernels over integer ticks, and the trust that a book deserves."""

@@ -1,0 +1,65 @@
+"""From decimal digits to whole steps of an instrument's grid, exactly or not at all."""
+
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from smartmoney.core.book.codes import APPLIED, MALFORMED, OFF_GRID
+
+_POWERS = np.array([10**k for k in range(19)], dtype=np.int64)
+_INT_MAX = np.iinfo(np.int64).max
+
+
+def step_of(size: Decimal) -> tuple[int, int]:
+    """Return (decimals, the size as an integer at that many decimals): 0.05 -> (2, 5), 10 -> (0, 10).
+
+    Raises:
+        ValueError: the size is not positive and finite, or needs more than eighteen digits.
+    """
+    if not (size.is_finite() and size > 0):
+        raise ValueError(f"a grid's step must be positive, not {size}")
+    exponent = size.normalize().as_tuple().exponent
+    decimals = max(0, -int(exponent))
+    step = int(size.scaleb(decimals))
+    if decimals > 18 or step >= 10**18:
+        raise ValueError(f"a grid's step of {size} has more than eighteen digits")
+    return decimals, step
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def to_grid(count: int, values: Any, decimals: Any, grid_decimals: int, grid_step: int, smallest: int, largest: int) -> int:
+    """Turn digits into whole steps in place. Return APPLIED, OFF_GRID or MALFORMED (out of [smallest, largest])."""
+    last = -1
+    multiplier = 1
+    divisor = 1
+    limit = _INT_MAX
+    for k in range(count):
+        value = values[k]
+        shift = np.int64(decimals[k])
+        if shift != last:
+            last = shift
+            shift -= grid_decimals
+            multiplier = 1
+            divisor = grid_step
+            if shift < 0:
+                multiplier = _POWERS[min(-shift, 18)]
+            elif grid_step > _INT_MAX // _POWERS[shift]:
+                divisor = _INT_MAX  # finer than any number here: only zero is on the grid
+            else:
+                divisor = grid_step * _POWERS[shift]
+            limit = _INT_MAX // multiplier
+        if multiplier != 1:
+            if value > limit:
+                return MALFORMED
+            value *= multiplier
+        if divisor != 1:
+            whole = value // divisor
+            if whole * divisor != value:
+                return OFF_GRID
+            value = whole
+        if value < smallest or value > largest:
+            return MALFORMED
+        values[k] = value
+    return APPLIED

@@ -1,0 +1,113 @@
+"""Commands: everything that `step` may ask the world to do, in the order it must be done.
+
+`Record*` commands and the intent inside a `SubmitOrder` are durable before anything that follows them leaves the process.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+from smartmoney.core.domain.orders import Approved
+from smartmoney.core.domain.signals import Refusal, Signal
+
+
+class SubmitOrder(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Send an approved order, its intent durable first."""
+
+    approved: Approved
+
+
+class CancelOrder(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Cancel one of our orders."""
+
+    client_order_id: str
+    instrument: int
+    reason: str
+
+
+class RequestSnapshot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Fetch a depth snapshot; the body comes back as a SNAPSHOT entry or a `SnapshotFailed`."""
+
+    instrument: int
+    reason: str
+
+
+class RequestAccount(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Ask the venue for working orders and positions; answered by `AccountReported`."""
+
+    reason: str
+
+
+class ReconnectFeed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Tear a silent or implausible feed down and build it again."""
+
+    instrument: int
+    reason: str
+
+
+class RecordSignal(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Journal a signal."""
+
+    instrument: int
+    signal: Signal
+
+
+class RecordRefusal(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Journal a refusal."""
+
+    refusal: Refusal
+
+
+class RecordEquity(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Journal equity and the high-water mark, in quote currency."""
+
+    equity: Decimal
+    peak: Decimal
+
+
+class RecordHalt(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Journal a halt and set the latch file, before any order that follows it."""
+
+    reason: str
+    epoch: int
+    equity: Decimal | None
+    peak: Decimal | None
+
+
+class RecordResume(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Journal an operator's re-arm: the old peak, the new one, the reason."""
+
+    reason: str
+    epoch: int
+    old_peak: Decimal | None
+    new_peak: Decimal | None
+
+
+class Notify(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Tell the operator. `severity` is info, warning or critical."""
+
+    severity: str
+    subject: str
+    text: str
+
+
+Command = (
+    SubmitOrder
+    | CancelOrder
+    | RequestSnapshot
+    | RequestAccount
+    | ReconnectFeed
+    | RecordSignal
+    | RecordRefusal
+    | RecordEquity
+    | RecordHalt
+    | RecordResume
+    | Notify
+)
+
+_encoder = msgspec.msgpack.Encoder(decimal_format="string", order="sorted")
+
+
+def encode_command(command: Command) -> bytes:
+    """Return the canonical bytes of a command: equal commands give equal bytes, in any process."""
+    return _encoder.encode(command)

@@ -1,0 +1,314 @@
+"""The engine: `step(entry)` folds one inbox entry into the state of a run and returns commands.
+
+Invariants: no IO, no clock, no randomness: the same entries give the same commands, in any process; nothing is ordered before the run is
+reconciled, while it warms up, or in a book that is not synced; the kill switch looks before any decision, and what it halts is recorded
+before anything that follows.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from smartmoney.core.domain.commands import Command, Notify, RecordEquity, RecordHalt, RecordRefusal, RecordResume, RecordSignal, RequestAccount
+from smartmoney.core.domain.entries import (
+    AccountReported,
+    CancelRejected,
+    Entry,
+    EntryKind,
+    FeedConnected,
+    FeedDisconnected,
+    FeedOverflowed,
+    FlattenRequested,
+    HaltRequested,
+    ModelActivated,
+    OrderAccepted,
+    OrderCanceled,
+    OrderExpired,
+    OrderFilled,
+    OrderRejected,
+    OutcomeUnknown,
+    ResumeRequested,
+    RunStarted,
+    RunStopping,
+    SendRefused,
+    SnapshotFailed,
+    Tick,
+    WarmUpEnded,
+)
+from smartmoney.core.domain.signals import Refusal
+from smartmoney.core.engine.brain import Brain, StrategyFactory
+from smartmoney.core.engine.digest import Digest
+from smartmoney.core.engine.market import Market, VenueCodec, top_of_book
+from smartmoney.core.engine.money import Money
+from smartmoney.core.engine.parameters import EngineParameters, decode_parameters
+from smartmoney.core.engine.view import EngineView
+from smartmoney.core.engine.views import build_view
+from smartmoney.core.execution.executor import Executor
+from smartmoney.core.execution.view import ExecutionView, Quote
+from smartmoney.core.portfolio.portfolio import Portfolio
+from smartmoney.core.risk.kill_switch import KillEvent, ResumeEvent
+
+_S = 1_000_000_000
+EQUITY_EVERY_NS = 10 * _S
+"""Equity is recorded this often when its peak stands still."""
+
+
+class Counters:
+    """Count what a run did."""
+
+    __slots__ = ("decisions", "fills", "refusals", "signals")
+
+    def __init__(self) -> None:
+        self.decisions = 0
+        self.signals = 0
+        self.fills = 0
+        self.refusals: dict[str, int] = {}
+
+
+class Engine:
+    """Hold a run's whole state. Make one per run; the first entry must be a `RunStarted`."""
+
+    def __init__(self, codec: VenueCodec, make_strategy: StrategyFactory) -> None:
+        self._codec = codec
+        self._make_strategy = make_strategy
+        self._digest = Digest()
+        self._entry = Entry(seq=0, kind=EntryKind.EVENT, ts_wall_ns=0, ts_mono_ns=0)
+        self._equity_recorded: tuple[object, int] = (None, 0)
+        self.counters = Counters()
+        self.is_warming = True
+        self.is_reconciled = False
+        self.is_stopping = False
+        self.synced_after_ns: int | None = None
+        self.started_mono_ns = 0
+        self.run: RunStarted
+        self.parameters: EngineParameters
+        self.market: Market
+        self.executor: Executor
+        self.money: Money
+        self.brain: Brain
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of all commands so far."""
+        return self._digest.hexdigest()
+
+    def step(self, entry: Entry) -> list[Command]:
+        """Fold one entry; return what to do, in order. Cost: a few µs for a frame, up to a few hundred for a tick with decisions."""
+        self._entry = entry
+        if entry.kind is EntryKind.FRAME:
+            commands = self.market.on_frame(entry)
+        elif entry.kind is EntryKind.SNAPSHOT:
+            commands = self.market.on_snapshot(entry)
+        else:
+            commands = self._HANDLERS[type(entry.payload)](self, entry.payload)
+        if self.is_warming and entry.kind is not EntryKind.EVENT:
+            return []  # the past cannot be asked for anything
+        for command in commands:
+            self._digest.add(entry.seq, command)
+        return commands
+
+    def view(self) -> EngineView:
+        """Return a picture of the state; made on request, not on the hot path."""
+        return build_view(self, self._entry)
+
+    def quotes(self) -> tuple[Quote, ...]:
+        """Return the touch and the trust of every instrument."""
+        market = self.market
+        quotes = []
+        for index in range(len(market.instruments)):
+            bid, ask = top_of_book(market.states[index])
+            quotes.append(Quote(best_bid_ticks=bid, best_ask_ticks=ask, trust=market.trust(index).state))
+        return tuple(quotes)
+
+    def _on_run_started(self, started: RunStarted) -> list[Command]:
+        self.run = started
+        self.started_mono_ns = self._entry.ts_mono_ns
+        self.parameters = decode_parameters(started.parameters)
+        parameters = self.parameters
+        self.market = Market(self._codec, started.instruments, parameters.features, parameters.trust)
+        portfolio = Portfolio(started.instruments, started.cash, started.positions)
+        self.executor = Executor(started.run_id, started.instruments, portfolio, parameters.execution, parameters.limits)
+        self.money = Money(started.instruments, portfolio, parameters.limits, started.halt)
+        self.brain = Brain(started, parameters, self._make_strategy)
+        commands = self.executor.restore(started.orders, self._execution_view(self.quotes()))
+        return [*commands, RequestAccount(reason="start")]
+
+    def _on_warm_up_ended(self, _ended: WarmUpEnded) -> list[Command]:
+        self.is_warming = False
+        self.brain.restart_clock()
+        self.started_mono_ns = self._entry.ts_mono_ns
+        self.market.on_feed_lost(range(len(self.market.instruments)), self._entry.ts_mono_ns)
+        self.market.forget_counters()
+        return []
+
+    def _on_tick(self, _tick: Tick) -> list[Command]:
+        entry = self._entry
+        if self.is_warming:
+            self._keep_regimes_going()
+            return []
+        commands = self.market.on_tick(entry.ts_mono_ns)
+        quotes = self.quotes()
+        if self.synced_after_ns is None and any(quote.is_usable for quote in quotes):
+            self.synced_after_ns = entry.ts_mono_ns - self.started_mono_ns
+        event = self.money.observe(quotes, entry.ts_mono_ns, entry.ts_wall_ns)
+        commands += self._record_equity()
+        if event is not None:
+            commands += self._halted(event, quotes)
+        if self.is_reconciled:
+            commands += self.executor.on_tick(self._execution_view(quotes))
+            commands += self._after_execution(quotes)
+            commands += self._decide(quotes)
+        return commands
+
+    def _keep_regimes_going(self) -> None:
+        """Let the models see the warm start as they will see the live market: a decision that cannot become one."""
+        if self.brain.is_due(self._entry.ts_mono_ns):
+            for index, quote in enumerate(self.quotes()):
+                self.brain.decide(self, index, quote, self._entry)
+
+    def _decide(self, quotes: tuple[Quote, ...]) -> list[Command]:
+        entry = self._entry
+        if self.is_stopping or not self.brain.is_due(entry.ts_mono_ns):
+            return []
+        commands: list[Command] = []
+        for index in range(len(quotes)):
+            decision = self.brain.decide(self, index, quotes[index], entry)
+            self.counters.decisions += 1
+            if isinstance(decision, Refusal):
+                commands += self._refused(decision)
+                continue
+            self.counters.signals += 1
+            commands.append(RecordSignal(instrument=index, signal=decision.signal))
+            opened = self.executor.open(
+                decision.signal,
+                index,
+                decision.target_lots,
+                decision.delta_lots,
+                self._execution_view(quotes),
+                horizon_s=decision.horizon_s,
+            )
+            commands += [command for command in opened if not isinstance(command, RecordRefusal)]
+            for command in opened:
+                if isinstance(command, RecordRefusal):
+                    commands += self._refused(command.refusal)
+        return commands
+
+    def _refused(self, refusal: Refusal) -> list[Command]:
+        code = refusal.code.value
+        self.counters.refusals[code] = self.counters.refusals.get(code, 0) + 1
+        self.brain.note_refusal(refusal, self._entry.ts_mono_ns)
+        return [RecordRefusal(refusal=refusal)]
+
+    def _on_order_reply(self, reply: Any) -> list[Command]:
+        quotes = self.quotes()
+        if isinstance(reply, OrderFilled):
+            self.counters.fills += 1
+        commands = self.executor.on_reply(reply, self._execution_view(quotes))
+        return commands + self._after_execution(quotes)
+
+    def _after_execution(self, quotes: tuple[Quote, ...]) -> list[Command]:
+        """Hand on what the executor noticed: closed trades and executed signals to the strategy, a halt that it wants."""
+        for trade in self.executor.take_closed_trades():
+            self.brain.on_closed(trade)
+        for signal_id in self.executor.take_executed_signals():
+            self.brain.on_executed(signal_id)
+        reason = self.executor.take_halt_request()
+        return [] if reason is None else self._halt(reason, quotes, must_flatten=False)
+
+    def _on_account_reported(self, reported: AccountReported) -> list[Command]:
+        quotes = self.quotes()
+        commands = self.executor.reconcile(reported, self._execution_view(quotes))
+        if not self.is_reconciled:
+            self.is_reconciled = True
+            if self.money.state.halted:
+                text = f"still halted: {self.money.state.reason}"
+                commands.append(Notify(severity="warning", subject="halted", text=text))
+        return commands + self._after_execution(quotes)
+
+    def _on_halt_requested(self, request: HaltRequested) -> list[Command]:
+        return self._halt(request.reason, self.quotes(), must_flatten=False)
+
+    def _on_flatten_requested(self, request: FlattenRequested) -> list[Command]:
+        """Close everything and stay halted: else the strategy would open the next position at once."""
+        quotes = self.quotes()
+        commands = self._halt(f"flatten: {request.reason}", quotes, must_flatten=True)
+        if not self.executor.is_flattening:
+            commands += self.executor.flatten(request.reason, self._execution_view(quotes))
+        return commands
+
+    def _on_resume_requested(self, request: ResumeRequested) -> list[Command]:
+        self.money.observe(self.quotes(), self._entry.ts_mono_ns, self._entry.ts_wall_ns)
+        outcome = self.money.resume(request.reason)
+        if isinstance(outcome, ResumeEvent):
+            return [RecordResume(reason=outcome.reason, epoch=outcome.epoch, old_peak=outcome.old_peak, new_peak=outcome.new_peak)]
+        return [Notify(severity="warning", subject="resume refused", text=outcome.reason)]
+
+    def _halt(self, reason: str, quotes: tuple[Quote, ...], *, must_flatten: bool) -> list[Command]:
+        event = self.money.halt(reason, must_flatten=must_flatten)
+        return [] if event is None else self._halted(event, quotes)
+
+    def _halted(self, event: KillEvent, quotes: tuple[Quote, ...]) -> list[Command]:
+        record = RecordHalt(reason=event.reason, epoch=event.epoch, equity=event.equity, peak=event.peak)
+        view = self._execution_view(quotes)
+        follow = self.executor.flatten(event.reason, view) if event.must_flatten else self.executor.cancel_entries(event.reason, view)
+        return [record, *follow, Notify(severity="critical", subject="halted", text=event.reason)]
+
+    def _record_equity(self) -> list[Command]:
+        equity, peak = self.money.equity, self.money.state.peak
+        if equity is None or peak is None:
+            return []
+        now, (last_peak, last_at) = self._entry.ts_mono_ns, self._equity_recorded
+        if peak == last_peak and now - last_at < EQUITY_EVERY_NS:
+            return []
+        self._equity_recorded = (peak, now)
+        return [RecordEquity(equity=equity, peak=peak)]
+
+    def _on_feed_connected(self, _connected: FeedConnected) -> list[Command]:
+        return []
+
+    def _on_feed_disconnected(self, lost: FeedDisconnected) -> list[Command]:
+        self.market.on_feed_lost(lost.instruments, self._entry.ts_mono_ns)
+        return []
+
+    def _on_feed_overflowed(self, _overflowed: FeedOverflowed) -> list[Command]:
+        return self.market.on_overflow(self._entry.ts_mono_ns)
+
+    def _on_snapshot_failed(self, failed: SnapshotFailed) -> list[Command]:
+        return self.market.on_snapshot_failed(failed.instrument, self._entry.ts_mono_ns, failed.reason)
+
+    def _on_model_activated(self, activated: ModelActivated) -> list[Command]:
+        return [Notify(severity="info", subject="model", text=activated.model)]
+
+    def _on_run_stopping(self, stopping: RunStopping) -> list[Command]:
+        self.is_stopping = True
+        return self.executor.cancel_entries(f"stopping: {stopping.reason}", self._execution_view(self.quotes()))
+
+    def _execution_view(self, quotes: tuple[Quote, ...]) -> ExecutionView:
+        return ExecutionView(
+            seq=self._entry.seq,
+            now_mono_ns=self._entry.ts_mono_ns,
+            quotes=quotes,
+            equity=self.money.equity,
+            halted=self.money.state.halted,
+            halt_epoch=self.money.state.epoch,
+            daily_loss=self.money.daily_loss,
+        )
+
+    _HANDLERS: Mapping[type, Callable[["Engine", Any], list[Command]]] = {
+        RunStarted: _on_run_started,
+        WarmUpEnded: _on_warm_up_ended,
+        Tick: _on_tick,
+        FeedConnected: _on_feed_connected,
+        FeedDisconnected: _on_feed_disconnected,
+        FeedOverflowed: _on_feed_overflowed,
+        SnapshotFailed: _on_snapshot_failed,
+        AccountReported: _on_account_reported,
+        HaltRequested: _on_halt_requested,
+        ResumeRequested: _on_resume_requested,
+        FlattenRequested: _on_flatten_requested,
+        ModelActivated: _on_model_activated,
+        RunStopping: _on_run_stopping,
+        **dict.fromkeys(
+            (OrderAccepted, OrderRejected, OrderFilled, OrderCanceled, OrderExpired, CancelRejected, SendRefused, OutcomeUnknown),
+            _on_order_reply,
+        ),
+    }

@@ -1,0 +1,274 @@
+"""The market as the engine sees it: one compiled state per instrument, fed by raw frames, and the trust each deserves.
+
+Invariants: a frame is folded at most once; depth that arrives while a book waits for its snapshot is kept raw, in order and bounded, and
+folded after it; a book is synced only after a snapshot that bridges to the kept frames; nothing here reads a clock.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from smartmoney.core.book.codes import NO_INSTRUMENT, FoldCode
+from smartmoney.core.book.trust import FeedEvidence, Trust, TrustLimits, assess
+from smartmoney.core.domain.commands import Command, ReconnectFeed, RequestSnapshot
+from smartmoney.core.domain.entries import Entry
+from smartmoney.core.domain.instruments import Instrument
+from smartmoney.core.domain.signals import FeedTrust
+from smartmoney.core.features.parameters import FeatureParameters
+
+_S = 1_000_000_000
+_APPLIED = int(FoldCode.APPLIED)
+_TRADE = int(FoldCode.TRADE)
+
+KEPT_FRAMES_MAX = 6000
+"""Depth frames kept per instrument while a snapshot is awaited: ten minutes at ten a second."""
+KEPT_BYTES_MAX = 32 << 20
+SNAPSHOT_PATIENCE_S = 10
+"""After so long without an answer a snapshot is asked for again."""
+SNAPSHOT_PAUSE_S = (0, 1, 2, 4, 8, 15, 30, 60)
+"""Pause before the n-th request in a row; the last one repeats."""
+SILENCE_RECONNECT_S = 15
+"""A feed that said nothing for so long is torn down and built again."""
+
+States = NDArray[np.void]
+
+
+class VenueCodec(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold what the engine needs of a venue: pure functions of `venues/<name>`.
+
+    `fold(frame, states, instrument, ts_wall_ns)` returns code | index << 8 and takes the slow path by itself where needed.
+    """
+
+    name: str
+    new_states: Callable[[Sequence[Instrument], FeatureParameters], States]
+    fold: Callable[[bytes, States, int, int], int]
+    drop_book: Callable[[States, int], None]
+    proves_sequence: bool
+
+
+class _Feed:
+    """Hold what is known of one instrument's feed beside its compiled state."""
+
+    __slots__ = ("attempts", "crossed_since", "frame_mono", "kept", "kept_bytes", "reconnect_mono", "request_due", "requested_at")
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[bytes, int]] = []
+        self.kept_bytes = 0
+        self.requested_at: int | None = None
+        self.request_due: int | None = None
+        self.attempts = 0
+        self.frame_mono: int | None = None
+        self.crossed_since: int | None = None
+        self.reconnect_mono = 0
+
+    def forget_kept(self) -> None:
+        """Drop the kept frames."""
+        self.kept.clear()
+        self.kept_bytes = 0
+
+
+class Market:
+    """Fold frames of every instrument of a run; `states` is the array of compiled states, read-only to others."""
+
+    def __init__(self, codec: VenueCodec, instruments: Sequence[Instrument], parameters: FeatureParameters, limits: TrustLimits) -> None:
+        self.codec = codec
+        self.instruments = tuple(instruments)
+        self.states = codec.new_states(instruments, parameters)
+        self.frames = 0
+        self.trades = 0
+        self.gaps = 0
+        self.resyncs = 0
+        self.codes = dict.fromkeys(FoldCode, 0)
+        self.applied_hook: Callable[[int], None] | None = None
+        """Called after each applied depth update, for tools that watch the book; it must not write."""
+        self._fold = codec.fold
+        self._limits = limits
+        self._feeds = [_Feed() for _ in self.instruments]
+        self._malformed_mono: int | None = None
+        self._now = 0
+
+    def on_frame(self, entry: Entry) -> list[Command]:
+        """Fold one websocket frame."""
+        self._now = entry.ts_mono_ns
+        self.frames += 1
+        result = self._fold(entry.frame, self.states, entry.instrument, entry.ts_wall_ns)
+        code = result & 0xFF
+        self.codes[code] += 1  # type: ignore[index]  # an IntEnum member hashes and compares as its integer
+        if code == _APPLIED:
+            self._feeds[result >> 8].frame_mono = entry.ts_mono_ns
+            if self.applied_hook is not None:
+                self.applied_hook(result >> 8)
+            return []
+        if code == _TRADE:
+            self.trades += 1
+            self._feeds[result >> 8].frame_mono = entry.ts_mono_ns
+            return []
+        return self._on_code(FoldCode(code), result >> 8, entry)
+
+    def on_snapshot(self, entry: Entry) -> list[Command]:
+        """Fold a depth snapshot and the frames kept for it; ask again when it does not reach them."""
+        self._now = entry.ts_mono_ns
+        self.frames += 1
+        index = entry.instrument
+        if not 0 <= index < len(self._feeds):
+            self.codes[FoldCode.IGNORED] += 1
+            return []
+        feed = self._feeds[index]
+        feed.requested_at = None
+        code = FoldCode(self._fold(entry.frame, self.states, index, entry.ts_wall_ns) & 0xFF)
+        self.codes[code] += 1
+        if code is FoldCode.IGNORED:
+            return []
+        if code is not FoldCode.SNAPSHOT:
+            if code is not FoldCode.SNAPSHOT_TOO_OLD:
+                self._malformed_mono = self._now
+            return self._ask_later(index, f"the answer was {code.name.lower()}")
+        feed.attempts = 0
+        feed.frame_mono = self._now
+        self.resyncs += 1
+        return self._fold_kept(index)
+
+    def on_feed_lost(self, instruments: Sequence[int], mono_ns: int) -> None:
+        """Drop the books of a feed that may have missed frames."""
+        self._now = mono_ns
+        for index in instruments:
+            self._drop(index)
+
+    def on_overflow(self, mono_ns: int) -> list[Command]:
+        """Drop every book: frames were lost before they could be folded. Counts as one gap an instrument."""
+        self._now = mono_ns
+        commands: list[Command] = []
+        for index in range(len(self._feeds)):
+            self.gaps += 1
+            self._drop(index)
+            commands += self._ask_later(index, "frames were dropped on overflow")
+        return commands
+
+    def on_snapshot_failed(self, index: int, mono_ns: int, reason: str) -> list[Command]:
+        """Plan another request."""
+        self._now = mono_ns
+        self._feeds[index].requested_at = None
+        return self._ask_later(index, reason)
+
+    def on_tick(self, mono_ns: int) -> list[Command]:
+        """Ask for overdue snapshots, note crossed books, and have silent feeds rebuilt."""
+        self._now = mono_ns
+        commands: list[Command] = []
+        for index, feed in enumerate(self._feeds):
+            if feed.requested_at is not None and mono_ns - feed.requested_at > SNAPSHOT_PATIENCE_S * _S:
+                feed.requested_at = None
+                feed.request_due = mono_ns
+            if feed.request_due is not None and mono_ns >= feed.request_due and feed.requested_at is None:
+                commands.append(self._request(index, "overdue"))
+            is_crossed = bool(self.states[index]["crossed_now"])
+            feed.crossed_since = (feed.crossed_since or mono_ns) if is_crossed else None
+            commands += self._reconnect_silent(index, feed)
+        return commands
+
+    def trust(self, index: int) -> Trust:
+        """Judge one instrument's feed as of the last entry. Cost: about 2 µs."""
+        feed, state = self._feeds[index], self.states[index]
+        evidence = FeedEvidence(
+            is_synced=bool(state["phase"] == 1) and feed.frame_mono is not None,
+            proves_sequence=self.codec.proves_sequence,
+            age_ns=None if feed.frame_mono is None else self._now - feed.frame_mono,
+            lag_ns=int(state["last_wall_ns"] - state["last_event_ns"] - state["age_offset_ns"]),
+            crossed_for_ns=None if feed.crossed_since is None else self._now - feed.crossed_since,
+            malformed_ago_ns=None if self._malformed_mono is None else self._now - self._malformed_mono,
+            trade_outside=float(state["trade_outside"]),
+        )
+        return assess(evidence, self._limits)
+
+    def forget_counters(self) -> None:
+        """Start counting afresh: what the warm start folded is not this run's traffic."""
+        self.frames = self.trades = self.gaps = self.resyncs = 0
+        self.codes = dict.fromkeys(FoldCode, 0)
+
+    def is_synced(self, index: int) -> bool:
+        """Tell whether a book may be traded on."""
+        return self.trust(index).state is FeedTrust.SYNCED
+
+    def _on_code(self, code: FoldCode, index: int, entry: Entry) -> list[Command]:
+        if code is FoldCode.IGNORED:
+            if index != NO_INSTRUMENT and index < len(self._feeds):
+                self._feeds[index].frame_mono = entry.ts_mono_ns
+            return []
+        if code is FoldCode.SNAPSHOT:
+            self.resyncs += 1
+            return []
+        if code in {FoldCode.MALFORMED, FoldCode.OFF_GRID, FoldCode.UNKNOWN}:
+            self._malformed_mono = entry.ts_mono_ns
+            return []
+        if code is FoldCode.GAP:
+            self.gaps += 1
+            self._feeds[index].forget_kept()
+        return self._keep(index, entry.frame, entry.ts_wall_ns, "sequence gap" if code is FoldCode.GAP else "first frames")
+
+    def _keep(self, index: int, frame: bytes, ts_wall_ns: int, reason: str) -> list[Command]:
+        feed = self._feeds[index]
+        feed.frame_mono = self._now
+        if len(feed.kept) >= KEPT_FRAMES_MAX or feed.kept_bytes + len(frame) > KEPT_BYTES_MAX:
+            feed.forget_kept()
+            self.gaps += 1
+        feed.kept.append((frame, ts_wall_ns))
+        feed.kept_bytes += len(frame)
+        if feed.requested_at is None and feed.request_due is None:
+            return self._ask_later(index, reason)
+        return []
+
+    def _fold_kept(self, index: int) -> list[Command]:
+        feed = self._feeds[index]
+        kept = feed.kept
+        feed.kept = []
+        feed.forget_kept()
+        for position, (frame, ts_wall_ns) in enumerate(kept):
+            code = FoldCode(self._fold(frame, self.states, index, ts_wall_ns) & 0xFF)
+            if code is FoldCode.APPLIED and self.applied_hook is not None:
+                self.applied_hook(index)
+            if code is FoldCode.GAP:
+                self.gaps += 1
+                commands: list[Command] = []
+                for later, wall in kept[position:]:
+                    commands += self._keep(index, later, wall, "sequence gap after the snapshot")
+                return commands
+        return []
+
+    def _ask_later(self, index: int, reason: str) -> list[Command]:
+        feed = self._feeds[index]
+        pause_s = SNAPSHOT_PAUSE_S[min(feed.attempts, len(SNAPSHOT_PAUSE_S) - 1)]
+        if pause_s == 0:
+            return [self._request(index, reason)]
+        feed.request_due = self._now + pause_s * _S
+        return []
+
+    def _request(self, index: int, reason: str) -> Command:
+        feed = self._feeds[index]
+        feed.attempts += 1
+        feed.requested_at = self._now
+        feed.request_due = None
+        return RequestSnapshot(instrument=index, reason=reason)
+
+    def _reconnect_silent(self, index: int, feed: _Feed) -> list[Command]:
+        if feed.frame_mono is None:
+            return []
+        silent_since = max(feed.frame_mono, feed.reconnect_mono)
+        if self._now - silent_since <= SILENCE_RECONNECT_S * _S:
+            return []
+        feed.reconnect_mono = self._now
+        return [ReconnectFeed(instrument=index, reason=f"silent for {SILENCE_RECONNECT_S} s")]
+
+    def _drop(self, index: int) -> None:
+        feed = self._feeds[index]
+        self.codec.drop_book(self.states, index)
+        feed.forget_kept()
+        feed.requested_at = None
+        feed.request_due = None
+        feed.crossed_since = None
+
+
+def top_of_book(state: Any) -> tuple[int, int]:
+    """Return best bid and best ask in ticks, -1 where a side is empty."""
+    return int(state["best_bid_tick"]), int(state["best_ask_tick"])

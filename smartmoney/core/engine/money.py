@@ -1,0 +1,82 @@
+"""Equity, the kill switch and the day's loss, as the engine looks at them.
+
+Invariants: a position in a book that is not synced is not marked for the kill switch (it counts as blind from that moment); for sizing and
+for the screen the last mark serves within its grace; without a position equity is cash.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from smartmoney.core.domain.entries import HaltState
+from smartmoney.core.domain.instruments import Instrument
+from smartmoney.core.execution.view import Quote
+from smartmoney.core.portfolio.portfolio import Portfolio, mark_price
+from smartmoney.core.risk.daily_loss import DailyLoss, loss_fraction, observe_day
+from smartmoney.core.risk.kill_switch import KillEvent, KillState, ResumeDenied, ResumeEvent, drawdown, halt, observe, resume
+from smartmoney.core.risk.parameters import RiskLimits
+
+_S = 1_000_000_000
+
+
+class Money:
+    """Carry the kill switch and the marks of a run."""
+
+    def __init__(self, instruments: Sequence[Instrument], portfolio: Portfolio, limits: RiskLimits, initial: HaltState) -> None:
+        self._instruments = instruments
+        self._portfolio = portfolio
+        self._limits = limits
+        self._kill = KillState(halt=initial)
+        self._day = DailyLoss()
+        self._last_marks: list[tuple[Decimal, int] | None] = [None for _ in instruments]
+        self.equity: Decimal | None = None
+        """Equity with marks no older than their grace; None when even those are missing."""
+
+    @property
+    def state(self) -> HaltState:
+        """Return the durable part of the kill switch."""
+        return self._kill.halt
+
+    @property
+    def drawdown(self) -> Decimal | None:
+        """Return the fraction lost from the peak."""
+        return drawdown(self.equity, self._kill.halt.peak)
+
+    @property
+    def daily_loss(self) -> Decimal | None:
+        """Return the fraction of the day's first equity that is lost."""
+        return loss_fraction(self._day, self.equity)
+
+    def observe(self, quotes: Sequence[Quote], mono_ns: int, wall_ns: int) -> KillEvent | None:
+        """Mark everything and let the kill switch look; return the halt that this caused."""
+        fresh: list[Decimal | None] = []
+        recent: list[Decimal | None] = []
+        for index, quote in enumerate(quotes):
+            quantity = self._portfolio.position(index).quantity
+            mark = self._mark(index, quantity, quote)
+            if mark is not None:
+                self._last_marks[index] = (mark, mono_ns)
+            fresh.append(mark)
+            recent.append(mark if mark is not None else self._remembered(index, mono_ns))
+        self.equity = self._portfolio.equity(recent)
+        self._day = observe_day(self._day, self.equity, wall_ns)
+        self._kill, event = observe(self._kill, self._portfolio.equity(fresh), self._portfolio.has_position(), mono_ns, self._limits)
+        return event
+
+    def halt(self, reason: str, *, must_flatten: bool = False) -> KillEvent | None:
+        """Halt on request; None when it is halted already."""
+        self._kill, event = halt(self._kill, reason, self.equity, must_flatten=must_flatten)
+        return event
+
+    def resume(self, reason: str) -> ResumeEvent | ResumeDenied:
+        """Re-arm on an operator's word."""
+        self._kill, outcome = resume(self._kill, self.equity, reason)
+        return outcome
+
+    def _mark(self, index: int, quantity: Decimal, quote: Quote) -> Decimal | None:
+        if quantity == 0 or not quote.is_usable:
+            return None
+        return mark_price(self._instruments[index], quantity, quote.best_bid_ticks, quote.best_ask_ticks)
+
+    def _remembered(self, index: int, mono_ns: int) -> Decimal | None:
+        last = self._last_marks[index]
+        return None if last is None or mono_ns - last[1] > self._limits.mark_grace_s * _S else last[0]

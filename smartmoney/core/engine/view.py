@@ -1,0 +1,87 @@
+"""What the engine shows: frozen pictures for screens, status replies and summaries. They are read, never written back."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+import msgspec
+
+from smartmoney.core.book.trust import Trust
+from smartmoney.core.domain.signals import Regime
+
+
+class RegimeView(msgspec.Struct, frozen=True, kw_only=True):
+    """Show the regime: the debounced label, its probability, its age in seconds, the posterior over the five."""
+
+    label: Regime
+    probability: float
+    age_s: float
+    posterior: Mapping[str, float]
+
+
+class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
+    """Show the latest decision on an instrument: `code` is "signal" or the refusal's code."""
+
+    code: str
+    text: str
+    mono_ns: int
+
+
+class InstrumentView(msgspec.Struct, frozen=True, kw_only=True):
+    """Show one instrument. Prices and quantities exact; features by schema name, NaN where not warm."""
+
+    name: str
+    trust: Trust
+    bid: Decimal | None
+    ask: Decimal | None
+    bid_quantity: Decimal
+    ask_quantity: Decimal
+    position: Decimal
+    entry_price: Decimal | None
+    stop: Decimal | None
+    target: Decimal | None
+    features: Mapping[str, float]
+    regime: RegimeView | None
+    last_decision: DecisionView | None
+
+
+class AccountView(msgspec.Struct, frozen=True, kw_only=True):
+    """Show the money, in quote currency. `equity` is None while it cannot be computed."""
+
+    equity: Decimal | None
+    high_water_mark: Decimal | None
+    drawdown: float | None
+    cash: Decimal
+    fees: Decimal
+    realised: Decimal
+    halted: bool
+    halt_reason: str
+
+
+class EngineView(msgspec.Struct, frozen=True, kw_only=True):
+    """Show everything at one entry."""
+
+    run_id: str
+    mode: str
+    venue: str
+    build: str
+    config_hash: str
+    model: str
+    is_warming: bool
+    is_reconciled: bool
+    is_flat: bool
+    instruments: tuple[InstrumentView, ...]
+    account: AccountView
+    frames: int
+    trades: int
+    gaps: int
+    resyncs: int
+    synced_after_ns: int | None
+    started_mono_ns: int
+    now_mono_ns: int
+    decisions: int
+    signals: int
+    refusals: Mapping[str, int]
+    orders: int
+    fills: int
+    performance: Mapping[str, object]
+    digest: str

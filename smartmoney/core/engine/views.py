@@ -1,0 +1,83 @@
+"""Build the pictures of `core.engine.view` from a running engine. Read-only."""
+
+from typing import TYPE_CHECKING
+
+from smartmoney.core.book.kernel import level_lots
+from smartmoney.core.book.state import ASK, BID
+from smartmoney.core.domain.entries import Entry
+from smartmoney.core.engine.market import top_of_book
+from smartmoney.core.engine.view import AccountView, EngineView, InstrumentView
+
+if TYPE_CHECKING:
+    from smartmoney.core.engine.engine import Engine
+
+
+def build_view(engine: "Engine", entry: Entry) -> EngineView:
+    """Return everything that is to be shown as of an entry. Cost: about 0.2 ms an instrument."""
+    run, market, counters = engine.run, engine.market, engine.counters
+    return EngineView(
+        run_id=run.run_id,
+        mode=run.mode,
+        venue=run.venue,
+        build=run.build,
+        config_hash=run.config_hash,
+        model=engine.brain.model_name,
+        is_warming=engine.is_warming,
+        is_reconciled=engine.is_reconciled,
+        is_flat=engine.executor.is_flat,
+        instruments=tuple(_instrument(engine, index) for index in range(len(market.instruments))),
+        account=_account(engine),
+        frames=market.frames,
+        trades=market.trades,
+        gaps=market.gaps,
+        resyncs=market.resyncs,
+        synced_after_ns=engine.synced_after_ns,
+        started_mono_ns=engine.started_mono_ns,
+        now_mono_ns=entry.ts_mono_ns,
+        decisions=counters.decisions,
+        signals=counters.signals,
+        refusals=dict(counters.refusals),
+        orders=engine.executor.order_count,
+        fills=counters.fills,
+        performance=engine.brain.performance(),
+        digest=engine.digest,
+    )
+
+
+def _instrument(engine: "Engine", index: int) -> InstrumentView:
+    market, instrument, state = engine.market, engine.market.instruments[index], engine.market.states[index]
+    bid, ask = top_of_book(state)
+    position, plan = engine.executor.portfolio.position(index), engine.executor.plan(index)
+    reading = engine.brain.regime(index)
+    return InstrumentView(
+        name=instrument.name,
+        trust=market.trust(index),
+        bid=instrument.price(bid) if bid > 0 else None,
+        ask=instrument.price(ask) if ask > 0 else None,
+        bid_quantity=instrument.quantity(int(level_lots(state, BID, bid)) if bid > 0 else 0),
+        ask_quantity=instrument.quantity(int(level_lots(state, ASK, ask)) if ask > 0 else 0),
+        position=position.quantity,
+        entry_price=position.average_price,
+        stop=None if plan.stop_ticks is None else instrument.price(plan.stop_ticks),
+        target=None if plan.target_ticks is None else instrument.price(plan.target_ticks),
+        features=engine.brain.features(market.states, index),
+        regime=reading,
+        last_decision=engine.brain.last_decision(index),
+    )
+
+
+def _account(engine: "Engine") -> AccountView:
+    money, portfolio = engine.money, engine.executor.portfolio
+    drawdown = money.drawdown
+    return AccountView(
+        equity=money.equity,
+        high_water_mark=money.state.peak,
+        drawdown=None if drawdown is None else float(drawdown),
+        cash=portfolio.cash,
+        fees=portfolio.fees_paid,
+        realised=portfolio.realised,
+        halted=money.state.halted,
+        halt_reason=money.state.reason,
+    )
+
+

@@ -1,0 +1,1 @@
+"""Orders' lives, protection of positions, reconciliation."""

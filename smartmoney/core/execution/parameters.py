@@ -1,0 +1,94 @@
+"""How orders are worked; `settings` builds this from `execution:`.
+
+Invariants: times are positive and finite; money is Decimal (a float becomes the Decimal it prints as).
+"""
+
+import math
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+_DECIMALS = ("collar_bps", "maker_bps", "taker_bps", "default_stop_fraction", "default_target_fraction")
+_SECONDS = (
+    "entry_timeout_s",
+    "signal_decay_time_s",
+    "ack_timeout_s",
+    "cancel_timeout_s",
+    "account_retry_s",
+    "proof_window_s",
+    "protect_delay_s",
+    "adopted_holding_s",
+)
+
+
+class EntryStyle(StrEnum):
+    """Say how a position is entered."""
+
+    TAKER = "taker"
+    """A limit through the touch within the collar, immediate or cancel."""
+    MAKER = "maker"
+    """A post-only limit at the touch, withdrawn after `entry_timeout_s`."""
+
+
+class ExecutionParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """Configure the executor.
+
+    Units: names end in them. `collar_bps` is how far a marketable limit reaches past the touch; `max_holding_s` None means the forecast's
+    own horizon, `adopted_holding_s` holds for a position whose opening this run did not see; `maker_bps` and `taker_bps` are what a round
+    trip is estimated with; `default_*_fraction` place protection for a position whose own levels are not known (adopted after a crash, or
+    a foreign fill); `protect_delay_s` is how long an immediate entry may keep reporting fills before its stop is placed regardless;
+    `proof_window_s` is how long an order that was never acknowledged may still turn up at the venue (its receive window).
+    """
+
+    entry: EntryStyle = EntryStyle.TAKER
+    collar_bps: Decimal = Decimal(10)
+    entry_timeout_s: float = 30.0
+    approval_valid_ms: int = 2000
+    max_holding_s: float | None = None
+    adopted_holding_s: float = 3600.0
+    maker_bps: Decimal = Decimal(10)
+    taker_bps: Decimal = Decimal(10)
+    signal_decay_time_s: float = 300.0
+    ack_timeout_s: float = 10.0
+    cancel_timeout_s: float = 3.0
+    account_retry_s: float = 2.0
+    proof_window_s: float = 5.0
+    protect_delay_s: float = 0.4
+    protect_attempts_max: int = 3
+    default_stop_fraction: Decimal = Decimal("0.02")
+    default_target_fraction: Decimal = Decimal("0.04")
+
+    def __post_init__(self) -> None:
+        """Check every parameter.
+
+        Raises:
+            ValueError: one is not finite or out of its range.
+        """
+        for name in _DECIMALS:
+            value = getattr(self, name)
+            if not isinstance(value, Decimal):
+                value = Decimal(str(value))
+                msgspec.structs.force_setattr(self, name, value)
+            is_rebate = name == "maker_bps"
+            if not value.is_finite() or (value < 0 and not is_rebate):
+                raise ValueError(f"execution.{name} must be finite and not negative, not {value}")
+        for name in _SECONDS:
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"execution.{name} must be positive and finite, not {getattr(self, name)}")
+        if self.max_holding_s is not None and not (math.isfinite(self.max_holding_s) and self.max_holding_s > 0):
+            raise ValueError(f"execution.max_holding_s must be positive and finite, not {self.max_holding_s}")
+        if not 0 < self.default_stop_fraction < 1 or not self.default_target_fraction > 0:
+            raise ValueError("execution.default_stop_fraction must lie in (0, 1), default_target_fraction above 0")
+        if self.approval_valid_ms <= 0 or self.protect_attempts_max < 1:
+            raise ValueError("execution.approval_valid_ms and protect_attempts_max must be positive")
+
+
+def round_trip_cost_bps(parameters: ExecutionParameters, spread_bps: float) -> float:
+    """Return what entering and leaving is expected to cost, in bps of notional: both fees and the spread that a taker crosses.
+
+    A maker entry pays the maker fee and no half-spread; the exit is always reckoned as a taker's.
+    """
+    entry_bps = parameters.maker_bps if parameters.entry is EntryStyle.MAKER else parameters.taker_bps
+    crossed = 0.5 if parameters.entry is EntryStyle.MAKER else 1.0
+    return float(entry_bps + parameters.taker_bps) + crossed * spread_bps

@@ -1,0 +1,182 @@
+"""Bring an instrument's orders to what its plan wants: one stop and one target for what is held, or an exit, or nothing.
+
+Each call looks at what is and returns the next commands; it is called after every reply and on every tick, and calling it again changes
+nothing until something else does. Orders that reduce are never working for more than is held: a protective pair shares an oco_group, and
+an exit (or a resized pair) is sent only after the old pair is proven gone. That leaves a position without a stop for one cancel round trip,
+which is the price of never selling twice: spot inventory is locked by the old pair, and a venue without reduce-only would flip.
+"""
+
+from smartmoney.core.domain.commands import Command, Notify
+from smartmoney.core.domain.orders import OrderIntent, OrderStatus, OrderType, Purpose, Side, TimeInForce
+from smartmoney.core.execution.desk import Desk
+from smartmoney.core.execution.orders import OrderRecord
+from smartmoney.core.execution.plan import ExitPlan, PositionPlan
+from smartmoney.core.execution.view import ExecutionView, Quote, collar_ticks
+
+_S = 1_000_000_000
+_PROTECTIVE = frozenset({Purpose.STOP, Purpose.TARGET})
+_RETRY_WITHOUT_STOP_NS = _S
+"""An exit that is tried again within this time waits without a stop; a longer wait gets one."""
+
+
+def converge(desk: Desk, index: int, view: ExecutionView) -> list[Command]:
+    """Return the next commands for one instrument."""
+    plan = desk.plans[index]
+    held = desk.held_lots(index, view)
+    if held == 0:
+        return _stand_down(desk, index, view)
+    commands = desk.complete_plan(index, held, view)
+    if desk.flattening is not None and (plan.exit is None or plan.exit.purpose is not Purpose.FLATTEN):
+        plan.exit = ExitPlan(reason=desk.flattening, purpose=Purpose.FLATTEN, at_market=True)
+    if plan.exit is not None and abs(held) <= plan.exit.keep_lots:
+        plan.exit = None
+    if plan.exit is None:
+        return commands + _protect(desk, index, held, view)
+    return commands + _pursue_exit(desk, index, held, plan.exit, view)
+
+
+def _stand_down(desk: Desk, index: int, view: ExecutionView) -> list[Command]:
+    desk.plans[index].clear()
+    commands: list[Command] = []
+    for record in desk.ledger.working(index):
+        if record.intent.reduce_only or desk.flattening is not None:
+            commands += desk.cancel(record, "nothing is held", view)
+    return commands
+
+
+def _pursue_exit(desk: Desk, index: int, held: int, exit_plan: ExitPlan, view: ExecutionView) -> list[Command]:
+    now = view.now_mono_ns
+    commands = desk.cancel_entries(exit_plan.reason, view, index)
+    working = [record for record in desk.ledger.working(index) if record.intent.reduce_only]
+    if any(record.intent.purpose not in _PROTECTIVE for record in working):
+        return commands
+    if now < exit_plan.not_before_ns:
+        if exit_plan.not_before_ns - now < _RETRY_WITHOUT_STOP_NS and not working:
+            return commands
+        return commands + _protect(desk, index, held, view)
+    if working:
+        for record in working:
+            commands += desk.cancel(record, exit_plan.reason, view)
+        return commands
+    exit_plan.note_attempt(now)
+    _, sent = desk.submit(_exit_intent(desk, index, held, exit_plan, view), view)
+    return commands + sent
+
+
+def _exit_intent(desk: Desk, index: int, held: int, exit_plan: ExitPlan, view: ExecutionView) -> OrderIntent:
+    grid, quote = desk.instruments[index], view.quotes[index]
+    side = Side.SELL if held > 0 else Side.BUY
+    lots = abs(held) - exit_plan.keep_lots
+    if lots < grid.min_lots:
+        lots = abs(held)
+    is_limit = exit_plan.attempts == 1 and not exit_plan.at_market and quote.is_usable
+    return OrderIntent(
+        client_order_id=desk.ids.next(view.seq),
+        instrument=index,
+        side=side,
+        type=OrderType.LIMIT if is_limit else OrderType.MARKET,
+        lots=min(lots, grid.max_lots),
+        purpose=exit_plan.purpose,
+        time_in_force=TimeInForce.IOC,
+        price_ticks=collar_ticks(side, quote.touch(side), desk.parameters.collar_bps) if is_limit else None,
+        reduce_only=True,
+        signal_id=exit_plan.signal_id,
+    )
+
+
+def _protect(desk: Desk, index: int, held: int, view: ExecutionView) -> list[Command]:
+    plan = desk.plans[index]
+    if plan.stop_ticks is None or _is_entry_reporting(desk, index, view):
+        return []
+    working = [record for record in desk.ledger.working(index) if record.intent.reduce_only]
+    is_stop_right = _is_stop_right(working, held, plan)
+    if is_stop_right and (_is_target_right(working, held, plan) or view.now_mono_ns < plan.protect_not_before_ns):
+        return []
+    if working:
+        return [command for record in working for command in desk.cancel(record, "protection is replaced", view)]
+    crossed = _crossed(plan, held, view.quotes[index])
+    if crossed is not None:
+        if plan.exit is not None:
+            return []  # the exit's next attempt is due sooner than a stop that would fill at once is of use
+        plan.exit = ExitPlan(reason=crossed, at_market=True, signal_id=plan.signal_id)
+        return _pursue_exit(desk, index, held, plan.exit, view)
+    if view.now_mono_ns < plan.protect_not_before_ns:
+        return []
+    return _place(desk, index, held, plan, view)
+
+
+def _place(desk: Desk, index: int, held: int, plan: PositionPlan, view: ExecutionView) -> list[Command]:
+    side = Side.SELL if held > 0 else Side.BUY
+    stop_id = desk.ids.next(view.seq)
+    stop = OrderIntent(
+        client_order_id=stop_id,
+        instrument=index,
+        side=side,
+        type=OrderType.STOP_MARKET,
+        lots=abs(held),
+        purpose=Purpose.STOP,
+        stop_ticks=plan.stop_ticks,
+        reduce_only=True,
+        oco_group=stop_id,
+        signal_id=plan.signal_id,
+    )
+    record, commands = desk.submit(stop, view)
+    if record is None:
+        plan.protect_not_before_ns = view.now_mono_ns + _S
+        return [*commands, Notify(severity="critical", subject="stop refused by the risk gate", text=f"{desk.instruments[index].name}")]
+    if plan.target_ticks is None:
+        return commands
+    target = OrderIntent(
+        client_order_id=desk.ids.next(view.seq),
+        instrument=index,
+        side=side,
+        type=OrderType.LIMIT,
+        lots=abs(held),
+        purpose=Purpose.TARGET,
+        price_ticks=plan.target_ticks,
+        reduce_only=True,
+        oco_group=stop_id,
+        signal_id=plan.signal_id,
+    )
+    record, more = desk.submit(target, view)
+    if record is None:
+        plan.note_target_failure(view.now_mono_ns, desk.parameters.protect_attempts_max)
+    return commands + more
+
+
+def _is_entry_reporting(desk: Desk, index: int, view: ExecutionView) -> bool:
+    """Tell whether an immediate entry is still telling its fills: one stop for all of them is better than one for each."""
+    limit_ns = desk.parameters.protect_delay_s * _S
+    return any(
+        record.intent.time_in_force is not TimeInForce.GTC and view.now_mono_ns - record.submitted_mono_ns < limit_ns
+        for record in desk.ledger.entries(index)
+    )
+
+
+def _is_stop_right(working: list[OrderRecord], held: int, plan: PositionPlan) -> bool:
+    stops = [record for record in working if record.intent.purpose is not Purpose.TARGET]
+    return len(stops) == 1 and _fits(stops[0], held) and stops[0].intent.stop_ticks == plan.stop_ticks
+
+
+def _is_target_right(working: list[OrderRecord], held: int, plan: PositionPlan) -> bool:
+    targets = [record for record in working if record.intent.purpose is Purpose.TARGET]
+    if plan.target_ticks is None:
+        return not targets
+    return len(targets) == 1 and _fits(targets[0], held) and targets[0].intent.price_ticks == plan.target_ticks
+
+
+def _fits(record: OrderRecord, held: int) -> bool:
+    return record.status is not OrderStatus.PENDING_CANCEL and record.leaves == abs(held) and record.intent.side.sign * held < 0
+
+
+def _crossed(plan: PositionPlan, held: int, quote: Quote) -> str | None:
+    """Tell whether the market is already past a level, so that an order for it would be refused or filled at once."""
+    if not quote.is_usable or plan.stop_ticks is None:
+        return None
+    sign = 1 if held > 0 else -1
+    touch = quote.best_bid_ticks if held > 0 else quote.best_ask_ticks
+    if (touch - plan.stop_ticks) * sign <= 0:
+        return "stop_crossed"
+    if plan.target_ticks is not None and (touch - plan.target_ticks) * sign >= 0:
+        return "target_crossed"
+    return None

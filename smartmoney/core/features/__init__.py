@@ -1,0 +1,1 @@
+"""Order-flow features: compiled incremental kernels, and the schema that describes them."""

@@ -1,0 +1,1 @@
+"""Fills, fees and funding to positions, profit and loss, and equity. Exact."""

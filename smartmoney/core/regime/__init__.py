@@ -1,0 +1,1 @@
+"""Online regime posterior. Until a model is trained, a named untrained prior."""

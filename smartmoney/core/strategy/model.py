@@ -1,0 +1,94 @@
+"""What a desk asks of a model, and the untrained prior in that form. A trained bundle takes the prior's place behind the same protocol."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from smartmoney.core.alpha import prior as alpha_prior
+from smartmoney.core.domain.signals import Opportunity
+from smartmoney.core.regime import prior as regime_prior
+from smartmoney.core.regime.parameters import RegimeParameters
+from smartmoney.core.regime.reading import RegimeReading
+
+
+class MarketModel(Protocol):
+    """Turn features into a regime and opportunities. Pure: the state is carried by the caller, one per instrument."""
+
+    @property
+    def name(self) -> str:
+        """Return the name that every decision carries."""
+        ...
+
+    @property
+    def is_trained(self) -> bool:
+        """Tell whether the model was fitted; live mode refuses one that was not."""
+        ...
+
+    @property
+    def features_required(self) -> tuple[str, ...]:
+        """Return the features that must be finite."""
+        ...
+
+    def fresh_state(self) -> Any:
+        """Return the state before the first step."""
+        ...
+
+    def step(self, state: Any, features: Mapping[str, float], now_event_ns: int) -> Any:
+        """Return the next state."""
+        ...
+
+    def reading(self, state: Any) -> RegimeReading:
+        """Return what is published of a state."""
+        ...
+
+    def opportunities(
+        self, features: Mapping[str, float], regime: RegimeReading, *, stop_bps: float, target_bps: float, cost_bps: float
+    ) -> tuple[Opportunity, ...]:
+        """Return the forecasts, the best first; bracket distances and round-trip cost in bps."""
+        ...
+
+    def importance(self) -> dict[str, float]:
+        """Return each feature's share of the decision, largest first, summing to 1; a fresh dictionary."""
+        ...
+
+
+class PriorModel:
+    """Be the untrained prior: deterministic rules, no claim of skill."""
+
+    name = alpha_prior.MODEL_NAME
+    is_trained = False
+    features_required = tuple(dict.fromkeys((*regime_prior.FEATURES_REQUIRED, *alpha_prior.FEATURES_REQUIRED)))
+
+    def __init__(self, regime: RegimeParameters, alpha: alpha_prior.PriorParameters) -> None:
+        self._regime = regime
+        self._alpha = alpha
+
+    def fresh_state(self) -> regime_prior.RegimeState:
+        """Return the state before the first step."""
+        return regime_prior.RegimeState()
+
+    def step(self, state: regime_prior.RegimeState, features: Mapping[str, float], now_event_ns: int) -> regime_prior.RegimeState:
+        """Return the next state."""
+        return regime_prior.step_regime(state, features, now_event_ns, self._regime)
+
+    def reading(self, state: regime_prior.RegimeState) -> RegimeReading:
+        """Return what is published of a state."""
+        return state.reading()
+
+    def opportunities(
+        self, features: Mapping[str, float], regime: RegimeReading, *, stop_bps: float, target_bps: float, cost_bps: float
+    ) -> tuple[Opportunity, ...]:
+        """Return at most one opportunity, on the side of the flow."""
+        return alpha_prior.opportunities(
+            features,
+            regime.label,
+            regime.probability,
+            stop_bps=stop_bps,
+            target_bps=target_bps,
+            cost_bps=cost_bps,
+            parameters=self._alpha,
+        )
+
+    def importance(self) -> dict[str, float]:
+        """Return the weights of the flow score, scaled to sum to 1."""
+        total = sum(alpha_prior.FLOW_WEIGHTS.values())
+        return {name: weight / total for name, weight in alpha_prior.FLOW_WEIGHTS.items()}

@@ -1,0 +1,75 @@
+"""From a signal's size to an order's size: a target, less what is held, less what is working. Integers and Decimal, no float money.
+
+Invariants: a difference never turns a position round: an opposite signal closes first, and reverses at a later decision; on spot nothing
+is ever sold that is not held; a target never exceeds size times equity at the touch that an order would meet.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+from smartmoney.core.domain.instruments import Instrument
+from smartmoney.core.domain.orders import Side
+from smartmoney.core.domain.signals import RefusalCode
+
+
+class Holding(msgspec.Struct, frozen=True, kw_only=True):
+    """State what is held and working of one instrument, in signed lots, and the equity behind it in quote (None while unknown)."""
+
+    position_lots: int
+    working_lots: int
+    equity: Decimal | None
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """Say what a signal comes to. `refusal` is set when there is nothing to order; `reduces` when the order can only lower risk."""
+
+    target_lots: int
+    delta_lots: int
+    reduces: bool
+    refusal: RefusalCode | None = None
+    detail: str = ""
+
+
+def is_tradable(lots: int, price: Decimal, instrument: Instrument) -> bool:
+    """Tell whether a quantity is at or above the venue's minimum order; below it a position counts as flat."""
+    return abs(lots) >= max(1, instrument.min_lots) and abs(lots) * instrument.lot_size * price >= instrument.min_notional
+
+
+def plan_order(side: Side, size: float, price: Decimal, instrument: Instrument, holding: Holding, rebalance_band: float) -> Plan:
+    """Return target and difference of a signal. `price` is the touch that the order would meet.
+
+    `rebalance_band`: a difference on a held position smaller than this share of the target is noise, not worth a fee.
+    """
+    sign = side.sign
+    held, working = sign * holding.position_lots, sign * holding.working_lots
+    is_held = is_tradable(held, price, instrument)
+    if is_held and held < 0:
+        return _close(sign, held, working, price, instrument)
+    if side is Side.SELL and not instrument.allows_short:
+        return _nothing(0, RefusalCode.NO_POSITION, "spot has no shorts, and nothing is held")
+    if holding.equity is None:
+        return _nothing(0, RefusalCode.NOT_WARM, "equity")
+    target = max(0, instrument.floor_lots(Decimal(repr(size)) * holding.equity / price))
+    wanted = target - held - working
+    if wanted < 0:
+        # More is held than wanted: only what is held can be given back, and not what is on its way back already.
+        wanted = -min(-wanted, max(0, held + min(0, working)))
+    band_lots = rebalance_band * target if is_held else 0.0
+    if is_tradable(wanted, price, instrument) and abs(wanted) >= band_lots:
+        return Plan(target_lots=sign * target, delta_lots=sign * wanted, reduces=wanted < 0)
+    if not is_held and working <= 0:
+        return _nothing(sign * target, RefusalCode.BELOW_MIN_NOTIONAL, "the target is below the venue's minimum order")
+    return _nothing(sign * target, RefusalCode.AT_TARGET, "the difference to the target is too small to order")
+
+
+def _close(sign: int, held: int, working: int, price: Decimal, instrument: Instrument) -> Plan:
+    # Working orders that add to the position are about to be withdrawn; those that close it count.
+    wanted = max(0, -held - max(0, working))
+    if is_tradable(wanted, price, instrument):
+        return Plan(target_lots=0, delta_lots=sign * wanted, reduces=True)
+    return Plan(target_lots=0, delta_lots=0, reduces=True, refusal=RefusalCode.AT_TARGET, detail="the position is being closed already")
+
+
+def _nothing(target: int, code: RefusalCode, detail: str) -> Plan:
+    return Plan(target_lots=target, delta_lots=0, reduces=False, refusal=code, detail=detail)

@@ -1,0 +1,1 @@
+"""Terminal view and web page: reads, never decides."""

@@ -1,0 +1,1 @@
+"""Datasets, labels, validation, training, promotion. Runs in a process of its own; the core never imports it."""

@@ -1,0 +1,1 @@
+"""HTML and PNG of runs, backtests and evaluations."""

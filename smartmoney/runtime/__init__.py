@@ -1,0 +1,1 @@
+"""asyncio: supervisor, inbox loop, timers, recovery, the modes."""

@@ -1,0 +1,62 @@
+"""Compile every kernel before the first frame, so that nothing is ever compiled on a tick (design law 11)."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from time import monotonic
+
+from smartmoney.runtime import kernel_cache
+
+_SNAPSHOT = b'{"lastUpdateId":5,"bids":[["100.0","1.0"],["99.9","2.0"]],"asks":[["100.1","1.0"],["100.2","2.0"]]}'
+_DEPTH = b'{"e":"depthUpdate","E":1000,"s":"XY","U":6,"u":6,"b":[["99.8","1.0"]],"a":[["100.1","2.0"]]}'
+_TRADE = b'{"e":"trade","E":1000,"s":"XY","t":1,"p":"100.1","q":"1.0","T":1000,"m":false,"M":true}'
+
+
+def compile_kernels(directory: Path, say: Callable[[str], None]) -> float:
+    """Compile (or load from the cache) every kernel of the daemon; return the seconds that it took.
+
+    Args:
+        directory: of the kernel cache, as `kernel_cache.prepare` returned it.
+        say: tells the user what takes so long, the first time.
+    """
+    started = monotonic()
+    is_first = not kernel_cache.is_warm(directory)
+    if is_first:
+        say("compiling kernels, once for this version and machine; about half a minute")
+    _exercise()
+    if is_first:
+        kernel_cache.mark_warm(directory)
+        say(f"kernels compiled in {monotonic() - started:.0f} s")
+    return monotonic() - started
+
+
+def _exercise() -> None:
+    """Call every kernel with the types that the daemon calls it with."""
+    import numpy as np
+
+    from smartmoney.core.book.kernel import level_lots, top_levels
+    from smartmoney.core.domain.instruments import Instrument, Market
+    from smartmoney.core.features.row import read_features
+    from smartmoney.core.features.parameters import FeatureParameters
+    from smartmoney.core.features.schema import FEATURES
+    from smartmoney.runtime.codecs import binance_codec
+
+    codec = binance_codec()
+    instrument = Instrument(
+        venue="none", market=Market.SPOT, symbol="XY", name="X/Y", base="X", quote="Y", tick_size=Decimal("0.1"), lot_size=Decimal("0.1")
+    )
+    states = codec.new_states([instrument], FeatureParameters())
+    for frame, index in ((_DEPTH, -1), (_SNAPSHOT, 0), (_DEPTH, -1), (_TRADE, -1), (b"{ }", -1)):
+        codec.fold(frame, states, index, 1)
+    scratch = np.zeros(8, np.int64)
+    top_levels(states[0], 0, 8, scratch, scratch)
+    level_lots(states[0], 0, 1000)
+    read_features(states[0], np.zeros(len(FEATURES)))
+    codec.drop_book(states, 0)
+
+
+def compile_market_kernels() -> None:
+    """Compile (or load) the kernels of the built-in exchange's market by letting it live for a second."""
+    from smartmoney.simulation.market import SyntheticMarket
+
+    SyntheticMarket(1, ("BTCUSDT",)).advance(1_000_000_000)

@@ -1,0 +1,78 @@
+"""What an operator can ask of a running daemon, over the control socket. It may halt and re-arm; it cannot trade or raise a limit."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from smartmoney.adapters.control import ControlError, ControlRequest
+from smartmoney.core.domain.entries import FlattenRequested, HaltRequested, Payload, ResumeRequested
+from smartmoney.core.engine.view import EngineView
+from smartmoney.runtime.loop import Loop
+from smartmoney.runtime.sender import Sender
+from smartmoney.runtime.summary import Summary
+
+EFFECT_PATIENCE_S = 5.0
+FLAT_PATIENCE_S = 30.0
+_TRY_LATER = "the daemon goes on trying: see `smartmoney status`"
+
+
+class ControlDesk:
+    """Answer requests: `status`, `halt`, `resume`, `flatten`. An answer says that the effect is there, and durable."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        sender: Sender,
+        post: Callable[[Payload], None],
+        view: Callable[[], EngineView],
+        summary: Callable[[], Summary],
+    ) -> None:
+        self._loop = loop
+        self._sender = sender
+        self._post = post
+        self._view = view
+        self._summary = summary
+
+    async def handle(self, request: ControlRequest) -> Mapping[str, Any]:
+        """Carry one request out.
+
+        Raises:
+            ControlError: it cannot be, or did not happen in time.
+        """
+        reason = request.reason.strip()
+        match request.command:
+            case "status":
+                return dict(msgspec.to_builtins(self._summary()))
+            case "halt":
+                return await self._do(HaltRequested(reason=reason or "operator"), lambda view: view.account.halted, EFFECT_PATIENCE_S)
+            case "flatten":
+                return await self._do(FlattenRequested(reason=reason or "operator"), _is_flat, FLAT_PATIENCE_S)
+            case "resume":
+                if not self._view().account.halted:
+                    raise ControlError("the daemon is not halted", "there is nothing to resume")
+                return await self._do(ResumeRequested(reason=reason), lambda view: not view.account.halted, EFFECT_PATIENCE_S)
+
+    async def _do(self, payload: Payload, is_done: Callable[[EngineView], bool], patience_s: float) -> Mapping[str, Any]:
+        self._post(payload)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await self._loop.next_turn()
+                while not is_done(self._view()):
+                    await self._loop.next_turn()
+                await self._sender.settled()
+        view = self._view()
+        if not is_done(view):
+            raise ControlError(f"not done within {patience_s:.0f} s", _TRY_LATER)
+        return {
+            "halted": view.account.halted,
+            "halt_reason": view.account.halt_reason,
+            "positions": {item.name: float(item.position) for item in view.instruments},
+            "equity": None if view.account.equity is None else float(view.account.equity),
+        }
+
+
+def _is_flat(view: EngineView) -> bool:
+    return view.account.halted and view.is_flat

@@ -1,0 +1,273 @@
+"""The daemon: opens the state directory, recovers the account, opens the venue, and supervises the loop until it is told to stop.
+
+Start-up is crash recovery (law 5): the journal is folded, the venue is asked, the answers are reconciled, then READY is said. There is no
+other way in, and no other way out than the one that a crash takes, plus a clean closing of files.
+"""
+
+import asyncio
+import contextlib
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from smartmoney.adapters.control import ControlServer
+from smartmoney.adapters.service import ServiceNotifier
+from smartmoney.adapters.state_directory import StateDirectory
+from smartmoney.core.domain.entries import EntryKind, Payload, RunStopping, Tick, WarmUpEnded
+from smartmoney.core.engine.engine import Engine
+from smartmoney.core.engine.view import EngineView
+from smartmoney.runtime import storage
+from smartmoney.runtime.assembly import simulated_words, strategy_factory
+from smartmoney.runtime.clock import now
+from smartmoney.runtime.control import ControlDesk
+from smartmoney.runtime.gateway import NoGateway, PaperGateway
+from smartmoney.runtime.inbox import Inbox, Item
+from smartmoney.runtime.latency import LatencyRecorder
+from smartmoney.runtime.loop import Batch, Loop
+from smartmoney.runtime.sender import OUTBOX_MAX, Sender
+from smartmoney.runtime.summary import Summary, summarise
+from smartmoney.runtime.supervisor import Beat, ChildSpec, Restart, Supervisor
+from smartmoney.runtime.venue_session import VenueSession, open_venue
+from smartmoney.runtime.warm_start import warm_items
+from smartmoney.settings.models import Settings
+
+log = structlog.get_logger("daemon")
+
+TICK_S = 0.1
+STATUS_EVERY_S = 5.0
+MONITOR_EVERY_S = 300.0
+WATCH_S = 0.5
+SENDER_SILENT_S_MAX = 60.0
+LOOP_SILENT_S_MAX = 10.0
+"""A loop that has not turned for so long is stuck: the process ends and is started again."""
+
+Screen = Callable[["Running"], None]
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """Be what a screen may look at while the daemon runs."""
+
+    view: Callable[[], EngineView]
+    simulated: str
+    max_drawdown: float
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold what the command line decided. `seconds` None runs until a signal; `screen` is called a few times a second."""
+
+    settings: Settings
+    state_path: Path
+    seconds: float | None = None
+    warm: Path | None = None
+    screen: Screen | None = None
+    screen_every_s: float = 0.25
+
+
+async def run_daemon(options: Options) -> Summary:
+    """Run until a signal, the time limit or a failure; return the summary.
+
+    Raises:
+        StateDirectoryError, JournalRefused, ExchangeFailed, RestError, ProtocolError: it could not start; nothing was lost.
+        BaseExceptionGroup: a child took the process down.
+    """
+    settings = options.settings
+    with StateDirectory.open(options.state_path) as state, tempfile.TemporaryDirectory(prefix="smartmoney-") as scratch:
+        inbox = Inbox()
+        async with open_venue(settings, inbox, Path(scratch), settings.sim.seed) as venue:
+            with storage.open_run(settings, state.layout, venue.instruments) as run:
+                return await Daemon(options, state, inbox, venue, run).serve()
+
+
+class Daemon:
+    """Wire one run together and supervise it."""
+
+    def __init__(self, options: Options, state: StateDirectory, inbox: Inbox, venue: VenueSession, run: storage.OpenRun) -> None:
+        self._options = options
+        self._state = state
+        self._inbox = inbox
+        self._venue = venue
+        self._run = run
+        self._notifier = ServiceNotifier()
+        self._lag = LatencyRecorder()
+        self._is_ready = False
+        self._engine = Engine(venue.codec, strategy_factory(options.settings.directory))
+        outbox: asyncio.Queue[Batch] = asyncio.Queue(OUTBOX_MAX)
+        self._loop = Loop(self._engine, inbox, run.capture, NoGateway(), outbox)
+        # The first entry makes the books, which the paper venue must be able to see.
+        self._loop.process(_event(run.started))
+        gateway = PaperGateway(run.paper, self._engine.market)
+        self._loop.use_gateway(gateway)
+        self._sender = Sender(outbox, run.ledger, run.latch, gateway, venue, inbox.post, run.started.halt.epoch)
+
+    async def serve(self) -> Summary:
+        """Warm up and run until told to stop; close in order."""
+        self._warm_up()
+        desk = ControlDesk(self._loop, self._sender, self._inbox.post, self._engine.view, self.summary)
+        server = await ControlServer.start(self._state, desk.handle)
+        supervisor = Supervisor(self._children())
+        is_clean = False
+        try:
+            with _stopped_by_signals(supervisor.stop), _stopped_after(self._options.seconds, supervisor.stop):
+                await supervisor.run()
+            is_clean = True
+        finally:
+            self._notifier.stopping()
+            await server.close()
+            if is_clean:
+                await self._finish()
+            self._notifier.close()
+        return self.summary()
+
+    def summary(self) -> Summary:
+        """Sum the run up as of now."""
+        lag = self._lag.percentiles()
+        latency = {
+            "inbox": self._loop.inbox_latency.percentiles(),
+            "decision": self._loop.decision_latency.percentiles(),
+            "commit": self._sender.commit_latency.percentiles(),
+            "decision_to_send": self._sender.send_latency.percentiles(),
+            "loop_lag": lag,
+        }
+        return summarise(self._engine.view(), loop_lag=lag, latency=latency)
+
+    def _warm_up(self) -> None:
+        recordings = self._venue.warm_recordings if self._options.warm is None else {"": self._options.warm}
+        run_id = self._run.started.run_id
+        count = 0
+        for count, item in enumerate(warm_items(self._venue.instruments, recordings, self._state.layout.captures, run_id), 1):
+            self._loop.process(item)
+        self._loop.process(_event(WarmUpEnded()))
+        log.info("warm start done", entries=count)
+
+    async def _finish(self) -> None:
+        """Stop as a crash would be recovered from: entries are withdrawn, protection stays, everything that was said is made durable."""
+        self._loop.process(_event(RunStopping(reason="stopped")))
+        if (batch := self._loop.take()) is not None:
+            await self._sender.send([batch], is_queued=False)
+        await self._sender.drain()
+        stamp = now()
+        self._run.capture.ensure_durable(self._loop.seq)
+        self._run.journal.end_run(stamp.wall_ns, self._loop.seq, self._engine.digest)
+
+    def _children(self) -> tuple[ChildSpec, ...]:
+        children = [
+            ChildSpec(name="loop", start=self._loop.run, restart=Restart.ESSENTIAL, beat_s_max=LOOP_SILENT_S_MAX),
+            ChildSpec(name="sender", start=self._sender.run, restart=Restart.ESSENTIAL, beat_s_max=SENDER_SILENT_S_MAX),
+            ChildSpec(name="ticker", start=self._tick, beat_s_max=LOOP_SILENT_S_MAX),
+            ChildSpec(name="feed", start=self._venue.feed, beat_s_max=LOOP_SILENT_S_MAX),
+            ChildSpec(name="watch", start=self._watch, restart=Restart.ESSENTIAL, beat_s_max=LOOP_SILENT_S_MAX),
+        ]
+        if self._options.screen is not None:
+            children.append(ChildSpec(name="screen", start=self._show, restart=Restart.TEMPORARY))
+        return tuple(children)
+
+    async def _tick(self, beat: Beat) -> None:
+        """Post a tick each 100 ms and measure how late the event loop is."""
+        clock = asyncio.get_running_loop().time
+        due = clock()
+        while True:
+            due += TICK_S
+            await asyncio.sleep(max(0.0, due - clock()))
+            late = clock() - due
+            self._lag.add(round(max(0.0, late) * 1e9))
+            if late > TICK_S:
+                due = clock()
+            beat()
+            self._inbox.post(Tick())
+
+    async def _watch(self, beat: Beat) -> None:
+        """Tell the service manager and the log how things are, while the loop makes progress."""
+        status_due = monitor_due = 0.0
+        clock = asyncio.get_running_loop().time
+        seen = -1
+        while True:
+            beat()
+            view = self._engine.view()
+            if view.is_reconciled and not self._is_ready:
+                self._is_ready = True
+                self._notifier.ready()
+                log.info("ready", run_id=view.run_id, mode=view.mode, equity=view.account.equity, halted=view.account.halted)
+            if self._loop.seq > seen:
+                seen = self._loop.seq
+                self._notifier.beat(now().mono_ns)
+            if clock() >= status_due:
+                status_due = clock() + STATUS_EVERY_S
+                log.info("status", **_status(view))
+                self._notifier.status(_status_line(view))
+            if clock() >= monitor_due:
+                if monitor_due:
+                    log.info("monitor", **view.performance)
+                monitor_due = clock() + MONITOR_EVERY_S
+            await asyncio.sleep(WATCH_S)
+
+    async def _show(self, beat: Beat) -> None:
+        screen = self._options.screen
+        assert screen is not None
+        limits = self._engine.parameters.limits
+        running = Running(view=self._engine.view, simulated=simulated_words(self._options.settings), max_drawdown=float(limits.max_drawdown))
+        while True:
+            beat()
+            screen(running)
+            await asyncio.sleep(self._options.screen_every_s)
+
+
+def _event(payload: Payload) -> Item:
+    return Item(EntryKind.EVENT, now(), payload=payload)
+
+
+def _status(view: EngineView) -> dict[str, object]:
+    first = view.instruments[0]
+    decision = first.last_decision
+    return {
+        "instrument": first.name,
+        "bid": first.bid,
+        "ask": first.ask,
+        "trust": first.trust.state.value,
+        "trades_per_s": round(first.features.get("trade_rate_10s", float("nan")), 1),
+        "imbalance": round(first.features.get("weighted_imbalance", float("nan")), 3),
+        "tfi_120s": round(first.features.get("tfi_120s", float("nan")), 3),
+        "stress": round(first.features.get("liquidity_stress", float("nan")), 2),
+        "regime": None if first.regime is None else f"{first.regime.label.value} {first.regime.probability:.2f}",
+        "decision": None if decision is None else f"{decision.code}: {decision.text}",
+        "position": first.position,
+        "equity": view.account.equity,
+        "drawdown": view.account.drawdown,
+        "decisions": view.decisions,
+        "signals": view.signals,
+        "orders": view.orders,
+        "fills": view.fills,
+        "halted": view.account.halted,
+        "simulated": view.mode != "live",
+    }
+
+
+def _status_line(view: EngineView) -> str:
+    account, first = view.account, view.instruments[0]
+    state = f"HALTED: {account.halt_reason}" if account.halted else f"{first.name} {first.trust.state.value}"
+    return f"{view.mode}: {state}; equity {account.equity}, {view.decisions} decisions, {view.signals} signals, {view.fills} fills"
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def _stopped_after(seconds: float | None, stop: Callable[[], None]) -> Iterator[None]:
+    timer = None if seconds is None else asyncio.get_running_loop().call_later(seconds, stop)
+    try:
+        yield
+    finally:
+        if timer is not None:
+            timer.cancel()

@@ -1,0 +1,94 @@
+"""Where orders go: one interface for paper and for a venue.
+
+The sender checks the last three things before an order leaves (decisions: "the loop", 5): it is not too late, the halt epoch has not
+moved on, and no latch file stands there. A refusal is an entry like any other.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from smartmoney.core.domain.entries import Entry, Payload, SendRefused
+from smartmoney.core.domain.orders import Approved
+from smartmoney.core.engine.market import Market
+from smartmoney.simulation.kernel_depth import KernelDepth
+from smartmoney.simulation.paper import PaperVenue
+
+
+class OrderGateway(Protocol):
+    """Take approved orders; answers come back as order replies."""
+
+    def submit(self, approved: Approved, now_mono_ns: int) -> None:
+        """Send an order."""
+
+    def cancel(self, client_order_id: str, now_mono_ns: int) -> None:
+        """Cancel an order."""
+
+    def request_account(self, now_mono_ns: int) -> None:
+        """Ask for working orders and positions; answered by `AccountReported`."""
+
+    def advance(self, entry: Entry) -> Sequence[Payload]:
+        """Return what the venue answers as of this entry (paper; a real venue answers on its own stream)."""
+
+
+def refusal_before_send(approved: Approved, now_mono_ns: int, halt_epoch: int, *, is_latched: bool) -> SendRefused | None:
+    """Check an approved order for the last time; None lets it go. Orders that reduce risk pass a halt."""
+    intent = approved.intent
+    if now_mono_ns > approved.valid_until_mono_ns:
+        late_ms = (now_mono_ns - approved.valid_until_mono_ns) / 1e6
+        return SendRefused(client_order_id=intent.client_order_id, reason=f"approval ran out {late_ms:.0f} ms ago")
+    if not intent.reduce_only and (is_latched or approved.halt_epoch != halt_epoch):
+        return SendRefused(client_order_id=intent.client_order_id, reason="halted meanwhile")
+    return None
+
+
+class NoGateway:
+    """Carry nothing: a replay of a run has its replies in the capture, and a run that is being opened has no venue yet."""
+
+    def submit(self, approved: Approved, now_mono_ns: int) -> None:
+        """Send nothing."""
+
+    def cancel(self, client_order_id: str, now_mono_ns: int) -> None:
+        """Cancel nothing."""
+
+    def request_account(self, now_mono_ns: int) -> None:
+        """Ask nobody."""
+
+    def advance(self, entry: Entry) -> Sequence[Payload]:
+        """Answer nothing."""
+        del entry
+        return ()
+
+
+class PaperGateway:
+    """Carry orders to the paper venue, which answers on the inbox's own clock."""
+
+    def __init__(self, venue: PaperVenue, market: Market) -> None:
+        self._venue = venue
+        self._views = [KernelDepth(market.states[index]) for index in range(len(market.instruments))]
+        self._account_asked = False
+
+    def submit(self, approved: Approved, now_mono_ns: int) -> None:
+        """Send an order; it is effective after the configured latency."""
+        self._venue.submit(approved.intent, now_mono_ns)
+
+    def cancel(self, client_order_id: str, now_mono_ns: int) -> None:
+        """Cancel an order; effective after the configured latency."""
+        self._venue.cancel(client_order_id, now_mono_ns)
+
+    def request_account(self, now_mono_ns: int) -> None:
+        """Ask for working orders and positions; answered after the next entry."""
+        del now_mono_ns
+        self._account_asked = True
+
+    def advance(self, entry: Entry) -> Sequence[Payload]:
+        """Return what the paper venue answers as of this entry. Cost: nothing while no order works there."""
+        if self._venue.is_idle and not self._account_asked:
+            return ()
+        replies: list[Payload] = list(self._venue.advance(entry.ts_mono_ns, self._event_ns(), self._views))
+        if self._account_asked:
+            self._account_asked = False
+            replies.append(self._venue.report())
+        return replies
+
+    def _event_ns(self) -> int:
+        return max((view.last_event_ns for view in self._views), default=0)

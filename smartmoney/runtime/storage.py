@@ -1,0 +1,187 @@
+"""What a run is kept in: the journal and the capture behind the sender's `Ledger`, and the latch file.
+
+Opening a run is recovery: the account is a fold of the journal, working protective orders are given back to the paper venue, and a latch
+that stands without a halt in the journal (a halt whose commit failed) becomes one.
+"""
+
+import contextlib
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from smartmoney import __version__
+from smartmoney.adapters.capture import CaptureWriter, apply_retention, close_torn_segments
+from smartmoney.adapters.journal import AccountState, Checkpoint, Journal, JournalRecord, RunHeader, record
+from smartmoney.adapters.service import clear_latch, is_latched, read_latch, set_latch
+from smartmoney.adapters.state_directory import StateLayout
+from smartmoney.core.domain.entries import HaltState, RunStarted
+from smartmoney.core.domain.instruments import Instrument
+from smartmoney.core.engine.parameters import encode_parameters
+from smartmoney.runtime.assembly import engine_parameters
+from smartmoney.runtime.clock import now
+from smartmoney.runtime.loop import Batch
+from smartmoney.settings.build import paper_parameters
+from smartmoney.settings.effective import config_hash
+from smartmoney.settings.models import Settings
+from smartmoney.simulation.paper import PaperVenue
+
+log = structlog.get_logger("storage")
+
+_RUN_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+class RunLedger:
+    """Commit batches to one run's journal and capture. Used from one thread at a time."""
+
+    def __init__(self, journal: Journal, capture: CaptureWriter) -> None:
+        self._journal = journal
+        self._capture = capture
+
+    def commit(self, batches: Sequence[Batch]) -> None:
+        """Commit all lines and the last checkpoint in one transaction; durable at return.
+
+        Raises:
+            JournalFailed: nothing may be counted on.
+        """
+        records: list[JournalRecord] = []
+        for batch in batches:
+            records += [kept for line in batch.lines if (kept := record(line.seq, line.wall_ns, line.what)) is not None]
+            if batch.checkpoint is not None and batch.lines:
+                point = record(batch.checkpoint.seq, batch.lines[-1].wall_ns, Checkpoint(batch.checkpoint.digest))
+                assert point is not None
+                records.append(point)
+        if records:
+            self._journal.commit(records)
+
+    def ensure_captured(self, seq: int) -> None:
+        """Make the capture durable up to an entry.
+
+        Raises:
+            CaptureFailed: it is not.
+        """
+        self._capture.ensure_durable(seq)
+
+
+class LatchFile:
+    """Keep the halt latch at a path."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def set(self, reason: str, epoch: int) -> None:
+        """Put it in force, durably."""
+        set_latch(self._path, reason, epoch)
+
+    def clear(self) -> None:
+        """Take it away, durably."""
+        clear_latch(self._path)
+
+    def is_set(self) -> bool:
+        """Tell whether it is in force (one `stat`)."""
+        return is_latched(self._path)
+
+
+class OpenRun(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold what a run writes to, and the entry that opens it."""
+
+    started: RunStarted
+    journal: Journal
+    capture: CaptureWriter
+    ledger: RunLedger
+    latch: LatchFile
+    paper: PaperVenue
+
+
+@contextlib.contextmanager
+def open_run(settings: Settings, layout: StateLayout, instruments: Sequence[Instrument]) -> Iterator[OpenRun]:
+    """Open journal and capture for a new run over the recovered account; close both at the end, however it ends.
+
+    Raises:
+        JournalRefused: the journal is another mode's or account's, or of a newer schema.
+        JournalFailed, CaptureFailed: the disk does not take it.
+    """
+    account_name = f"{settings.venue}:{settings.market}"
+    journal = Journal.open(layout.journal, settings.mode, account_name, initial_cash=settings.equity_start)
+    with contextlib.closing(journal):
+        account = journal.load_account(instruments)
+        run_id = new_run_id(now().wall_ns)
+        started = _started(settings, run_id, instruments, account, layout)
+        _tidy(settings, layout)
+        header = RunHeader(
+            run_id=run_id,
+            mode=started.mode,
+            venue=started.venue,
+            market=settings.market,
+            build=started.build,
+            config_hash=started.config_hash,
+            config=settings.model_dump_json(),
+            model=started.model,
+            seed=started.seed,
+            started_wall_ns=now().wall_ns,
+        )
+        journal.begin_run(header, instruments)
+        paper = PaperVenue(
+            instruments,
+            paper_parameters(settings),
+            run_id=run_id,
+            cash=account.cash,
+            positions=account.positions,
+            orders=[order for order in account.orders if order.venue_order_id],
+            trade_count=account.fill_count,
+        )
+        with CaptureWriter(layout.capture(run_id)) as capture:
+            ledger = RunLedger(journal, capture)
+            yield OpenRun(started=started, journal=journal, capture=capture, ledger=ledger, latch=LatchFile(layout.latch), paper=paper)
+
+
+def new_run_id(wall_ns: int) -> str:
+    """Return a name that sorts by time and never repeats: seconds since 1970 and twenty random bits, in Crockford's base 32."""
+    return _base32(wall_ns // 1_000_000_000, 7) + _base32(secrets.randbits(20), 4)
+
+
+def _base32(number: int, digits: int) -> str:
+    return "".join(_RUN_ALPHABET[number >> shift & 31] for shift in range(5 * (digits - 1), -1, -5))
+
+
+def _started(settings: Settings, run_id: str, instruments: Sequence[Instrument], account: AccountState, layout: StateLayout) -> RunStarted:
+    return RunStarted(
+        run_id=run_id,
+        mode=settings.mode,
+        venue=settings.venue,
+        build=__version__,
+        config_hash=config_hash(settings),
+        model="untrained-prior-1",
+        seed=settings.sim.seed,
+        instruments=tuple(instruments),
+        parameters=encode_parameters(engine_parameters(settings)),
+        cash=account.cash,
+        positions=account.positions,
+        orders=account.orders,
+        halt=_halt_state(account.halt, layout.latch),
+        order_count=account.order_count,
+    )
+
+
+def _halt_state(journaled: HaltState, latch_path: Path) -> HaltState:
+    """Let the latch win over a journal that does not know of the halt: the commit may be what failed."""
+    latch = read_latch(latch_path)
+    if latch is None or journaled.halted:
+        return journaled
+    return HaltState(halted=True, reason=latch.reason, epoch=journaled.epoch + 1, peak=journaled.peak)
+
+
+def _tidy(settings: Settings, layout: StateLayout) -> None:
+    if layout.captures.is_dir():
+        for folder in layout.captures.iterdir():
+            close_torn_segments(folder)
+        keeping = settings.capture
+        apply_retention(
+            layout.captures,
+            days=keeping.retention_days,
+            bytes_max=int(keeping.retention_gb * 1e9),
+            now_wall_ns=now().wall_ns,
+        )
+

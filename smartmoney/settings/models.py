@@ -1,0 +1,247 @@
+"""Models of `config/paper.yaml` and `config/live.yaml`: every key, its range, its default. Settings hold no secrets."""
+
+import re
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PrivateAttr, field_validator
+
+from smartmoney.core.domain.signals import Regime
+from smartmoney.settings.advanced import AdvancedFeatures, Section
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Size = Annotated[float, Field(gt=0, le=1)]
+Distance = Annotated[float, Field(gt=0, lt=0.5)]
+Money = Annotated[Decimal, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, le=604_800)]
+Mode = Literal["paper", "live"]
+
+_BAR_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+INSTRUMENTS_MAX = 50
+
+
+def timeframe_seconds(timeframe: str) -> float:
+    """Return the seconds of a bar such as 1m or 4h.
+
+    Raises:
+        ValueError: it is not a whole number of s, m, h or d.
+    """
+    found = re.fullmatch(r"([1-9][0-9]{0,3})([smhd])", timeframe)
+    if found is None:
+        raise ValueError("must be a number and s, m, h or d, such as 1m or 4h")
+    return float(int(found[1]) * _BAR_S[found[2]])
+
+
+class Endpoints(Section):
+    """Where the venue is, when not at its usual address (a proxy, a test net, the built-in exchange)."""
+
+    rest: str | None = Field(default=None, pattern=r"^https?://\S+$")
+    ws: str | None = Field(default=None, pattern=r"^wss?://\S+$")
+    ccxt_urls: dict[str, Any] = Field(default_factory=dict)
+    """For `venue: ccxt:<id>`: merged into that exchange's `urls`, as ccxt documents them."""
+
+
+class Fees(Section):
+    """What the venue takes, in bps of notional; left out, Binance's published base rate for the market (spot 10 and 10, USD-M 2 and 5)."""
+
+    maker_bps: Decimal | None = Field(default=None, ge=-100, le=1000)
+    taker_bps: Decimal | None = Field(default=None, ge=0, le=1000)
+
+
+class Paper(Section):
+    """The paper account's venue model."""
+
+    latency_ms: float = Field(default=50.0, ge=0, le=60_000)
+    """Milliseconds until an order takes effect."""
+    fee_in_base: bool = False
+    """A spot purchase pays its fee in the bought asset."""
+
+
+class Execution(Section):
+    """How orders are worked."""
+
+    entry: Literal["taker", "maker"] = "taker"
+    """taker: a limit through the touch, immediate or cancel; maker: a post-only limit at the touch."""
+    collar_bps: Decimal = Field(default=Decimal(10), ge=0, le=1000)
+    """How far past the touch a marketable limit reaches."""
+    entry_timeout_s: Seconds = 30.0
+    """A resting entry is withdrawn after this."""
+    max_holding_s: Seconds | None = None
+    """A position is closed after this; left out, after the forecast's horizon."""
+    approval_valid_ms: int = Field(default=2000, ge=1, le=60_000)
+    ack_timeout_s: Seconds = 10.0
+    cancel_timeout_s: Seconds = 3.0
+    account_retry_s: Seconds = 2.0
+    protect_delay_s: Seconds = 0.4
+    protect_attempts_max: int = Field(default=3, ge=1, le=100)
+
+
+class Risk(Section):
+    """Limits beyond the strategy's own. The largest drawdown is `strategy.max_drawdown`."""
+
+    breach_hold_ms: int = Field(default=250, ge=0, le=60_000)
+    """A drawdown must hold for this long before the kill switch trips."""
+    mark_grace_s: float = Field(default=30.0, ge=0, le=3600)
+    """For so long equity may be unknown while something is held."""
+    collar_bps: Decimal = Field(default=Decimal(50), gt=0, le=5000)
+    """No limit price further than this past the touch."""
+    max_order_notional: Money | None = None
+    """Largest order, in quote currency."""
+    max_position_fraction: Decimal | None = Field(default=None, gt=0, le=10)
+    """Largest position in one instrument as a fraction of equity; left out, a quarter, or 1.25 x max_position_size if that is more."""
+    gross_cap: Decimal = Field(default=Decimal(1), gt=0, le=10)
+    """Largest sum of all positions as a fraction of equity."""
+    max_open_orders: int = Field(default=20, ge=1, le=200)
+    max_orders_per_minute: int = Field(default=120, ge=2, le=10_000)
+    reserved_orders_per_minute: int = Field(default=60, ge=0, le=9_999)
+    """Of those, kept for orders that reduce risk."""
+    max_daily_loss: Decimal = Field(default=Decimal("0.04"), gt=0, le=1)
+    """Fraction of the equity at 00:00 UTC; beyond it no entries until the next day."""
+
+
+class Strategy(Section):
+    """The strategy's keys; sizes and distances are fractions."""
+
+    timeframe: str = "1m"
+    """Bar of the volatility estimate and of the charts."""
+    confidence_threshold: Fraction = 0.75
+    """Opportunities below this confidence are passed by."""
+    max_position_size: Size = 0.1
+    """Largest target, as a fraction of equity."""
+    min_liquidity_score: Fraction = 0.6
+    regime_weight: Fraction = 0.4
+    imbalance_weight: Fraction = 0.3
+    liquidity_weight: Fraction = 0.3
+    max_drawdown: float = Field(default=0.05, gt=0, lt=1)
+    """Loss from the equity peak at which the kill switch trips."""
+    stop_loss_base: Distance = 0.02
+    take_profit_base: Distance = 0.04
+    large_order_threshold: float = Field(default=1000.0, gt=0)
+    """Quote currency; also the floor of the adaptive 99 % quantile."""
+    update_frequency: float = Field(default=1.0, ge=0.1, le=3600)
+    """Seconds between decisions."""
+    rebalance_band: float = Field(default=0.25, ge=0, lt=1)
+    """A held position is adjusted only when it is off target by this share of the target."""
+    symbol: str | None = Field(default=None, exclude=True)
+    """Same as `instruments` with this one name."""
+    signal_decay_time: float | None = Field(default=None, exclude=True)
+    """Same as advanced_features.signal_generation.signal_decay_time."""
+    advanced_features_config_path: str | None = Field(default=None, exclude=True)
+    """Same as the key of this name at the top."""
+
+    @field_validator("timeframe")
+    @classmethod
+    def _is_a_bar(cls, timeframe: str) -> str:
+        timeframe_seconds(timeframe)
+        return timeframe
+
+
+class RegimeOverride(Section):
+    """Strategy keys that have another value in one regime."""
+
+    confidence_threshold: Fraction | None = None
+    max_position_size: Size | None = None
+    min_liquidity_score: Fraction | None = None
+    regime_weight: Fraction | None = None
+    imbalance_weight: Fraction | None = None
+    liquidity_weight: Fraction | None = None
+    stop_loss_base: Distance | None = None
+    take_profit_base: Distance | None = None
+
+    def given(self) -> dict[str, float]:
+        """Return the keys that are set."""
+        return self.model_dump(exclude_none=True)
+
+
+class Sim(Section):
+    """The built-in exchange, where `venue: sim` trades."""
+
+    seed: int = Field(default=7, ge=0, lt=2**31)
+    """Same seed, same market."""
+    prerun_s: int = Field(default=1800, ge=0, le=86_400)
+    """Seconds of market simulated before the start, so that slow features are warm."""
+
+
+class Capture(Section):
+    """How long recorded market data is kept: by age or by size, whichever is less."""
+
+    retention_days: float = Field(default=14.0, gt=0, le=3650)
+    retention_gb: float = Field(default=20.0, gt=0, le=100_000)
+
+
+class Logging(Section):
+    """What is logged. `level` left out: advanced_features.log_level."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] | None = None
+    format: Literal["auto", "console", "json"] = "auto"
+
+
+class Settings(Section):
+    """The whole configuration, effective: defaults, files, profile and overrides in one."""
+
+    mode: Mode = "paper"
+    venue: str = Field(default="sim", pattern=r"^(binance|sim|ccxt:[a-z0-9_]+)$")
+    """binance, sim (the built-in exchange), or ccxt:<exchange id>."""
+    market: Literal["spot", "usdm"] = "spot"
+    instruments: tuple[str, ...] = Field(default=("BTC/USDT",), min_length=1, max_length=INSTRUMENTS_MAX)
+    symbol: str | None = Field(default=None, exclude=True)
+    """Same as `instruments` with this one name."""
+    endpoints: Endpoints = Endpoints()
+    leverage: Decimal = Field(default=Decimal(1), ge=1, le=125)
+    """USD-M only: isolated, one-way."""
+    capital: Money | None = None
+    """Quote currency that may be used; mandatory in live."""
+    paper_balance: Money = Decimal(10_000)
+    """Quote currency that the paper account starts with."""
+    fees: Fees = Fees()
+    paper: Paper = Paper()
+    execution: Execution = Execution()
+    risk: Risk = Risk()
+    strategy: Strategy = Strategy()
+    strategy_class: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    """A strategy of your own: module:Class; left out, the built-in one."""
+    regime_overrides: dict[Regime, RegimeOverride] = Field(default_factory=dict)
+    """Other strategy parameters per regime."""
+    profile: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]+$")
+    """conservative, aggressive or high_frequency (config/profiles)."""
+    advanced_features_config_path: str | None = None
+    """Relative to this file; left out, ml/advanced_features_config.yaml beside it, else the package's."""
+    advanced_features: AdvancedFeatures = AdvancedFeatures()
+    """Wins over the file named above, key by key."""
+    sim: Sim = Sim()
+    capture: Capture = Capture()
+    logging: Logging = Logging()
+    _sources: tuple[str, ...] = PrivateAttr(default=())
+    _directory: str | None = PrivateAttr(default=None)
+
+    @field_validator("instruments")
+    @classmethod
+    def _are_pairs(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not re.fullmatch(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}(:[A-Z0-9]{1,20})?", name):
+                raise ValueError(f"{name!r:.60} is not of the form BASE/QUOTE, such as BTC/USDT")
+        if len(set(names)) != len(names):
+            raise ValueError("an instrument is named twice")
+        return names
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Return where the values came from, the strongest last."""
+        return self._sources
+
+    @property
+    def directory(self) -> str | None:
+        """Return the folder of the configuration file, where a user's strategy is looked for."""
+        return self._directory
+
+    @property
+    def equity_start(self) -> Decimal:
+        """Return what a run may use, in quote: `capital` in live; on paper the balance, bounded by `capital` where it is given."""
+        if self.mode == "live" and self.capital is not None:
+            return self.capital
+        return self.paper_balance if self.capital is None else min(self.capital, self.paper_balance)
+
+    @property
+    def log_level(self) -> str:
+        """Return the effective level."""
+        return self.logging.level or self.advanced_features.log_level

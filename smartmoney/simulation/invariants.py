@@ -1,0 +1,141 @@
+"""Verify a book against everything that must always hold; cheap enough for a test to call after each order."""
+
+import numpy as np
+from numba import njit
+
+from smartmoney.simulation.bits import next_bit
+from smartmoney.simulation.matching import ASK, BID, CROWD, LADDER, OWNERS, POOL
+
+SOUND = 0
+VIOLATIONS = {
+    1: "a level's lots differ from the sum of its orders",
+    2: "an order stands at the wrong price, on the wrong side, or its links are broken",
+    3: "a queue is out of arrival order",
+    4: "the bitmap and the queues disagree",
+    5: "the book is crossed",
+    6: "the best price is not the best order's",
+    7: "lots were made or lost",
+    8: "positions do not sum to zero",
+    9: "cash does not sum to zero",
+    10: "orders were leaked or counted twice",
+    11: "the crowd's list is wrong",
+    12: "the overflow's counts are wrong",
+}
+
+
+@njit(cache=True, nogil=True)
+def check(b):
+    """Return SOUND or the first violation's number (`VIOLATIONS` says what it means). Cost: one pass over pool and ladder."""
+    fault, lots, count, bid, ask = _check_ladder(b)
+    if fault != SOUND:
+        return fault
+    fault, over_lots, over_count, bid, ask = _check_overflow(b, bid, ask)
+    if fault != SOUND:
+        return fault
+    if bid >= 0 and ask >= 0 and bid >= ask:
+        return 5
+    if bid != b.best_bid or ask != b.best_ask:
+        return 6
+    if b.lots_in != lots + over_lots + 2 * b.lots_traded + b.lots_withdrawn:
+        return 7
+    position = np.int64(0)
+    cash = np.int64(0)
+    for owner in range(OWNERS):
+        position += b.position[owner]
+        cash += b.cash[owner]
+    if position != 0:
+        return 8
+    if cash != 0:
+        return 9
+    return _check_pool(b, count + over_count)
+
+
+@njit(cache=True, nogil=True)
+def _check_ladder(b):
+    lots = np.int64(0)
+    count = np.int64(0)
+    bid = np.int64(-1)
+    ask = np.int64(-1)
+    for i in range(LADDER):
+        occupied = next_bit(b.words, b.summary, i) == i
+        if occupied != (b.heads[i] >= 0) or (b.heads[i] < 0) != (b.tails[i] < 0):
+            return 4, lots, count, bid, ask
+        if not occupied:
+            if b.level_lots[i] != 0:
+                return 1, lots, count, bid, ask
+            continue
+        slot = b.heads[i]
+        side = b.order_sides[slot]
+        previous = np.int64(-1)
+        level = np.int64(0)
+        while slot >= 0:
+            if b.order_ticks[slot] != b.base + i or b.order_sides[slot] != side or b.order_prev[slot] != previous or b.order_lots[slot] <= 0:
+                return 2, lots, count, bid, ask
+            if previous >= 0 and b.order_ids[previous] >= b.order_ids[slot]:
+                return 3, lots, count, bid, ask
+            level += b.order_lots[slot]
+            count += 1
+            previous = slot
+            slot = b.order_next[slot]
+        if previous != b.tails[i]:
+            return 2, lots, count, bid, ask
+        if level != b.level_lots[i]:
+            return 1, lots, count, bid, ask
+        lots += level
+        if side == BID:
+            bid = b.base + i
+        elif ask < 0:
+            ask = b.base + i
+    return SOUND, lots, count, bid, ask
+
+
+@njit(cache=True, nogil=True)
+def _check_overflow(b, bid, ask):
+    lots = np.int64(0)
+    count = np.int64(0)
+    seen = np.zeros((2, 2), np.int64)
+    previous = np.int64(-1)
+    slot = b.over_head
+    while slot >= 0:
+        tick = b.order_ticks[slot]
+        if 0 <= tick - b.base < LADDER or b.order_prev[slot] != previous or b.order_lots[slot] <= 0:
+            return 2, lots, count, bid, ask
+        side = b.order_sides[slot]
+        seen[side, 1 if tick >= b.base else 0] += 1
+        if side == BID:
+            bid = max(bid, tick)
+        elif ask < 0 or tick < ask:
+            ask = tick
+        lots += b.order_lots[slot]
+        count += 1
+        previous = slot
+        slot = b.order_next[slot]
+    for side in (BID, ASK):
+        for end in range(2):
+            if seen[side, end] != b.over_count[side, end]:
+                return 12, lots, count, bid, ask
+    return SOUND, lots, count, bid, ask
+
+
+@njit(cache=True, nogil=True)
+def _check_pool(b, linked):
+    used = np.int64(0)
+    crowd = np.int64(0)
+    for slot in range(POOL):
+        if b.order_ids[slot] == 0:
+            continue
+        used += 1
+        if b.order_owners[slot] == CROWD:
+            crowd += 1
+            if b.crowd[b.crowd_place[slot]] != slot:
+                return 11
+    free = np.int64(0)
+    slot = b.free
+    while slot >= 0 and free <= POOL:
+        if b.order_ids[slot] != 0:
+            return 10
+        free += 1
+        slot = b.order_next[slot]
+    if used != b.live or used != linked or used + free != POOL:
+        return 10
+    return SOUND if crowd == b.crowd_count else 11

@@ -1,0 +1,56 @@
+"""Show the paper venue a compiled book state, read-only."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from smartmoney.core.book.kernel import level_lots, top_levels
+from smartmoney.simulation.paper_depth import WALK_LEVELS_MAX, LastTrade
+
+
+class KernelDepth:
+    """Be the `DepthView` of one instrument's state record. Attribute reads cost about 0.2 µs, `levels` about 2 µs."""
+
+    __slots__ = ("_lots", "_state", "_ticks")
+
+    def __init__(self, state: Any) -> None:
+        self._state = state
+        self._ticks = np.zeros(WALK_LEVELS_MAX, np.int64)
+        self._lots = np.zeros(WALK_LEVELS_MAX, np.int64)
+
+    @property
+    def synced(self) -> bool:
+        """Tell whether the book is a gapless fold."""
+        return bool(self._state["phase"] == 1)
+
+    @property
+    def best_bid_ticks(self) -> int:
+        """Return the best bid, -1 for none."""
+        return int(self._state["best_bid_tick"])
+
+    @property
+    def best_ask_ticks(self) -> int:
+        """Return the best ask, -1 for none."""
+        return int(self._state["best_ask_tick"])
+
+    def levels(self, side: int, limit: int) -> tuple[Sequence[int], Sequence[int]]:
+        """Return ticks and lots of at most `limit` levels of a side, best first."""
+        count = top_levels(self._state, side, min(limit, WALK_LEVELS_MAX), self._ticks, self._lots)
+        return self._ticks[:count].tolist(), self._lots[:count].tolist()
+
+    def level_lots(self, side: int, ticks: int) -> int:
+        """Return the lots shown at a price."""
+        return int(level_lots(self._state, side, ticks))
+
+    def last_trade(self) -> LastTrade:
+        """Return the last public trade."""
+        state = self._state
+        return LastTrade(
+            int(state["last_trade_tick"]), int(state["last_trade_lots"]), int(state["last_trade_sign"]), int(state["last_trade_id"])
+        )
+
+    @property
+    def last_event_ns(self) -> int:
+        """Return the venue's clock as last seen."""
+        return int(self._state["last_event_ns"])

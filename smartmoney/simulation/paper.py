@@ -1,0 +1,485 @@
+"""The paper venue: orders meet the live book after a latency, take real depth, wait in a real queue, and pay fees. A pure reducer.
+
+What it assumes, on the careful side:
+
+* An order or a cancel takes effect at the first entry at or after `latency_ms`; its replies carry no further delay.
+* A marketable order takes what is shown, level by level; what it took stays taken until the venue shows another quantity there.
+* A resting order waits behind all that is shown at its price. Trades at the price by the opposite aggressor use up that queue; a cancel
+  ahead of it counts only once less is shown than is ahead. Lots that trade beyond the queue are ours, each lot once, oldest order first.
+  A trade through the price fills it whole; an opposite touch at or through the price fills it with what is shown there.
+* STOP_MARKET triggers on a later trade, or on the touch it would trade against, at or through its trigger; then it takes depth as a taker,
+  and what finds no depth expires. TAKE_PROFIT_MARKET likewise, from the other side.
+* Without a synced book nothing fills or triggers; orders wait, cancels work.
+
+Invariants: reduce-only orders never flip a position; a fill of an oco order takes as many lots off its siblings; spot never sells more than
+is held and never spends more cash than there is; trade ids never repeat.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+
+import msgspec
+
+from smartmoney.core.domain.entries import (
+    AccountReported,
+    CancelRejected,
+    OrderAccepted,
+    OrderCanceled,
+    OrderExpired,
+    OrderFilled,
+    OrderRejected,
+    OrderReply,
+)
+from smartmoney.core.domain.instruments import Instrument, Market
+from smartmoney.core.domain.orders import (
+    Fill,
+    Liquidity,
+    OrderIntent,
+    OrderReport,
+    OrderType,
+    PositionReport,
+    Side,
+    TimeInForce,
+)
+from smartmoney.core.portfolio.portfolio import Portfolio
+from smartmoney.simulation.paper_depth import ASK, BID, ConsumedDepth, DepthView, LastTrade
+
+WORKING_ORDERS_MAX = 200
+PENDING_REQUESTS_MAX = 1024
+KNOWN_IDS_MAX = 16_384
+
+_BP = Decimal("0.0001")
+_MS = 1_000_000
+
+
+class PaperParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """Configure the paper venue. `fee_in_base`: a spot buy pays its fee in base, as most real venues do; else all fees are in quote."""
+
+    latency_ms: float = 50.0
+    maker_bps: Decimal = Decimal(10)
+    taker_bps: Decimal = Decimal(10)
+    fee_in_base: bool = False
+    leverage: Decimal = Decimal(1)
+
+    def __post_init__(self) -> None:
+        """Check every parameter; a float given for money becomes the Decimal it prints as.
+
+        Raises:
+            ValueError: one is not finite or out of its range.
+        """
+        for name in ("maker_bps", "taker_bps", "leverage"):
+            value = getattr(self, name)
+            if not isinstance(value, Decimal):
+                value = Decimal(str(value))
+                msgspec.structs.force_setattr(self, name, value)
+            if not value.is_finite():
+                raise ValueError(f"paper.{name} must be finite, not {value}")
+        if not (math.isfinite(self.latency_ms) and self.latency_ms >= 0):
+            raise ValueError(f"paper.latency_ms must be finite and not negative, not {self.latency_ms}")
+        if self.taker_bps < 0 or self.leverage <= 0:
+            raise ValueError("paper.taker_bps must not be negative and paper.leverage must be positive")
+
+
+class _Working:
+    """Follow one order at the venue. `waits` for a synced book; `queue_ahead` is None until it rests in a queue."""
+
+    __slots__ = ("filled", "intent", "leaves", "queue_ahead", "trimmed", "venue_order_id", "waits")
+
+    def __init__(self, intent: OrderIntent, venue_order_id: str, filled: int = 0) -> None:
+        self.intent = intent
+        self.venue_order_id = venue_order_id
+        self.filled = filled
+        self.leaves = intent.lots - filled
+        self.queue_ahead: int | None = None
+        self.trimmed = 0
+        self.waits = True
+
+
+class _Request(msgspec.Struct, frozen=True):
+    """Be on the way to the venue: an order, or the cancel of one."""
+
+    due_mono_ns: int
+    client_order_id: str
+    intent: OrderIntent | None
+
+
+class PaperVenue:
+    """Be the venue of a paper account. Call `advance` after every entry that was folded; its replies are entries of the same inbox."""
+
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        parameters: PaperParameters,
+        *,
+        run_id: str,
+        cash: Decimal,
+        positions: Sequence[PositionReport] = (),
+        orders: Sequence[OrderReport] = (),
+        trade_count: int = 0,
+    ) -> None:
+        self._instruments = tuple(instruments)
+        self._parameters = parameters
+        self._run_id = run_id
+        self._account = Portfolio(instruments, cash, positions)
+        self._requests: deque[_Request] = deque()
+        self._working: dict[str, _Working] = {}
+        self._known: dict[str, None] = {}
+        self._consumed = [ConsumedDepth() for _ in self._instruments]
+        self._trade_seen = [-1] * len(self._instruments)
+        self._trade_count = trade_count
+        self._order_count = 0
+        self._ts_event_ns = 0
+        self._replies: list[OrderReply] = []
+        self.restore(orders)
+
+    @property
+    def trade_count(self) -> int:
+        """Return the number of the last trade id, to start the next run from."""
+        return self._trade_count
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether no order works or travels, so that `advance` has nothing to do."""
+        return not self._working and not self._requests and not self._replies
+
+    @property
+    def account(self) -> Portfolio:
+        """Return the account as the venue keeps it, to be read."""
+        return self._account
+
+    def restore(self, orders: Sequence[OrderReport]) -> None:
+        """Take back orders that were working before a restart; they queue anew at the next synced book."""
+        for report in orders:
+            self._know(report.intent.client_order_id)
+            self._working[report.intent.client_order_id] = _Working(report.intent, report.venue_order_id, report.filled_lots)
+
+    def submit(self, intent: OrderIntent, now_mono_ns: int) -> None:
+        """Send an order."""
+        if len(self._requests) >= PENDING_REQUESTS_MAX:
+            self._replies.append(OrderRejected(client_order_id=intent.client_order_id, reason="too many requests"))
+            return
+        self._requests.append(_Request(self._due(now_mono_ns), intent.client_order_id, intent))
+
+    def cancel(self, client_order_id: str, now_mono_ns: int) -> None:
+        """Send a cancel."""
+        if len(self._requests) >= PENDING_REQUESTS_MAX:
+            self._replies.append(CancelRejected(client_order_id=client_order_id, reason="too many requests"))
+            return
+        self._requests.append(_Request(self._due(now_mono_ns), client_order_id, None))
+
+    def report(self) -> AccountReported:
+        """Return what is working and held at the venue now; orders still on the way are not there yet."""
+        orders = tuple(
+            OrderReport(
+                intent=msgspec.structs.replace(order.intent, lots=order.filled + order.leaves),
+                venue_order_id=order.venue_order_id,
+                filled_lots=order.filled,
+            )
+            for order in self._working.values()
+        )
+        return AccountReported(orders=orders, positions=self._account.reports())
+
+    def advance(self, now_mono_ns: int, ts_event_ns: int, market: Sequence[DepthView]) -> list[OrderReply]:
+        """Let the market reach resting orders, then what has arrived meanwhile reach the market; return the replies in order.
+
+        `ts_event_ns` is the venue's clock as last seen. Cost: nothing while no order works or travels.
+        """
+        if not self._working and not self._requests and not self._replies:
+            return []
+        self._ts_event_ns = ts_event_ns
+        for index in sorted({order.intent.instrument for order in self._working.values()}):
+            self._meet_market(index, market[index])
+        while self._requests and self._requests[0].due_mono_ns <= now_mono_ns:
+            request = self._requests.popleft()
+            if request.intent is None:
+                self._cancel_now(request.client_order_id)
+            else:
+                self._arrive(request.intent, market[request.intent.instrument], market)
+        replies, self._replies = self._replies, []
+        return replies
+
+    def _due(self, now_mono_ns: int) -> int:
+        return now_mono_ns + int(self._parameters.latency_ms * _MS)
+
+    def _know(self, client_order_id: str) -> bool:
+        if client_order_id in self._known:
+            return False
+        self._known[client_order_id] = None
+        if len(self._known) > KNOWN_IDS_MAX:
+            del self._known[next(iter(self._known))]
+        return True
+
+    def _cancel_now(self, client_order_id: str) -> None:
+        if self._working.pop(client_order_id, None) is None:
+            self._replies.append(CancelRejected(client_order_id=client_order_id, reason="unknown order"))
+        else:
+            self._replies.append(OrderCanceled(client_order_id=client_order_id, reason="requested"))
+
+    def _arrive(self, intent: OrderIntent, view: DepthView, market: Sequence[DepthView]) -> None:
+        problem = self._problem(intent, view, market)
+        if problem is not None:
+            self._replies.append(OrderRejected(client_order_id=intent.client_order_id, reason=problem))
+            return
+        self._order_count += 1
+        order = _Working(intent, f"paper-{self._run_id}-o{self._order_count}")
+        self._working[intent.client_order_id] = order
+        self._replies.append(OrderAccepted(client_order_id=intent.client_order_id, venue_order_id=order.venue_order_id))
+        if intent.reduce_only:
+            order.leaves = min(order.leaves, self._reducible(intent))
+            order.trimmed = intent.lots - order.leaves
+        if view.synced:
+            self._trade_seen[intent.instrument] = view.last_trade().trade_id
+            self._enter_book(order, view)
+
+    def _problem(self, intent: OrderIntent, view: DepthView, market: Sequence[DepthView]) -> str | None:
+        """Say why the venue refuses an order, or None."""
+        if not self._know(intent.client_order_id):
+            return "duplicate client order id"
+        if len(self._working) >= WORKING_ORDERS_MAX:
+            return "too many open orders"
+        grid = self._instruments[intent.instrument]
+        if not grid.min_lots <= intent.lots <= grid.max_lots:
+            return "lot size"
+        if intent.post_only and not view.synced:
+            return "book not synced"
+        if intent.post_only and self._is_marketable(intent, view):
+            return "post only would cross"
+        if intent.reduce_only and self._reducible(intent) <= 0:
+            return "reduce only: nothing to reduce"
+        if not intent.reduce_only and intent.price_ticks is not None and grid.notional(intent.price_ticks, intent.lots) < grid.min_notional:
+            return "min notional"
+        if grid.market is not Market.SPOT:
+            return None if intent.reduce_only or self._has_margin(intent, market) else "insufficient margin"
+        if intent.side is Side.SELL:
+            free = max(0, self._account.position_lots(intent.instrument)) - self._locked_lots(intent)
+            wanted = min(intent.lots, self._reducible(intent)) if intent.reduce_only else intent.lots
+            return None if wanted <= free else "insufficient balance"
+        cost = self._cost(intent, view)
+        return None if cost is not None and cost <= self._account.cash - self._locked_cash() else "insufficient balance"
+
+    def _is_marketable(self, intent: OrderIntent, view: DepthView) -> bool:
+        touch = view.best_ask_ticks if intent.side is Side.BUY else view.best_bid_ticks
+        return touch > 0 and intent.price_ticks is not None and (intent.price_ticks - touch) * intent.side.sign >= 0
+
+    def _reducible(self, intent: OrderIntent) -> int:
+        return max(0, -intent.side.sign * self._account.position_lots(intent.instrument))
+
+    def _locked_lots(self, intent: OrderIntent) -> int:
+        """Return the lots that other sells hold locked: an oco_group locks once, with its largest member, and not against its own."""
+        alone = 0
+        groups: dict[str, int] = {}
+        for order in self._orders_of(intent.instrument):
+            group = order.intent.oco_group
+            if order.intent.side is not Side.SELL:
+                continue
+            if group is None:
+                alone += order.leaves
+            elif group != intent.oco_group:
+                groups[group] = max(groups.get(group, 0), order.leaves)
+        return alone + sum(groups.values())
+
+    def _locked_cash(self) -> Decimal:
+        total = Decimal(0)
+        for order in self._working.values():
+            grid = self._instruments[order.intent.instrument]
+            if order.intent.side is Side.BUY and grid.market is Market.SPOT and order.intent.price_ticks is not None:
+                total += grid.notional(order.intent.price_ticks, order.leaves) * (1 + self._parameters.taker_bps * _BP)
+        return total
+
+    def _cost(self, intent: OrderIntent, view: DepthView) -> Decimal | None:
+        """Return the most cash that a spot buy could take, fee included; None when it cannot be told."""
+        grid = self._instruments[intent.instrument]
+        fee = 1 + self._parameters.taker_bps * _BP
+        if intent.price_ticks is not None:
+            return grid.notional(intent.price_ticks, intent.lots) * fee
+        if not view.synced or intent.type is not OrderType.MARKET:
+            return None
+        notional, left = Decimal(0), intent.lots
+        for ticks, _, free in self._consumed[intent.instrument].offers(view, ASK, None):
+            notional += grid.notional(ticks, min(free, left))
+            left -= min(free, left)
+            if left == 0:
+                break
+        return notional * fee
+
+    def _has_margin(self, intent: OrderIntent, market: Sequence[DepthView]) -> bool:
+        """Tell whether equity times leverage covers the position after the order and the others that may raise risk."""
+        marks: list[Decimal | None] = []
+        for grid, view in zip(self._instruments, market, strict=True):
+            marks.append(grid.price(view.best_bid_ticks) if view.synced and view.best_bid_ticks > 0 else None)
+        equity = self._account.equity(marks)
+        if equity is None:
+            return False
+        grid, view = self._instruments[intent.instrument], market[intent.instrument]
+        side_lots = sum(
+            order.leaves
+            for order in self._orders_of(intent.instrument)
+            if order.intent.side is intent.side and not order.intent.reduce_only
+        )
+        after = abs(self._account.position_lots(intent.instrument) + intent.side.sign * (side_lots + intent.lots))
+        ticks = max(intent.price_ticks or 0, view.best_ask_ticks)
+        elsewhere = sum(
+            (abs(self._account.position(index).quantity) * mark for index, mark in enumerate(marks) if mark and index != intent.instrument),
+            Decimal(0),
+        )
+        return ticks > 0 and grid.notional(ticks, after) + elsewhere <= equity * self._parameters.leverage
+
+    def _orders_of(self, index: int) -> Iterator[_Working]:
+        """Yield the working orders of an instrument, oldest first; those that end meanwhile are left out."""
+        for order in tuple(self._working.values()):
+            if order.intent.instrument == index and order.intent.client_order_id in self._working:
+                yield order
+
+    def _enter_book(self, order: _Working, view: DepthView) -> None:
+        """Match an order on its arrival and rest, expire or arm what is left."""
+        order.waits = False
+        intent = order.intent
+        if intent.type in {OrderType.STOP_MARKET, OrderType.TAKE_PROFIT_MARKET}:
+            if self._is_triggered(order, view, None):
+                self._take(order, view, None)
+                self._expire(order, "no more depth")
+            return
+        if intent.time_in_force is TimeInForce.FOK and not self._can_fill_whole(order, view):
+            self._expire(order, "cannot be filled whole")
+            return
+        self._take(order, view, intent.price_ticks)
+        if intent.type is OrderType.MARKET or intent.time_in_force is not TimeInForce.GTC:
+            self._expire(order, "no more depth within the price")
+        elif self._is_alive(order) and intent.price_ticks is not None:
+            order.queue_ahead = view.level_lots(BID if intent.side is Side.BUY else ASK, intent.price_ticks)
+
+    def _can_fill_whole(self, order: _Working, view: DepthView) -> bool:
+        side = ASK if order.intent.side is Side.BUY else BID
+        offers = self._consumed[order.intent.instrument].offers(view, side, order.intent.price_ticks)
+        return sum(free for _, _, free in offers) >= order.leaves
+
+    def _take(self, order: _Working, view: DepthView, worst_ticks: int | None, resting_ticks: int | None = None) -> None:
+        """Fill an order from shown depth, at the level's price as a taker, or at its own price when it was `resting_ticks` there first."""
+        side = ASK if order.intent.side is Side.BUY else BID
+        consumed = self._consumed[order.intent.instrument]
+        for ticks, shown, free in consumed.offers(view, side, worst_ticks):
+            lots = min(free, order.leaves)
+            consumed.take(side, ticks, shown, lots)
+            if resting_ticks is None:
+                self._fill(order, ticks, lots, Liquidity.TAKER)
+            else:
+                self._fill(order, resting_ticks, lots, Liquidity.MAKER)
+            if not self._is_alive(order):
+                return
+
+    def _is_alive(self, order: _Working) -> bool:
+        return order.intent.client_order_id in self._working
+
+    def _is_triggered(self, order: _Working, view: DepthView, trade: LastTrade | None) -> bool:
+        stop = order.intent.stop_ticks
+        if stop is None:
+            return False
+        # A sell stop triggers on the way down, a sell take-profit on the way up; buys mirror.
+        direction = order.intent.side.sign if order.intent.type is OrderType.STOP_MARKET else -order.intent.side.sign
+        touch = view.best_ask_ticks if order.intent.side is Side.BUY else view.best_bid_ticks
+        if touch > 0 and (touch - stop) * direction >= 0:
+            return True
+        return trade is not None and (trade.ticks - stop) * direction >= 0
+
+    def _meet_market(self, index: int, view: DepthView) -> None:
+        if not view.synced:
+            return
+        last = view.last_trade()
+        trade = last if last.trade_id != self._trade_seen[index] and last.lots > 0 else None
+        self._trade_seen[index] = last.trade_id
+        ours = 0
+        for order in self._orders_of(index):
+            if order.waits:
+                self._enter_book(order, view)
+            elif order.intent.type is not OrderType.LIMIT:
+                if self._is_triggered(order, view, trade):
+                    self._take(order, view, None)
+                    self._expire(order, "no more depth")
+            else:
+                ours += self._meet_resting(order, view, trade, ours)
+
+    def _meet_resting(self, order: _Working, view: DepthView, trade: LastTrade | None, ours: int) -> int:
+        """Fill a resting order from a trade or a crossing touch; return the traded lots that it got. `ours` were given to older orders."""
+        price = order.intent.price_ticks
+        if price is None or order.queue_ahead is None:
+            return 0
+        sign = order.intent.side.sign
+        got = 0
+        if trade is not None and (trade.ticks - price) * sign < 0:
+            self._fill(order, price, order.leaves, Liquidity.MAKER)
+        elif trade is not None and trade.ticks == price and trade.sign == -sign:
+            got = min(order.leaves, max(0, trade.lots - order.queue_ahead - ours))
+            order.queue_ahead = max(0, order.queue_ahead - trade.lots)
+            if got > 0:
+                self._fill(order, price, got, Liquidity.MAKER)
+        if self._is_alive(order) and self._is_marketable(order.intent, view):
+            self._take(order, view, price, resting_ticks=price)
+        shown = view.level_lots(BID if sign > 0 else ASK, price)
+        order.queue_ahead = min(order.queue_ahead, shown)
+        return got
+
+    def _fill(self, order: _Working, ticks: int, lots: int, liquidity: Liquidity) -> None:
+        intent = order.intent
+        grid = self._instruments[intent.instrument]
+        rate = (self._parameters.maker_bps if liquidity is Liquidity.MAKER else self._parameters.taker_bps) * _BP
+        is_base_fee = self._parameters.fee_in_base and grid.market is Market.SPOT and intent.side is Side.BUY
+        self._trade_count += 1
+        fill = Fill(
+            trade_id=f"paper-{self._run_id}-{self._trade_count}",
+            client_order_id=intent.client_order_id,
+            instrument=intent.instrument,
+            side=intent.side,
+            price_ticks=ticks,
+            lots=lots,
+            fee=(grid.quantity(lots) if is_base_fee else grid.notional(ticks, lots)) * rate,
+            fee_asset=grid.base if is_base_fee else grid.quote,
+            liquidity=liquidity,
+            ts_event_ns=self._ts_event_ns,
+        )
+        self._account.apply(fill)
+        self._replies.append(OrderFilled(fill=fill))
+        order.filled += lots
+        order.leaves -= lots
+        if order.leaves == 0:
+            self._finish(order)
+        self._shrink_siblings(order, lots)
+        self._trim_reduce_only(intent.instrument)
+
+    def _finish(self, order: _Working) -> None:
+        self._working.pop(order.intent.client_order_id, None)
+        self._account.order_closed(order.intent.client_order_id)
+        if order.trimmed > 0:
+            self._replies.append(OrderExpired(client_order_id=order.intent.client_order_id, reason="reduce only: nothing left to reduce"))
+
+    def _expire(self, order: _Working, reason: str) -> None:
+        if self._working.pop(order.intent.client_order_id, None) is not None:
+            self._account.order_closed(order.intent.client_order_id)
+            self._replies.append(OrderExpired(client_order_id=order.intent.client_order_id, reason=reason))
+
+    def _drop(self, order: _Working, reason: str) -> None:
+        self._working.pop(order.intent.client_order_id, None)
+        self._account.order_closed(order.intent.client_order_id)
+        self._replies.append(OrderCanceled(client_order_id=order.intent.client_order_id, reason=reason))
+
+    def _shrink_siblings(self, order: _Working, lots: int) -> None:
+        group = order.intent.oco_group
+        if group is None:
+            return
+        for sibling in self._orders_of(order.intent.instrument):
+            if sibling is not order and sibling.intent.oco_group == group:
+                sibling.leaves = max(0, sibling.leaves - lots)
+                if sibling.leaves == 0 or order.leaves == 0:
+                    self._drop(sibling, "oco")
+
+    def _trim_reduce_only(self, index: int) -> None:
+        for order in self._orders_of(index):
+            if not order.intent.reduce_only:
+                continue
+            excess = order.leaves - self._reducible(order.intent)
+            if excess > 0:
+                order.trimmed += excess
+                order.leaves -= excess
+                if order.leaves == 0:
+                    self._drop(order, "reduce only: nothing to reduce")

@@ -1,0 +1,1 @@
+"""Exchanges as pure codecs, a folder each: frames to integers, requests to bytes, sequence rules. No sockets."""

@@ -1,0 +1,1 @@
+"""Binance spot, USD-M and (for replay) COIN-M."""

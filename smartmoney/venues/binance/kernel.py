@@ -1,0 +1,486 @@
+"""One compiled call per Binance frame: scan, sequence rules, book, features.
+
+Invariants: a frame is scanned and converted completely before anything is applied, so a frame that is refused changes counters and `scan_*`
+fields only; the sequence rules are those of the venue's local-book algorithm, per market; a book is synced exactly while its levels are the
+snapshot plus every later change. The features' hooks are called statically, in this order: `on_level` per changed level before the
+change is written (only while synced), `on_book` after the frame, `on_trade` per public trade, `on_reset` when the book is dropped.
+"""
+
+# Chains of comparisons compile to branches; membership in a tuple would compile to a loop over a copy of it.
+# ruff: noqa: PLR1714, SIM109, SIM108
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from smartmoney.core.book.codes import (
+    APPLIED,
+    BUFFER,
+    GAP,
+    IGNORED,
+    INDEX_SHIFT,
+    MALFORMED,
+    NO_INSTRUMENT,
+    OFF_GRID,
+    SNAPSHOT,
+    SNAPSHOT_TOO_OLD,
+    TRADE,
+    UNKNOWN,
+)
+from smartmoney.core.book.grid import to_grid
+from smartmoney.core.book.kernel import clear, follow_touch, level_lots, set_level, window_base
+from smartmoney.core.book.state import PHASE_EMPTY, PHASE_SYNCED, ROUTES, SPOT, WINDOW
+from smartmoney.core.features.kernel import on_book, on_level, on_reset, on_trade
+from smartmoney.venues.binance.event_types import EVENT_AGGREGATE, EVENT_DEPTH, EVENT_TRADE, is_known
+from smartmoney.venues.binance.scan import (
+    SEEN_AGGREGATE_ID,
+    SEEN_ASKS,
+    SEEN_BIDS,
+    SEEN_ENVELOPE,
+    SEEN_EVENT,
+    SEEN_EVENT_TIME,
+    SEEN_FINAL_ID,
+    SEEN_FIRST_ID,
+    SEEN_MAKER,
+    SEEN_PARTIAL,
+    SEEN_PREVIOUS_ID,
+    SEEN_PRICE,
+    SEEN_QUANTITY,
+    SEEN_REPLY,
+    SEEN_SNAPSHOT_ID,
+    SEEN_SYMBOL,
+    SEEN_TICKER,
+    SEEN_TRADE_ID,
+    SEEN_TRANSACTION_TIME,
+    scan,
+)
+
+FRAME_BYTES_MAX = 8 * 1024 * 1024
+LOTS_MAX = 10**14
+"""Largest quantity of one level: sums over a whole book stay inside 64 bits."""
+TICKS_MAX = 10**15
+
+_AGE_BUCKET_NS = 300 * 1_000_000_000
+_OUTSIDE_TICKS = 2
+_OUTSIDE_WEIGHT = 1.0 / 64.0
+_STREAM_TRADE = 1
+_STREAM_AGGREGATE = 2
+_BOOK_SIDES = SEEN_BIDS | SEEN_ASKS
+_TRADE_FIELDS = SEEN_PRICE | SEEN_QUANTITY | SEEN_MAKER | SEEN_SYMBOL
+
+
+@njit(cache=True, nogil=True)
+def _route(states: Any, symbol: int, hint: int) -> int:
+    """Return the index of the record that follows a symbol, -1 if none does. A hint that fits is taken."""
+    if 0 <= hint < len(states) and states[hint].symbol_hash == symbol:
+        return hint
+    s0 = states[0]
+    slot = np.int64(symbol & np.uint64(ROUTES - 1))
+    for _ in range(ROUTES):
+        index = s0.route_index[slot]
+        if index < 0 or index >= len(states):
+            return -1
+        if s0.route_hash[slot] == symbol:
+            return index
+        slot = (slot + 1) & (ROUTES - 1)
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def _event_ns(s0: Any) -> int:
+    """Return the frame's exchange time in ns (`T`, else `E`), 0 if it has none, -1 if it is out of range. Milli- or microseconds."""
+    if s0.scan_seen & SEEN_TRANSACTION_TIME != 0:
+        stamp = s0.scan_transaction_time
+    elif s0.scan_seen & SEEN_EVENT_TIME != 0:
+        stamp = s0.scan_event_time
+    else:
+        return 0
+    if 0 < stamp < 9_000_000_000_000:
+        return stamp * 1_000_000
+    if 100_000_000_000_000 <= stamp < 9_000_000_000_000_000:
+        return stamp * 1_000
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def _levels_to_grid(s0: Any, s: Any) -> int:
+    """Convert both scanned sides to the ticks and lots of `s`, in place."""
+    for side in range(2):
+        count = s0.scan_count[side]
+        code = to_grid(count, s0.scan_prices[side], s0.scan_price_decimals[side], s.price_decimals, s.price_step, 1, TICKS_MAX)
+        if code != APPLIED:
+            return code
+        code = to_grid(count, s0.scan_quantities[side], s0.scan_quantity_decimals[side], s.lot_decimals, s.lot_step, 0, LOTS_MAX)
+        if code != APPLIED:
+            return code
+    return APPLIED
+
+
+@njit(cache=True, nogil=True)
+def _refuse(s: Any, code: int) -> int:
+    if code == OFF_GRID:
+        s.off_grid += 1
+    else:
+        s.malformed += 1
+    return code
+
+
+@njit(cache=True, nogil=True)
+def _clock(s: Any, event_ns: int, wall_ns: int) -> None:
+    """Note both clocks of a frame and keep the rolling minimum of their difference (two buckets of five minutes)."""
+    s.last_event_ns = max(s.last_event_ns, event_ns)
+    if wall_ns <= 0:
+        return
+    s.last_wall_ns = wall_ns
+    if event_ns <= 0:
+        return
+    age = wall_ns - event_ns
+    if s.age_bucket_start_ns == 0:
+        s.age_bucket_start_ns = wall_ns
+        s.age_bucket_min_ns = age
+        s.age_previous_min_ns = age
+    elif wall_ns - s.age_bucket_start_ns >= _AGE_BUCKET_NS:
+        s.age_previous_min_ns = s.age_bucket_min_ns
+        s.age_bucket_min_ns = age
+        s.age_bucket_start_ns = wall_ns
+    elif age < s.age_bucket_min_ns:
+        s.age_bucket_min_ns = age
+    s.age_offset_ns = min(s.age_bucket_min_ns, s.age_previous_min_ns)
+    s.lag_ns = age - s.age_offset_ns
+
+
+@njit(cache=True, nogil=True)
+def _drop(s: Any) -> None:
+    """Empty a book: it awaits a snapshot. Slow feature means stay."""
+    clear(s)
+    s.phase = PHASE_EMPTY
+    s.first_pending = 0
+    s.last_update_id = -1
+    s.buffered_first_id = -1
+    s.buffered_previous_id = -1
+    s.crossed_now = 0
+    _forget_touches(s)
+    on_reset(s)
+
+
+@njit(cache=True, nogil=True)
+def drop_book(states: Any, index: int) -> None:
+    """Drop one instrument's book after an overflow or a disconnect: levels gone, phase 0, book-derived feature state reset."""
+    if 0 <= index < len(states):
+        _drop(states[index])
+
+
+@njit(cache=True, nogil=True)
+def _forget_touches(s: Any) -> None:
+    """Start comparing trades with the book afresh: what is known of the touch is no more."""
+    s.trade_low = -1
+    s.trade_high = -1
+    s.judged_low = -1
+    s.judged_high = -1
+    s.touch_bids[:] = -1
+    s.touch_asks[:] = -1
+
+
+@njit(cache=True, nogil=True)
+def _judge_trades(s: Any) -> None:
+    """Compare the trades of the interval before last with the touches around it, then move on by one depth frame."""
+    bid = s.best_bid_tick
+    ask = s.best_ask_tick
+    known = bid >= 0 and ask >= 0 and s.touch_bids.min() >= 0 and s.touch_asks.min() >= 0
+    if known and s.judged_low >= 0:
+        low = min(bid, s.touch_bids.min()) - _OUTSIDE_TICKS
+        high = max(ask, s.touch_asks.max()) + _OUTSIDE_TICKS
+        outside = s.judged_low < low or s.judged_high > high
+        s.trade_outside += _OUTSIDE_WEIGHT * ((1.0 if outside else 0.0) - s.trade_outside)
+    s.judged_low = s.trade_low
+    s.judged_high = s.trade_high
+    s.trade_low = -1
+    s.trade_high = -1
+    s.touch_bids[1] = s.touch_bids[0]
+    s.touch_asks[1] = s.touch_asks[0]
+    s.touch_bids[0] = bid
+    s.touch_asks[0] = ask
+
+
+@njit(cache=True, nogil=True)
+def _after_levels(s: Any, event_ns: int) -> None:
+    follow_touch(s)
+    if s.best_bid_tick >= 0 and s.best_ask_tick >= 0 and s.best_bid_tick >= s.best_ask_tick:
+        s.crossed += 1
+        s.crossed_now = 1
+    else:
+        s.crossed_now = 0
+    if event_ns > 0:
+        on_book(s, event_ns)
+
+
+@njit(cache=True, nogil=True)
+def _apply_side(s0: Any, s: Any, side: int) -> None:
+    ticks = s0.scan_prices[side]
+    quantities = s0.scan_quantities[side]
+    window = s.window_lots[side]
+    for k in range(s0.scan_count[side]):
+        tick = ticks[k]
+        lots = quantities[k]
+        offset = tick - s.base_tick
+        old = window[offset] if 0 <= offset < WINDOW else level_lots(s, side, tick)
+        if old != lots:
+            on_level(s, side, tick, old, lots)
+            set_level(s, side, tick, lots)
+
+
+@njit(cache=True, nogil=True)
+def _sequence(s: Any, first_id: int, final_id: int, previous_id: int, has_previous: bool) -> int:
+    """Judge one depth frame for a synced book: APPLIED (apply it), IGNORED (seen) or GAP."""
+    last = s.last_update_id
+    if s.market == SPOT:
+        if final_id <= last:
+            return IGNORED
+        return APPLIED if first_id <= last + 1 else GAP
+    if s.first_pending != 0:
+        if final_id < last:
+            return IGNORED
+        # A frame that continues exactly where the snapshot ends bridges it as well as one that contains its id.
+        bridges = first_id <= last or (has_previous and previous_id == last)
+        return APPLIED if bridges else GAP
+    if final_id <= last:
+        return IGNORED
+    return APPLIED if has_previous and previous_id == last else GAP
+
+
+@njit(cache=True, nogil=True)
+def _apply_depth(s0: Any, s: Any, wall_ns: int) -> int:
+    s.frames += 1
+    needed = SEEN_FIRST_ID | SEEN_FINAL_ID | _BOOK_SIDES
+    seen = s0.scan_seen
+    event_ns = _event_ns(s0)
+    if seen & needed != needed or event_ns <= 0 or s0.scan_first_id > s0.scan_final_id:
+        return _refuse(s, MALFORMED)
+    if s.market != SPOT and seen & SEEN_PREVIOUS_ID == 0:
+        return _refuse(s, MALFORMED)
+    s.depth += 1
+    if s.phase != PHASE_SYNCED:
+        s.buffered += 1
+        if s.buffered_first_id < 0:
+            s.buffered_first_id = s0.scan_first_id
+            s.buffered_previous_id = s0.scan_previous_id if seen & SEEN_PREVIOUS_ID != 0 else -1
+        s.last_depth_wall_ns = max(wall_ns, s.last_depth_wall_ns)
+        return BUFFER
+    verdict = _sequence(s, s0.scan_first_id, s0.scan_final_id, s0.scan_previous_id, seen & SEEN_PREVIOUS_ID != 0)
+    if verdict == IGNORED:
+        s.ignored += 1
+        return IGNORED
+    if verdict == GAP:
+        s.gaps += 1
+        _drop(s)
+        return GAP
+    code = _levels_to_grid(s0, s)
+    if code != APPLIED:
+        return _refuse(s, code)
+    _clock(s, event_ns, wall_ns)
+    s.last_depth_wall_ns = max(wall_ns, s.last_depth_wall_ns)
+    s.last_depth_event_ns = max(event_ns, s.last_depth_event_ns)
+    s.levels += s0.scan_count[0] + s0.scan_count[1]
+    _apply_side(s0, s, 0)
+    _apply_side(s0, s, 1)
+    s.last_update_id = s0.scan_final_id
+    s.first_pending = 0
+    _judge_trades(s)
+    _after_levels(s, event_ns)
+    return APPLIED
+
+
+@njit(cache=True, nogil=True)
+def _too_old(s: Any, snapshot_id: int) -> bool:
+    """Tell whether a snapshot ends before the first frame that the caller was told to keep."""
+    if s.buffered_first_id < 0:
+        return False
+    if s.market == SPOT:
+        return snapshot_id + 1 < s.buffered_first_id
+    return snapshot_id < s.buffered_first_id and snapshot_id != s.buffered_previous_id
+
+
+@njit(cache=True, nogil=True)
+def _place_window(s0: Any, s: Any) -> None:
+    """Centre the empty book's window on the snapshot's touch."""
+    bid = -1
+    ask = -1
+    for k in range(s0.scan_count[0]):
+        bid = max(bid, s0.scan_prices[0, k])
+    for k in range(s0.scan_count[1]):
+        ask = s0.scan_prices[1, k] if ask < 0 else min(ask, s0.scan_prices[1, k])
+    if bid < 0 and ask < 0:
+        return
+    if bid < 0:
+        bid = ask
+    if ask < 0:
+        ask = bid
+    s.base_tick = window_base((bid + ask) >> 1)
+
+
+@njit(cache=True, nogil=True)
+def _apply_snapshot(s0: Any, s: Any, wall_ns: int) -> int:
+    s.frames += 1
+    event_ns = _event_ns(s0)
+    if s0.scan_seen & _BOOK_SIDES != _BOOK_SIDES or event_ns < 0:
+        return _refuse(s, MALFORMED)
+    snapshot_id = s0.scan_snapshot_id
+    if s.phase == PHASE_SYNCED and snapshot_id < s.last_update_id:
+        s.ignored += 1
+        return IGNORED
+    if s.phase != PHASE_SYNCED and _too_old(s, snapshot_id):
+        return SNAPSHOT_TOO_OLD
+    code = _levels_to_grid(s0, s)
+    if code != APPLIED:
+        return _refuse(s, code)
+    if s.phase == PHASE_SYNCED:
+        _drop(s)
+    _place_window(s0, s)
+    for side in range(2):
+        for k in range(s0.scan_count[side]):
+            set_level(s, side, s0.scan_prices[side, k], s0.scan_quantities[side, k])
+    s.snapshots += 1
+    s.phase = PHASE_SYNCED
+    s.first_pending = 1
+    s.last_update_id = snapshot_id
+    s.buffered_first_id = -1
+    s.buffered_previous_id = -1
+    if wall_ns > 0:
+        s.last_wall_ns = wall_ns
+    # A snapshot's own time says when the book was, not how late the stream is: it moves no clock but the event clock.
+    s.last_event_ns = max(s.last_event_ns, event_ns)
+    _after_levels(s, s.last_event_ns)
+    return SNAPSHOT
+
+
+@njit(cache=True, nogil=True)
+def _apply_trade(s0: Any, s: Any, wall_ns: int) -> int:
+    s.frames += 1
+    seen = s0.scan_seen
+    is_aggregate = s0.scan_event == EVENT_AGGREGATE
+    id_bit = SEEN_AGGREGATE_ID if is_aggregate else SEEN_TRADE_ID
+    event_ns = _event_ns(s0)
+    if seen & (_TRADE_FIELDS | id_bit) != _TRADE_FIELDS | id_bit or event_ns <= 0:
+        return _refuse(s, MALFORMED)
+    s0.scan_prices[0, 0] = s0.scan_trade_price
+    s0.scan_price_decimals[0, 0] = s0.scan_trade_price_decimals
+    s0.scan_quantities[0, 0] = s0.scan_trade_quantity
+    s0.scan_quantity_decimals[0, 0] = s0.scan_trade_quantity_decimals
+    s0.scan_count[0] = 1
+    s0.scan_count[1] = 0
+    if s0.scan_trade_price == 0 or s0.scan_trade_quantity == 0:
+        s.ignored += 1  # the futures stream carries such lines for transfers that are no trades
+        return IGNORED
+    code = _levels_to_grid(s0, s)
+    if code != APPLIED:
+        return _refuse(s, code)
+    stream = _STREAM_AGGREGATE if is_aggregate else _STREAM_TRADE
+    trade_id = s0.scan_aggregate_id if is_aggregate else s0.scan_trade_id
+    if s.trade_stream == 0:
+        s.trade_stream = stream
+    if s.trade_stream != stream or trade_id <= s.last_trade_id:
+        s.ignored += 1
+        return IGNORED
+    if s.last_trade_id >= 0 and trade_id != s.last_trade_id + 1:
+        s.trade_gaps += 1
+    _clock(s, event_ns, wall_ns)
+    tick = s0.scan_prices[0, 0]
+    lots = s0.scan_quantities[0, 0]
+    sign = -1 if s0.scan_maker != 0 else 1
+    s.trade_low = tick if s.trade_low < 0 else min(s.trade_low, tick)
+    s.trade_high = max(s.trade_high, tick)
+    s.trades += 1
+    s.last_trade_id = trade_id
+    s.last_trade_tick = tick
+    s.last_trade_lots = lots
+    s.last_trade_sign = sign
+    s.last_trade_event_ns = event_ns
+    on_trade(s, event_ns, tick, lots, sign)
+    return TRADE
+
+
+@njit(cache=True, nogil=True)
+def _ignore(states: Any, index: int) -> int:
+    s = states[max(index, 0)]
+    s.frames += 1
+    s.ignored += 1
+    return IGNORED | ((index if index >= 0 else NO_INSTRUMENT) << INDEX_SHIFT)
+
+
+@njit(cache=True, nogil=True)
+def apply_scanned(states: Any, instrument_hint: int, ts_wall_ns: int) -> int:
+    """Judge and apply the frame in record 0's scratch. Returns as `fold` does; UNKNOWN if no known form was scanned, uncounted."""
+    s0 = states[0]
+    seen = s0.scan_seen
+    index = -1
+    if seen & SEEN_SYMBOL != 0:
+        index = _route(states, s0.scan_symbol, instrument_hint)
+    if seen & SEEN_EVENT != 0:
+        event = s0.scan_event
+        is_depth = event == EVENT_DEPTH
+        if not is_depth and event != EVENT_TRADE and event != EVENT_AGGREGATE:
+            return _ignore(states, index) if is_known(event) else UNKNOWN | (NO_INSTRUMENT << INDEX_SHIFT)
+        if seen & SEEN_SYMBOL == 0:
+            s0.frames += 1
+            return _refuse(s0, MALFORMED) | (NO_INSTRUMENT << INDEX_SHIFT)
+        if index < 0 or (is_depth and seen & SEEN_PARTIAL != 0):
+            return _ignore(states, index)
+        code = _apply_depth(s0, states[index], ts_wall_ns) if is_depth else _apply_trade(s0, states[index], ts_wall_ns)
+        return code | (index << INDEX_SHIFT)
+    if seen & SEEN_SNAPSHOT_ID != 0:
+        if instrument_hint < 0 or instrument_hint >= len(states) or seen & SEEN_ENVELOPE != 0:
+            return _ignore(states, -1)
+        return _apply_snapshot(s0, states[instrument_hint], ts_wall_ns) | (instrument_hint << INDEX_SHIFT)
+    if seen & (SEEN_REPLY | SEEN_TICKER) != 0:
+        return _ignore(states, index)
+    return UNKNOWN | (NO_INSTRUMENT << INDEX_SHIFT)
+
+
+@njit(cache=True, nogil=True)
+def _fold(frame: bytes, begin: int, end: int, states: Any, instrument_hint: int, ts_wall_ns: int) -> int:
+    if len(states) == 0:
+        return UNKNOWN | (NO_INSTRUMENT << INDEX_SHIFT)
+    s0 = states[0]
+    if end - begin > FRAME_BYTES_MAX:
+        s0.frames += 1
+        return _refuse(s0, MALFORMED) | (NO_INSTRUMENT << INDEX_SHIFT)
+    if not scan(frame, begin, end, s0):
+        s0.slow += 1
+        return UNKNOWN | (NO_INSTRUMENT << INDEX_SHIFT)
+    folded = apply_scanned(states, instrument_hint, ts_wall_ns)
+    if folded & 255 == UNKNOWN:
+        s0.slow += 1
+    return folded
+
+
+@njit(cache=True, nogil=True)
+def fold(frame: bytes, states: Any, instrument_hint: int, ts_wall_ns: int) -> int:
+    """Fold one raw frame into the states: scan, route by symbol, sequence rule, book, features.
+
+    `instrument_hint` says whose a depth snapshot is (-1 for streams). Returns `code | index << 8` (see `core.book.codes`); UNKNOWN asks
+    for the slow path and has changed nothing but `slow` and scratch. Never raises, whatever the bytes. About a microsecond, plus
+    some 30 ns a level.
+    """
+    return _fold(frame, 0, len(frame), states, instrument_hint, ts_wall_ns)
+
+
+@njit(cache=True, nogil=True)
+def fold_many(buffer: bytes, offsets: Any, wall_ns: Any, hints: Any, states: Any, start: int, until_wall_ns: int) -> tuple[int, int]:
+    """Fold frames `start`… of a concatenation, `buffer[offsets[i]:offsets[i + 1]]`, exactly as `fold` would one by one.
+
+    Returns `(next_index, folded)`: after the first frame whose code is not APPLIED, TRADE or IGNORED, with what it returned; or, with
+    IGNORED and no instrument, at the first frame whose wall time is not below `until_wall_ns`, or at the end.
+    """
+    index = start
+    count = min(len(offsets) - 1, len(wall_ns), len(hints))
+    size = len(buffer)
+    while index < count and wall_ns[index] < until_wall_ns:
+        begin = min(max(offsets[index], 0), size)
+        end = min(max(offsets[index + 1], begin), size)
+        folded = _fold(buffer, begin, end, states, hints[index], wall_ns[index])
+        index += 1
+        code = folded & 255
+        if code != APPLIED and code != TRADE and code != IGNORED:
+            return index, folded
+    return index, IGNORED | (NO_INSTRUMENT << INDEX_SHIFT)

@@ -1,0 +1,38 @@
+"""Shared fixtures: where the captured market data is, and one kernel cache for the whole run."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from smartmoney.runtime import kernel_cache
+
+kernel_cache.prepare()
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def _beside_the_checkout(variable: str, folder: str) -> Path | None:
+    for candidate in (os.environ.get(variable), _ROOT.parent / "shared" / folder):
+        if candidate and Path(candidate).is_dir():
+            return Path(candidate)
+    return None
+
+
+@pytest.fixture(scope="session")
+def captures() -> Path:
+    """Give the folder of recorded exchange data, or skip with the reason."""
+    found = _beside_the_checkout("SMARTMONEY_CAPTURES", "captures")
+    if found is None:
+        pytest.skip("no recorded market data here: set SMARTMONEY_CAPTURES to the folder that holds INDEX.md")
+    return found
+
+
+@pytest.fixture(scope="session")
+def seed_document() -> Path:
+    """Give the document that the product grew from, or skip with the reason."""
+    found = _beside_the_checkout("SMARTMONEY_SEED", "seed")
+    documents = sorted(found.glob("*.md")) if found else []
+    if not documents:
+        pytest.skip("no seed document here: set SMARTMONEY_SEED to its folder")
+    return documents[0]
