@@ -50,6 +50,8 @@ _WAKE_MASK = 1023
 class CaptureFailed(Exception):
     """Report that entries could not be made durable: no order that depends on them may leave."""
 
+    exit_code = 1
+
 
 class CaptureWriter:
     """Write one run's capture into its own folder. `append` and `ensure_durable` may be called from different threads."""

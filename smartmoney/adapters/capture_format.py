@@ -35,6 +35,8 @@ _KINDS = {int(kind): kind for kind in EntryKind}
 class CaptureDamaged(Exception):
     """Report a capture that is damaged elsewhere than at a torn end, or is not one."""
 
+    exit_code = 1
+
 
 class Gap(msgspec.Struct, frozen=True):
     """Say that `count` entries before `before_seq` are missing: the writer could not keep up."""

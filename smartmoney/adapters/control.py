@@ -60,6 +60,8 @@ class ControlError(Exception):
     A handler raises it to refuse; the client raises it, or one of the classes below.
     """
 
+    exit_code = 1
+
     def __init__(self, problem: str, remedy: str) -> None:
         """Build the one-line message from both halves."""
         super().__init__(f"{problem}; {remedy}")

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 
 from smartmoney.simulation import tape
+from smartmoney.simulation.ladder import TIME
 from smartmoney.simulation.market import Rows, SimulatedBook
-from smartmoney.simulation.matching import TIME
 from smartmoney.venues.binance import wire
 
 _MS = 1_000_000
@@ -110,7 +110,13 @@ def _trades(desk: Desk) -> StreamWriter:
             (
                 p.time_ns,
                 wire.trade(
-                    desk.grid, event_ns=p.time_ns, time_ns=p.time_ns, trade_id=p.trade_id, ticks=p.ticks, lots=p.lots, buyer_is_maker=p.buyer_is_maker
+                    desk.grid,
+                    event_ns=p.time_ns,
+                    time_ns=p.time_ns,
+                    trade_id=p.trade_id,
+                    ticks=p.ticks,
+                    lots=p.lots,
+                    buyer_is_maker=p.buyer_is_maker,
                 ),
             )
             for p in batch.prints
@@ -228,7 +234,8 @@ def _partial_depth(desk: Desk, levels: int, interval_ns: int) -> StreamWriter:
 
 def _mark_price_frame(desk: Desk, at_ns: int) -> str:
     mark, index = desk.mark_price()
-    return wire.mark_price(desk.grid, event_ns=at_ns, mark=mark, index=index, funding_rate=FUNDING_RATE, next_funding_ns=desk.next_funding_ns())
+    funding_ns = desk.next_funding_ns()
+    return wire.mark_price(desk.grid, event_ns=at_ns, mark=mark, index=index, funding_rate=FUNDING_RATE, next_funding_ns=funding_ns)
 
 
 _SIMPLE: dict[str, Callable[[Desk], StreamWriter]] = {"trade": _trades, "aggTrade": _aggregates, "bookTicker": _touches}

@@ -16,11 +16,14 @@ from smartmoney.venues.binance import wire
 
 _MS = 1_000_000
 _WEIGHT_LIMIT = {True: 6000, False: 2400}
+_WEIGHTS = {"exchangeInfo": (20, 1), "trades": (25, 5), "historicalTrades": (25, 20), "aggTrades": (4, 20), "ticker/24hr": (2, 1)}
+"""Request weights on (spot, USD-M); depth has its own rule, everything else weighs 1."""
 _FUTURES_DEPTHS = (5, 10, 20, 50, 100, 500, 1000)
-_INTERVAL_MINUTES = {"1m": 1, "3m": 3, "5m": 5, "15m": 15, "30m": 30, "1h": 60, "2h": 120, "4h": 240, "6h": 360, "8h": 480, "12h": 720, "1d": 1440}
+_MINUTE_BARS = {f"{n}m": n for n in (1, 3, 5, 15, 30)}
+_INTERVAL_MINUTES = _MINUTE_BARS | {f"{n}h": 60 * n for n in (1, 2, 4, 6, 8, 12)} | {"1d": 1440}
 
 
-class Refused(Exception):  # noqa: N818 - an outcome the client is told about, not our fault
+class Refused(Exception):
     """Carry an error body and its HTTP status."""
 
     def __init__(self, code: int, message: str, status: int = 400) -> None:
@@ -240,7 +243,7 @@ def weight_of(call: str, query: Mapping[str, str], *, is_spot: bool) -> int:
         depth = int(limit) if limit.isdigit() else 100
         steps = ((100, 5), (500, 25), (1000, 50), (5000, 250)) if is_spot else ((50, 2), (100, 5), (500, 10), (1000, 20))
         return next((weight for most, weight in steps if depth <= most), steps[-1][1])
-    spot, usdm = {"exchangeInfo": (20, 1), "trades": (25, 5), "historicalTrades": (25, 20), "aggTrades": (4, 20), "ticker/24hr": (2, 1)}.get(call, (1, 1))
+    spot, usdm = _WEIGHTS.get(call, (1, 1))
     if call == "ticker/24hr" and "symbol" not in query:
         spot, usdm = 80, 40
     return spot if is_spot else usdm
@@ -281,5 +284,6 @@ def _kline(desk: Desk, bar: Candle, minutes: int) -> list[Any]:
     grid = desk.grid
     prices = [grid.price(ticks) for ticks in (bar.open, bar.high, bar.low, bar.close)]
     start_ms = bar.start_ns // _MS
-    ends = [start_ms + minutes * 60_000 - 1, grid.turnover(bar.tick_lots), bar.trades, grid.quantity(bar.bought_lots), grid.turnover(bar.bought_tick_lots), "0"]
-    return [start_ms, *prices, grid.quantity(bar.lots), *ends]
+    ends_ms = start_ms + minutes * 60_000 - 1
+    bought = [grid.quantity(bar.bought_lots), grid.turnover(bar.bought_tick_lots)]
+    return [start_ms, *prices, grid.quantity(bar.lots), ends_ms, grid.turnover(bar.tick_lots), bar.trades, *bought, "0"]

@@ -86,9 +86,7 @@ class MarketSite:
     def publish(self, batches: Mapping[str, Any]) -> None:
         """Write what a step brought to everyone who listens, in the order of event time."""
         frames = [
-            (at_ns, stream, frame)
-            for stream, (desk, write) in self._writers.items()
-            for at_ns, frame in write(batches[desk.grid.symbol])
+            (at_ns, stream, frame) for stream, (desk, write) in self._writers.items() for at_ns, frame in write(batches[desk.grid.symbol])
         ]
         for _, stream, frame in in_time_order(frames):
             wrapped = ""
@@ -106,7 +104,7 @@ class MarketSite:
             return await (self._serve_api(request) if path.is_api else self._serve_streams(request, path))
         path_asked = rest_path(request.path)
         if request.method != "GET":
-            return web.json_response(wire.error(-1015 if False else -5000, f"Path {request.path}, Method {request.method} is invalid"), status=404)
+            return web.json_response(wire.error(-5000, f"Path {request.path}, Method {request.method} is invalid"), status=404)
         answer = self.rest.answer(path_asked.family, path_asked.call, request.query)
         return web.Response(status=answer.status, text=answer.body, content_type="application/json", headers=answer.headers)
 

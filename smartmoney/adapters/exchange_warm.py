@@ -6,7 +6,6 @@ snapshot body near the beginning. Streams: depth@100ms and trade.
 
 import gzip
 from pathlib import Path
-from typing import IO
 
 from smartmoney.adapters.exchange_feed import Batch, Desk, StreamWriter, in_time_order
 from smartmoney.core.domain.instruments import Market
@@ -31,7 +30,7 @@ class CaptureWriter:
             if writer is None:
                 raise AssertionError(f"the exchange has no stream {kind}")
             self._streams.append((f"{desk.grid.symbol.lower()}@{kind}", writer))
-        self._file: IO[bytes] = gzip.open(path, "wb", compresslevel=1)
+        self._file = gzip.GzipFile(path, "wb", compresslevel=1)
         self._has_snapshot = False
         self._lines: list[str] = []
 

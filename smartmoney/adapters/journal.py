@@ -48,6 +48,8 @@ _WRITE_ERRORS = (apsw.Error, FillConflict, TypeError, ValueError, OverflowError)
 class JournalFailed(Exception):
     """Report a commit that is not durable. The journal takes nothing more: halt, end the process, recover from the file."""
 
+    exit_code = 1
+
 
 class Journal:
     """Write one account's journal. Make one with `open`, name the run with `begin_run`, then `commit` batches."""

@@ -22,6 +22,8 @@ _Row = TypeVar("_Row", bound=msgspec.Struct)
 class JournalRefused(Exception):
     """Report a journal that this run must not use: what is wrong, and what to do about it."""
 
+    exit_code = 78
+
     def __init__(self, problem: str, remedy: str) -> None:
         """Build the one-line message from both halves."""
         super().__init__(f"{problem}; {remedy}")

@@ -29,11 +29,13 @@ _STAMPED = re.compile(rb"([0-9]{15,19}) ([{\[].*)", re.DOTALL)
 _TEXT_LINE = re.compile(rb"([0-9]{9,11}\.[0-9]+): (.*)", re.DOTALL)
 _TEXT_REPLY = re.compile(rb"(https?://\S+) -> ([0-9]{9,11}\.[0-9]+): (.*)", re.DOTALL)
 _TEXT_OTHER = re.compile(rb"(?:configuration: |wss?://\S+ <?->? )")
-_SNAPSHOT = re.compile(rb'\s*\{(?:"[a-zA-Z]+"\s*:\s*(?:-?[0-9.]+|"[^"]*")\s*,\s*)*?"lastUpdateId"\s*:')
+_SNAPSHOT = re.compile(rb'\s*\{\s*(?:"[a-zA-Z]+"\s*:\s*(?:-?[0-9.]+|"[^"]*")\s*,\s*)*?"lastUpdateId"\s*:')
 
 
-class RecordingDamaged(Exception):  # noqa: N818 - names what happened to the file
+class RecordingDamaged(Exception):
     """Say that a recording ends early or holds something unreadable. What was whole came out before."""
+
+    exit_code = 1
 
 
 class RecordedFrame(msgspec.Struct, frozen=True):
@@ -73,7 +75,7 @@ def read_recording(path: Path) -> Iterator[RecordedFrame]:
             if reader is None:
                 reader = _reader_of(stripped)
                 if reader is None:
-                    yield _document(stripped, lines, path)
+                    yield _document(line, lines, path)
                     return
             frame = reader(stripped, path)
             if frame is not None:
@@ -90,14 +92,20 @@ def read_session(paths: Sequence[Path]) -> Iterator[RecordedFrame]:
 
 
 def _open(path: Path) -> IO[bytes]:
-    openers: dict[str, Callable[[Path], Any]] = {
-        ".gz": lambda one: gzip.open(one, "rb"),
-        ".bz2": lambda one: bz2.open(one, "rb"),
-        ".xz": lambda one: lzma.open(one, "rb"),
-        ".zst": _open_zstandard,
-    }
-    opened: IO[bytes] = openers.get(path.suffix, lambda one: one.open("rb"))(path)
-    return opened
+    opened: Any
+    match path.suffix:
+        case ".gz":
+            opened = gzip.open(path, "rb")  # noqa: SIM115 - the caller closes it
+        case ".bz2":
+            opened = bz2.open(path, "rb")  # noqa: SIM115 - the caller closes it
+        case ".xz":
+            opened = lzma.open(path, "rb")  # noqa: SIM115 - the caller closes it
+        case ".zst":
+            opened = io.BufferedReader(_ZstandardReader(path), 1 << 17)
+        case _:
+            opened = path.open("rb")
+    stream: IO[bytes] = opened
+    return stream
 
 
 class _ZstandardReader(io.RawIOBase):
@@ -133,10 +141,6 @@ class _ZstandardReader(io.RawIOBase):
     def close(self) -> None:
         self._file.close()
         super().close()
-
-
-def _open_zstandard(path: Path) -> IO[bytes]:
-    return io.BufferedReader(_ZstandardReader(path), 1 << 17)
 
 
 def _lines(stream: IO[bytes], path: Path) -> Iterator[bytes]:
@@ -214,7 +218,7 @@ def _document(first: bytes, rest: Iterator[bytes], path: Path) -> RecordedFrame:
         size += len(line)
         if size > LINE_BYTES_MAX:
             raise RecordingDamaged(f"{path}: one document of more than {LINE_BYTES_MAX} bytes")
-    return _frame(0, b"\n".join(parts), None)
+    return _frame(0, b"".join(parts), None)
 
 
 def _depth_reply(stamp: int, url: str, body: bytes) -> RecordedFrame | None:

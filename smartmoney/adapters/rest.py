@@ -40,6 +40,8 @@ _NS = 1_000_000_000
 class RestError(Exception):
     """Say that a read gave nothing; see the tree at the top of the file."""
 
+    exit_code = 1
+
 
 class RequestRejectedError(RestError):
     """Carry the venue's refusal: HTTP status, its own code (0 when it gave none) and text."""

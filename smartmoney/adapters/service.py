@@ -19,6 +19,8 @@ from smartmoney.adapters.state_directory import sync_folder, write_durably
 class LatchFailed(Exception):
     """Report that the latch could not be set or cleared durably; the caller must treat itself as halted."""
 
+    exit_code = 1
+
 
 class Latch(msgspec.Struct, frozen=True, kw_only=True):
     """Say why nothing that increases risk may be sent. `epoch` counts halts and resumes; -1 where the file does not tell."""

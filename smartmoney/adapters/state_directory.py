@@ -36,6 +36,8 @@ _FOREIGN_FILES_ALLOWED = frozenset({"lost+found"})
 class StateDirectoryError(Exception):
     """Report a state directory that cannot be used: what is wrong, and what to do about it."""
 
+    exit_code = 78
+
     def __init__(self, problem: str, remedy: str) -> None:
         """Build the one-line message from both halves."""
         super().__init__(f"{problem}; {remedy}")

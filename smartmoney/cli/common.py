@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from smartmoney.settings.models import Settings
 
 StateDir = Annotated[
-    Path | None, typer.Option("--state-dir", help="Where state lives [default: SMARTMONEY_STATE_DIR, STATE_DIRECTORY, or the XDG state folder].")
+    Path | None,
+    typer.Option("--state-dir", help="Where state lives [default: SMARTMONEY_STATE_DIR, STATE_DIRECTORY, or the XDG state folder]."),
 ]
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file [default: the package's paper.yaml].")]
 Profile = Annotated[str | None, typer.Option(help="conservative, aggressive, high_frequency, or one of your own.")]

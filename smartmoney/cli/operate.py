@@ -7,6 +7,11 @@ import typer
 
 from smartmoney.cli.common import AsJson, StateDir, layout_of, print_json
 
+_SHOWN = (
+    *("run_id", "mode", "venue", "model", "uptime_s", "feed_trust", "frames", "trades", "gaps", "decisions", "signals", "orders", "fills"),
+    *("positions", "equity", "high_water_mark", "drawdown", "halted", "halt_reason", "refusals", "rss_mb", "loop_lag_p99_ms"),
+)
+
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is journaled.")]
 
 
@@ -26,9 +31,7 @@ def status(
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
-    for key in ("run_id", "mode", "venue", "model", "uptime_s", "feed_trust", "frames", "trades", "gaps", "decisions", "signals", "orders", "fills"):
-        table.add_row(key, str(result[key]))
-    for key in ("positions", "equity", "high_water_mark", "drawdown", "halted", "halt_reason", "refusals", "rss_mb", "loop_lag_p99_ms"):
+    for key in _SHOWN:
         table.add_row(key, str(result[key]))
     for name, seen in result["instruments"].items():
         table.add_row(name, f"{seen['bid']} / {seen['ask']}  {seen['trust']}  regime {seen['regime']}  last: {seen['last_decision']}")
@@ -43,7 +46,12 @@ def halt(reason: Reason = "operator", state_dir: StateDir = None, as_json: AsJso
         from smartmoney.adapters.service import set_latch
 
         set_latch(layout.latch, reason, -1)
-    _report("halted", _ask(state_dir, "halt", reason), as_json=as_json)
+    from smartmoney.adapters.control import DaemonNotRunning
+
+    try:
+        _report("halted", _ask(state_dir, "halt", reason), as_json=as_json)
+    except DaemonNotRunning:
+        _report("no daemon is running; the next one starts halted", {"halted": True, "halt_reason": reason}, as_json=as_json)
 
 
 def resume(reason: Reason, state_dir: StateDir = None, as_json: AsJson = False) -> None:
@@ -66,5 +74,5 @@ def _report(what: str, result: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(result)
     else:
-        equity = result.get("equity")
-        print(f"{what}; positions {result.get('positions')}, equity {equity}")
+        known = "".join(f", {key} {result[key]}" for key in ("positions", "equity") if key in result)
+        print(f"{what}{known}")

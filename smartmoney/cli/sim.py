@@ -39,7 +39,8 @@ def sim(
         market = SyntheticMarket(seed, tuple(name for name in symbols.upper().split(",") if name))
     except ValueError as error:
         _fail(str(error), 2)
-    from smartmoney.adapters.exchange_warm import capture_path, prerun as simulate_before
+    from smartmoney.adapters.exchange_warm import capture_path
+    from smartmoney.adapters.exchange_warm import prerun as simulate_before
 
     # Kernels are compiled (or loaded) before the clock is read: a first start may take half a minute for it.
     SyntheticMarket(seed, ("BTCUSDT",)).advance(1_000_000_000)
@@ -58,7 +59,8 @@ def sim(
 
 def _announce(endpoints: "dict[Market, Endpoints]", warm: "dict[tuple[Market, str], str]", *, as_json: bool) -> None:
     if as_json:
-        line: dict[str, object] = {"binance": {market.value: {"rest": e.rest, "ws": e.ws, "ws_api": e.ws_api} for market, e in endpoints.items()}}
+        places = {market.value: {"rest": e.rest, "ws": e.ws, "ws_api": e.ws_api} for market, e in endpoints.items()}
+        line: dict[str, object] = {"binance": places}
         if warm:
             files: dict[str, dict[str, str]] = {}
             for (market, symbol), path in warm.items():
@@ -66,8 +68,8 @@ def _announce(endpoints: "dict[Market, Endpoints]", warm: "dict[tuple[Market, st
             line["warm"] = files
         print(json.dumps(line), flush=True)
         return
-    places = ", ".join(f"{market.value} {e.rest} {e.ws}" for market, e in endpoints.items())
-    print(f"exchange ready: {places}; Ctrl-C ends it", flush=True)
+    listing = ", ".join(f"{market.value} {e.rest} {e.ws}" for market, e in endpoints.items())
+    print(f"exchange ready: {listing}; Ctrl-C ends it", flush=True)
 
 
 def _serve(server: object, port: int, announce: object, *, die_with_parent: bool) -> None:

@@ -36,8 +36,8 @@ def _exercise() -> None:
 
     from smartmoney.core.book.kernel import level_lots, top_levels
     from smartmoney.core.domain.instruments import Instrument, Market
-    from smartmoney.core.features.row import read_features
     from smartmoney.core.features.parameters import FeatureParameters
+    from smartmoney.core.features.row import read_features
     from smartmoney.core.features.schema import FEATURES
     from smartmoney.runtime.codecs import binance_codec
 

@@ -137,11 +137,10 @@ class Daemon:
     def _warm_up(self) -> None:
         recordings = self._venue.warm_recordings if self._options.warm is None else {"": self._options.warm}
         run_id = self._run.started.run_id
-        count = 0
-        for count, item in enumerate(warm_items(self._venue.instruments, recordings, self._state.layout.captures, run_id), 1):
+        for item in warm_items(self._venue.instruments, recordings, self._state.layout.captures, run_id):
             self._loop.process(item)
         self._loop.process(_event(WarmUpEnded()))
-        log.info("warm start done", entries=count)
+        log.info("warm start done", entries=self._loop.seq)
 
     async def _finish(self) -> None:
         """Stop as a crash would be recovered from: entries are withdrawn, protection stays, everything that was said is made durable."""
@@ -207,8 +206,11 @@ class Daemon:
     async def _show(self, beat: Beat) -> None:
         screen = self._options.screen
         assert screen is not None
-        limits = self._engine.parameters.limits
-        running = Running(view=self._engine.view, simulated=simulated_words(self._options.settings), max_drawdown=float(limits.max_drawdown))
+        running = Running(
+            view=self._engine.view,
+            simulated=simulated_words(self._options.settings),
+            max_drawdown=float(self._engine.parameters.limits.max_drawdown),
+        )
         while True:
             beat()
             screen(running)
@@ -248,7 +250,8 @@ def _status(view: EngineView) -> dict[str, object]:
 def _status_line(view: EngineView) -> str:
     account, first = view.account, view.instruments[0]
     state = f"HALTED: {account.halt_reason}" if account.halted else f"{first.name} {first.trust.state.value}"
-    return f"{view.mode}: {state}; equity {account.equity}, {view.decisions} decisions, {view.signals} signals, {view.fills} fills"
+    counts = f"{view.decisions} decisions, {view.signals} signals, {view.fills} fills"
+    return f"{view.mode}: {state}; equity {account.equity}, {counts}"
 
 
 @contextlib.contextmanager

@@ -33,6 +33,8 @@ class LatencyRecorder:
         ordered = sorted(self._samples)
         if not ordered:
             return Percentiles(count=0, p50_ms=None, p99_ms=None, max_ms=None)
-        last = len(ordered) - 1
-        rank = lambda q: round(ordered[min(last, int(q * len(ordered)))] / 1e6, 3)  # noqa: E731 - one formula, two uses
-        return Percentiles(count=self._count, p50_ms=rank(0.50), p99_ms=rank(0.99), max_ms=round(ordered[-1] / 1e6, 3))
+        return Percentiles(count=self._count, p50_ms=_rank(ordered, 0.50), p99_ms=_rank(ordered, 0.99), max_ms=_rank(ordered, 1.0))
+
+
+def _rank(ordered: list[int], share: float) -> float:
+    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))] / 1e6, 3)

@@ -1,5 +1,6 @@
 """Logging: structured lines on standard error, or kept for the terminal view to show. Secrets have no way in: settings hold none."""
 
+import io
 import logging
 import sys
 from collections import deque
@@ -16,32 +17,23 @@ recent: deque[str] = deque(maxlen=RECENT_MAX)
 
 def configure(level: str, *, to_screen: bool) -> None:
     """Send log lines to standard error as JSON, or (with `to_screen`) only to `recent`."""
-    shared: list[structlog.typing.Processor] = [
+    processors: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if to_screen else "iso", utc=not to_screen),
     ]
     if to_screen:
-        processors = [*shared, structlog.processors.format_exc_info, _keep]
-        factory: Any = structlog.PrintLoggerFactory(_Nowhere())
+        processors += [structlog.processors.format_exc_info, _keep]
     else:
-        processors = [*shared, structlog.processors.dict_tracebacks, _keep_copy, structlog.processors.JSONRenderer(default=str)]
-        factory = structlog.PrintLoggerFactory(sys.stderr)
+        processors += [structlog.processors.dict_tracebacks, _keep_copy, structlog.processors.JSONRenderer(default=str)]
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper(), logging.INFO)),
-        logger_factory=factory,
+        logger_factory=structlog.PrintLoggerFactory(io.StringIO() if to_screen else sys.stderr),
         cache_logger_on_first_use=False,
     )
     # Libraries speak through the standard library; only what matters of it is shown.
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr if not to_screen else None, handlers=[logging.NullHandler()] if to_screen else None, force=True)
-
-
-class _Nowhere:
-    def write(self, text: str) -> None:
-        """Swallow a line."""
-
-    def flush(self) -> None:
-        """Do nothing."""
+    handler: logging.Handler = logging.NullHandler() if to_screen else logging.StreamHandler(sys.stderr)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
 
 
 def _line(event: MutableMapping[str, Any]) -> str:

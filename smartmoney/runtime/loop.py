@@ -26,7 +26,7 @@ CHECKPOINT_NS = 1_000_000_000
 class Recorder(Protocol):
     """Take every entry, in order, without blocking."""
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: Entry) -> object:
         """Take one entry."""
 
 

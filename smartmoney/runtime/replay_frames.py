@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -170,7 +169,8 @@ def frame_summary(replay: FrameReplay) -> dict[str, Any]:
     summary["message_types"] = dict(sorted(replay.message_types.items()))
     summary["fold_codes"] = {code.name.lower(): count for code, count in replay.engine.market.codes.items() if count}
     summary["grids"] = {
-        item.symbol: {"tick_size": str(item.tick_size), "lot_size": str(item.lot_size), "provisional": item.provisional} for item in replay.instruments
+        item.symbol: {"tick_size": f"{item.tick_size:f}", "lot_size": f"{item.lot_size:f}", "provisional": item.provisional}
+        for item in replay.instruments
     }
     return summary
 
@@ -181,7 +181,7 @@ def _whole(files: Sequence[Path]) -> Iterator[RecordedFrame]:
         try:
             yield from read_recording(path)
         except RecordingDamaged as damage:
-            log.error("recording damaged", file=path.name, problem=str(damage))
+            log.warning("recording damaged", file=path.name, problem=str(damage))
 
 
 def _message_type(frame: RecordedFrame) -> str:

@@ -48,9 +48,13 @@ class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
 class RestartIntensityExceeded(RuntimeError):
     """A child failed more often than it may: the process must end and start afresh."""
 
+    exit_code = 1
+
 
 class ChildStalled(RuntimeError):
     """A child stopped beating."""
+
+    exit_code = 1
 
 
 class Supervisor:

@@ -5,7 +5,8 @@ Invariant: whatever the source, the loop sees raw frames and events; `close` lea
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol
@@ -76,7 +77,9 @@ class _Sink:
 class BinanceSession:
     """Follow a Binance market: the real one, or whatever speaks its protocol at the given addresses."""
 
-    def __init__(self, market: Market, rest: VenueRest, stream_base: str, instruments: tuple[Instrument, ...], inbox: Inbox, seed: int) -> None:
+    def __init__(
+        self, market: Market, rest: VenueRest, stream_base: str, instruments: tuple[Instrument, ...], inbox: Inbox, seed: int
+    ) -> None:
         self.codec = binance_codec()
         self.instruments = instruments
         self.warm_recordings: Mapping[str, Path] = {}
@@ -185,9 +188,9 @@ async def _beating(work: Awaitable[None], beat: Beat) -> None:
 class CcxtSession:
     """Follow any exchange through ccxt.pro. It can prove no sequence, so trust in it is conservative."""
 
-    def __init__(self, exchange: Any, instruments: tuple[Instrument, ...], inbox: Inbox, seed: int) -> None:
+    def __init__(self, exchange: Any, instruments: Sequence[tuple[Instrument, Decimal]], inbox: Inbox, seed: int) -> None:
         self.codec = binance_codec(proves_sequence=False)
-        self.instruments = instruments
+        self.instruments = tuple(instrument for instrument, _ in instruments)
         self.warm_recordings: Mapping[str, Path] = {}
         self._feed = CcxtFeed(exchange, instruments, _Sink(inbox), clock=SystemClock(), jitter=Random(seed))
 
@@ -211,12 +214,11 @@ class CcxtSession:
 async def _open_ccxt(settings: Settings, inbox: Inbox, seed: int) -> AsyncIterator[CcxtSession]:
     exchange_id = settings.venue.removeprefix("ccxt:")
     exchange = await open_exchange(exchange_id, settings.instruments, urls=settings.endpoints.ccxt_urls, options=_ccxt_options(settings))
-    session = CcxtSession(exchange, tuple(grid for grid, _ in instruments_of(exchange, settings.instruments)), inbox, seed)
+    session = CcxtSession(exchange, instruments_of(exchange, settings.instruments), inbox, seed)
     try:
         yield session
     finally:
         await session.close()
-        await exchange.close()
 
 
 def _ccxt_options(settings: Settings) -> dict[str, Any]:

@@ -120,8 +120,8 @@ class Strategy(Section):
     """Quote currency; also the floor of the adaptive 99 % quantile."""
     update_frequency: float = Field(default=1.0, ge=0.1, le=3600)
     """Seconds between decisions."""
-    rebalance_band: float = Field(default=0.25, ge=0, lt=1)
-    """A held position is adjusted only when it is off target by this share of the target."""
+    rebalance_band: float = Field(default=0.5, ge=0, lt=1)
+    """A held position is adjusted only when position and target differ by this share of the larger; 0 adjusts at every signal."""
     symbol: str | None = Field(default=None, exclude=True)
     """Same as `instruments` with this one name."""
     signal_decay_time: float | None = Field(default=None, exclude=True)

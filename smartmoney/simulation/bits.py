@@ -4,8 +4,17 @@
 because numba turns mixed signed and unsigned operands into floats.
 """
 
+from typing import cast
+
 import numpy as np
+import numpy.typing as npt
 from numba import njit
+
+
+def int64(value: int) -> int:
+    """Return a constant that numba types as int64, not as a literal: it compiles a kernel again for each literal it is called with."""
+    return cast("int", np.int64(value))
+
 
 _ONE = np.uint64(1)
 _ZERO = np.uint64(0)
@@ -13,7 +22,7 @@ _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @njit(cache=True, nogil=True)
-def set_bit(words, summary, i):
+def set_bit(words: npt.NDArray[np.uint64], summary: npt.NDArray[np.uint64], i: int) -> None:
     """Set the bit of a place."""
     w = i >> 6
     words[w] |= _ONE << np.uint64(i & 63)
@@ -21,7 +30,7 @@ def set_bit(words, summary, i):
 
 
 @njit(cache=True, nogil=True)
-def clear_bit(words, summary, i):
+def clear_bit(words: npt.NDArray[np.uint64], summary: npt.NDArray[np.uint64], i: int) -> None:
     """Clear the bit of a place."""
     w = i >> 6
     words[w] &= ~(_ONE << np.uint64(i & 63))
@@ -30,7 +39,7 @@ def clear_bit(words, summary, i):
 
 
 @njit(cache=True, nogil=True)
-def next_bit(words, summary, i):
+def next_bit(words: npt.NDArray[np.uint64], summary: npt.NDArray[np.uint64], i: int) -> int:
     """Return the first set place >= i, or -1. `i` is within the bitmap."""
     w = i >> 6
     rest = words[w] & (_ALL << np.uint64(i & 63))
@@ -51,7 +60,7 @@ def next_bit(words, summary, i):
 
 
 @njit(cache=True, nogil=True)
-def previous_bit(words, summary, i):
+def previous_bit(words: npt.NDArray[np.uint64], summary: npt.NDArray[np.uint64], i: int) -> int:
     """Return the last set place <= i, or -1. `i` is within the bitmap."""
     w = i >> 6
     rest = words[w] & (_ALL >> np.uint64(63 - (i & 63)))
@@ -72,13 +81,13 @@ def previous_bit(words, summary, i):
 
 
 @njit(cache=True, nogil=True)
-def lowest(word):
+def lowest(word: np.uint64) -> int:
     """Return the index of the lowest set bit of a non-zero word."""
     return highest(word & (~word + _ONE))
 
 
 @njit(cache=True, nogil=True)
-def highest(word):
+def highest(word: np.uint64) -> int:
     """Return the index of the highest set bit of a non-zero word."""
     place = 0
     for step in (32, 16, 8, 4, 2, 1):

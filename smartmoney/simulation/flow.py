@@ -6,38 +6,37 @@ the wrong side of a re-quote, and the parents of `latent`. Times are nanoseconds
 """
 
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
-from smartmoney.simulation.latent import FIRST_PARENT_OWNER, LATENT_FIELDS, PARENTS, start_latent, step_latent
-from smartmoney.simulation.matching import (
+from smartmoney.simulation.bits import int64
+from smartmoney.simulation.ladder import (
     ASK,
     BID,
     BOOK_FIELDS,
     CROWD,
-    GTC,
-    IOC,
-    MARKET_PRICE,
-    MAY_TAKE,
-    NO_PARENT,
+    KIND,
+    LOTS,
+    MAKER_OWNER,
     OUT_ROWS,
     POOL,
-    POST_ONLY,
-    RESTING,
+    SIDE,
+    TAKER_OWNER,
     TRADE,
-    cancel,
     emit_touch,
     reset,
     slot_of,
-    submit,
 )
-from smartmoney.simulation.matching import KIND, LOTS, MAKER_OWNER, SIDE, TAKER_OWNER
+from smartmoney.simulation.latent import FIRST_PARENT_OWNER, LATENT_FIELDS, PARENTS, start_latent, step_latent
+from smartmoney.simulation.matching import GTC, IOC, MARKET_PRICE, MAY_TAKE, NO_PARENT, POST_ONLY, RESTING, cancel, submit
 from smartmoney.simulation.random import draw, exponential, normal
 
-NOISE = np.int64(1)
-ARBITRAGE = np.int64(2)
-FIRST_MAKER = np.int64(8)
+NOISE = int64(1)
+ARBITRAGE = int64(2)
+FIRST_MAKER = int64(8)
 MAKERS = 4
 LAYERS = 5
 
@@ -83,11 +82,13 @@ _HAWKES_DECAY = np.array([3.0, 0.12])
 _HAWKES_SELF = np.array([0.30, 0.25])
 _HAWKES_CROSS = np.array([0.12, 0.0])
 _IMPACT_DECAY = 0.05
-_ONE_LOT = np.int64(1)
+_ONE_LOT = int64(1)
+_LOWEST_CENTRE = int64(2)
+_NEVER = int64(1 << 62)
 
 
 @njit(cache=True, nogil=True)
-def begin(b, update_stride, trade_id, update_id):
+def begin(b: Any, update_stride: int, trade_id: int, update_id: int) -> None:
     """Fill an empty world whose parameters and random streams are set: the book gets its first orders."""
     reset(b, int(b.anchor_ticks), update_stride)
     b.trade_id = trade_id
@@ -98,7 +99,7 @@ def begin(b, update_stride, trade_id, update_id):
     start_latent(b)
     b.centre = int(b.anchor_ticks)
     b.trigger_bps = 0.3
-    b.reprice_at = np.int64(1) << np.int64(62)
+    b.reprice_at = _NEVER
     for k in range(MAKERS):
         _quote(b, k)
     for _ in range(b.crowd_target):
@@ -109,7 +110,7 @@ def begin(b, update_stride, trade_id, update_id):
 
 
 @njit(cache=True, nogil=True)
-def run(worlds, i, until):
+def run(worlds: npt.NDArray[Any], i: int, until: int) -> bool:
     """Run one world to a time in ns and return True, or False when `out` must be drained first (set `out_len` to 0, call again)."""
     b = worlds[i]
     while True:
@@ -132,7 +133,7 @@ def run(worlds, i, until):
             b.now = certain_at
             _decay(b, certain_at * 1e-9)
             if b.reprice_at == certain_at:
-                b.reprice_at = np.int64(1) << np.int64(62)
+                b.reprice_at = _NEVER
                 _reprice(b)
             else:
                 step_latent(b)
@@ -145,7 +146,7 @@ def run(worlds, i, until):
 
 
 @njit(cache=True, nogil=True)
-def _total_rate(b):
+def _total_rate(b: Any) -> Any:
     total = 2.0 * b.crowd_rate + b.refresh_rate + 2.0 * 1.5 * b.noise_base
     for side in range(2):
         for j in range(2):
@@ -156,7 +157,7 @@ def _total_rate(b):
 
 
 @njit(cache=True, nogil=True)
-def _decay(b, at):
+def _decay(b: Any, at: float) -> None:
     dt = at - b.clock
     if dt <= 0.0:
         return
@@ -169,7 +170,7 @@ def _decay(b, at):
 
 
 @njit(cache=True, nogil=True)
-def _event(b, pick, bound_buy):
+def _event(b: Any, pick: float, bound_buy: float) -> None:
     pick -= b.crowd_rate
     if pick < 0.0:
         if b.crowd_count < 2 * b.crowd_target and b.live < POOL // 2:
@@ -200,7 +201,7 @@ def _event(b, pick, bound_buy):
 
 
 @njit(cache=True, nogil=True)
-def _fair(b):
+def _fair(b: Any) -> Any:
     """Return where makers think the price is: efficient price, basis, what recent takers moved, and their own inventory."""
     held = np.int64(0)
     for k in range(MAKERS):
@@ -210,12 +211,12 @@ def _fair(b):
 
 
 @njit(cache=True, nogil=True)
-def _lots(b, units):
+def _lots(b: Any, units: float) -> Any:
     return max(_ONE_LOT, np.int64(units * b.lots_per_unit))
 
 
 @njit(cache=True, nogil=True)
-def _crowd_limit(b):
+def _crowd_limit(b: Any) -> None:
     words = b.words4
     lean = math.tanh((_fair(b) - b.centre - 0.5) / (0.5 * b.ticks_per_bp))
     side = BID if draw(words) < 0.5 + 0.2 * lean else ASK
@@ -236,7 +237,7 @@ def _crowd_limit(b):
 
 
 @njit(cache=True, nogil=True)
-def _crowd_cancel(b):
+def _crowd_cancel(b: Any) -> None:
     words = b.words4
     # Cancels balance arrivals at the target population; near orders live shorter, and shorter still on the side the price leaves.
     for _ in range(4):
@@ -254,7 +255,7 @@ def _crowd_cancel(b):
 
 
 @njit(cache=True, nogil=True)
-def _noise(b, side):
+def _noise(b: Any, side: int) -> None:
     units = b.noise_size * math.exp(1.25 * normal(b.words4))
     if draw(b.words4) < 0.012:
         units *= 15.0
@@ -265,7 +266,7 @@ def _noise(b, side):
 
 
 @njit(cache=True, nogil=True)
-def _parent_child(b, k):
+def _parent_child(b: Any, k: int) -> None:
     words = b.words4
     side = b.p_side[k]
     owner = FIRST_PARENT_OWNER + k
@@ -283,7 +284,7 @@ def _parent_child(b, k):
 
 
 @njit(cache=True, nogil=True)
-def _on_grid(b):
+def _on_grid(b: Any) -> None:
     if b.basis_sd > 0.0:
         dt = 0.05
         b.basis += -b.basis * dt / 20.0 + b.basis_sd * math.sqrt(2.0 * dt / 20.0) * normal(b.words4)
@@ -294,7 +295,7 @@ def _on_grid(b):
 
 
 @njit(cache=True, nogil=True)
-def _watch(b):
+def _watch(b: Any) -> None:
     """Plan a re-quote, some milliseconds from now, once the makers' price has left the quoted one far enough."""
     off = abs(_fair(b) - b.centre - 0.5)
     if off > b.trigger_bps * b.ticks_per_bp and b.reprice_at > b.grid_next + 1_000_000_000:
@@ -302,9 +303,9 @@ def _watch(b):
 
 
 @njit(cache=True, nogil=True)
-def _reprice(b):
+def _reprice(b: Any) -> None:
     """Move the makers' quotes as a block; what stands on the wrong side of the new price is pulled, or taken by the arbitrageur."""
-    target = max(2, int(math.floor(_fair(b))))
+    target = max(_LOWEST_CENTRE, math.floor(_fair(b)))
     up = target > b.centre
     b.centre = target
     b.reprices += 1
@@ -322,7 +323,7 @@ def _reprice(b):
 
 
 @njit(cache=True, nogil=True)
-def _is_in_the_way(b, k, target):
+def _is_in_the_way(b: Any, k: int, target: int) -> bool:
     for side in range(2):
         for j in range(LAYERS):
             slot = slot_of(b, b.maker_orders[k, side, j])
@@ -332,7 +333,7 @@ def _is_in_the_way(b, k, target):
 
 
 @njit(cache=True, nogil=True)
-def _clear_the_way(b, up, target):
+def _clear_the_way(b: Any, up: bool, target: int) -> None:
     side = ASK if up else BID
     limit = target if up else target + 1
     for _ in range(4096):
@@ -349,13 +350,13 @@ def _clear_the_way(b, up, target):
 
 
 @njit(cache=True, nogil=True)
-def _first_of_best(b, tick):
+def _first_of_best(b: Any, tick: int) -> Any:
     i = tick - b.base
     return b.heads[i] if 0 <= i < b.heads.size else -1
 
 
 @njit(cache=True, nogil=True)
-def _pull_quotes(b, k):
+def _pull_quotes(b: Any, k: int) -> None:
     for side in range(2):
         for j in range(LAYERS):
             if b.maker_orders[k, side, j] != 0:
@@ -364,15 +365,15 @@ def _pull_quotes(b, k):
 
 
 @njit(cache=True, nogil=True)
-def _quote(b, k):
+def _quote(b: Any, k: int) -> None:
     b.maker_centre[k] = b.centre
-    for side in range(2):
+    for side in (BID, ASK):
         for j in range(LAYERS):
-            _place(b, k, np.int64(side), j)
+            _place(b, k, side, j)
 
 
 @njit(cache=True, nogil=True)
-def _place(b, k, side, j):
+def _place(b: Any, k: int, side: int, j: int) -> None:
     words = b.words4
     wild = min(max(b.vol_fast - 1.6, 0.0), 6.0)
     bps = _LAYER_BPS[k, j]
@@ -398,7 +399,7 @@ def _place(b, k, side, j):
 
 
 @njit(cache=True, nogil=True)
-def _refresh(b):
+def _refresh(b: Any) -> None:
     """Let one maker look at one of its layers: replace it if it was eaten, or now and then anyway."""
     words = b.words4
     k = int(draw(words) * MAKERS)
@@ -414,7 +415,7 @@ def _refresh(b):
 
 
 @njit(cache=True, nogil=True)
-def _learn_from_trades(b):
+def _learn_from_trades(b: Any) -> None:
     """Let takers' fills move the makers' price for a while."""
     for row in range(b.rows_seen, b.out_len):
         if b.out[row, KIND] == TRADE and b.out[row, TAKER_OWNER] != ARBITRAGE and b.out[row, MAKER_OWNER] != b.out[row, TAKER_OWNER]:

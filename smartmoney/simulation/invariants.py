@@ -1,10 +1,12 @@
 """Verify a book against everything that must always hold; cheap enough for a test to call after each order."""
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
 from smartmoney.simulation.bits import next_bit
-from smartmoney.simulation.matching import ASK, BID, CROWD, LADDER, OWNERS, POOL
+from smartmoney.simulation.ladder import ASK, BID, CROWD, LADDER, OWNERS, POOL
 
 SOUND = 0
 VIOLATIONS = {
@@ -24,7 +26,7 @@ VIOLATIONS = {
 
 
 @njit(cache=True, nogil=True)
-def check(b):
+def check(b: Any) -> Any:
     """Return SOUND or the first violation's number (`VIOLATIONS` says what it means). Cost: one pass over pool and ladder."""
     fault, lots, count, bid, ask = _check_ladder(b)
     if fault != SOUND:
@@ -51,7 +53,7 @@ def check(b):
 
 
 @njit(cache=True, nogil=True)
-def _check_ladder(b):
+def _check_ladder(b: Any) -> tuple[Any, ...]:
     lots = np.int64(0)
     count = np.int64(0)
     bid = np.int64(-1)
@@ -69,7 +71,8 @@ def _check_ladder(b):
         previous = np.int64(-1)
         level = np.int64(0)
         while slot >= 0:
-            if b.order_ticks[slot] != b.base + i or b.order_sides[slot] != side or b.order_prev[slot] != previous or b.order_lots[slot] <= 0:
+            at_home = b.order_ticks[slot] == b.base + i and b.order_sides[slot] == side
+            if not at_home or b.order_prev[slot] != previous or b.order_lots[slot] <= 0:
                 return 2, lots, count, bid, ask
             if previous >= 0 and b.order_ids[previous] >= b.order_ids[slot]:
                 return 3, lots, count, bid, ask
@@ -90,7 +93,7 @@ def _check_ladder(b):
 
 
 @njit(cache=True, nogil=True)
-def _check_overflow(b, bid, ask):
+def _check_overflow(b: Any, bid: int, ask: int) -> tuple[Any, ...]:
     lots = np.int64(0)
     count = np.int64(0)
     seen = np.zeros((2, 2), np.int64)
@@ -118,7 +121,7 @@ def _check_overflow(b, bid, ask):
 
 
 @njit(cache=True, nogil=True)
-def _check_pool(b, linked):
+def _check_pool(b: Any, linked: int) -> int:
     used = np.int64(0)
     crowd = np.int64(0)
     for slot in range(POOL):

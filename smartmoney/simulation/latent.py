@@ -6,18 +6,18 @@ direction; some informed-looking parents are wrong, and splitters know nothing.
 """
 
 import math
+from typing import Any
 
-import numpy as np
 from numba import njit
 
-from smartmoney.simulation.matching import ASK, BID, PARENT_ENDED, PARENT_STARTED, emit
+from smartmoney.simulation.bits import int64
+from smartmoney.simulation.ladder import ASK, BID, NIL, PARENT_ENDED, PARENT_STARTED, emit
 from smartmoney.simulation.random import draw, exponential, normal
 
 GRID_NS = 50_000_000
-NIL = np.int64(0)
 PARENTS = 12
-FIRST_PARENT_OWNER = np.int64(32)
-INFORMED, MISTAKEN, SPLITTER = np.int64(1), np.int64(2), np.int64(3)
+FIRST_PARENT_OWNER = int64(32)
+INFORMED, MISTAKEN, SPLITTER = int64(1), int64(2), int64(3)
 """Kinds of parents: precedes a drift; looks like one that does; knows nothing and is slower."""
 
 LATENT_FIELDS = [
@@ -64,7 +64,7 @@ LATENT_FIELDS = [
 
 
 @njit(cache=True, nogil=True)
-def start_latent(b):
+def start_latent(b: Any) -> None:
     """Set the latent world to its beginning; parameters and the random stream are set before."""
     b.log_price = 0.0
     b.log_vol = 0.0
@@ -78,7 +78,7 @@ def start_latent(b):
 
 
 @njit(cache=True, nogil=True)
-def step_latent(b):
+def step_latent(b: Any) -> None:
     """Advance by one grid step, at `b.grid_next`."""
     now = b.grid_next
     dt = GRID_NS * 1e-9
@@ -106,7 +106,7 @@ def step_latent(b):
 
 
 @njit(cache=True, nogil=True)
-def _end_parents(b, now):
+def _end_parents(b: Any, now: int) -> None:
     for k in range(PARENTS):
         if b.p_kind[k] == 0:
             continue
@@ -119,7 +119,7 @@ def _end_parents(b, now):
 
 
 @njit(cache=True, nogil=True)
-def _start_informed(b, now):
+def _start_informed(b: Any, now: int) -> None:
     words = b.latent_words
     b.informed_at = now + int(1e9 * b.informed_every_s * (0.75 + 0.5 * draw(words)))
     side = b.last_side if draw(words) < b.persistence else 1 - b.last_side
@@ -142,7 +142,7 @@ def _start_informed(b, now):
 
 
 @njit(cache=True, nogil=True)
-def _start_splitter(b, now):
+def _start_splitter(b: Any, now: int) -> None:
     words = b.latent_words
     b.splitter_at = now + int(1e9 * b.splitter_every_s * exponential(words))
     side = BID if draw(words) < 0.5 else ASK
@@ -156,7 +156,7 @@ def _start_splitter(b, now):
 
 
 @njit(cache=True, nogil=True)
-def _open_parent(b, now, kind, side, seconds):
+def _open_parent(b: Any, now: int, kind: int, side: int, seconds: float) -> int:
     for k in range(PARENTS):
         # Never ask the book here: every market must open the same parent in the same slot.
         if b.p_kind[k] == 0:

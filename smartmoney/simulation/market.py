@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartmoney.core.domain.instruments import Instrument, Market
-from smartmoney.simulation import flow, matching
+from smartmoney.simulation import flow, ladder
 from smartmoney.simulation.random import seed_stream
 
 BANNER = "synthetic market, edge planted: proves nothing about yours"
@@ -130,7 +130,7 @@ class SimulatedBook:
         self._truth: list[Rows] = []
 
     def advance(self, to_ns: int) -> Rows:
-        """Run to a time and return the public rows that happened (columns: see `matching`). Cost: about 1 µs an event."""
+        """Run to a time and return the public rows that happened (columns: see `ladder`). Cost: about 1 µs an event."""
         parts = []
         done = False
         while not done:
@@ -144,7 +144,7 @@ class SimulatedBook:
         if not parts:
             return np.zeros((0, 12), np.int64)
         rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        hidden = rows[:, matching.KIND] >= matching.PARENT_STARTED
+        hidden = rows[:, ladder.KIND] >= ladder.PARENT_STARTED
         if hidden.any():
             self._truth.append(rows[hidden])
             rows = rows[~hidden]
@@ -159,9 +159,9 @@ class SimulatedBook:
     def snapshot(self, limit: int) -> Depth:
         """Return the book now, at most `limit` levels a side."""
         sides = []
-        for side in (matching.BID, matching.ASK):
+        for side in (ladder.BID, ladder.ASK):
             ticks, lots = np.zeros(limit, np.int64), np.zeros(limit, np.int64)
-            count = matching.top(self.worlds[0], side, limit, ticks, lots)
+            count = ladder.top(self.worlds[0], side, limit, ticks, lots)
             sides.append(np.column_stack((ticks[:count], lots[:count])))
         return Depth(self.update_id, sides[0], sides[1])
 
@@ -192,14 +192,18 @@ class SimulatedBook:
 class SyntheticMarket:
     """Run every symbol's spot and perpetual book on one clock."""
 
-    def __init__(self, seed: int, symbols: Sequence[str] = ("BTCUSDT", "ETHUSDT"), markets: Sequence[Market] = (Market.SPOT, Market.USDM)) -> None:
+    def __init__(
+        self, seed: int, symbols: Sequence[str] = ("BTCUSDT", "ETHUSDT"), markets: Sequence[Market] = (Market.SPOT, Market.USDM)
+    ) -> None:
         unknown = [symbol for symbol in symbols if symbol not in PROFILES]
         if unknown:
             raise ValueError(f"no profile for {', '.join(unknown)}; there are {', '.join(PROFILES)}")
         self.seed = seed
-        self.books = {
-            (market, symbol): SimulatedBook(instrument_of(PROFILES[symbol], market), PROFILES[symbol], seed) for market in markets for symbol in symbols
-        }
+        self.books: dict[tuple[Market, str], SimulatedBook] = {}
+        for market in markets:
+            for symbol in symbols:
+                profile = PROFILES[symbol]
+                self.books[market, symbol] = SimulatedBook(instrument_of(profile, market), profile, seed)
 
     def advance(self, to_ns: int) -> dict[tuple[Market, str], Rows]:
         """Run every book to a time and return each one's public rows."""

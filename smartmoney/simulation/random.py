@@ -7,13 +7,14 @@ one never moves another.
 import math
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 _TO_UNIT = 1.0 / 9007199254740992.0
 
 
 @njit(cache=True, nogil=True)
-def seed_stream(words, seed, salt):
+def seed_stream(words: npt.NDArray[np.uint64], seed: int, salt: int) -> None:
     """Fill a stream's state (splitmix64 over seed and salt)."""
     z = np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(salt) * np.uint64(0xD1B54A32D192ED03) + np.uint64(1)
     for i in range(4):
@@ -25,7 +26,7 @@ def seed_stream(words, seed, salt):
 
 
 @njit(cache=True, nogil=True)
-def draw(words):
+def draw(words: npt.NDArray[np.uint64]) -> float:
     """Return a float in [0, 1)."""
     total = words[0] + words[3]
     result = ((total << np.uint64(23)) | (total >> np.uint64(41))) + words[0]
@@ -40,13 +41,13 @@ def draw(words):
 
 
 @njit(cache=True, nogil=True)
-def exponential(words):
+def exponential(words: npt.NDArray[np.uint64]) -> float:
     """Return a draw of mean 1."""
     return -math.log(1.0 - draw(words))
 
 
 @njit(cache=True, nogil=True)
-def normal(words):
+def normal(words: npt.NDArray[np.uint64]) -> float:
     """Return a standard normal draw (Box and Muller; two uniforms each, so that streams stay aligned)."""
     radius = math.sqrt(-2.0 * math.log(1.0 - draw(words)))
     return radius * math.cos(6.283185307179586 * draw(words))

@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 from numba import njit
 
+from smartmoney.simulation.ladder import BID, ID, KIND, LEVEL, LOTS, MAKER, SIDE, TAKER, TICK, TIME, TOUCH, TRADE
 from smartmoney.simulation.market import Rows
-from smartmoney.simulation.matching import BID, ID, KIND, LEVEL, LOTS, MAKER, SIDE, TAKER, TICK, TIME, TOUCH, TRADE
 
 MINUTE_NS = 60_000_000_000
 
@@ -142,14 +142,15 @@ def _put(levels: Rows, count: int, tick: int, lots: int, order: int) -> int:
 
 def levels_of(rows: Rows) -> Rows:
     """Return the rows that change a level."""
-    return rows[rows[:, KIND] == LEVEL]
+    changed: Rows = rows[rows[:, KIND] == LEVEL]
+    return changed
 
 
 def prints_of(rows: Rows) -> list[Print]:
     """Return the public trades among rows."""
     trades = rows[rows[:, KIND] == TRADE]
     columns = trades[:, [TIME, ID, TICK, LOTS, SIDE, MAKER, TAKER]].tolist()
-    return [Print(time, number, tick, lots, side != BID, maker, taker) for time, number, tick, lots, side, maker, taker in columns]
+    return [Print(time, number, tick, lots, bool(side != BID), maker, taker) for time, number, tick, lots, side, maker, taker in columns]
 
 
 def touches_of(rows: Rows) -> list[Touch]:

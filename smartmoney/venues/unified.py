@@ -30,6 +30,8 @@ _SYMBOL_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_/:.@")
 class UnifiedError(ValueError):
     """Say that a ccxt market, trade or setting cannot be used; the text says why."""
 
+    exit_code = 78
+
 
 class Grid(msgspec.Struct, frozen=True, kw_only=True):
     """Put floats on an instrument's grid. A quantity from ccxt is in `contract_size` base units (1 on spot and inverse markets).

@@ -150,6 +150,21 @@ async def test_bad_requests_get_the_venues_error(path, query, status, code):
         assert (answered, body["code"]) == (status, code)
 
 
+@pytest.mark.parametrize("market", [Market.SPOT, Market.USDM])
+async def test_every_rest_call_answers_for_one_symbol_and_where_the_venue_does_for_all(market):
+    prefix = "/api/v3/" if market is Market.SPOT else "/fapi/v1/"
+    calls = ["ping", "time", "exchangeInfo", "depth", "trades", "aggTrades", "klines", "ticker/24hr", "ticker/price", "ticker/bookTicker"]
+    async with exchange() as (_, endpoints):
+        for call in [*calls, *(["premiumIndex"] if market is Market.USDM else [])]:
+            status, body, _ = await get(endpoints[market].rest + prefix + call, symbol="BTCUSDT", interval="1m")
+            assert (status, isinstance(body, (dict, list))) == (200, True), call
+            if call.startswith("ticker") or call in {"trades", "aggTrades", "klines", "premiumIndex"}:
+                assert body
+        for call in ("ticker/24hr", "ticker/price", "ticker/bookTicker"):
+            _, body, _ = await get(endpoints[market].rest + prefix + call)
+            assert [entry["symbol"] for entry in body] == ["BTCUSDT", "ETHUSDT"]
+
+
 async def test_too_much_weight_is_answered_429_with_retry_after():
     async with exchange() as (_, endpoints):
         statuses = set()
@@ -182,8 +197,6 @@ async def test_a_client_that_does_not_read_is_disconnected_and_others_are_not():
         url = endpoints[Market.SPOT].ws + "/stream?streams=btcusdt@depth@0ms/btcusdt@bookTicker/btcusdt@trade"
         async with websockets.connect(url, max_queue=1) as slow, websockets.connect(url, max_queue=None) as healthy:
             site = server.sites[Market.SPOT]
-            while len(site.clients) < 2:
-                await asyncio.sleep(0)
             at = server.market.books[Market.SPOT, "BTCUSDT"].now_ns
             while len(site.clients) == 2:
                 # Drive the market much faster than the clock, so that the idle reader's buffers fill.
@@ -194,28 +207,28 @@ async def test_a_client_that_does_not_read_is_disconnected_and_others_are_not():
             assert len(site.clients) == 1
             await healthy.recv()
             with pytest.raises(websockets.ConnectionClosed):
-                while True:
-                    await slow.recv()
+                await messages(slow, 1_000_000)
 
 
 async def test_a_flood_of_messages_ends_the_connection():
     async with exchange() as (_, endpoints), websockets.connect(endpoints[Market.SPOT].ws + "/ws") as socket:
+        for number in range(6):
+            await socket.send(json.dumps({"method": "LIST_SUBSCRIPTIONS", "id": number}))
         with pytest.raises(websockets.ConnectionClosed):
-            for number in range(200):
-                await socket.send(json.dumps({"method": "LIST_SUBSCRIPTIONS", "id": number}))
-            while True:
-                await socket.recv()
+            await messages(socket, 1_000_000)
 
 
 @contextmanager
-def sim(*arguments, stdin=subprocess.PIPE):
+def sim(*arguments):
     command = [sys.executable, "-c", "from smartmoney.cli.sim import app; app()", *arguments]
-    process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
     try:
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            pipe.close()
 
 
 def test_the_command_prints_one_line_when_ready_and_ends_cleanly_on_sigterm(tmp_path):

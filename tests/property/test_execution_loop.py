@@ -301,7 +301,8 @@ def test_a_restart_at_any_point_keeps_the_position_and_ends_with_one_stop(steps,
     again.book.synced = True
     again.book.move(max(loop.book.best_bid_ticks, 9_000), 2, 40)
     again.now = loop.now
-    again.carry_out(again.executor.restore(report.orders, again.view()))
+    again.carry_out([*again.executor.restore(report.orders, again.view()), RequestAccount(reason="start")])
+    assert not again.sent, "no order before reconciliation (R1)"
     again.settle(100)
     again.assert_quiet_and_protected()
     assert not [o for o in again.venue.report().orders if o.intent.purpose is Purpose.ENTRY]

@@ -5,18 +5,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smartmoney.simulation import ladder
 from smartmoney.simulation import matching as m
 from smartmoney.simulation.flow import WORLD
 from smartmoney.simulation.invariants import SOUND, VIOLATIONS, check
 
 CENTRE = 1_000_000
-FAR = m.LADDER
+FAR = ladder.LADDER
 
 _book = np.zeros(1, WORLD)
 
 
 def fresh(stride=1):
-    m.reset(_book[0], CENTRE, stride)
+    ladder.reset(_book[0], CENTRE, stride)
     return _book[0]
 
 
@@ -75,13 +76,13 @@ moves = st.tuples(st.just("recentre"), st.integers(-2 * FAR, 2 * FAR))
 
 def top(book, side, count=400):
     ticks, lots = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    n = m.top(book, side, count, ticks, lots)
+    n = ladder.top(book, side, count, ticks, lots)
     return list(zip(ticks[:n].tolist(), lots[:n].tolist(), strict=True))
 
 
 def trades(book):
     rows = book["out"][: book["out_len"]]
-    return [(int(r[m.MAKER]), int(r[m.TICK]), int(r[m.LOTS])) for r in rows if r[m.KIND] == m.TRADE]
+    return [(int(r[ladder.MAKER]), int(r[ladder.TICK]), int(r[ladder.LOTS])) for r in rows if r[ladder.KIND] == ladder.TRADE]
 
 
 @settings(max_examples=150, deadline=None)
@@ -92,7 +93,7 @@ def test_the_engine_agrees_with_a_plain_list_of_orders_after_every_step(steps):
     for step in steps:
         book["out_len"] = 0
         if step[0] == "recentre":
-            m.recentre(book, CENTRE + step[1])
+            ladder.recentre(book, CENTRE + step[1])
         elif step[0] == "cancel":
             if naive.orders:
                 order = naive.orders.pop(step[1] % len(naive.orders))
@@ -115,8 +116,8 @@ def test_the_engine_agrees_with_a_plain_list_of_orders_after_every_step(steps):
         for side in (0, 1):
             assert top(book, side) == naive.levels(side)
         for row in book["out"][: book["out_len"]].tolist():
-            if row[m.KIND] == m.LEVEL:
-                levels[row[m.SIDE]][row[m.TICK]] = row[m.LOTS]
+            if row[ladder.KIND] == ladder.LEVEL:
+                levels[row[ladder.SIDE]][row[ladder.TICK]] = row[ladder.LOTS]
         for side in (0, 1):
             assert {t: q for t, q in levels[side].items() if q} == dict(naive.levels(side))
 
@@ -125,8 +126,8 @@ def test_the_engine_agrees_with_a_plain_list_of_orders_after_every_step(steps):
 def test_a_fill_or_kill_order_fills_whole_or_not_at_all(sizes, lots):
     book = fresh()
     for i, size in enumerate(sizes):
-        m.submit(book, m.ASK, CENTRE + i, size, m.GTC, m.POST_ONLY, 0, 0)
-    status = m.submit(book, m.BID, CENTRE + len(sizes), lots, m.FOK, m.MAY_TAKE, 1, 0)
+        m.submit(book, ladder.ASK, CENTRE + i, size, m.GTC, m.POST_ONLY, 0, 0)
+    status = m.submit(book, ladder.BID, CENTRE + len(sizes), lots, m.FOK, m.MAY_TAKE, 1, 0)
     assert int(book["filled"]) == (lots if status == m.FILLED else 0)
     assert (status == m.FILLED) == (lots <= sum(sizes))
 
@@ -134,8 +135,8 @@ def test_a_fill_or_kill_order_fills_whole_or_not_at_all(sizes, lots):
 @given(st.integers(-5, 5), st.integers(-5, 5))
 def test_a_post_only_order_never_takes(ask, bid):
     book = fresh()
-    m.submit(book, m.ASK, CENTRE + ask, 10, m.GTC, m.POST_ONLY, 0, 0)
-    status = m.submit(book, m.BID, CENTRE + bid, 10, m.GTC, m.POST_ONLY, 0, 0)
+    m.submit(book, ladder.ASK, CENTRE + ask, 10, m.GTC, m.POST_ONLY, 0, 0)
+    status = m.submit(book, ladder.BID, CENTRE + bid, 10, m.GTC, m.POST_ONLY, 0, 0)
     assert (status == m.REJECTED_POST_ONLY) == (bid >= ask)
     assert int(book["trade_id"]) == 0
     assert check(book) == SOUND
@@ -149,11 +150,11 @@ def test_a_post_only_order_never_takes(ask, bid):
         (0, CENTRE, 0, 0, 0, 0),
         (0, CENTRE, -5, 0, 0, 0),
         (0, -1, 1, 0, 0, 0),
-        (0, m.MAX_TICK + 1, 1, 0, 0, 0),
+        (0, ladder.MAX_TICK + 1, 1, 0, 0, 0),
         (0, 0, 1, 0, 0, 0),
         (0, CENTRE, 1, 3, 0, 0),
         (0, CENTRE, 1, 1, 1, 0),
-        (0, CENTRE, 1, 0, 0, m.OWNERS),
+        (0, CENTRE, 1, 0, 0, ladder.OWNERS),
         (0, CENTRE, 1, 0, 0, -1),
     ],
 )
@@ -166,25 +167,25 @@ def test_an_order_that_makes_no_sense_is_refused_and_changes_nothing(side, tick,
 
 def test_a_full_pool_refuses_orders_that_could_rest_and_still_takes_market_orders():
     book = fresh()
-    for i in range(m.POOL):
+    for i in range(ladder.POOL):
         book["out_len"] = 0
-        assert m.submit(book, m.BID, CENTRE - i % 50, 1, m.GTC, m.POST_ONLY, 0, 0) == m.RESTING
+        assert m.submit(book, ladder.BID, CENTRE - i % 50, 1, m.GTC, m.POST_ONLY, 0, 0) == m.RESTING
     book["out_len"] = 0
-    assert m.submit(book, m.BID, CENTRE, 1, m.GTC, m.POST_ONLY, 0, 0) == m.REJECTED_POOL_FULL
-    assert m.submit(book, m.ASK, m.MARKET_PRICE, 1, m.IOC, m.MAY_TAKE, 1, 0) == m.FILLED
-    assert m.submit(book, m.BID, CENTRE, 1, m.GTC, m.POST_ONLY, 0, 0) == m.RESTING
+    assert m.submit(book, ladder.BID, CENTRE, 1, m.GTC, m.POST_ONLY, 0, 0) == m.REJECTED_POOL_FULL
+    assert m.submit(book, ladder.ASK, m.MARKET_PRICE, 1, m.IOC, m.MAY_TAKE, 1, 0) == m.FILLED
+    assert m.submit(book, ladder.BID, CENTRE, 1, m.GTC, m.POST_ONLY, 0, 0) == m.RESTING
     assert check(book) == SOUND
 
 
 def test_an_undrained_event_array_refuses_orders_instead_of_losing_events():
     book = fresh()
-    while (status := m.submit(book, m.BID, CENTRE, 1, m.GTC, m.POST_ONLY, 0, 0)) == m.RESTING:
+    while (status := m.submit(book, ladder.BID, CENTRE, 1, m.GTC, m.POST_ONLY, 0, 0)) == m.RESTING:
         assert m.cancel(book, book["order_id"]) == 1
     assert status == m.REJECTED_NO_ROOM
-    changes = book["out"][: book["out_len"], m.LOTS]
+    changes = book["out"][: book["out_len"], ladder.LOTS]
     assert changes.tolist() == [1, 0] * (len(changes) // 2)
     book["out_len"] = 0
-    assert m.submit(book, m.BID, CENTRE, 1, m.GTC, m.POST_ONLY, 0, 0) == m.RESTING
+    assert m.submit(book, ladder.BID, CENTRE, 1, m.GTC, m.POST_ONLY, 0, 0) == m.RESTING
     assert check(book) == SOUND
 
 
@@ -193,7 +194,7 @@ def test_update_ids_rise_by_one_without_a_stride_and_leave_holes_with_one(stride
     for chosen in (1, stride):
         book = fresh(chosen)
         for i in range(50):
-            m.submit(book, m.BID, CENTRE - i, 1, m.GTC, m.POST_ONLY, 0, 0)
-        steps = np.diff(book["out"][: book["out_len"], m.ID])
+            m.submit(book, ladder.BID, CENTRE - i, 1, m.GTC, m.POST_ONLY, 0, 0)
+        steps = np.diff(book["out"][: book["out_len"], ladder.ID])
         assert steps.min() >= 1
         assert steps.max() <= chosen

@@ -37,7 +37,7 @@ def to_grid(count: int, values: Any, decimals: Any, grid_decimals: int, grid_ste
     limit = _INT_MAX
     for k in range(count):
         value = values[k]
-        shift = np.int64(decimals[k])
+        shift: Any = np.int64(decimals[k])
         if shift != last:
             last = shift
             shift -= grid_decimals

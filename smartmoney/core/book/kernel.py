@@ -150,7 +150,7 @@ def _tail_set(s: Any, side: int, tick: int, lots: int) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _find_best(s: Any, side: int) -> int:
+def _find_best(s: Any, side: int) -> Any:
     """Return the best stored tick of a side, -1 if it is empty."""
     base = s.base_tick
     if side == 0:
@@ -169,7 +169,7 @@ def _find_best(s: Any, side: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _best_after_removal(s: Any, side: int, tick: int) -> int:
+def _best_after_removal(s: Any, side: int, tick: int) -> Any:
     """Return the best tick now that `tick`, which was the best, is gone."""
     offset = tick - s.base_tick
     if 0 <= offset < WINDOW:
@@ -212,7 +212,7 @@ def set_level(s: Any, side: int, tick: int, lots: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def level_lots(s: Any, side: int, tick: int) -> int:
+def level_lots(s: Any, side: int, tick: int) -> Any:
     """Return the quantity stored at a price, 0 if none, in lots."""
     offset = tick - s.base_tick
     if 0 <= offset < WINDOW:
@@ -304,7 +304,7 @@ def lots_within(s: Any, side: int, limit_tick: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def level_count(s: Any, side: int) -> int:
+def level_count(s: Any, side: int) -> Any:
     """Return how many levels a side has. Reads the whole bitmap: for rebuilds and displays, not per frame."""
     total = s.tail_count[side]
     words = s.occupied[side]

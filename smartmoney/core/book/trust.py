@@ -58,7 +58,9 @@ def assess(evidence: FeedEvidence, limits: TrustLimits) -> Trust:
         return Trust(state=FeedTrust.SUSPECT, reason=f"an unreadable frame {_seconds(evidence.malformed_ago_ns)} ago")
     if not (evidence.trade_outside <= limits.trade_outside_max):
         return Trust(state=FeedTrust.SUSPECT, reason=f"{evidence.trade_outside:.0%} of recent trades printed outside the book")
-    words = "gapless, fresh, uncrossed, trades agree" if evidence.proves_sequence else "fresh, uncrossed, trades agree; no sequence to prove it"
+    words = (
+        "gapless, fresh, uncrossed, trades agree" if evidence.proves_sequence else "fresh, uncrossed, trades agree; no sequence to prove it"
+    )
     return Trust(state=FeedTrust.SYNCED, reason=words)
 
 

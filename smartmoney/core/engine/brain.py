@@ -132,7 +132,7 @@ class Brain:
     def features(self, states: States, index: int) -> dict[str, float]:
         """Return an instrument's features by schema name, NaN where not warm."""
         read_features(states[index], self._values)
-        return as_mapping(self._values)
+        return as_mapping(self._values.tolist())
 
     def regime(self, index: int) -> RegimeView | None:
         """Return an instrument's regime, None before its first analysis."""

@@ -8,7 +8,16 @@ before anything that follows.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from smartmoney.core.domain.commands import Command, Notify, RecordEquity, RecordHalt, RecordRefusal, RecordResume, RecordSignal, RequestAccount
+from smartmoney.core.domain.commands import (
+    Command,
+    Notify,
+    RecordEquity,
+    RecordHalt,
+    RecordRefusal,
+    RecordResume,
+    RecordSignal,
+    RequestAccount,
+)
 from smartmoney.core.domain.entries import (
     AccountReported,
     CancelRejected,

@@ -13,8 +13,10 @@ from smartmoney.core.strategy.parameters import DeskParameters
 
 
 class EngineParameters(msgspec.Struct, frozen=True, kw_only=True):
-    """Configure the engine. `strategy_config` is the plain mapping that the strategy's constructor gets; `strategy_class` is
-    `module:Class`, empty for the built-in one.
+    """Configure the engine.
+
+    `strategy_config` is the plain mapping that the strategy's constructor gets; `strategy_class` is `module:Class`, empty for the built-in
+    one.
     """
 
     features: FeatureParameters = FeatureParameters()

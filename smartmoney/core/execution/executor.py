@@ -106,11 +106,13 @@ class Executor:
         return bought - sold
 
     def restore(self, orders: Sequence[OrderReport], view: ExecutionView) -> list[Command]:
-        """Take over the working orders of an earlier run; positions came with the portfolio. Protection is adopted, entries cancelled."""
-        commands: list[Command] = []
-        for report in orders:
-            commands += reconciliation.adopt(self._desk, report, view)
-        return commands + self._converge_all(view)
+        """Take over the working orders of an earlier run; positions came with the portfolio. Protection is adopted, entries are cancelled.
+
+        Nothing is sent to the venue but cancels: the caller requests the account next, and `reconcile` restores what is missing.
+        """
+        self._desk.account_asked_ns = view.now_mono_ns
+        self._desk.account_cutoff_ns = view.now_mono_ns + 1
+        return [command for report in orders for command in reconciliation.adopt(self._desk, report, view)]
 
     def open(
         self, signal: Signal, index: int, target_lots: int, delta_lots: int, view: ExecutionView, *, horizon_s: float | None = None

@@ -74,8 +74,10 @@ class OrderLedger:
         return self._insert(OrderRecord(intent=intent, status=OrderStatus.SUBMITTED, submitted_mono_ns=now_mono_ns))
 
     def adopt(self, report: OrderReport, now_mono_ns: int) -> OrderRecord:
-        """Take in an order that the venue says is working: after a restart, or one that was thought to be dead."""
-        status = OrderStatus.PARTIALLY_FILLED if report.filled_lots else OrderStatus.ACCEPTED
+        """Take in an order of an earlier run, or one that was thought to be dead; unknown unless the venue acknowledged it."""
+        status = OrderStatus.ACCEPTED if report.venue_order_id else OrderStatus.UNKNOWN
+        if report.filled_lots > 0:
+            status = OrderStatus.PARTIALLY_FILLED
         return self._insert(
             OrderRecord(
                 intent=report.intent,

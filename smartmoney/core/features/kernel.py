@@ -14,11 +14,11 @@ from smartmoney.core.book.kernel import level_lots
 from smartmoney.core.features.clock import advance, bps_base
 from smartmoney.core.features.flow import add_imbalance, add_trade, change_level, drop_changes, expire_pending, take_over_changes
 from smartmoney.core.features.liquidity import take_samples
-from smartmoney.core.features.row import read_features
+from smartmoney.core.features.row import read_features, read_row
 from smartmoney.core.features.slots import SLOTS_RESET
 from smartmoney.core.features.state import configure
 
-__all__ = ["configure", "on_book", "on_level", "on_reset", "on_trade", "read_features"]
+__all__ = ["configure", "on_book", "on_level", "on_reset", "on_trade", "read_features", "read_row"]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

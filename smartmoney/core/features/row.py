@@ -255,3 +255,9 @@ def read_features(s: Any, out: Any) -> None:
     _read_volatility(s, out)
     _read_makers(s, out)
     _read_liquidity(s, out, now_ns, top)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def read_row(states: Any, index: int, out: Any) -> None:
+    """Do `read_features` for one record of an array; from Python much cheaper than to box the record first."""
+    read_features(states[index], out)

@@ -358,7 +358,7 @@ _ROWS: tuple[_Row, ...] = (
         "ratio",
         "even",
         1800.0,
-        WarmUp(seconds=10.0 + REFERENCE_SAMPLES, events=REFERENCE_SAMPLES, event="samples, and 50 book frames"),
+        WarmUp(seconds=9.0 + REFERENCE_SAMPLES, events=REFERENCE_SAMPLES, event="samples, and 50 book frames"),
         _UNIT,
         False,
         _SEED,
@@ -367,7 +367,8 @@ _ROWS: tuple[_Row, ...] = (
             "z(cancel_add_ratio_10s). "
             "Each against the weighted mean and deviation (half-life 1800 s) of samples at the first book frame at least a second "
             "after the "
-            "last; the deviation is at least one tick, 0.25 and 0.25. 0.12 in normal times. Neither sampled nor finite is the ratio for 10 s after a reset."
+            "last; the deviation is at least one tick, 0.25 and 0.25. 0.12 in normal times. For 10 s after a reset the ratio is neither "
+            "sampled nor finite."
         ),
     ),
     (

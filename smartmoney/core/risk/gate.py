@@ -148,7 +148,8 @@ def _through(intent: OrderIntent, touch: int, limits: RiskLimits) -> _Denied | N
 
 
 def _min_notional(intent: OrderIntent, context: GateContext, _limits: RiskLimits) -> _Denied | None:
-    ticks = intent.price_ticks or intent.stop_ticks or min(context.best_bid_ticks, context.best_ask_ticks)
+    # An order without a limit is reckoned at the touch: a stop some percent away must not be refused for a position that can be sold now.
+    ticks = intent.price_ticks or max(context.best_bid_ticks, intent.stop_ticks or 0)
     notional = context.instrument.notional(max(ticks, 0), intent.lots)
     if not notional >= context.instrument.min_notional:
         detail = "below the venue's smallest notional"

@@ -32,7 +32,8 @@ class StrategyParameters(msgspec.Struct, frozen=True, kw_only=True):
     """Configure the strategy and the gates that use its keys.
 
     Units: sizes and distances are fractions (of equity, of price); `large_order_threshold` in quote; `update_frequency` seconds between
-    decisions; `rebalance_band` is the share of a held target below which a difference is not worth an order. `overrides` holds, per regime,
+    decisions; `rebalance_band` is the share of a held position (or its
+    target, if larger) below which a difference is not worth an order. `overrides` holds, per regime,
     the keys of `REGIME_KEYS` that differ there.
     """
 
@@ -49,7 +50,7 @@ class StrategyParameters(msgspec.Struct, frozen=True, kw_only=True):
     take_profit_base: float = 0.04
     large_order_threshold: float = 1000.0
     update_frequency: float = 1.0
-    rebalance_band: float = 0.25
+    rebalance_band: float = 0.5
     overrides: dict[str, dict[str, float]] = {}
 
     @property

@@ -39,7 +39,8 @@ def is_tradable(lots: int, price: Decimal, instrument: Instrument) -> bool:
 def plan_order(side: Side, size: float, price: Decimal, instrument: Instrument, holding: Holding, rebalance_band: float) -> Plan:
     """Return target and difference of a signal. `price` is the touch that the order would meet.
 
-    `rebalance_band`: a difference on a held position smaller than this share of the target is noise, not worth a fee.
+    `rebalance_band`: a difference on a held position smaller than this share of the larger of target and position is noise, which is not
+    worth a fee: sizes move with every decision's confidence.
     """
     sign = side.sign
     held, working = sign * holding.position_lots, sign * holding.working_lots
@@ -55,7 +56,7 @@ def plan_order(side: Side, size: float, price: Decimal, instrument: Instrument, 
     if wanted < 0:
         # More is held than wanted: only what is held can be given back, and not what is on its way back already.
         wanted = -min(-wanted, max(0, held + min(0, working)))
-    band_lots = rebalance_band * target if is_held else 0.0
+    band_lots = rebalance_band * max(target, held) if is_held else 0.0
     if is_tradable(wanted, price, instrument) and abs(wanted) >= band_lots:
         return Plan(target_lots=sign * target, delta_lots=sign * wanted, reduces=wanted < 0)
     if not is_held and working <= 0:

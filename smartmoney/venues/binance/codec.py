@@ -37,7 +37,8 @@ from smartmoney.venues.binance.scan import (
     SEEN_REPLY,
     SEEN_SNAPSHOT_ID,
     SEEN_SYMBOL,
-    SEEN_TICKER,
+    SEEN_TICKER_ASK,
+    SEEN_TICKER_BID,
     SEEN_TRADE_ID,
     SEEN_TRANSACTION_TIME,
 )
@@ -222,6 +223,8 @@ def fill_scratch(frame: bytes, first: Any) -> bool:
     first["scan_event"] = 0
     first["scan_symbol"] = 0
     first["scan_count"][:] = 0
+    first["scan_trade_price"] = 0
+    first["scan_trade_quantity"] = 0
     raw: bytes | msgspec.Raw = frame
     if frame.lstrip()[:1] != b"{":
         _skipped.decode(frame)
@@ -271,8 +274,10 @@ def _fill_scalars(parsed: _Frame, first: Any) -> int:
         seen |= SEEN_MAKER
     if any(bytes(one) for one in (parsed.result, parsed.error, parsed.code, parsed.id)):
         seen |= SEEN_REPLY
-    if bytes(parsed.a)[:1] == b'"' and bytes(parsed.b)[:1] == b'"':
-        seen |= SEEN_TICKER
+    if bytes(parsed.b)[:1] == b'"':
+        seen |= SEEN_TICKER_BID
+    if bytes(parsed.a)[:1] == b'"':
+        seen |= SEEN_TICKER_ASK
     return seen
 
 

@@ -63,7 +63,7 @@ _SYMBOL = re.compile(rb'"s"\s*:\s*"([^"\\]+)"')
 def _significant(count: int, values: Any, decimals: Any, most: int) -> int:
     """Return the largest number of decimals that any of `values` needs, at least `most`."""
     for k in range(count):
-        need = np.int64(decimals[k])
+        need: Any = np.int64(decimals[k])
         value = values[k]
         if need > most and value != 0:
             while need > most and value % 10 == 0:

@@ -7,7 +7,7 @@ change is written (only while synced), `on_book` after the frame, `on_trade` per
 """
 
 # Chains of comparisons compile to branches; membership in a tuple would compile to a loop over a copy of it.
-# ruff: noqa: PLR1714, SIM109, SIM108
+# ruff: noqa: PLR1714
 
 from typing import Any
 
@@ -50,7 +50,8 @@ from smartmoney.venues.binance.scan import (
     SEEN_REPLY,
     SEEN_SNAPSHOT_ID,
     SEEN_SYMBOL,
-    SEEN_TICKER,
+    SEEN_TICKER_ASK,
+    SEEN_TICKER_BID,
     SEEN_TRADE_ID,
     SEEN_TRANSACTION_TIME,
     scan,
@@ -67,11 +68,12 @@ _OUTSIDE_WEIGHT = 1.0 / 64.0
 _STREAM_TRADE = 1
 _STREAM_AGGREGATE = 2
 _BOOK_SIDES = SEEN_BIDS | SEEN_ASKS
+_TICKER_SIDES = SEEN_TICKER_BID | SEEN_TICKER_ASK
 _TRADE_FIELDS = SEEN_PRICE | SEEN_QUANTITY | SEEN_MAKER | SEEN_SYMBOL
 
 
 @njit(cache=True, nogil=True)
-def _route(states: Any, symbol: int, hint: int) -> int:
+def _route(states: Any, symbol: int, hint: int) -> Any:
     """Return the index of the record that follows a symbol, -1 if none does. A hint that fits is taken."""
     if 0 <= hint < len(states) and states[hint].symbol_hash == symbol:
         return hint
@@ -88,7 +90,7 @@ def _route(states: Any, symbol: int, hint: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _event_ns(s0: Any) -> int:
+def _event_ns(s0: Any) -> Any:
     """Return the frame's exchange time in ns (`T`, else `E`), 0 if it has none, -1 if it is out of range. Milli- or microseconds."""
     if s0.scan_seen & SEEN_TRANSACTION_TIME != 0:
         stamp = s0.scan_transaction_time
@@ -292,7 +294,7 @@ def _apply_depth(s0: Any, s: Any, wall_ns: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _too_old(s: Any, snapshot_id: int) -> bool:
+def _too_old(s: Any, snapshot_id: int) -> Any:
     """Tell whether a snapshot ends before the first frame that the caller was told to keep."""
     if s.buffered_first_id < 0:
         return False
@@ -432,7 +434,7 @@ def apply_scanned(states: Any, instrument_hint: int, ts_wall_ns: int) -> int:
         if instrument_hint < 0 or instrument_hint >= len(states) or seen & SEEN_ENVELOPE != 0:
             return _ignore(states, -1)
         return _apply_snapshot(s0, states[instrument_hint], ts_wall_ns) | (instrument_hint << INDEX_SHIFT)
-    if seen & (SEEN_REPLY | SEEN_TICKER) != 0:
+    if seen & SEEN_REPLY != 0 or seen & _TICKER_SIDES == _TICKER_SIDES:
         return _ignore(states, index)
     return UNKNOWN | (NO_INSTRUMENT << INDEX_SHIFT)
 

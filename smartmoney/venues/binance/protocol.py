@@ -27,6 +27,8 @@ class ProtocolError(ValueError):
     └── ExchangeInfoError       the body is not an exchangeInfo, or lacks a filter that trading needs (exchange_info.py)
     """
 
+    exit_code = 78
+
 
 # Where ----------------------------------------------------------------------------------------------------------------------------
 

@@ -32,9 +32,10 @@ SEEN_BIDS = 4096
 SEEN_ASKS = 8192
 SEEN_SNAPSHOT_ID = 16384
 SEEN_REPLY = 32768
-SEEN_TICKER = 65536
-SEEN_ENVELOPE = 131072
-SEEN_PARTIAL = 262144
+SEEN_TICKER_BID = 65536
+SEEN_TICKER_ASK = 131072
+SEEN_ENVELOPE = 262144
+SEEN_PARTIAL = 524288
 
 DIGITS_MAX = 18
 NESTING_MAX = 64
@@ -105,7 +106,7 @@ def _text(frame: bytes, i: int, end: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _hash(frame: bytes, i: int, stop: int, upper: bool) -> int:
+def _hash(frame: bytes, i: int, stop: int, upper: bool) -> Any:
     value = FNV_BASIS
     while i < stop:
         c = frame[i]
@@ -126,7 +127,7 @@ def _long_number(frame: bytes, start: int, whole: int, decimals: int) -> tuple[i
         kept -= 1
     if whole + kept > DIGITS_MAX:
         return -1, 0, 0
-    value = 0
+    value: Any = 0
     for k in range(start, start + whole):
         value = value * 10 + (np.int64(frame[k]) - 48)
     for k in range(start + whole + 1, start + whole + 1 + kept):
@@ -138,7 +139,7 @@ def _long_number(frame: bytes, start: int, whole: int, decimals: int) -> tuple[i
 def _number(frame: bytes, i: int, end: int) -> tuple[int, int, int]:
     """Read digits with an optional fraction up to the closing quote: (its position, digits as an integer, decimals); -1 if not so."""
     start = i
-    value = 0
+    value: Any = 0
     while i < end:
         c = np.int64(frame[i]) - 48
         if c < 0 or c > 9:
@@ -172,7 +173,7 @@ def _number(frame: bytes, i: int, end: int) -> tuple[int, int, int]:
 def _integer(frame: bytes, i: int, end: int) -> tuple[int, int]:
     """Read a JSON integer of at most eighteen digits: (position after it, value); position -1 if it is another kind of number."""
     start = i
-    value = 0
+    value: Any = 0
     while i < end:
         c = np.int64(frame[i]) - 48
         if c < 0 or c > 9:
@@ -182,8 +183,7 @@ def _integer(frame: bytes, i: int, end: int) -> tuple[int, int]:
     digits = i - start
     if digits == 0 or digits > DIGITS_MAX or (digits > 1 and frame[start] == 48) or i >= end:
         return -1, 0
-    c = frame[i]
-    if c == _POINT or c == 101 or c == 69:
+    if frame[i] == _POINT or frame[i] == 101 or frame[i] == 69:
         return -1, 0
     return i, value
 
@@ -346,7 +346,7 @@ def _is_integer_key(key: int) -> bool:
 @njit(cache=True, nogil=True)
 def _key(frame: bytes, i: int, end: int) -> tuple[int, int]:
     """Read a key begun before `i`: (position of its closing quote, its packed form or 0); position -1 if it is not plain."""
-    packed = 0
+    packed: Any = 0
     start = i
     while i < end and frame[i] != _QUOTE:
         c = frame[i]
@@ -363,13 +363,124 @@ def _key(frame: bytes, i: int, end: int) -> tuple[int, int]:
 
 
 @njit(cache=True, nogil=True)
+def _string_value(frame: bytes, start: int, stop: int, key: int, is_outer: bool, s: Any) -> int:
+    """Note a string value `frame[start:stop]` under its key; the bits that say so, -1 where the key takes no string."""
+    if key == _E_EVENT:
+        s.scan_event = _hash(frame, start, stop, False)
+        return SEEN_EVENT
+    if key == _SYMBOL:
+        s.scan_symbol = _hash(frame, start, stop, True)
+        return SEEN_SYMBOL
+    if key == _PRICE:
+        s.scan_trade_price = start  # where its text begins: read once the frame is known to be a trade
+        return SEEN_PRICE
+    if key == _QUANTITY:
+        s.scan_trade_quantity = start
+        return SEEN_QUANTITY
+    if key == _B:
+        return SEEN_TICKER_BID
+    if key == _A:
+        return SEEN_TICKER_ASK
+    if key == _STREAM and is_outer:
+        return SEEN_PARTIAL if _is_partial(frame, start, stop) else 0
+    return -1 if _is_integer_key(key) or key == _MAKER else 0
+
+
+@njit(cache=True, nogil=True)
+def _value(frame: bytes, i: int, end: int, key: int, is_outer: bool, s: Any) -> tuple[int, int]:
+    """Take the value that begins at `i`: (position after it, bits of what was noted); position -1 if it is not of a known plain form."""
+    c = frame[i]
+    if c == _QUOTE:
+        start = i + 1
+        i = _text(frame, start, end)
+        if i < 0:
+            return -1, 0
+        bits = _string_value(frame, start, i, key, is_outer, s)
+        return (i + 1 if bits >= 0 else -1), bits
+    if c == _OPEN and (key == _B or key == _BIDS or key == _A or key == _ASKS):
+        side = 0 if key == _B or key == _BIDS else 1
+        i, count = _levels(
+            frame, i, end, s.scan_prices[side], s.scan_quantities[side], s.scan_price_decimals[side], s.scan_quantity_decimals[side]
+        )
+        s.scan_count[side] = count
+        return i, (SEEN_BIDS if side == 0 else SEEN_ASKS)
+    if 48 <= c <= 57 and _is_integer_key(key):
+        i, value = _integer(frame, i, end)
+        return i, (_integer_field(s, key, value) if i >= 0 else 0)
+    if _is_integer_key(key) or (key == _MAKER and c != 116 and c != 102):
+        return -1, 0
+    if key == _MAKER:
+        s.scan_maker = 1 if c == 116 else 0
+        return _skip(frame, i, end), SEEN_MAKER
+    return _skip(frame, i, end), 0
+
+
+@njit(cache=True, nogil=True)
+def _trade_numbers(frame: bytes, end: int, seen: int, s: Any) -> bool:
+    """Read price and quantity of a trade where their texts were found to begin."""
+    if seen & SEEN_PRICE == 0 or seen & SEEN_QUANTITY == 0:
+        return False
+    price_at, price, price_decimals = _number(frame, s.scan_trade_price, end)
+    quantity_at, quantity, quantity_decimals = _number(frame, s.scan_trade_quantity, end)
+    s.scan_trade_price = price
+    s.scan_trade_price_decimals = price_decimals
+    s.scan_trade_quantity = quantity
+    s.scan_trade_quantity_decimals = quantity_decimals
+    return price_at >= 0 and quantity_at >= 0
+
+
+@njit(cache=True, nogil=True)
+def _object(frame: bytes, i: int, end: int, s: Any) -> tuple[int, int]:
+    """Take the object whose members begin at `i`, and one under `data` inside it: (position after it or -1, bits of what was noted)."""
+    seen = 0
+    plain_keys = 0
+    inside = 1
+    fresh = True
+    while i < end:
+        if frame[i] == _END:
+            i += 1
+            inside -= 1
+            if inside == 0:
+                return (-1 if seen & SEEN_ENVELOPE != 0 and plain_keys > 0 else i), seen
+        elif frame[i] != _QUOTE or not fresh:
+            return -1, 0
+        else:
+            i, key = _key(frame, i + 1, end)
+            if i < 0:
+                return -1, 0
+            i = _space(frame, i + 1, end)
+            if i >= end or frame[i] != _COLON:
+                return -1, 0
+            i = _space(frame, i + 1, end)
+            if i >= end:
+                return -1, 0
+            if inside == 1 and key != _STREAM and key != _DATA:
+                plain_keys += 1
+            if frame[i] == _BEGIN and key == _DATA and inside == 1 and seen & SEEN_ENVELOPE == 0:
+                seen |= SEEN_ENVELOPE
+                inside = 2
+                fresh = True
+                i = _space(frame, i + 1, end)
+                continue
+            i, bits = _value(frame, i, end, key, inside == 1, s)
+            if i < 0:
+                return -1, 0
+            seen |= bits
+            if key == _RESULT or key == _ERROR or key == _CODE or key == _ID:
+                seen |= SEEN_REPLY
+        fresh = False
+        i = _space(frame, i, end)
+        if i < end and frame[i] == _COMMA:
+            i = _space(frame, i + 1, end)
+            if i >= end or frame[i] != _QUOTE:
+                return -1, 0
+            fresh = True
+    return -1, 0
+
+
+@njit(cache=True, nogil=True)
 def scan(frame: bytes, begin: int, end: int, s: Any) -> bool:
     """Scan one frame, `frame[begin:end]`, into the scratch of record `s`; False if any of it is not of a known plain form."""
-    seen = 0
-    price_at = -1
-    quantity_at = -1
-    ticker = 0
-    plain_keys = 0
     s.scan_event = np.uint64(0)
     s.scan_symbol = np.uint64(0)
     s.scan_count[0] = 0
@@ -378,121 +489,14 @@ def scan(frame: bytes, begin: int, end: int, s: Any) -> bool:
     i = _space(frame, begin, end)
     if i >= end or frame[i] != _BEGIN:
         return False
-    inside = 1
-    i = _space(frame, i + 1, end)
-    fresh = True
-    while True:
-        if i >= end:
-            return False
-        c = frame[i]
-        if c == _END:
-            i += 1
-            inside -= 1
-            if inside == 0:
-                break
-            fresh = False
-            i = _space(frame, i, end)
-            if i < end and frame[i] == _COMMA:
-                i = _space(frame, i + 1, end)
-                if i >= end or frame[i] != _QUOTE:
-                    return False
-                fresh = True
-            continue
-        if c != _QUOTE or not fresh:
-            return False
-        i, key = _key(frame, i + 1, end)
-        if i < 0:
-            return False
-        i = _space(frame, i + 1, end)
-        if i >= end or frame[i] != _COLON:
-            return False
-        i = _space(frame, i + 1, end)
-        if i >= end:
-            return False
-        c = frame[i]
-        if inside == 1 and key != _STREAM and key != _DATA:
-            plain_keys += 1
-        if c == _QUOTE:
-            start = i + 1
-            i = _text(frame, start, end)
-            if i < 0:
-                return False
-            if key == _E_EVENT:
-                s.scan_event = _hash(frame, start, i, False)
-                seen |= SEEN_EVENT
-            elif key == _SYMBOL:
-                s.scan_symbol = _hash(frame, start, i, True)
-                seen |= SEEN_SYMBOL
-            elif key == _PRICE:
-                price_at = start
-            elif key == _QUANTITY:
-                quantity_at = start
-            elif key == _B or key == _A:
-                ticker += 1
-            elif key == _STREAM and inside == 1:
-                if _is_partial(frame, start, i):
-                    seen |= SEEN_PARTIAL
-            elif _is_integer_key(key) or key == _MAKER:
-                return False
-            i += 1
-        elif c == _OPEN and (key == _B or key == _BIDS or key == _A or key == _ASKS):
-            side = 0 if key == _B or key == _BIDS else 1
-            i, count = _levels(
-                frame, i, end, s.scan_prices[side], s.scan_quantities[side], s.scan_price_decimals[side], s.scan_quantity_decimals[side]
-            )
-            if i < 0:
-                return False
-            s.scan_count[side] = count
-            seen |= SEEN_BIDS if side == 0 else SEEN_ASKS
-        elif c == _BEGIN and key == _DATA and inside == 1 and seen & SEEN_ENVELOPE == 0:
-            seen |= SEEN_ENVELOPE
-            inside = 2
-            fresh = True
-            i = _space(frame, i + 1, end)
-            continue
-        elif 48 <= c <= 57 and _is_integer_key(key):
-            i, value = _integer(frame, i, end)
-            if i < 0:
-                return False
-            seen |= _integer_field(s, key, value)
-        else:
-            truth = c == 116
-            i = _skip(frame, i, end)
-            if i < 0:
-                return False
-            if key == _MAKER:
-                if c != 116 and c != 102:
-                    return False
-                s.scan_maker = 1 if truth else 0
-                seen |= SEEN_MAKER
-            elif _is_integer_key(key):
-                return False
-        if key == _RESULT or key == _ERROR or key == _CODE or key == _ID:
-            seen |= SEEN_REPLY
-        fresh = False
-        i = _space(frame, i, end)
-        if i < end and frame[i] == _COMMA:
-            i = _space(frame, i + 1, end)
-            if i >= end or frame[i] != _QUOTE:
-                return False
-            fresh = True
-    if _space(frame, i, end) != end or (seen & SEEN_ENVELOPE != 0 and plain_keys > 0):
+    i, seen = _object(frame, _space(frame, i + 1, end), end, s)
+    if i < 0 or _space(frame, i, end) != end:
         return False
-    if ticker == 2:
-        seen |= SEEN_TICKER
-    if seen & SEEN_EVENT != 0 and (s.scan_event == EVENT_TRADE or s.scan_event == EVENT_AGGREGATE):
-        if price_at < 0 or quantity_at < 0:
-            return False
-        at, value, decimals = _number(frame, price_at, end)
-        if at < 0:
-            return False
-        s.scan_trade_price = value
-        s.scan_trade_price_decimals = decimals
-        at, value, decimals = _number(frame, quantity_at, end)
-        if at < 0:
-            return False
-        s.scan_trade_quantity = value
-        s.scan_trade_quantity_decimals = decimals
-        seen |= SEEN_PRICE | SEEN_QUANTITY
-    s.scan_seen = seen
+    is_trade = seen & SEEN_EVENT != 0 and (s.scan_event == EVENT_TRADE or s.scan_event == EVENT_AGGREGATE)
+    if is_trade:
+        s.scan_seen = seen
+        return _trade_numbers(frame, end, seen, s)
+    s.scan_trade_price = 0
+    s.scan_trade_quantity = 0
+    s.scan_seen = seen & ~(SEEN_PRICE | SEEN_QUANTITY)
     return True

@@ -101,9 +101,7 @@ def depth_update(
     )
 
 
-def depth_snapshot(
-    grid: Grid, update_id: int, bids: Levels, asks: Levels, *, event_ns: int = 0, transaction_ns: int = 0
-) -> str:
+def depth_snapshot(grid: Grid, update_id: int, bids: Levels, asks: Levels, *, event_ns: int = 0, transaction_ns: int = 0) -> str:
     """Return the body of the depth request, which is also spot's partial-book frame."""
     levels = f'"bids":{grid.levels(bids)},"asks":{grid.levels(asks)}}}'
     if grid.is_spot:
@@ -168,9 +166,8 @@ def exchange_info(instruments: Sequence[Instrument], now_ns: int) -> dict[str, A
     body: dict[str, Any] = {"timezone": "UTC", "serverTime": now_ns // _MS, "rateLimits": limits, "exchangeFilters": []}
     if not is_spot:
         body["futuresType"] = "U_MARGINED"
-        body["assets"] = [
-            {"asset": quote, "marginAvailable": True, "autoAssetExchange": "-10000"} for quote in dict.fromkeys(i.quote for i in instruments)
-        ]
+        quotes = dict.fromkeys(i.quote for i in instruments)
+        body["assets"] = [{"asset": quote, "marginAvailable": True, "autoAssetExchange": "-10000"} for quote in quotes]
     body["symbols"] = [_spot_symbol(i) if is_spot else _usdm_symbol(i) for i in instruments]
     return body
 
@@ -184,6 +181,7 @@ def _spot_symbol(i: Instrument) -> dict[str, Any]:
     def text(value: Decimal) -> str:
         return f"{value:.8f}"
 
+    least, most, most_at_market = text(i.quantity(i.min_lots)), text(i.quantity(i.max_lots)), text(i.quantity(i.max_lots) / 100)
     return {
         "symbol": i.symbol,
         "status": "TRADING",
@@ -208,9 +206,9 @@ def _spot_symbol(i: Instrument) -> dict[str, Any]:
         "isMarginTradingAllowed": False,
         "filters": [
             {"filterType": "PRICE_FILTER", "minPrice": text(i.tick_size), "maxPrice": "1000000.00000000", "tickSize": text(i.tick_size)},
-            {"filterType": "LOT_SIZE", "minQty": text(i.quantity(i.min_lots)), "maxQty": text(i.quantity(i.max_lots)), "stepSize": text(i.lot_size)},
+            {"filterType": "LOT_SIZE", "minQty": least, "maxQty": most, "stepSize": text(i.lot_size)},
             {"filterType": "ICEBERG_PARTS", "limit": 100},
-            {"filterType": "MARKET_LOT_SIZE", "minQty": "0.00000000", "maxQty": text(i.quantity(i.max_lots) / 100), "stepSize": "0.00000000"},
+            {"filterType": "MARKET_LOT_SIZE", "minQty": "0.00000000", "maxQty": most_at_market, "stepSize": "0.00000000"},
             {
                 "filterType": "PERCENT_PRICE_BY_SIDE",
                 "bidMultiplierUp": "5",

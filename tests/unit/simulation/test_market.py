@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from smartmoney.core.domain.instruments import Market
-from smartmoney.simulation import matching as m
+from smartmoney.simulation import ladder
 from smartmoney.simulation.market import SyntheticMarket
 from smartmoney.simulation.tape import DepthCutter, TradeTape, levels_of, prints_of, touches_of
 
@@ -41,7 +41,7 @@ def test_spot_and_perpetual_follow_one_efficient_price_and_the_same_parents():
     spot, usdm = market.books[SPOT_BTC], market.books[USDM_BTC]
     spot_price = spot.efficient_ticks * float(spot.instrument.tick_size)
     assert usdm.efficient_ticks * float(usdm.instrument.tick_size) == pytest.approx(spot_price, rel=1e-12)
-    columns = [m.KIND, m.TIME, m.ID, m.SIDE, m.TICK]
+    columns = [ladder.KIND, ladder.TIME, ladder.ID, ladder.SIDE, ladder.TICK]
     assert spot.truth()[:, columns].tolist() == usdm.truth()[:, columns].tolist()
     middle = (spot.touch[0] + spot.touch[2]) / 2 * float(spot.instrument.tick_size)
     assert abs(middle / spot_price - 1) < 0.001
@@ -50,9 +50,9 @@ def test_spot_and_perpetual_follow_one_efficient_price_and_the_same_parents():
 def test_public_rows_hold_no_truth_and_truth_is_told_once():
     market = SyntheticMarket(4, ("BTCUSDT",))
     rows = market.advance(300 * SECOND)[SPOT_BTC]
-    assert set(np.unique(rows[:, m.KIND])) == {m.TRADE, m.LEVEL, m.TOUCH}
+    assert set(np.unique(rows[:, ladder.KIND])) == {ladder.TRADE, ladder.LEVEL, ladder.TOUCH}
     truth = market.books[SPOT_BTC].truth()
-    assert set(np.unique(truth[:, m.KIND])) == {m.PARENT_STARTED, m.PARENT_ENDED}
+    assert set(np.unique(truth[:, ladder.KIND])) == {ladder.PARENT_STARTED, ladder.PARENT_ENDED}
     assert len(market.books[SPOT_BTC].truth()) == 0
 
 
@@ -92,12 +92,12 @@ def test_every_touch_agrees_with_the_book_folded_to_its_update_id():
     touches = {touch.update_id: touch for touch in touches_of(rows)}
     checked = 0
     for row in levels_of(rows).tolist():
-        side, tick, lots = row[m.SIDE], row[m.TICK], row[m.LOTS]
+        side, tick, lots = row[ladder.SIDE], row[ladder.TICK], row[ladder.LOTS]
         if lots:
             local[side][tick] = lots
         else:
             local[side].pop(tick, None)
-        touch = touches.get(row[m.ID])
+        touch = touches.get(row[ladder.ID])
         if touch is not None:
             checked += 1
             bid, ask = max(local[0]), min(local[1])
@@ -139,19 +139,19 @@ def test_an_informed_parent_leans_on_the_flow_and_most_of_them_are_right():
     for seed in range(6):
         book = SyntheticMarket(seed, ("BTCUSDT",)).books[USDM_BTC]
         rows = book.advance(1500 * SECOND)
-        trades = rows[rows[:, m.KIND] == m.TRADE]
+        trades = rows[rows[:, ladder.KIND] == ladder.TRADE]
         truth = book.truth()
-        begun = {r[m.ID]: r for r in truth.tolist() if r[m.KIND] == m.PARENT_STARTED and r[m.TICK] in {1, 2}}
+        begun = {r[ladder.ID]: r for r in truth.tolist() if r[ladder.KIND] == ladder.PARENT_STARTED and r[ladder.TICK] in {1, 2}}
         for row in truth.tolist():
-            if row[m.KIND] != m.PARENT_ENDED or row[m.ID] not in begun:
+            if row[ladder.KIND] != ladder.PARENT_ENDED or row[ladder.ID] not in begun:
                 continue
-            start = begun[row[m.ID]]
-            sign = 1 if start[m.SIDE] == 0 else -1
-            inside = trades[(trades[:, m.TIME] >= start[m.TIME]) & (trades[:, m.TIME] < row[m.TIME])]
-            signs = np.where(inside[:, m.SIDE] == 0, 1, -1)
-            leaning.append(sign * (signs * inside[:, m.LOTS]).sum() / inside[:, m.LOTS].sum())
+            start = begun[row[ladder.ID]]
+            sign = 1 if start[ladder.SIDE] == 0 else -1
+            inside = trades[(trades[:, ladder.TIME] >= start[ladder.TIME]) & (trades[:, ladder.TIME] < row[ladder.TIME])]
+            signs = np.where(inside[:, ladder.SIDE] == 0, 1, -1)
+            leaning.append(sign * (signs * inside[:, ladder.LOTS]).sum() / inside[:, ladder.LOTS].sum())
             parents += 1
-            right += start[m.TICK] == 1
+            right += start[ladder.TICK] == 1
     assert parents > 50
     assert np.mean(leaning) > 0.1
     assert 0.6 < right / parents < 0.95

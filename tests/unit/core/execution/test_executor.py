@@ -440,10 +440,11 @@ def test_an_unknown_order_is_given_up_only_after_the_proof_window():
     bench = Bench()
     (entry,) = intents(bench.open())
     bench.reply(OutcomeUnknown(client_order_id=entry.client_order_id, reason="timeout"))
-    bench.tick(4.0)
+    bench.executor.reconcile(account(), bench.view())
+    assert [type(c) for c in bench.tick(2.5)] == [RequestAccount]
     bench.executor.reconcile(account(), bench.view())
     assert bench.executor.working_lots(0) == 1000
-    bench.tick(3.0)
+    assert [type(c) for c in bench.tick(3.0)] == [RequestAccount]
     assert subjects(bench.executor.reconcile(account(), bench.view())) == ["order missing"]
     assert bench.executor.working_lots(0) == 0
 
@@ -526,8 +527,33 @@ def test_restart_adopts_protection_cancels_entries_and_restores_what_is_missing(
     (closed,) = bench.executor.take_closed_trades()
     assert (closed.signal_id, closed.gross_profit) == ("old", D(-10))
     naked = Bench(held)
-    commands = naked.executor.restore([], naked.view())
+    assert naked.executor.restore([], naked.view()) == [], "no order before the venue was asked"
+    commands = naked.executor.reconcile(account(quantity="10", cost="1000"), naked.view())
     assert [(i.purpose, i.stop_ticks) for i in intents(commands)] == [(Purpose.STOP, 9_800), (Purpose.TARGET, None)]
+
+
+def test_restart_replaces_a_stop_that_the_venue_no_longer_has():
+    held = [PositionReport(instrument=0, quantity=D(10), cost=D(1000))]
+    stop = OrderIntent(
+        client_order_id="smold-1-0", instrument=0, side=Side.SELL, type=OrderType.STOP_MARKET, lots=1000, purpose=Purpose.STOP, stop_ticks=9_900, reduce_only=True
+    )
+    bench = Bench(held)
+    bench.executor.restore([OrderReport(intent=stop, venue_order_id="v")], bench.view())
+    commands = bench.executor.reconcile(account(quantity="10", cost="1000"), bench.view())
+    assert subjects(commands) == ["order missing"]
+    assert [(i.purpose, i.stop_ticks) for i in intents(commands)] == [(Purpose.STOP, 9_900)]
+
+
+def test_restart_does_not_know_an_order_that_was_never_acknowledged_until_the_venue_says():
+    entry = OrderIntent(client_order_id="smold-1-1", instrument=0, side=Side.BUY, type=OrderType.LIMIT, lots=50, purpose=Purpose.ENTRY, price_ticks=9_000)
+    bench = Bench()
+    assert cancels(bench.executor.restore([OrderReport(intent=entry, venue_order_id="")], bench.view())) == ["smold-1-1"]
+    bench.executor.reconcile(account(), bench.view())
+    assert bench.executor.working_lots(0) == 50
+    for _ in range(4):
+        bench.tick(3.0)
+        bench.executor.reconcile(account(), bench.view())
+    assert bench.executor.working_lots(0) == 0
 
 
 def test_restart_with_two_stops_ends_with_one():
@@ -537,7 +563,8 @@ def test_restart_with_two_stops_ends_with_one():
         for n in range(2)
     ]
     bench = Bench(held)
-    commands = bench.executor.restore([OrderReport(intent=i, venue_order_id="v") for i in stops], bench.view())
+    bench.executor.restore([OrderReport(intent=i, venue_order_id="v") for i in stops], bench.view())
+    commands = bench.executor.reconcile(account(stops, "10", "1000"), bench.view())
     assert cancels(commands) == ["smold-1-0", "smold-1-1"]
     assert [i.purpose for i in intents(bench.cancelled(*commands))] == [Purpose.STOP]
 

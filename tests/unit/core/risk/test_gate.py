@@ -111,6 +111,8 @@ def test_reducing_orders_mind_the_smallest_notional_only_where_the_venue_does():
     small = but(EXIT, lots=10)
     assert isinstance(judge(small, position_lots=10), Approved)
     assert judge(small, RiskLimits(reduce_only_exempt=False), position_lots=10) is C.BELOW_MIN_NOTIONAL
+    held = but(STOP, lots=50)
+    assert isinstance(judge(held, RiskLimits(reduce_only_exempt=False), position_lots=50), Approved), "worth 5.00 at the bid, 4.90 at the stop"
 
 
 numbers = st.one_of(st.none(), st.just(D("NaN")), st.just(D("Infinity")), st.decimals(min_value=-10, max_value=20_000, places=2))

@@ -13,7 +13,7 @@ from .markets import SPOT, USDM
 PRICE = Decimal(50_000)
 
 
-def plan(side, size, position=0, working=0, grid=USDM, equity=Decimal(10_000), band=0.25):
+def plan(side, size, position=0, working=0, grid=USDM, equity=Decimal(10_000), band=0.5):
     holding = Holding(position_lots=position, working_lots=working, equity=equity)
     return plan_order(side, size, PRICE, grid, holding, band)
 
@@ -34,6 +34,8 @@ def test_small_difference_on_a_held_position_is_not_worth_an_order():
     assert plan(Side.BUY, 0.1, position=16).refusal is RefusalCode.AT_TARGET
     assert plan(Side.BUY, 0.1, position=16, band=0.0).delta_lots == 4
     assert plan(Side.BUY, 0.1, position=10).delta_lots == 10
+    assert plan(Side.BUY, 0.1, position=11).refusal is RefusalCode.AT_TARGET
+    assert plan(Side.BUY, 0.1, position=39).refusal is RefusalCode.AT_TARGET
 
 
 def test_smaller_target_gives_back_what_is_too_much():

@@ -1,0 +1,69 @@
+"""The schema as data: complete, consistent with the kernels, and printable."""
+
+import json
+from collections import Counter
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from smartmoney.cli.features import features
+from smartmoney.core.features import slots
+from smartmoney.core.features.schema import FEATURE_INDEX, FEATURES, SCHEMA_HASH, as_mapping
+from smartmoney.core.features.slots import COLUMNS, HALF_LIVES_S, SLOT_HALF_LIFE, SLOT_NAMES
+
+
+def test_the_column_numbers_of_the_kernels_are_the_schemas():
+    assert [feature.name for feature in FEATURES] == list(COLUMNS)
+    assert {name: getattr(slots, name.upper()) for name in COLUMNS} == FEATURE_INDEX
+
+
+def test_the_slot_numbers_of_the_kernels_are_the_tables_and_their_names_tell_the_half_life():
+    assert [getattr(slots, name) for name in SLOT_NAMES] == list(range(len(SLOT_NAMES)))
+    assert [int(name.rsplit("_", 1)[1]) for name in SLOT_NAMES] == [HALF_LIVES_S[k] for k in SLOT_HALF_LIFE]
+
+
+def test_swap_partners_point_at_each_other():
+    partners = {f.name: f.parity.partition(":")[2] for f in FEATURES if f.parity.startswith("swap:")}
+    assert partners
+    assert all(partners[partner] == name for name, partner in partners.items())
+    assert {f.parity for f in FEATURES if f.name not in partners} == {"odd", "even"}
+
+
+@pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)
+def test_a_half_life_in_a_name_is_the_one_in_the_schema_and_odd_bounds_are_symmetric(feature):
+    suffix = feature.name.rsplit("_", 1)[1]
+    if suffix.endswith("s") and suffix[:-1].isdigit():
+        assert feature.half_life_s == int(suffix[:-1])
+    if feature.parity == "odd" and feature.bounds[0] is not None:
+        assert feature.bounds[0] == -feature.bounds[1]
+    assert feature.description.endswith(".")
+
+
+def test_names_are_unique_and_the_hash_is_sha256():
+    assert max(Counter(COLUMNS).values()) == 1
+    assert len(SCHEMA_HASH) == 64
+
+
+def test_a_row_of_the_wrong_length_is_refused():
+    assert as_mapping(range(len(COLUMNS)))["mm_presence"] == len(COLUMNS) - 1
+    with pytest.raises(ValueError, match="shorter"):
+        as_mapping([1.0])
+
+
+@pytest.fixture
+def app():
+    application = typer.Typer()
+    application.command()(features)
+    return application
+
+
+def test_the_command_prints_the_schema_as_json(app):
+    found = json.loads(CliRunner().invoke(app, ["--json"]).stdout)
+    assert found["schema_hash"] == SCHEMA_HASH
+    assert [feature["name"] for feature in found["features"]] == list(COLUMNS)
+
+
+def test_the_command_prints_every_feature_with_its_formula(app):
+    printed = CliRunner().invoke(app, []).stdout
+    assert all(name in printed for name in COLUMNS)
