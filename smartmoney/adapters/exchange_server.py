@@ -211,8 +211,8 @@ class ExchangeServer:
         self._speed = speed
         self._desks = desks or {key: Desk(book, origin_ns) for key, book in market.books.items()}
         self._origin_ns = origin_ns
-        self._started_at = time.monotonic_ns()
-        self._start_ns = max(starts_at_ns, *(book.now_ns for book in market.books.values()))
+        self._started_at = 0
+        self._start_ns = 0
         self.sites = {
             which: MarketSite(
                 {symbol: desk for (owner, symbol), desk in self._desks.items() if owner is which},
@@ -229,6 +229,8 @@ class ExchangeServer:
         return self._origin_ns + self._market_ns()
 
     def _market_ns(self) -> int:
+        if not self._started_at:
+            return self._reached_ns()
         return self._start_ns + int((time.monotonic_ns() - self._started_at) * self._speed)
 
     async def start(self, port: int = 0) -> dict[Market, Endpoints]:
@@ -243,8 +245,14 @@ class ExchangeServer:
         except OSError:
             await self.stop()
             raise
+        # A market that was run ahead of the wall clock goes on from there; one that is behind catches up first.
+        self._start_ns = max(self._reached_ns(), time.time_ns() - self._origin_ns)
+        self._started_at = time.monotonic_ns()
         self._pump = asyncio.create_task(self._run(), name="exchange clock")
         return {which: site.endpoints for which, site in self.sites.items()}
+
+    def _reached_ns(self) -> int:
+        return max(book.now_ns for book in self.market.books.values())
 
     async def stop(self) -> None:
         """Disconnect everybody and close the ports."""
@@ -277,7 +285,7 @@ class ExchangeServer:
         while True:
             await asyncio.sleep(_PUMP_S)
             target_ns = self._market_ns()
-            reached_ns = max(book.now_ns for book in self.market.books.values())
+            reached_ns = self._reached_ns()
             while reached_ns < target_ns:
                 # After a long pause the past is made up in slices, and clients are served in between.
                 reached_ns = min(target_ns, reached_ns + _SLICE_NS)

@@ -1,2 +1,61 @@
-def bench() -> None:
-    """Measure."""
+"""`smartmoney bench`: measurements on this machine, each with its peer in the same run."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from smartmoney.cli.common import AsJson, print_json
+
+if TYPE_CHECKING:
+    from smartmoney.runtime.bench import Figure
+
+GROUPS = ("decode", "features", "decision", "journal", "daemon")
+
+
+def bench(
+    groups: Annotated[list[str] | None, typer.Argument(help=f"Which of {', '.join(GROUPS)} [default: all].")] = None,
+    capture: Annotated[Path | None, typer.Option(help="Measure with this recording instead of the built-in market's frames.")] = None,
+    market: Annotated[str, typer.Option(help="Whose recording: spot, usdm or coinm.")] = "usdm",
+    cold: Annotated[bool, typer.Option("--cold", help="Measure a start with an empty kernel cache too (minutes).")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure this machine. Example: smartmoney bench decode journal --json."""
+    from smartmoney.runtime import kernel_cache
+
+    kernel_cache.prepare()
+    from smartmoney.core.domain.instruments import Market
+    from smartmoney.runtime import bench as measuring
+
+    chosen = groups or list(GROUPS)
+    if unknown := set(chosen) - set(GROUPS):
+        raise typer.BadParameter(f"no group {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")
+    figures: list[measuring.Figure] = []
+    with tempfile.TemporaryDirectory(prefix="smartmoney-bench-") as scratch:
+        if {"decode", "features", "decision"} & set(chosen):
+            sample = measuring.sample_of(capture, Market(market))
+            steps = {"decode": measuring.measure_decode, "features": measuring.measure_features, "decision": measuring.measure_decision}
+            for name, measure in steps.items():
+                figures += measure(sample) if name in chosen else []
+        if "journal" in chosen:
+            figures += measuring.measure_journal(Path(scratch))
+        if "daemon" in chosen:
+            figures += measuring.measure_daemon(Path(scratch), cold=cold)
+    _print(figures, as_json=as_json)
+
+
+def _print(figures: "list[Figure]", *, as_json: bool) -> None:
+    import msgspec
+
+    if as_json:
+        print_json(msgspec.to_builtins(figures))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("group", "what", "value", "unit", "peer, in the same run", "peer's value", "peer / ours")
+    for row in figures:
+        cells = ["" if value is None else f"{value:,.2f}" for value in (row.value, row.peer_value, row.ratio)]
+        table.add_row(row.group, row.name, cells[0], row.unit, row.peer, cells[1], cells[2])
+    Console(width=None).print(table)

@@ -46,7 +46,7 @@ def sim(
     SyntheticMarket(seed, ("BTCUSDT",)).advance(1_000_000_000)
     origin_ns = time.time_ns() - prerun * 1_000_000_000
     try:
-        desks = simulate_before(market, origin_ns, prerun, warm_out)
+        desks = simulate_before(market, origin_ns, prerun, warm_out, now_ns=time.time_ns)
     except OSError as error:
         _fail(f"cannot write {warm_out}: {error.strerror}", 1)
     from smartmoney.adapters.exchange_server import ExchangeServer

@@ -22,9 +22,8 @@ START = 10_000_000_000
 
 @asynccontextmanager
 async def exchange(seed=5, speed=1.0):
-    market = SyntheticMarket(seed)
-    market.advance(START)
-    server = ExchangeServer(market, time.time_ns() - START, speed=speed)
+    server = ExchangeServer(SyntheticMarket(seed), time.time_ns() - START, speed=speed)
+    server.advance(START)
     endpoints = await server.start()
     try:
         async with asyncio.timeout(40):

@@ -14,10 +14,9 @@ from smartmoney.simulation.market import SyntheticMarket
 
 @asynccontextmanager
 async def exchange(seed=5):
-    server = ExchangeServer(SyntheticMarket(seed), time.time_ns())
+    server = ExchangeServer(SyntheticMarket(seed), time.time_ns() - 20_000_000_000)
     # A few seconds of history, so that there are trades to fetch.
     server.advance(20_000_000_000)
-    server = ExchangeServer(server.market, time.time_ns() - 20_000_000_000, desks=server._desks)
     endpoints = await server.start()
     try:
         yield endpoints, server

@@ -137,7 +137,7 @@ def fresh() -> np.ndarray:
 
 def book_of(states: np.ndarray) -> tuple[list[int], bytes, bytes]:
     s = states[0]
-    names = ("best_bid_tick", "best_ask_tick", "base_tick", "last_update_id", "phase", "levels", "depth", "trades")
+    names = ("best_bid_tick", "best_ask_tick", "base_tick", "last_update_id", "phase", "levels", "trades")
     out_ticks, out_lots = np.zeros(256, np.int64), np.zeros(256, np.int64)
     for side in (0, 1):
         top_levels(s, side, 128, out_ticks[side * 128 :], out_lots[side * 128 :])

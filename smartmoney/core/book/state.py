@@ -49,7 +49,7 @@ BOOK_FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
     ("crossed_now", "i8"),  # 1 while best bid >= best ask after the latest applied frame
     # Counters since the record was made. A frame that names no followed instrument is counted in record 0.
     ("frames", "i8"),
-    ("depth", "i8"),
+    ("depth", "i8"),  # well-formed depth frames, applied or not
     ("trades", "i8"),
     ("levels", "i8"),
     ("snapshots", "i8"),

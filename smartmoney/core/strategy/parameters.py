@@ -32,9 +32,8 @@ class StrategyParameters(msgspec.Struct, frozen=True, kw_only=True):
     """Configure the strategy and the gates that use its keys.
 
     Units: sizes and distances are fractions (of equity, of price); `large_order_threshold` in quote; `update_frequency` seconds between
-    decisions; `rebalance_band` is the share of a held position (or its
-    target, if larger) below which a difference is not worth an order. `overrides` holds, per regime,
-    the keys of `REGIME_KEYS` that differ there.
+    decisions; `rebalance_band` is the share of a held position (or its target, if larger) below which a difference is not worth an order.
+    `overrides` holds, per regime, the keys of `REGIME_KEYS` that differ there.
     """
 
     symbol: str = "BTC/USD"

@@ -220,8 +220,6 @@ def _skip(frame: bytes, i: int, end: int) -> int:
 def _literal(frame: bytes, start: int, stop: int) -> int:
     """Return `stop` if the span is true, false, null or made of a number's characters, else -1."""
     size = stop - start
-    if size == 0:
-        return -1
     if size == 4 and frame[start] == 116 and frame[start + 1] == 114 and frame[start + 2] == 117 and frame[start + 3] == 101:
         return stop
     if size == 4 and frame[start] == 110 and frame[start + 1] == 117 and frame[start + 2] == 108 and frame[start + 3] == 108:
@@ -232,7 +230,7 @@ def _literal(frame: bytes, start: int, stop: int) -> int:
         c = frame[k]
         if not (48 <= c <= 57 or c == 45 or c == 43 or c == 46 or c == 101 or c == 69):
             return -1
-    return stop
+    return stop if size > 0 else -1
 
 
 @njit(cache=True, nogil=True)

@@ -39,7 +39,7 @@ def test_persistent_buying_gives_a_confident_buy_that_says_it_is_untrained():
 
 
 def test_noise_stays_below_the_threshold():
-    (found,) = see({**FLOW, "tfi_10s": 0.3, "tfi_120s": 0.1, "weighted_imbalance": 0.1, "large_trade_120s": 500.0, "ofi_l1_10s": 0.0})
+    (found,) = see({**FLOW, "tfi_10s": 0.3, "tfi_120s": 0.1, "weighted_imbalance": 0.05, "large_trade_120s": 500.0, "ofi_l1_10s": 0.0})
     assert found.confidence < 0.6
 
 

@@ -38,7 +38,16 @@ from smartmoney.core.risk.parameters import RiskLimits
 D = Decimal
 S = 1_000_000_000
 PERP = Instrument(
-    venue="v", market=Market.USDM, symbol="A", name="A/Q", base="A", quote="Q", tick_size=D("0.01"), lot_size=D("0.01"), min_lots=2, min_notional=D(5)
+    venue="v",
+    market=Market.USDM,
+    symbol="A",
+    name="A/Q",
+    base="A",
+    quote="Q",
+    tick_size=D("0.01"),
+    lot_size=D("0.01"),
+    min_lots=2,
+    min_notional=D(5),
 )
 
 
@@ -46,7 +55,9 @@ class Bench:
     """An executor driven by hand: what it sends is kept, nothing answers unless told to."""
 
     def __init__(self, positions=(), limits=None, run="run1", **parameters):
-        self.executor = Executor(run, [PERP], Portfolio([PERP], D(10_000), positions), ExecutionParameters(**parameters), limits or RiskLimits())
+        self.executor = Executor(
+            run, [PERP], Portfolio([PERP], D(10_000), positions), ExecutionParameters(**parameters), limits or RiskLimits()
+        )
         self.now, self.seq, self.trades = 0, 100, 0
         self.bid, self.ask, self.trust, self.halted = 9_999, 10_001, FeedTrust.SYNCED, False
 
@@ -57,7 +68,14 @@ class Bench:
 
     def open(self, side=SignalType.BUY, lots=1000, stop=98.0, target=104.0, delta=None, confidence=0.9, signal_id="sig", horizon_s=None):
         signal = Signal(
-            signal_type=side, symbol="A/Q", price=100.0, quantity=0.1, confidence=confidence, stop_loss=stop, take_profit=target, signal_id=signal_id
+            signal_type=side,
+            symbol="A/Q",
+            price=100.0,
+            quantity=0.1,
+            confidence=confidence,
+            stop_loss=stop,
+            take_profit=target,
+            signal_id=signal_id,
         )
         target_lots = lots if side is SignalType.BUY else -lots
         delta = target_lots - self.executor.portfolio.position_lots(0) if delta is None else delta
@@ -67,13 +85,25 @@ class Bench:
         return self.executor.on_reply(reply, self.view())
 
     def accept(self, *commands):
-        return [c for i in intents(commands) for c in self.reply(OrderAccepted(client_order_id=i.client_order_id, venue_order_id="v" + i.client_order_id))]
+        return [
+            c
+            for i in intents(commands)
+            for c in self.reply(OrderAccepted(client_order_id=i.client_order_id, venue_order_id="v" + i.client_order_id))
+        ]
 
     def fill(self, intent, lots=None, ticks=10_001, **changes):
         self.trades += 1
         fill = Fill(
-            trade_id=str(self.trades), client_order_id=intent.client_order_id, instrument=0, side=intent.side, price_ticks=ticks, lots=lots or intent.lots,
-            fee=D("0.1"), fee_asset="Q", liquidity=Liquidity.TAKER, ts_event_ns=self.now,
+            trade_id=str(self.trades),
+            client_order_id=intent.client_order_id,
+            instrument=0,
+            side=intent.side,
+            price_ticks=ticks,
+            lots=lots or intent.lots,
+            fee=D("0.1"),
+            fee_asset="Q",
+            liquidity=Liquidity.TAKER,
+            ts_event_ns=self.now,
         )
         return self.reply(OrderFilled(fill=msgspec.structs.replace(fill, **changes)))
 
@@ -115,8 +145,15 @@ def subjects(commands):
 def test_a_taker_entry_is_an_ioc_limit_inside_the_collar():
     (entry,) = intents(Bench().open())
     assert entry == OrderIntent(
-        client_order_id="smrun1-101-0", instrument=0, side=Side.BUY, type=OrderType.LIMIT, lots=1000, purpose=Purpose.ENTRY, time_in_force=TimeInForce.IOC,
-        price_ticks=10_011, signal_id="sig",
+        client_order_id="smrun1-101-0",
+        instrument=0,
+        side=Side.BUY,
+        type=OrderType.LIMIT,
+        lots=1000,
+        purpose=Purpose.ENTRY,
+        time_in_force=TimeInForce.IOC,
+        price_ticks=10_011,
+        signal_id="sig",
     )
 
 
@@ -166,7 +203,13 @@ def test_a_filled_entry_gets_one_stop_and_one_target_for_what_is_held():
     bench = Bench()
     stop, target = bench.long(stop=98.004, target=103.999)
     assert (stop.type, stop.side, stop.lots, stop.stop_ticks, stop.reduce_only) == (OrderType.STOP_MARKET, Side.SELL, 1000, 9_801, True)
-    assert (target.type, target.side, target.lots, target.price_ticks, target.reduce_only) == (OrderType.LIMIT, Side.SELL, 1000, 10_399, True)
+    assert (target.type, target.side, target.lots, target.price_ticks, target.reduce_only) == (
+        OrderType.LIMIT,
+        Side.SELL,
+        1000,
+        10_399,
+        True,
+    )
     assert stop.oco_group == target.oco_group is not None
     assert bench.executor.take_executed_signals() == ("sig",)
 
@@ -257,7 +300,10 @@ def test_an_exit_that_waits_long_gets_a_stop_meanwhile():
     for _ in range(2):
         bench.reply(OrderRejected(client_order_id=order.client_order_id, reason="no"))
         (order,) = intents(bench.tick(0.5))
-    assert [i.purpose for i in intents(bench.reply(OrderRejected(client_order_id=order.client_order_id, reason="no")))] == [Purpose.STOP, Purpose.TARGET]
+    assert [i.purpose for i in intents(bench.reply(OrderRejected(client_order_id=order.client_order_id, reason="no")))] == [
+        Purpose.STOP,
+        Purpose.TARGET,
+    ]
 
 
 def test_the_horizon_ends_a_position():
@@ -277,7 +323,10 @@ def test_max_holding_overrides_the_horizon():
     assert cancels(bench.tick(10.0)) != []
 
 
-@pytest.mark.parametrize(("confidence", "timeout_s", "wait", "reason"), [(0.9, 30.0, 30.0, "entry_timeout"), (0.6, 200.0, 39.6, "signal_void"), (1.0, 400.0, 150.1, "signal_void")])
+@pytest.mark.parametrize(
+    ("confidence", "timeout_s", "wait", "reason"),
+    [(0.9, 30.0, 30.0, "entry_timeout"), (0.6, 200.0, 39.6, "signal_void"), (1.0, 400.0, 150.1, "signal_void")],
+)
 def test_a_resting_entry_is_withdrawn_when_too_old_or_its_signal_is_void(confidence, timeout_s, wait, reason):
     bench = Bench(entry=EntryStyle.MAKER, entry_timeout_s=timeout_s)
     commands = bench.open(confidence=confidence)
@@ -515,10 +564,20 @@ def test_a_position_that_differs_twice_in_a_row_halts():
 def test_restart_adopts_protection_cancels_entries_and_restores_what_is_missing():
     held = [PositionReport(instrument=0, quantity=D(10), cost=D(1000))]
     stop = OrderIntent(
-        client_order_id="smold-1-0", instrument=0, side=Side.SELL, type=OrderType.STOP_MARKET, lots=1000, purpose=Purpose.STOP, stop_ticks=9_900, reduce_only=True,
-        oco_group="g", signal_id="old",
+        client_order_id="smold-1-0",
+        instrument=0,
+        side=Side.SELL,
+        type=OrderType.STOP_MARKET,
+        lots=1000,
+        purpose=Purpose.STOP,
+        stop_ticks=9_900,
+        reduce_only=True,
+        oco_group="g",
+        signal_id="old",
     )
-    entry = OrderIntent(client_order_id="smold-1-1", instrument=0, side=Side.BUY, type=OrderType.LIMIT, lots=5, purpose=Purpose.ENTRY, price_ticks=9_000)
+    entry = OrderIntent(
+        client_order_id="smold-1-1", instrument=0, side=Side.BUY, type=OrderType.LIMIT, lots=5, purpose=Purpose.ENTRY, price_ticks=9_000
+    )
     bench = Bench(held)
     reports = [OrderReport(intent=i, venue_order_id="v") for i in (stop, entry)]
     commands = bench.executor.restore(reports, bench.view())
@@ -535,7 +594,14 @@ def test_restart_adopts_protection_cancels_entries_and_restores_what_is_missing(
 def test_restart_replaces_a_stop_that_the_venue_no_longer_has():
     held = [PositionReport(instrument=0, quantity=D(10), cost=D(1000))]
     stop = OrderIntent(
-        client_order_id="smold-1-0", instrument=0, side=Side.SELL, type=OrderType.STOP_MARKET, lots=1000, purpose=Purpose.STOP, stop_ticks=9_900, reduce_only=True
+        client_order_id="smold-1-0",
+        instrument=0,
+        side=Side.SELL,
+        type=OrderType.STOP_MARKET,
+        lots=1000,
+        purpose=Purpose.STOP,
+        stop_ticks=9_900,
+        reduce_only=True,
     )
     bench = Bench(held)
     bench.executor.restore([OrderReport(intent=stop, venue_order_id="v")], bench.view())
@@ -545,7 +611,9 @@ def test_restart_replaces_a_stop_that_the_venue_no_longer_has():
 
 
 def test_restart_does_not_know_an_order_that_was_never_acknowledged_until_the_venue_says():
-    entry = OrderIntent(client_order_id="smold-1-1", instrument=0, side=Side.BUY, type=OrderType.LIMIT, lots=50, purpose=Purpose.ENTRY, price_ticks=9_000)
+    entry = OrderIntent(
+        client_order_id="smold-1-1", instrument=0, side=Side.BUY, type=OrderType.LIMIT, lots=50, purpose=Purpose.ENTRY, price_ticks=9_000
+    )
     bench = Bench()
     assert cancels(bench.executor.restore([OrderReport(intent=entry, venue_order_id="")], bench.view())) == ["smold-1-1"]
     bench.executor.reconcile(account(), bench.view())
@@ -559,7 +627,16 @@ def test_restart_does_not_know_an_order_that_was_never_acknowledged_until_the_ve
 def test_restart_with_two_stops_ends_with_one():
     held = [PositionReport(instrument=0, quantity=D(10), cost=D(1000))]
     stops = [
-        OrderIntent(client_order_id=f"smold-1-{n}", instrument=0, side=Side.SELL, type=OrderType.STOP_MARKET, lots=1000, purpose=Purpose.STOP, stop_ticks=9_900, reduce_only=True)
+        OrderIntent(
+            client_order_id=f"smold-1-{n}",
+            instrument=0,
+            side=Side.SELL,
+            type=OrderType.STOP_MARKET,
+            lots=1000,
+            purpose=Purpose.STOP,
+            stop_ticks=9_900,
+            reduce_only=True,
+        )
         for n in range(2)
     ]
     bench = Bench(held)

@@ -12,13 +12,22 @@ from smartmoney.core.execution.parameters import EntryStyle, ExecutionParameters
 from smartmoney.core.execution.view import collar_ticks, protective_ticks, target_ticks
 
 S, K = OrderStatus, ReportKind
-GRID = Instrument(venue="v", market=Market.USDM, symbol="A", name="A/Q", base="A", quote="Q", tick_size=Decimal("0.5"), lot_size=Decimal("0.1"))
+GRID = Instrument(
+    venue="v", market=Market.USDM, symbol="A", name="A/Q", base="A", quote="Q", tick_size=Decimal("0.5"), lot_size=Decimal("0.1")
+)
 
 
 def intent(name="a", lots=10, group=None, reduce_only=False, side=Side.BUY):
     return OrderIntent(
-        client_order_id=name, instrument=0, side=side, type=OrderType.LIMIT, lots=lots, price_ticks=5, purpose=Purpose.EXIT if reduce_only else Purpose.ENTRY,
-        reduce_only=reduce_only, oco_group=group,
+        client_order_id=name,
+        instrument=0,
+        side=side,
+        type=OrderType.LIMIT,
+        lots=lots,
+        price_ticks=5,
+        purpose=Purpose.EXIT if reduce_only else Purpose.ENTRY,
+        reduce_only=reduce_only,
+        oco_group=group,
     )
 
 
@@ -69,7 +78,13 @@ def test_any_sequence_of_reports_keeps_filled_monotone_and_illegal_ones_change_n
 
 def test_worst_case_counts_everything_that_is_not_proven_dead():
     ledger = OrderLedger()
-    for name, kinds in {"sent": [], "lost": [K.LOSE], "open": [K.ACCEPT], "leaving": [K.ACCEPT, K.CANCEL_REQUEST], "dead": [K.REJECT]}.items():
+    for name, kinds in {
+        "sent": [],
+        "lost": [K.LOSE],
+        "open": [K.ACCEPT],
+        "leaving": [K.ACCEPT, K.CANCEL_REQUEST],
+        "dead": [K.REJECT],
+    }.items():
         ledger.add(intent(name), 0)
         for kind in kinds:
             assert ledger.report(name, kind).is_legal
@@ -135,7 +150,17 @@ def test_round_trip_cost_counts_fees_and_the_spread_that_is_crossed():
     assert round_trip_cost_bps(ExecutionParameters(entry=EntryStyle.MAKER, maker_bps=Decimal(-1)), 2.0) == 10.0
 
 
-@pytest.mark.parametrize("wrong", [{"collar_bps": -1}, {"taker_bps": "NaN"}, {"entry_timeout_s": 0}, {"max_holding_s": -1}, {"default_stop_fraction": 1}, {"approval_valid_ms": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"collar_bps": -1},
+        {"taker_bps": "NaN"},
+        {"entry_timeout_s": 0},
+        {"max_holding_s": -1},
+        {"default_stop_fraction": 1},
+        {"approval_valid_ms": 0},
+    ],
+)
 def test_parameters_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError, match="execution"):
         ExecutionParameters(**wrong)

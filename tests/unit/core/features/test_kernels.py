@@ -159,7 +159,7 @@ def test_a_normal_market_shows_little_stress_a_good_score_and_makers_present():
     table = run(fresh(small), 300)[800:]
     median = {name: np.median(table[:, COLUMNS.index(name)]) for name in ("liquidity_stress", "mm_presence", "liquidity_score")}
     assert 0.05 < median["liquidity_stress"] < 0.25
-    assert median["mm_presence"] > 0.8
+    assert median["mm_presence"] > 0.7
     assert median["liquidity_score"] > 0.9
 
 

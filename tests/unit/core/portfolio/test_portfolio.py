@@ -8,17 +8,40 @@ from smartmoney.core.portfolio.portfolio import CLOSED_ORDERS_REMEMBERED, Portfo
 
 D = Decimal
 SPOT = Instrument(
-    venue="binance", market=Market.SPOT, symbol="BTCUSDT", name="BTC/USDT", base="BTC", quote="USDT", tick_size=D("0.01"), lot_size=D("0.001"), min_lots=2
+    venue="binance",
+    market=Market.SPOT,
+    symbol="BTCUSDT",
+    name="BTC/USDT",
+    base="BTC",
+    quote="USDT",
+    tick_size=D("0.01"),
+    lot_size=D("0.001"),
+    min_lots=2,
 )
 PERP = Instrument(
-    venue="binance", market=Market.USDM, symbol="BTCUSDT", name="BTC/USDT:USDT", base="BTC", quote="USDT", tick_size=D("0.1"), lot_size=D("0.001")
+    venue="binance",
+    market=Market.USDM,
+    symbol="BTCUSDT",
+    name="BTC/USDT:USDT",
+    base="BTC",
+    quote="USDT",
+    tick_size=D("0.1"),
+    lot_size=D("0.001"),
 )
 
 
 def fill(trade_id, side, ticks, lots, fee="0", asset="USDT", instrument=0, order="o", ts=1):
     return Fill(
-        trade_id=str(trade_id), client_order_id=order, instrument=instrument, side=side, price_ticks=ticks, lots=lots, fee=D(fee), fee_asset=asset,
-        liquidity=Liquidity.TAKER, ts_event_ns=ts,
+        trade_id=str(trade_id),
+        client_order_id=order,
+        instrument=instrument,
+        side=side,
+        price_ticks=ticks,
+        lots=lots,
+        fee=D(fee),
+        fee_asset=asset,
+        liquidity=Liquidity.TAKER,
+        ts_event_ns=ts,
     )
 
 

@@ -19,22 +19,63 @@ from smartmoney.core.risk.parameters import RiskLimits
 D = Decimal
 C = RefusalCode
 SPOT = Instrument(
-    venue="v", market=Market.SPOT, symbol="A", name="A/Q", base="A", quote="Q", tick_size=D("0.01"), lot_size=D("0.001"), min_lots=2, max_lots=100_000, min_notional=D(5)
+    venue="v",
+    market=Market.SPOT,
+    symbol="A",
+    name="A/Q",
+    base="A",
+    quote="Q",
+    tick_size=D("0.01"),
+    lot_size=D("0.001"),
+    min_lots=2,
+    max_lots=100_000,
+    min_notional=D(5),
 )
 PERP = msgspec.structs.replace(SPOT, market=Market.USDM)
 LIMITS = RiskLimits(max_order_notional=D(2000))
 # price 100.00, one lot is 0.1 quote; equity 10,000: position cap 2,500 = 25,000 lots
 WORLD = GateContext(
-    instrument=PERP, now_mono_ns=1000, valid_ns=500, halted=False, halt_epoch=3, trust=FeedTrust.SYNCED, best_bid_ticks=10_000, best_ask_ticks=10_001,
-    position_lots=0, working_buy_lots=0, working_sell_lots=0, reducing_lots=0, equity=D(10_000), gross_other=D(0), open_orders=0, orders_last_minute=0,
+    instrument=PERP,
+    now_mono_ns=1000,
+    valid_ns=500,
+    halted=False,
+    halt_epoch=3,
+    trust=FeedTrust.SYNCED,
+    best_bid_ticks=10_000,
+    best_ask_ticks=10_001,
+    position_lots=0,
+    working_buy_lots=0,
+    working_sell_lots=0,
+    reducing_lots=0,
+    equity=D(10_000),
+    gross_other=D(0),
+    open_orders=0,
+    orders_last_minute=0,
     daily_loss=D(0),
 )
 ENTRY = OrderIntent(
-    client_order_id="a", instrument=0, side=Side.BUY, type=OrderType.LIMIT, lots=1000, purpose=Purpose.ENTRY, time_in_force=TimeInForce.IOC, price_ticks=10_010
+    client_order_id="a",
+    instrument=0,
+    side=Side.BUY,
+    type=OrderType.LIMIT,
+    lots=1000,
+    purpose=Purpose.ENTRY,
+    time_in_force=TimeInForce.IOC,
+    price_ticks=10_010,
 )
-EXIT = OrderIntent(client_order_id="b", instrument=0, side=Side.SELL, type=OrderType.MARKET, lots=1000, purpose=Purpose.EXIT, reduce_only=True)
+EXIT = OrderIntent(
+    client_order_id="b", instrument=0, side=Side.SELL, type=OrderType.MARKET, lots=1000, purpose=Purpose.EXIT, reduce_only=True
+)
 STOP = OrderIntent(
-    client_order_id="c", instrument=0, side=Side.SELL, type=OrderType.STOP_MARKET, lots=1000, purpose=Purpose.STOP, reduce_only=True, stop_ticks=9800, oco_group="g"
+    client_order_id="c",
+    instrument=0,
+    side=Side.SELL,
+    type=OrderType.STOP_MARKET,
+    lots=1000,
+    purpose=Purpose.STOP,
+    reduce_only=True,
+    stop_ticks=9800,
+    oco_group="g",
 )
 
 
@@ -101,8 +142,17 @@ def test_each_limit_refuses_with_its_code(intent, changes, code):
 @pytest.mark.parametrize("intent", [EXIT, STOP])
 def test_reducing_orders_pass_when_everything_else_is_wrong(intent):
     verdict = judge(
-        intent, position_lots=1000, halted=True, trust=FeedTrust.STALE, best_bid_ticks=-1, best_ask_ticks=-1, equity=None, gross_other=None, open_orders=999,
-        orders_last_minute=119, daily_loss=None,
+        intent,
+        position_lots=1000,
+        halted=True,
+        trust=FeedTrust.STALE,
+        best_bid_ticks=-1,
+        best_ask_ticks=-1,
+        equity=None,
+        gross_other=None,
+        open_orders=999,
+        orders_last_minute=119,
+        daily_loss=None,
     )
     assert isinstance(verdict, Approved)
 
@@ -112,22 +162,43 @@ def test_reducing_orders_mind_the_smallest_notional_only_where_the_venue_does():
     assert isinstance(judge(small, position_lots=10), Approved)
     assert judge(small, RiskLimits(reduce_only_exempt=False), position_lots=10) is C.BELOW_MIN_NOTIONAL
     held = but(STOP, lots=50)
-    assert isinstance(judge(held, RiskLimits(reduce_only_exempt=False), position_lots=50), Approved), "worth 5.00 at the bid, 4.90 at the stop"
+    assert isinstance(judge(held, RiskLimits(reduce_only_exempt=False), position_lots=50), Approved), (
+        "worth 5.00 at the bid, 4.90 at the stop"
+    )
 
 
 numbers = st.one_of(st.none(), st.just(D("NaN")), st.just(D("Infinity")), st.decimals(min_value=-10, max_value=20_000, places=2))
 
 
 @given(
-    lots=st.integers(-5, 200_000), price=st.one_of(st.none(), st.integers(-5, 12_000)), side=st.sampled_from(Side), position=st.integers(-60_000, 60_000),
-    buys=st.integers(0, 30_000), sells=st.integers(0, 30_000), equity=numbers, other=numbers, loss=numbers, halted=st.booleans(),
-    trust=st.sampled_from(FeedTrust), spot=st.booleans(),
+    lots=st.integers(-5, 200_000),
+    price=st.one_of(st.none(), st.integers(-5, 12_000)),
+    side=st.sampled_from(Side),
+    position=st.integers(-60_000, 60_000),
+    buys=st.integers(0, 30_000),
+    sells=st.integers(0, 30_000),
+    equity=numbers,
+    other=numbers,
+    loss=numbers,
+    halted=st.booleans(),
+    trust=st.sampled_from(FeedTrust),
+    spot=st.booleans(),
 )
-def test_what_is_approved_is_within_every_limit_in_the_worst_case(lots, price, side, position, buys, sells, equity, other, loss, halted, trust, spot):
+def test_what_is_approved_is_within_every_limit_in_the_worst_case(
+    lots, price, side, position, buys, sells, equity, other, loss, halted, trust, spot
+):
     intent = but(ENTRY, lots=lots, price_ticks=price, side=side)
     verdict = judge(
-        intent, position_lots=position, working_buy_lots=buys, working_sell_lots=sells, equity=equity, gross_other=other, daily_loss=loss, halted=halted,
-        trust=trust, instrument=SPOT if spot else PERP,
+        intent,
+        position_lots=position,
+        working_buy_lots=buys,
+        working_sell_lots=sells,
+        equity=equity,
+        gross_other=other,
+        daily_loss=loss,
+        halted=halted,
+        trust=trust,
+        instrument=SPOT if spot else PERP,
     )
     if not isinstance(verdict, Approved):
         return
@@ -154,7 +225,11 @@ def test_an_approved_reduction_never_flips_or_increases(lots, position, side, re
 
 def test_only_the_gate_makes_an_approval():
     root = Path(smartmoney.__path__[0])
-    makers = [path.relative_to(root).as_posix() for path in root.rglob("*.py") if re.search(r"\bApproved\(", path.read_text("utf-8").replace("class Approved(", ""))]
+    makers = [
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        if re.search(r"\bApproved\(", path.read_text("utf-8").replace("class Approved(", ""))
+    ]
     assert makers == ["core/risk/gate.py"]
 
 
@@ -182,7 +257,17 @@ def test_daily_loss_starts_anew_at_midnight_and_never_goes_back():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"max_drawdown": 0}, {"max_drawdown": 1}, {"collar_bps": "NaN"}, {"gross_cap": -1}, {"max_open_orders": 0}, {"mark_grace_s": float("inf")}, {"reserved_orders_per_minute": 120}, {"breach_hold_ms": -1}]
+    "wrong",
+    [
+        {"max_drawdown": 0},
+        {"max_drawdown": 1},
+        {"collar_bps": "NaN"},
+        {"gross_cap": -1},
+        {"max_open_orders": 0},
+        {"mark_grace_s": float("inf")},
+        {"reserved_orders_per_minute": 120},
+        {"breach_hold_ms": -1},
+    ],
 )
 def test_limits_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError, match="risk"):

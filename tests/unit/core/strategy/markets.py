@@ -39,14 +39,9 @@ CALM = {
     "liquidity_score": 0.8,
     "mm_presence": 0.7,
 }
-BUYING = {
-    **CALM,
-    "weighted_imbalance": 0.3,
-    "ofi_l1_10s": 5.0,
-    "tfi_10s": 0.5,
-    "tfi_120s": 0.5,
-    "large_trade_120s": 8000.0,
-}
+BUYING = {**CALM, "weighted_imbalance": 0.2, "ofi_l1_10s": 3.0, "tfi_10s": 0.35, "tfi_120s": 0.35, "large_trade_120s": 4000.0}
+LEANING = {"tfi_120s": 0.2, "tfi_10s": 0.1, "weighted_imbalance": 0.13, "large_trade_120s": 500.0, "ofi_l1_10s": 0.0}
+"""What of a market leans enough to be offered, and too little to be followed."""
 ODD = ("weighted_imbalance", "imbalance_momentum", "ofi_l1_10s", "tfi_10s", "tfi_120s", "large_trade_120s")
 
 

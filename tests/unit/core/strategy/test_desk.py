@@ -12,10 +12,10 @@ from smartmoney.core.strategy.desk import Accepted, StrategyDesk
 from smartmoney.core.strategy.follower import SmartMoneyFollowerStrategy
 from smartmoney.core.strategy.parameters import DeskParameters, FeatureEngineParameters, SignalParameters, StrategyParameters
 
-from .markets import BUYING, CALM, USDM, S, mirrored, view
+from .markets import BUYING, CALM, LEANING, USDM, S, mirrored, view
 
 C = RefusalCode
-UNSTABLE = {**BUYING, "efficiency_120s": 0.87}
+UNSTABLE = {**BUYING, "efficiency_120s": 0.88}
 """Strong buying in which trending is nearly as likely: no regime is stable."""
 
 
@@ -73,7 +73,7 @@ def test_calm_market_offers_nothing():
         (C.FEED_NOT_SYNCED, {"trust": FeedTrust.STALE}),
         (
             C.LOW_CONFIDENCE,
-            {"features": {**BUYING, "tfi_120s": 0.3, "tfi_10s": 0.2, "weighted_imbalance": 0.15, "large_trade_120s": 1000.0}},
+            {"features": {**BUYING, **LEANING}},
         ),
         (C.LOW_LIQUIDITY, {"features": {**BUYING, "liquidity_score": 0.59}}),
         (C.MAKERS_ABSENT, {"features": {**BUYING, "mm_presence": 0.29}}),
@@ -93,10 +93,7 @@ def test_gates_are_asked_in_the_documented_order():
     """Everything wrong at once: mending the first cause uncovers the next."""
     features = {
         **BUYING,
-        "tfi_120s": 0.3,
-        "tfi_10s": 0.2,
-        "weighted_imbalance": 0.15,
-        "large_trade_120s": 1000.0,
+        **LEANING,
         "liquidity_score": 0.1,
         "mm_presence": 0.1,
         "efficiency_120s": math.nan,
@@ -119,7 +116,7 @@ def test_gates_are_asked_in_the_documented_order():
     ask()
     state["trust"] = FeedTrust.SYNCED
     ask()
-    features |= {name: BUYING[name] for name in ("tfi_120s", "tfi_10s", "weighted_imbalance", "large_trade_120s")}
+    features |= {name: BUYING[name] for name in LEANING}
     ask()
     features["liquidity_score"] = 0.8
     ask()

@@ -1,0 +1,282 @@
+"""Measurements on this machine, each with the obvious alternative measured in the same run. Prints nothing, asserts nothing.
+
+Frames come from a recording of the user's, or from the built-in market. Every figure is the median of interleaved rounds.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from time import perf_counter, perf_counter_ns
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from smartmoney.adapters.exchange_warm import capture_path, prerun
+from smartmoney.adapters.journal import Journal, RunHeader, record
+from smartmoney.adapters.recordings import RecordedFrame, read_recording
+from smartmoney.core.book.codes import FoldCode
+from smartmoney.core.domain.commands import RecordHalt
+from smartmoney.core.domain.entries import EntryKind, Tick
+from smartmoney.core.domain.instruments import Instrument, Market
+from smartmoney.core.features.parameters import FeatureParameters
+from smartmoney.core.features.row import read_features
+from smartmoney.core.features.schema import FEATURES
+from smartmoney.runtime.replay_frames import FrameReplay
+from smartmoney.settings.load import load_settings
+from smartmoney.simulation.market import SyntheticMarket
+from smartmoney.venues.binance.codec import fold_frame, fold_slow, new_states
+from smartmoney.venues.binance.grid_inference import infer_grid
+from smartmoney.venues.binance.kernel import drop_book, fold
+
+ROUNDS = 5
+COMMITS = 200
+SYNTHETIC_S = 300
+DAEMON_S = 20
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """Be one measurement; `ratio` is the peer's value over ours, so that more than 1 means that we are cheaper."""
+
+    group: str
+    name: str
+    value: float | None
+    unit: str
+    peer: str = ""
+    peer_value: float | None = None
+    ratio: float | None = None
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold the frames to measure with: the snapshot, the depth frames that follow it, and the trades."""
+
+    instrument: Instrument
+    before: tuple[bytes, ...]
+    snapshot: bytes
+    depth: tuple[bytes, ...]
+    trades: tuple[bytes, ...]
+    recorded: tuple[RecordedFrame, ...]
+
+
+def sample_of(path: Path | None, market: Market) -> Sample:
+    """Return the frames of a recording, or of five minutes of the built-in market.
+
+    Raises:
+        ValueError: the recording has no snapshot, or fewer than a hundred depth frames after it.
+    """
+    if path is None:
+        with tempfile.TemporaryDirectory(prefix="smartmoney-bench-") as folder:
+            base = Path(folder) / "bench"
+            prerun(SyntheticMarket(7, ("BTCUSDT",)), 1_700_000_000_000_000_000, SYNTHETIC_S, base)
+            frames = tuple(read_recording(capture_path(base, market, "BTCUSDT")))
+    else:
+        frames = tuple(read_recording(path))
+    instruments = infer_grid(((frame.frame, frame.symbol) for frame in frames), market)
+    at = next((index for index, frame in enumerate(frames) if frame.is_snapshot), None)
+    if at is None or len(instruments) != 1:
+        raise ValueError("measuring needs a recording of one instrument that holds a depth snapshot")
+    depth = [frame.frame for frame in frames if b"depthUpdate" in frame.frame[:120]]
+    before = sum(1 for frame in frames[:at] if b"depthUpdate" in frame.frame[:120])
+    trades = [frame.frame for frame in frames[at:] if b'"e":"trade"' in frame.frame[:120]]
+    if len(depth) - before < 100:
+        raise ValueError("measuring needs at least a hundred depth frames after the snapshot")
+    return Sample(
+        instrument=instruments[0],
+        before=tuple(depth[:before]),
+        snapshot=frames[at].frame,
+        depth=tuple(depth[before:]),
+        trades=tuple(trades),
+        recorded=frames,
+    )
+
+
+def measure_decode(sample: Sample) -> list[Figure]:
+    """Measure bytes to book (and features) per frame: fast path, slow path, and the book that anyone would write first."""
+    fast, slow, peer, levels = [], [], [], 0
+    for _ in range(ROUNDS):
+        seconds, levels = _fold_all(sample, fold)
+        fast.append(seconds / len(sample.depth))
+        slow.append(_fold_all(sample, fold_slow)[0] / len(sample.depth))
+        peer.append(_obvious_book(sample) / len(sample.depth))
+    trades = [_fold_trades(sample) for _ in range(ROUNDS)] if sample.trades else []
+    name = "orjson + Decimal + SortedDict"
+    rows = [
+        _figure("decode", "levels per depth frame", levels / len(sample.depth), "levels"),
+        _us("decode", "depth frame: bytes to book and features, fast path", fast, name, peer),
+        _us("decode", "depth frame: bytes to book and features, checked slow path", slow, name, peer),
+        _figure("decode", "levels a second, fast path", levels / statistics.median(fast) / len(sample.depth), "levels/s"),
+    ]
+    return rows + ([_us("decode", "trade frame: bytes to features", trades)] if trades else [])
+
+
+def measure_features(sample: Sample) -> list[Figure]:
+    """Measure reading the whole feature row, and the scan alone (the same frames again, which the sequence rule ignores)."""
+    states = _synced(sample, fold)
+    out = np.full(len(FEATURES), np.nan)
+    scans, reads = [], []
+    for _ in range(ROUNDS):
+        started = perf_counter()
+        for frame in sample.depth[:2000]:
+            fold(frame, states, -1, 1)
+        scans.append((perf_counter() - started) / min(2000, len(sample.depth)))
+        started = perf_counter()
+        for _ in range(2000):
+            read_features(states[0], out)
+        reads.append((perf_counter() - started) / 2000)
+    return [
+        _us("features", "scan of a depth frame, nothing applied", scans),
+        _us("features", f"read of all {len(FEATURES)} features, once a decision", reads),
+    ]
+
+
+def measure_decision(sample: Sample) -> list[Figure]:
+    """Measure a whole step with a decision in it: features, regime, opportunities, strategy, gates, orders."""
+    replay = FrameReplay([sample.instrument], load_settings(None))
+    engine, steps = replay.engine, []
+    original = engine.step
+
+    def timed(entry: Any) -> Any:
+        decided = engine.counters.decisions
+        started = perf_counter_ns()
+        commands = original(entry)
+        if entry.kind is EntryKind.EVENT and type(entry.payload) is Tick and engine.counters.decisions > decided:
+            steps.append(perf_counter_ns() - started)
+        return commands
+
+    engine.step = timed  # type: ignore[method-assign]  # a stopwatch around the real thing
+    replay.run(iter(sample.recorded))
+    if not steps:
+        return []
+    ordered = sorted(steps)
+    return [
+        _figure("decision", "step with a decision, p50", ordered[len(ordered) // 2] / 1e3, "us"),
+        _figure("decision", "step with a decision, p99", ordered[int(0.99 * (len(ordered) - 1))] / 1e3, "us"),
+    ]
+
+
+def measure_journal(folder: Path) -> list[Figure]:
+    """Measure a durable commit against this disk's own floor: a write of 512 bytes and an fsync."""
+    instrument = Instrument(
+        venue="none", market=Market.SPOT, symbol="XY", name="X/Y", base="X", quote="Y", tick_size=Decimal(1), lot_size=Decimal(1)
+    )
+    journal = Journal.open(folder / "bench.db", "paper", "bench", initial_cash=Decimal(1))
+    header = RunHeader(
+        run_id="bench", mode="paper", venue="none", market="spot", build="", config_hash="", config="", model="", seed=0, started_wall_ns=0
+    )
+    journal.begin_run(header, [instrument])
+    commits, floors = [], []
+    with (folder / "floor").open("wb", buffering=0) as floor:
+        for seq in range(COMMITS):
+            line = record(seq, seq, RecordHalt(reason="bench", epoch=seq, equity=None, peak=None))
+            assert line is not None
+            started = perf_counter()
+            journal.commit([line])
+            commits.append(perf_counter() - started)
+            started = perf_counter()
+            floor.write(b"x" * 512)
+            os.fsync(floor.fileno())
+            floors.append(perf_counter() - started)
+    journal.close()
+    row = _us("journal", "commit of one record, durable, p50", commits, "write + fsync of 512 bytes", floors)
+    p99 = sorted(commits)[int(0.99 * COMMITS)] * 1e6
+    return [row, _figure("journal", "commit of one record, durable, p99", p99, "us")]
+
+
+def measure_daemon(folder: Path, *, cold: bool) -> list[Figure]:
+    """Run the daemon for some seconds on the built-in exchange; report start-up, memory and the latencies that it measured itself."""
+    rows: list[Figure] = []
+    starts = (("cold", {"SMARTMONEY_CACHE_DIR": str(folder / "cache")}),) if cold else ()
+    for name, extra in (*starts, ("warm", {})):
+        started = perf_counter()
+        summary = _run_daemon(folder / name, extra)
+        total = perf_counter() - started
+        synced = summary["synced_after_s"]
+        rows.append(_figure("daemon", f"{name} start: command to first synced book", total - DAEMON_S + (synced or 0.0), "s"))
+    for stage, shown in (("inbox", "frame arrival to folded"), ("decision", "tick arrival to decided"), ("decision_to_send", "decision to sent")):
+        measured = summary["latency"][stage]
+        for rank in ("p50_ms", "p99_ms"):
+            rows.append(_figure("daemon", f"{shown}, {rank[:3]}", measured[rank], "ms"))
+    rows.append(_figure("daemon", "event loop lag, p99", summary["loop_lag_p99_ms"], "ms"))
+    rows.append(_figure("daemon", "resident memory", summary["rss_mb"], "MiB"))
+    return rows
+
+
+def _run_daemon(state: Path, extra: dict[str, str]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "smartmoney", "run", "--paper", "--for", str(DAEMON_S), "--json", "--state-dir", str(state)]
+    done = subprocess.run(command, capture_output=True, check=True, env={**os.environ, **extra}, timeout=900)
+    return dict(msgspec.json.decode(done.stdout))
+
+
+def _fold_all(sample: Sample, folding: Callable[..., int]) -> tuple[float, int]:
+    states = _synced(sample, folding)
+    before = int(states[0]["levels"])
+    started = perf_counter()
+    for frame in sample.depth:
+        folding(frame, states, -1, 1)
+    return perf_counter() - started, int(states[0]["levels"]) - before
+
+
+def _synced(sample: Sample, folding: Callable[..., int]) -> Any:
+    states = new_states([sample.instrument], FeatureParameters())
+    drop_book(states, 0)
+    for frame in sample.before:
+        folding(frame, states, -1, 1)
+    code = FoldCode(fold_frame(sample.snapshot, states, 0, 1) & 0xFF)
+    assert code is FoldCode.SNAPSHOT, code
+    for frame in sample.before:
+        folding(frame, states, -1, 1)
+    return states
+
+
+def _fold_trades(sample: Sample) -> float:
+    states = _synced(sample, fold)
+    started = perf_counter()
+    for frame in sample.trades:
+        fold(frame, states, -1, 1)
+    return (perf_counter() - started) / len(sample.trades)
+
+
+def _obvious_book(sample: Sample) -> float:
+    """Keep the same book with the libraries that anyone would take first, and read its touch after every frame."""
+    import orjson
+    from sortedcontainers import SortedDict
+
+    bids, asks = SortedDict(), SortedDict()
+    opening = orjson.loads(sample.snapshot)
+    for side, levels in ((bids, opening["bids"]), (asks, opening["asks"])):
+        for price, quantity in levels:
+            side[Decimal(price)] = Decimal(quantity)
+    started = perf_counter()
+    for frame in sample.depth:
+        message = orjson.loads(frame)
+        data = message.get("data", message)
+        for side, levels in ((bids, data["b"]), (asks, data["a"])):
+            for price, quantity in levels:
+                amount = Decimal(quantity)
+                if amount:
+                    side[Decimal(price)] = amount
+                else:
+                    side.pop(Decimal(price), None)
+        bids.peekitem(-1)
+        asks.peekitem(0)
+    return perf_counter() - started
+
+
+def _us(group: str, name: str, seconds: Sequence[float], peer: str = "", peers: Sequence[float] = ()) -> Figure:
+    value = statistics.median(seconds) * 1e6
+    if not peers:
+        return _figure(group, name, value, "us")
+    other = statistics.median(peers) * 1e6
+    return Figure(
+        group=group, name=name, value=round(value, 3), unit="us", peer=peer, peer_value=round(other, 3), ratio=round(other / value, 2)
+    )
+
+
+def _figure(group: str, name: str, value: float | None, unit: str) -> Figure:
+    return Figure(group=group, name=name, value=None if value is None else round(value, 3), unit=unit)
+
