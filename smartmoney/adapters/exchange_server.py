@@ -194,8 +194,8 @@ _API_CALLS = {
 class ExchangeServer:
     """Run a synthetic market on the wall clock and serve it.
 
-    `origin_ns` is the wall time of the market's time 0; the market runs `speed` simulated seconds a second from where it stands, or from
-    `starts_at_ns` of market time if that is later: what lies between is made up first.
+    `origin_ns` is the wall time of the market's time 0; the market runs `speed` simulated seconds a second. At `start` a market that is
+    behind the wall clock makes the difference up first; one that was run ahead of it goes on from there.
     """
 
     def __init__(
@@ -205,7 +205,6 @@ class ExchangeServer:
         *,
         speed: float = 1.0,
         desks: dict[tuple[Market, str], Desk] | None = None,
-        starts_at_ns: int = 0,
     ) -> None:
         self.market = market
         self._speed = speed
@@ -245,7 +244,6 @@ class ExchangeServer:
         except OSError:
             await self.stop()
             raise
-        # A market that was run ahead of the wall clock goes on from there; one that is behind catches up first.
         self._start_ns = max(self._reached_ns(), time.time_ns() - self._origin_ns)
         self._started_at = time.monotonic_ns()
         self._pump = asyncio.create_task(self._run(), name="exchange clock")

@@ -75,8 +75,9 @@ def _replay_frames(files: list[Path], venue: str, market: str, emit: str | None,
         raise ConfigurationError("--market", f"no market {market!r}", "one of spot, usdm, coinm")
     if emit not in {None, "bbo"}:
         raise ConfigurationError("--emit", f"cannot emit {emit!r}", "bbo is what there is")
-    from smartmoney.runtime import kernel_cache
+    from smartmoney.runtime import kernel_cache, logs
 
+    logs.configure("INFO", to_screen=False)
     kernel_cache.prepare()
     from smartmoney.runtime.replay_frames import emit_touch, frame_replay, frame_summary
 

@@ -52,8 +52,7 @@ def sim(
     from smartmoney.adapters.exchange_server import ExchangeServer
 
     warm = {key: str(capture_path(warm_out, *key)) for key in market.books} if warm_out is not None else {}
-    # The pre-run itself took a moment: the market starts at the wall clock's now.
-    server = ExchangeServer(market, origin_ns, speed=speed, desks=desks, starts_at_ns=time.time_ns() - origin_ns)
+    server = ExchangeServer(market, origin_ns, speed=speed, desks=desks)
     _serve(server, port, lambda endpoints: _announce(endpoints, warm, as_json=as_json), die_with_parent=die_with_parent)
 
 

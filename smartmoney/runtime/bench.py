@@ -25,7 +25,7 @@ from smartmoney.core.domain.commands import RecordHalt
 from smartmoney.core.domain.entries import EntryKind, Tick
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.features.parameters import FeatureParameters
-from smartmoney.core.features.row import read_features
+from smartmoney.core.features.row import read_row
 from smartmoney.core.features.schema import FEATURES
 from smartmoney.runtime.replay_frames import FrameReplay
 from smartmoney.settings.load import load_settings
@@ -126,7 +126,7 @@ def measure_features(sample: Sample) -> list[Figure]:
         scans.append((perf_counter() - started) / min(2000, len(sample.depth)))
         started = perf_counter()
         for _ in range(2000):
-            read_features(states[0], out)
+            read_row(states, 0, out)
         reads.append((perf_counter() - started) / 2000)
     return [
         _us("features", "scan of a depth frame, nothing applied", scans),

@@ -34,10 +34,10 @@ def _exercise() -> None:
     """Call every kernel with the types that the daemon calls it with."""
     import numpy as np
 
-    from smartmoney.core.book.kernel import level_lots, top_levels
+    from smartmoney.core.book.kernel import shown_levels, shown_lots
     from smartmoney.core.domain.instruments import Instrument, Market
     from smartmoney.core.features.parameters import FeatureParameters
-    from smartmoney.core.features.row import read_features
+    from smartmoney.core.features.row import read_row
     from smartmoney.core.features.schema import FEATURES
     from smartmoney.runtime.codecs import binance_codec
 
@@ -49,9 +49,9 @@ def _exercise() -> None:
     for frame, index in ((_DEPTH, -1), (_SNAPSHOT, 0), (_DEPTH, -1), (_TRADE, -1), (b"{ }", -1)):
         codec.fold(frame, states, index, 1)
     scratch = np.zeros(8, np.int64)
-    top_levels(states[0], 0, 8, scratch, scratch)
-    level_lots(states[0], 0, 1000)
-    read_features(states[0], np.zeros(len(FEATURES)))
+    shown_levels(states, 0, 0, 8, scratch, scratch)
+    shown_lots(states, 0, 0, 1000)
+    read_row(states, 0, np.zeros(len(FEATURES)))
     codec.drop_book(states, 0)
 
 

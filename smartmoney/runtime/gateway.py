@@ -7,7 +7,7 @@ moved on, and no latch file stands there. A refusal is an entry like any other.
 from collections.abc import Sequence
 from typing import Protocol
 
-from smartmoney.core.domain.entries import Entry, Payload, SendRefused
+from smartmoney.core.domain.entries import Entry, EntryKind, Payload, SendRefused
 from smartmoney.core.domain.orders import Approved
 from smartmoney.core.engine.market import Market
 from smartmoney.simulation.kernel_depth import KernelDepth
@@ -64,7 +64,8 @@ class PaperGateway:
 
     def __init__(self, venue: PaperVenue, market: Market) -> None:
         self._venue = venue
-        self._views = [KernelDepth(market.states[index]) for index in range(len(market.instruments))]
+        self._market = market
+        self._views = [KernelDepth(market.states, index) for index in range(len(market.instruments))]
         self._account_asked = False
 
     def submit(self, approved: Approved, now_mono_ns: int) -> None:
@@ -82,7 +83,7 @@ class PaperGateway:
 
     def advance(self, entry: Entry) -> Sequence[Payload]:
         """Return what the paper venue answers as of this entry. Cost: nothing while no order works there."""
-        if self._venue.is_idle and not self._account_asked:
+        if not self._account_asked and (self._venue.is_idle or (entry.kind is EntryKind.FRAME and not self._market.is_moved)):
             return ()
         replies: list[Payload] = list(self._venue.advance(entry.ts_mono_ns, self._event_ns(), self._views))
         if self._account_asked:

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_ROOMS_WITH_KERNELS = ("core", "venues", "simulation")
+_ROOMS_WITH_KERNELS = ("core/book", "core/features", "venues", "simulation")
 _KEPT = 3
 """Generations of kernels kept: the running one, and two for switching back."""
 
@@ -33,9 +33,8 @@ def fingerprint() -> str:
         digest.update(part.encode() + b"\0")
     for room in _ROOMS_WITH_KERNELS:
         for source in sorted((_PACKAGE / room).rglob("*.py")):
-            text = source.read_bytes()
-            if b"njit" in text or b"np.dtype" in text:
-                digest.update(source.relative_to(_PACKAGE).as_posix().encode() + b"\0" + text)
+            # Every source, constants and all: a kernel bakes in what it imports.
+            digest.update(source.relative_to(_PACKAGE).as_posix().encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -1,6 +1,7 @@
 """Replay recorded raw frames: through decoder, book, features, strategy and the paper venue, on the recording's own clock."""
 
 import asyncio
+import heapq
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,7 +13,7 @@ import structlog
 
 from smartmoney import __version__
 from smartmoney.adapters.recordings import RecordedFrame, RecordingDamaged, read_recording
-from smartmoney.core.book.kernel import level_lots
+from smartmoney.core.book.kernel import shown_lots
 from smartmoney.core.book.state import ASK, BID
 from smartmoney.core.domain.commands import CancelOrder, RequestAccount, SubmitOrder
 from smartmoney.core.domain.entries import Entry, EntryKind, RunStarted, Tick, WarmUpEnded
@@ -155,7 +156,7 @@ def emit_touch(engine: Engine, out: TextIO) -> None:
         bid, ask = top_of_book(state)
         cells = [str(int(state["last_update_id"]))]
         for side, ticks in ((BID, bid), (ASK, ask)):
-            lots = int(level_lots(state, side, ticks)) if ticks > 0 else 0
+            lots = int(shown_lots(market.states, index, side, ticks)) if ticks > 0 else 0
             cells += [f"{grid.price(ticks):f}", f"{grid.quantity(lots):f}"] if ticks > 0 else ["", ""]
         out.write(",".join(cells) + "\n")
 
@@ -177,11 +178,16 @@ def frame_summary(replay: FrameReplay) -> dict[str, Any]:
 
 def _whole(files: Sequence[Path]) -> Iterator[RecordedFrame]:
     """Yield what is whole of some recordings; damage is logged, and ends its file."""
-    for path in files:
-        try:
-            yield from read_recording(path)
-        except RecordingDamaged as damage:
-            log.warning("recording damaged", file=path.name, problem=str(damage))
+    sources = [_until_damaged(path) for path in files]
+    # By receive time: a session may keep its replies and its streams in separate files.
+    yield from heapq.merge(*sources, key=lambda frame: frame.ts_wall_ns)
+
+
+def _until_damaged(path: Path) -> Iterator[RecordedFrame]:
+    try:
+        yield from read_recording(path)
+    except RecordingDamaged as damage:
+        log.warning("recording damaged", file=path.name, problem=str(damage))
 
 
 def _message_type(frame: RecordedFrame) -> str:

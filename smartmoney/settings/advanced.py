@@ -88,6 +88,7 @@ class AdvancedFeatures(Section):
     enable_logging: bool = True
     """Log analyses and signals."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severity that is logged, unless logging.level says otherwise."""
     update_frequency: float = Field(default=1.0, gt=0, le=3600)
     """Seconds between analyses."""
     order_book_imbalance: OrderBookImbalance = OrderBookImbalance()

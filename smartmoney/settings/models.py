@@ -36,7 +36,9 @@ class Endpoints(Section):
     """Where the venue is, when not at its usual address (a proxy, a test net, the built-in exchange)."""
 
     rest: str | None = Field(default=None, pattern=r"^https?://\S+$")
+    """Base address of the REST interface, http or https."""
     ws: str | None = Field(default=None, pattern=r"^wss?://\S+$")
+    """Base address of the websocket streams, ws or wss."""
     ccxt_urls: dict[str, Any] = Field(default_factory=dict)
     """For `venue: ccxt:<id>`: merged into that exchange's `urls`, as ccxt documents them."""
 
@@ -45,7 +47,9 @@ class Fees(Section):
     """What the venue takes, in bps of notional; left out, Binance's published base rate for the market (spot 10 and 10, USD-M 2 and 5)."""
 
     maker_bps: Decimal | None = Field(default=None, ge=-100, le=1000)
+    """Fee of an order that rested; negative is a rebate."""
     taker_bps: Decimal | None = Field(default=None, ge=0, le=1000)
+    """Fee of an order that met the book at once."""
 
 
 class Paper(Section):
@@ -69,11 +73,17 @@ class Execution(Section):
     max_holding_s: Seconds | None = None
     """A position is closed after this; left out, after the forecast's horizon."""
     approval_valid_ms: int = Field(default=2000, ge=1, le=60_000)
+    """An approved order that has not left after this is not sent any more."""
     ack_timeout_s: Seconds = 10.0
+    """An order unanswered for this long is looked up at the venue."""
     cancel_timeout_s: Seconds = 3.0
+    """A withdrawal unanswered for this long is looked up at the venue."""
     account_retry_s: Seconds = 2.0
+    """Seconds between attempts to read the account."""
     protect_delay_s: Seconds = 0.4
+    """A stop is placed this long after an entry began to fill, even when more fills may follow."""
     protect_attempts_max: int = Field(default=3, ge=1, le=100)
+    """After so many refused stops the position is closed instead."""
 
 
 class Risk(Section):
@@ -92,7 +102,9 @@ class Risk(Section):
     gross_cap: Decimal = Field(default=Decimal(1), gt=0, le=10)
     """Largest sum of all positions as a fraction of equity."""
     max_open_orders: int = Field(default=20, ge=1, le=200)
+    """Most orders working at once, over all instruments."""
     max_orders_per_minute: int = Field(default=120, ge=2, le=10_000)
+    """Most orders in any 60 s, over all instruments."""
     reserved_orders_per_minute: int = Field(default=60, ge=0, le=9_999)
     """Of those, kept for orders that reduce risk."""
     max_daily_loss: Decimal = Field(default=Decimal("0.04"), gt=0, le=1)
@@ -109,13 +121,19 @@ class Strategy(Section):
     max_position_size: Size = 0.1
     """Largest target, as a fraction of equity."""
     min_liquidity_score: Fraction = 0.6
+    """Below this liquidity score nothing is entered."""
     regime_weight: Fraction = 0.4
+    """Weight of the regime in the market score. The three weights sum to 1; change one and the others are scaled."""
     imbalance_weight: Fraction = 0.3
+    """Weight of the book imbalance in the market score."""
     liquidity_weight: Fraction = 0.3
+    """Weight of liquidity in the market score."""
     max_drawdown: float = Field(default=0.05, gt=0, lt=1)
     """Loss from the equity peak at which the kill switch trips."""
     stop_loss_base: Distance = 0.02
+    """Distance of the stop from the price; regime and stress widen or tighten it."""
     take_profit_base: Distance = 0.04
+    """Distance of the target from the price; regime and stress widen or tighten it."""
     large_order_threshold: float = Field(default=1000.0, gt=0)
     """Quote currency; also the floor of the adaptive 99 % quantile."""
     update_frequency: float = Field(default=1.0, ge=0.1, le=3600)
@@ -166,24 +184,31 @@ class Capture(Section):
     """How long recorded market data is kept: by age or by size, whichever is less."""
 
     retention_days: float = Field(default=14.0, gt=0, le=3650)
+    """Recordings older than this are deleted."""
     retention_gb: float = Field(default=20.0, gt=0, le=100_000)
+    """The oldest recordings are deleted beyond this many gigabytes."""
 
 
 class Logging(Section):
     """What is logged. `level` left out: advanced_features.log_level."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] | None = None
+    """Least severity that is logged; left out, advanced_features.log_level."""
     format: Literal["auto", "console", "json"] = "auto"
+    """auto: the live view on a terminal, JSON lines otherwise; console and json: lines in that form."""
 
 
 class Settings(Section):
     """The whole configuration, effective: defaults, files, profile and overrides in one."""
 
     mode: Mode = "paper"
+    """paper, or live (which also needs --live on the command line)."""
     venue: str = Field(default="sim", pattern=r"^(binance|sim|ccxt:[a-z0-9_]+)$")
     """binance, sim (the built-in exchange), or ccxt:<exchange id>."""
     market: Literal["spot", "usdm"] = "spot"
+    """spot, or usdm: USD-margined perpetual futures, where a sell may open a short."""
     instruments: tuple[str, ...] = Field(default=("BTC/USDT",), min_length=1, max_length=INSTRUMENTS_MAX)
+    """Names as BASE/QUOTE, all with one quote currency."""
     symbol: str | None = Field(default=None, exclude=True)
     """Same as `instruments` with this one name."""
     endpoints: Endpoints = Endpoints()

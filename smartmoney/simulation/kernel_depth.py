@@ -5,17 +5,19 @@ from typing import Any
 
 import numpy as np
 
-from smartmoney.core.book.kernel import level_lots, top_levels
+from smartmoney.core.book.kernel import shown_levels, shown_lots
 from smartmoney.simulation.paper_depth import WALK_LEVELS_MAX, LastTrade
 
 
 class KernelDepth:
     """Be the `DepthView` of one instrument's state record. Attribute reads cost about 0.2 µs, `levels` about 2 µs."""
 
-    __slots__ = ("_lots", "_state", "_ticks")
+    __slots__ = ("_index", "_lots", "_state", "_states", "_ticks")
 
-    def __init__(self, state: Any) -> None:
-        self._state = state
+    def __init__(self, states: Any, index: int) -> None:
+        self._states = states
+        self._index = index
+        self._state = states[index]
         self._ticks = np.zeros(WALK_LEVELS_MAX, np.int64)
         self._lots = np.zeros(WALK_LEVELS_MAX, np.int64)
 
@@ -36,12 +38,12 @@ class KernelDepth:
 
     def levels(self, side: int, limit: int) -> tuple[Sequence[int], Sequence[int]]:
         """Return ticks and lots of at most `limit` levels of a side, best first."""
-        count = top_levels(self._state, side, min(limit, WALK_LEVELS_MAX), self._ticks, self._lots)
+        count = shown_levels(self._states, self._index, side, min(limit, WALK_LEVELS_MAX), self._ticks, self._lots)
         return self._ticks[:count].tolist(), self._lots[:count].tolist()
 
     def level_lots(self, side: int, ticks: int) -> int:
         """Return the lots shown at a price."""
-        return int(level_lots(self._state, side, ticks))
+        return int(shown_lots(self._states, self._index, side, ticks))
 
     def last_trade(self) -> LastTrade:
         """Return the last public trade."""

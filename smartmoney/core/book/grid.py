@@ -29,8 +29,14 @@ def step_of(size: Decimal) -> tuple[int, int]:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def to_grid(count: int, values: Any, decimals: Any, grid_decimals: int, grid_step: int, smallest: int, largest: int) -> int:
-    """Turn digits into whole steps in place. Return APPLIED, OFF_GRID or MALFORMED (out of [smallest, largest])."""
+def to_grid(
+    count: int, values: Any, decimals: Any, grid_decimals: int, grid_step: int, smallest: int, largest: int, is_shown: bool
+) -> int:
+    """Turn digits into whole steps in place. Return APPLIED, OFF_GRID or MALFORMED (out of [smallest, largest]).
+
+    `is_shown`: the values are quantities that a book shows. Real spot books hold some that are finer than the lot in which one may order
+    (older orders, other rules); they are rounded down to whole lots, but not to nothing, so that the level stays.
+    """
     last = -1
     multiplier = 1
     divisor = 1
@@ -57,7 +63,9 @@ def to_grid(count: int, values: Any, decimals: Any, grid_decimals: int, grid_ste
         if divisor != 1:
             whole = value // divisor
             if whole * divisor != value:
-                return OFF_GRID
+                if not is_shown:
+                    return OFF_GRID
+                whole = max(whole, 1)
             value = whole
         if value < smallest or value > largest:
             return MALFORMED

@@ -225,6 +225,18 @@ def level_lots(s: Any, side: int, tick: int) -> Any:
 
 
 @njit(cache=True, nogil=True)
+def shown_lots(states: Any, index: int, side: int, tick: int) -> Any:
+    """Return `level_lots` of one record of an array: from Python a whole array crosses the boundary 40 times cheaper than a record."""
+    return level_lots(states[index], side, tick)
+
+
+@njit(cache=True, nogil=True)
+def shown_levels(states: Any, index: int, side: int, n: int, ticks_out: Any, lots_out: Any) -> int:
+    """Return `top_levels` of one record of an array."""
+    return top_levels(states[index], side, n, ticks_out, lots_out)
+
+
+@njit(cache=True, nogil=True)
 def clear(s: Any) -> None:
     """Remove every level of both sides. Cost is proportional to the occupied words; the window stays where it is."""
     for side in range(2):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smartmoney.core.book.kernel import level_lots
+from smartmoney.core.book.kernel import shown_lots
 from smartmoney.core.book.state import ASK, BID
 from smartmoney.core.domain.entries import Entry, RunStarted
 from smartmoney.core.domain.signals import MarketData, Refusal, Signal
@@ -20,7 +20,7 @@ from smartmoney.core.engine.view import DecisionView as LastDecision
 from smartmoney.core.engine.view import RegimeView
 from smartmoney.core.execution.parameters import round_trip_cost_bps
 from smartmoney.core.execution.view import Quote
-from smartmoney.core.features.row import read_features
+from smartmoney.core.features.row import read_row
 from smartmoney.core.features.schema import FEATURES, as_mapping
 from smartmoney.core.portfolio.portfolio import ClosedTrade
 from smartmoney.core.strategy.base import OrderFlowStrategy
@@ -80,8 +80,8 @@ class Brain:
             ts_event_ns=event_ns,
             bid=_price(grid.tick_size, quote.best_bid_ticks),
             ask=_price(grid.tick_size, quote.best_ask_ticks),
-            bid_quantity=_shown(state, BID, quote.best_bid_ticks, grid.lot_size),
-            ask_quantity=_shown(state, ASK, quote.best_ask_ticks, grid.lot_size),
+            bid_quantity=_shown(engine.market.states, index, BID, quote.best_bid_ticks, grid.lot_size),
+            ask_quantity=_shown(engine.market.states, index, ASK, quote.best_ask_ticks, grid.lot_size),
             trust=quote.trust,
             features=features,
         )
@@ -131,7 +131,7 @@ class Brain:
 
     def features(self, states: States, index: int) -> dict[str, float]:
         """Return an instrument's features by schema name, NaN where not warm."""
-        read_features(states[index], self._values)
+        read_row(states, index, self._values)
         return as_mapping(self._values.tolist())
 
     def regime(self, index: int) -> RegimeView | None:
@@ -159,8 +159,8 @@ class Brain:
         self._last[index] = LastDecision(code="signal", text=text, mono_ns=now_mono_ns)
 
 
-def _shown(state: Any, side: int, ticks: int, lot_size: Decimal) -> float:
-    return float(lot_size * int(level_lots(state, side, ticks))) if ticks > 0 else 0.0
+def _shown(states: States, index: int, side: int, ticks: int, lot_size: Decimal) -> float:
+    return float(lot_size * int(shown_lots(states, index, side, ticks))) if ticks > 0 else 0.0
 
 
 def _price(tick_size: Decimal, ticks: int) -> float:

@@ -22,6 +22,7 @@ from smartmoney.core.features.parameters import FeatureParameters
 _S = 1_000_000_000
 _APPLIED = int(FoldCode.APPLIED)
 _TRADE = int(FoldCode.TRADE)
+_MOVES = frozenset({_APPLIED, _TRADE})
 
 KEPT_FRAMES_MAX = 6000
 """Depth frames kept per instrument while a snapshot is awaited: ten minutes at ten a second."""
@@ -52,7 +53,7 @@ class VenueCodec(msgspec.Struct, frozen=True, kw_only=True):
 class _Feed:
     """Hold what is known of one instrument's feed beside its compiled state."""
 
-    __slots__ = ("attempts", "crossed_since", "frame_mono", "kept", "kept_bytes", "reconnect_mono", "request_due", "requested_at")
+    __slots__ = ("attempts", "crossed_since", "depth_mono", "frame_mono", "kept", "kept_bytes", "reconnect_mono", "request_due", "requested_at")
 
     def __init__(self) -> None:
         self.kept: list[tuple[bytes, int]] = []
@@ -61,6 +62,7 @@ class _Feed:
         self.request_due: int | None = None
         self.attempts = 0
         self.frame_mono: int | None = None
+        self.depth_mono: int | None = None
         self.crossed_since: int | None = None
         self.reconnect_mono = 0
 
@@ -82,6 +84,8 @@ class Market:
         self.gaps = 0
         self.resyncs = 0
         self.codes = dict.fromkeys(FoldCode, 0)
+        self.is_moved = False
+        """Whether the last frame changed a book or was a trade: what resting paper orders react to."""
         self.applied_hook: Callable[[int], None] | None = None
         """Called after each applied depth update, for tools that watch the book; it must not write."""
         self._fold = codec.fold
@@ -97,8 +101,10 @@ class Market:
         result = self._fold(entry.frame, self.states, entry.instrument, entry.ts_wall_ns)
         code = result & 0xFF
         self.codes[code] += 1  # type: ignore[index]  # an IntEnum member hashes and compares as its integer
+        self.is_moved = code in _MOVES
         if code == _APPLIED:
-            self._feeds[result >> 8].frame_mono = entry.ts_mono_ns
+            feed = self._feeds[result >> 8]
+            feed.frame_mono = feed.depth_mono = entry.ts_mono_ns
             if self.applied_hook is not None:
                 self.applied_hook(result >> 8)
             return []
@@ -127,7 +133,8 @@ class Market:
                 self._malformed_mono = self._now
             return self._ask_later(index, f"the answer was {code.name.lower()}")
         feed.attempts = 0
-        feed.frame_mono = self._now
+        feed.frame_mono = feed.depth_mono = self._now
+        self.is_moved = True
         self.resyncs += 1
         return self._fold_kept(index)
 
@@ -172,10 +179,11 @@ class Market:
         """Judge one instrument's feed as of the last entry. Cost: about 2 µs."""
         feed, state = self._feeds[index], self.states[index]
         evidence = FeedEvidence(
-            is_synced=bool(state["phase"] == 1) and feed.frame_mono is not None,
+            is_synced=bool(state["phase"] == 1) and feed.depth_mono is not None,
             proves_sequence=self.codec.proves_sequence,
-            age_ns=None if feed.frame_mono is None else self._now - feed.frame_mono,
-            lag_ns=int(state["last_wall_ns"] - state["last_event_ns"] - state["age_offset_ns"]),
+            # By depth alone: trades that still come must not hide a book that stopped.
+            age_ns=None if feed.depth_mono is None else self._now - feed.depth_mono,
+            lag_ns=int(state["lag_ns"]),
             crossed_for_ns=None if feed.crossed_since is None else self._now - feed.crossed_since,
             malformed_ago_ns=None if self._malformed_mono is None else self._now - self._malformed_mono,
             trade_outside=float(state["trade_outside"]),
@@ -267,6 +275,7 @@ class Market:
         feed.requested_at = None
         feed.request_due = None
         feed.crossed_since = None
+        feed.depth_mono = None
 
 
 def top_of_book(state: Any) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from smartmoney.core.book.kernel import level_lots
+from smartmoney.core.book.kernel import shown_lots
 from smartmoney.core.book.state import ASK, BID
 from smartmoney.core.domain.entries import Entry
 from smartmoney.core.engine.market import top_of_book
@@ -54,8 +54,8 @@ def _instrument(engine: "Engine", index: int) -> InstrumentView:
         trust=market.trust(index),
         bid=instrument.price(bid) if bid > 0 else None,
         ask=instrument.price(ask) if ask > 0 else None,
-        bid_quantity=instrument.quantity(int(level_lots(state, BID, bid)) if bid > 0 else 0),
-        ask_quantity=instrument.quantity(int(level_lots(state, ASK, ask)) if ask > 0 else 0),
+        bid_quantity=instrument.quantity(int(shown_lots(market.states, index, BID, bid)) if bid > 0 else 0),
+        ask_quantity=instrument.quantity(int(shown_lots(market.states, index, ASK, ask)) if ask > 0 else 0),
         position=position.quantity,
         entry_price=position.average_price,
         stop=None if plan.stop_ticks is None else instrument.price(plan.stop_ticks),

@@ -110,10 +110,10 @@ def _levels_to_grid(s0: Any, s: Any) -> int:
     """Convert both scanned sides to the ticks and lots of `s`, in place."""
     for side in range(2):
         count = s0.scan_count[side]
-        code = to_grid(count, s0.scan_prices[side], s0.scan_price_decimals[side], s.price_decimals, s.price_step, 1, TICKS_MAX)
+        code = to_grid(count, s0.scan_prices[side], s0.scan_price_decimals[side], s.price_decimals, s.price_step, 1, TICKS_MAX, False)
         if code != APPLIED:
             return code
-        code = to_grid(count, s0.scan_quantities[side], s0.scan_quantity_decimals[side], s.lot_decimals, s.lot_step, 0, LOTS_MAX)
+        code = to_grid(count, s0.scan_quantities[side], s0.scan_quantity_decimals[side], s.lot_decimals, s.lot_step, 0, LOTS_MAX, True)
         if code != APPLIED:
             return code
     return APPLIED

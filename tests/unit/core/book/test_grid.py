@@ -37,5 +37,5 @@ def test_sizes_that_are_no_grid_are_refused(size):
 )
 def test_digits_become_whole_steps_exactly_or_not_at_all(digits, decimals, grid, expected, value):
     values, shifts = np.array([digits], np.int64), np.array([decimals], np.int8)
-    assert to_grid(1, values, shifts, *grid, 1, 10**15) == expected
+    assert to_grid(1, values, shifts, *grid, 1, 10**15, False) == expected
     assert value is None or int(values[0]) == value
