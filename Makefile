@@ -17,10 +17,12 @@ $(VENV)/runtime: $(VENV)/python deploy/requirements.lock pyproject.toml
 	@echo "installing the locked requirements (once; under a minute on a good line)"
 	@$(PIP) --require-hashes --only-binary :all: -r deploy/requirements.lock
 	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(PY) -m compileall -q -j 0 $(VENV)/lib smartmoney || true
 	@touch $@
 
 $(VENV)/development: $(VENV)/runtime deploy/requirements-dev.lock
 	@$(PIP) --require-hashes --only-binary :all: -r deploy/requirements-dev.lock
+	@$(PY) -m compileall -q -j 0 $(VENV)/lib || true
 	@touch $@
 
 install: $(VENV)/runtime ## set up .venv only
@@ -29,9 +31,11 @@ paper: $(VENV)/runtime ## run the daemon on paper against the built-in exchange,
 	@exec $(RUN) run --paper
 
 test: $(VENV)/development ## run the tests (under five minutes)
+	@$(RUN) kernels > /dev/null
 	@$(PY) -m pytest -q -n 2 --dist loadgroup -m "not slow"
 
 test-all: $(VENV)/development ## run every test, the long campaigns too
+	@$(RUN) kernels > /dev/null
 	@$(PY) -m pytest -q -n 2 --dist loadgroup
 
 check: lint types imports test ## lint, types, imports, tests: what continuous integration runs

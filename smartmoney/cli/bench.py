@@ -11,6 +11,7 @@ from smartmoney.cli.common import AsJson, print_json
 if TYPE_CHECKING:
     from smartmoney.runtime.bench import Figure
 
+_PRINTED_WIDTH = 170
 GROUPS = ("decode", "features", "decision", "journal", "daemon")
 
 
@@ -58,4 +59,6 @@ def _print(figures: "list[Figure]", *, as_json: bool) -> None:
     for row in figures:
         cells = ["" if value is None else f"{value:,.2f}" for value in (row.value, row.peer_value, row.ratio)]
         table.add_row(row.group, row.name, cells[0], row.unit, row.peer, cells[1], cells[2])
-    Console(width=None).print(table)
+    console = Console()
+    # Piped into a file there is no width to respect: a measurement is not folded.
+    Console(width=console.width if console.is_terminal else _PRINTED_WIDTH).print(table)

@@ -33,12 +33,13 @@ def replay(
         return
     if run_id is None or more:
         raise typer.BadParameter("give one RUN_ID (or `last`), or --frames FILE...")
-    _replay_run(run_id, state_dir, as_json=as_json)
+    _replay_run(run_id, state_dir, config, as_json=as_json)
 
 
-def _replay_run(run_id: str, state_dir: Path | None, *, as_json: bool) -> None:
-    from smartmoney.runtime import kernel_cache
+def _replay_run(run_id: str, state_dir: Path | None, config: Path | None, *, as_json: bool) -> None:
+    from smartmoney.runtime import kernel_cache, logs
 
+    logs.configure("WARNING", to_screen=False)
     kernel_cache.prepare()
     import msgspec
 
@@ -46,7 +47,7 @@ def _replay_run(run_id: str, state_dir: Path | None, *, as_json: bool) -> None:
     from smartmoney.runtime.summary import summarise
 
     layout = layout_of(state_dir)
-    engine, comparison = replay_run(layout, named_run(layout, run_id))
+    engine, comparison = replay_run(layout, named_run(layout, run_id), None if config is None else str(config.parent))
     summary = msgspec.to_builtins(summarise(engine.view()))
     # What lies beyond the compared entry was stepped too; the run's digest is the one at that entry.
     summary["digest"] = comparison.replayed
@@ -57,6 +58,10 @@ def _replay_run(run_id: str, state_dir: Path | None, *, as_json: bool) -> None:
         verdict = "identical" if comparison.is_identical else "DIFFERENT"
         print(f"run {engine.run.run_id}: {verdict} at entry {comparison.seq}")
         print(f"  recorded {comparison.recorded}\n  replayed {comparison.replayed}")
+        if comparison.differs_at is not None:
+            print(f"  the first checkpoint that differs is at entry {comparison.differs_at}")
+        if not comparison.is_whole:
+            print("  the capture ends before the run's last checkpoint")
         for order in comparison.orders_beyond:
             print(f"  beyond the last durable entry: {order}")
     if not comparison.is_identical:

@@ -197,10 +197,13 @@ def measure_daemon(folder: Path, *, cold: bool) -> list[Figure]:
         total = perf_counter() - started
         synced = summary["synced_after_s"]
         rows.append(_figure("daemon", f"{name} start: command to first synced book", total - DAEMON_S + (synced or 0.0), "s"))
-    for stage, shown in (("inbox", "frame arrival to folded"), ("decision", "tick arrival to decided"), ("decision_to_send", "decision to sent")):
+    for stage, shown in (
+        ("inbox", "frame arrival to folded"),
+        ("decision", "tick arrival to decided"),
+        ("decision_to_send", "decision to sent"),
+    ):
         measured = summary["latency"][stage]
-        for rank in ("p50_ms", "p99_ms"):
-            rows.append(_figure("daemon", f"{shown}, {rank[:3]}", measured[rank], "ms"))
+        rows += [_figure("daemon", f"{shown}, {rank[:3]}", measured[rank], "ms") for rank in ("p50_ms", "p99_ms")]
     rows.append(_figure("daemon", "event loop lag, p99", summary["loop_lag_p99_ms"], "ms"))
     rows.append(_figure("daemon", "resident memory", summary["rss_mb"], "MiB"))
     return rows
@@ -279,4 +282,3 @@ def _us(group: str, name: str, seconds: Sequence[float], peer: str = "", peers: 
 
 def _figure(group: str, name: str, value: float | None, unit: str) -> Figure:
     return Figure(group=group, name=name, value=None if value is None else round(value, 3), unit=unit)
-

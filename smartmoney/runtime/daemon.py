@@ -195,7 +195,8 @@ class Daemon:
                 self._notifier.beat(now().mono_ns)
             if clock() >= status_due:
                 status_due = clock() + STATUS_EVERY_S
-                log.info("status", **_status(view))
+                if self._options.screen is None:
+                    log.info("status", **_status(view))
                 self._notifier.status(_status_line(view))
             if clock() >= monitor_due:
                 if monitor_due:

@@ -88,8 +88,7 @@ class Loop:
             beat()
             for item in items:
                 self.process(item)
-            if (batch := self.take()) is not None:
-                await self._outbox.put(batch)
+            await self._hand_over()
             turned, self._turned = self._turned, asyncio.Event()
             turned.set()
             # A full inbox must not starve the sockets, the ticker and the control socket.
@@ -106,6 +105,17 @@ class Loop:
     def process(self, item: Item) -> None:
         """Step one item, and whatever the paper venue answers to it."""
         self._step(item.kind, item.stamp, item.connection, item.instrument, item.frame, item.payload)
+
+    async def _hand_over(self) -> None:
+        """Put what has gathered into the outbox, or keep it when cancelled meanwhile: the end of the run hands it over then."""
+        batch = self.take()
+        if batch is None:
+            return
+        try:
+            await self._outbox.put(batch)
+        except asyncio.CancelledError:
+            self._lines[:0], self._commands[:0] = batch.lines, batch.commands
+            raise
 
     def take(self) -> Batch | None:
         """Return what has gathered since the last call, None if nothing has."""

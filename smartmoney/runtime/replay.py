@@ -1,14 +1,14 @@
 """Replay a captured run through the same engine.
 
-A run replays to the digest that it had, in any process. A run that was killed compares up to the last checkpoint of its journal; orders
-that the capture leads to beyond it are listed.
+A run replays to the digest that it had, in any process. A run that was killed compares up to the last checkpoint of its journal that its
+capture reaches (a kill can cost the capture a second); orders that the capture leads to beyond it are listed.
 """
 
 from collections.abc import Iterable
 
 import msgspec
 
-from smartmoney.adapters.capture import read_capture
+from smartmoney.adapters.capture import CaptureDamaged, read_capture
 from smartmoney.adapters.journal import JournalReader
 from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.commands import Command, SubmitOrder
@@ -26,12 +26,18 @@ class ReplayRefused(Exception):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """Say whether a replay agreed with its run: digests after entry `seq`, and what the capture holds beyond it."""
+    """Say whether a replay agreed with its run at every checkpoint that the capture reaches.
+
+    `recorded` and `replayed` are the digests after entry `seq`, the last one compared; `differs_at` is the first checkpoint that differs.
+    `is_whole`: the capture reaches the run's last checkpoint, without a gap. What the capture holds beyond `seq` is counted.
+    """
 
     is_identical: bool
     seq: int
     recorded: str
     replayed: str
+    differs_at: int | None
+    is_whole: bool
     entries_beyond: int
     orders_beyond: tuple[str, ...]
 
@@ -51,45 +57,69 @@ def named_run(layout: StateLayout, name: str) -> str:
     return newest.run_id
 
 
-def replay_run(layout: StateLayout, run_id: str) -> tuple[Engine, Comparison]:
+def replay_run(layout: StateLayout, run_id: str, search: str | None = None) -> tuple[Engine, Comparison]:
     """Step a run's capture through a fresh engine; return it and the comparison with what the run recorded.
 
+    Args:
+        layout: the state directory.
+        run_id: one of its runs.
+        search: folder where the run's own strategy class is looked for first.
+
     Raises:
-        ReplayRefused: there is no such run, or nothing was captured.
+        ReplayRefused: there is no such run, or nothing was captured, or nothing can be compared.
     """
+    recorded, venue = _recorded(layout, run_id)
+    try:
+        entries = read_capture(layout.capture(run_id))
+    except CaptureDamaged as damage:
+        raise ReplayRefused(f"run {run_id!r} cannot be replayed: {damage}") from None
+    engine = Engine(codec_of(venue), strategy_factory(search))
+    compared = (0, "", "")
+    differs_at: int | None = None
+    beyond = last = 0
+    orders: list[str] = []
+    for entry in entries:
+        if entries.gaps:
+            break  # entries were left out: what follows cannot be reproduced
+        commands = engine.step(entry)
+        last = entry.seq
+        if last in recorded:
+            compared = (last, recorded[last], engine.digest)
+            if differs_at is None and compared[1] != compared[2]:
+                differs_at = last
+            beyond, orders = 0, []
+        else:
+            beyond += 1
+            orders += _orders(commands)
+    if last == 0:
+        raise ReplayRefused(f"the capture of run {run_id!r} is empty: {layout.capture(run_id)}")
+    if compared[0] == 0:
+        raise ReplayRefused(f"the capture of run {run_id!r} ends at entry {last}, before the run's first checkpoint: nothing to compare with")
+    return engine, Comparison(
+        is_identical=differs_at is None,
+        seq=compared[0],
+        recorded=compared[1],
+        replayed=compared[2],
+        differs_at=differs_at,
+        is_whole=compared[0] == max(recorded) and not entries.gaps,
+        entries_beyond=beyond,
+        orders_beyond=tuple(orders[:ORDERS_LISTED_MAX]),
+    )
+
+
+def _recorded(layout: StateLayout, run_id: str) -> tuple[dict[int, str], str]:
+    """Return a run's digests by entry, and its venue."""
     with JournalReader.open(layout.journal) as journal:
         header = journal.run(run_id)
         if header is None:
             known = ", ".join(run.run_id for run in journal.runs(limit=5)) or "none"
             raise ReplayRefused(f"no run {run_id!r} in {layout.journal}; the newest are: {known}")
-        checkpoint = journal.last_checkpoint(run_id)
+        recorded = {point.seq: point.digest for point in journal.checkpoints(run_id)}
     if header.digest is not None and header.last_seq is not None:
-        seq, recorded = header.last_seq, header.digest
-    elif checkpoint is not None:
-        seq, recorded = checkpoint.seq, checkpoint.digest
-    else:
+        recorded[header.last_seq] = header.digest
+    if not recorded:
         raise ReplayRefused(f"run {run_id!r} was killed before its first checkpoint: there is nothing to compare with")
-    engine = Engine(codec_of(header.venue), strategy_factory(None))
-    replayed, beyond, last = "", 0, 0
-    orders: list[str] = []
-    for entry in read_capture(layout.capture(run_id)):
-        commands = engine.step(entry)
-        last = entry.seq
-        if last == seq:
-            replayed = engine.digest
-        elif last > seq:
-            beyond += 1
-            orders += _orders(commands)
-    if last == 0:
-        raise ReplayRefused(f"the capture of run {run_id!r} is empty or gone: {layout.capture(run_id)}")
-    return engine, Comparison(
-        is_identical=replayed == recorded,
-        seq=seq,
-        recorded=recorded,
-        replayed=replayed or f"the capture ends at entry {last}",
-        entries_beyond=beyond,
-        orders_beyond=tuple(orders[:ORDERS_LISTED_MAX]),
-    )
+    return recorded, header.venue
 
 
 def _orders(commands: Iterable[Command]) -> list[str]:

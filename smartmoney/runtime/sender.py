@@ -6,8 +6,8 @@ command that follows it.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
 
 import structlog
 
@@ -100,17 +100,18 @@ class Sender:
         while True:
             beat()
             try:
-                first = await asyncio.wait_for(self._outbox.get(), _IDLE_BEAT_S)
+                async with asyncio.timeout(_IDLE_BEAT_S):
+                    first = await self._outbox.get()
             except TimeoutError:
                 continue
-            await self.send([first, *self._waiting()])
+            await _to_the_end(self.send([first, *self._waiting()]))
 
     async def settled(self) -> None:
         """Wait until everything that was in the outbox is committed and carried out."""
         await self._outbox.join()
 
     async def drain(self) -> None:
-        """Send what is waiting and return."""
+        """Send what is waiting and return. Call it only once `run` has ended: the ledger is for one at a time."""
         while batches := self._waiting():
             await self.send(batches)
 
@@ -176,3 +177,14 @@ class Sender:
             return
         self._gateway.submit(command.approved, at)
         self.send_latency.add(at - batch.decided_mono_ns)
+
+
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Finish some work even when cancelled meanwhile: what is being committed must also be carried out, and nobody else may commit now."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        task.result()
+        raise

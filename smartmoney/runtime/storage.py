@@ -184,4 +184,3 @@ def _tidy(settings: Settings, layout: StateLayout) -> None:
             bytes_max=int(keeping.retention_gb * 1e9),
             now_wall_ns=now().wall_ns,
         )
-

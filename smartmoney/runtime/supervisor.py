@@ -1,8 +1,8 @@
 """The supervisor: children with a declared restart policy, restart intensity as in Erlang/OTP, heartbeats.
 
 Invariants: a child that fails more often than its intensity allows takes the supervisor down, and the process with it (systemd then
-restarts it, within its own limits); a permanent child that returns counts as failed; a child that stops beating counts as failed; a
-cancelled supervisor leaves no task behind. Broad `except` stands here and nowhere else.
+restarts it, within its own limits); a permanent or essential child that returns counts as failed; a child that stops beating counts as
+failed; a supervisor that ends leaves no task behind. Broad `except` stands here and nowhere else.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class Restart(StrEnum):
     TEMPORARY = "temporary"
     """It is never restarted; its failure is logged."""
     ESSENTIAL = "essential"
-    """It cannot be restarted without losing the thread: its failure ends the process."""
+    """It cannot be restarted without losing the thread: its end ends the process."""
 
 
 class ChildSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +53,12 @@ class RestartIntensityExceeded(RuntimeError):
 
 class ChildStalled(RuntimeError):
     """A child stopped beating."""
+
+    exit_code = 1
+
+
+class ChildFailed(RuntimeError):
+    """An essential child failed in a way that nobody expected, or returned; the log holds its traceback."""
 
     exit_code = 1
 
@@ -85,8 +91,8 @@ class Supervisor:
         """Supervise until stopped.
 
         Raises:
-            RestartIntensityExceeded: a child failed too often.
-            Exception: an essential child's own failure.
+            ExceptionGroup: of `RestartIntensityExceeded` (a child failed too often), `ChildStalled`, `ChildFailed`, or of an essential
+                child's own failure where that knows its exit code.
         """
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._supervise(child), name=child.name) for child in self._children]
@@ -98,13 +104,12 @@ class Supervisor:
         failures: deque[float] = deque(maxlen=child.restarts_max + 1)
         while True:
             failure = await self._run_once(child)
-            if failure is None and child.restart in {Restart.TRANSIENT, Restart.TEMPORARY, Restart.ESSENTIAL}:
+            if child.restart is Restart.ESSENTIAL:
+                raise _essential_end(child.name, failure)
+            if failure is None and child.restart in {Restart.TRANSIENT, Restart.TEMPORARY}:
                 return
-            if failure is not None and child.restart is Restart.ESSENTIAL:
-                log.critical("essential child failed", child=child.name, error=repr(failure))
-                raise failure
-            if failure is not None and child.restart is Restart.TEMPORARY:
-                log.error("child failed, not restarted", child=child.name, error=repr(failure))
+            if child.restart is Restart.TEMPORARY:
+                log.error("child failed, not restarted", child=child.name, exc_info=failure)
                 return
             now = self._clock()
             failures.append(now)
@@ -112,7 +117,7 @@ class Supervisor:
             if len(recent) > child.restarts_max:
                 raise RestartIntensityExceeded(f"{child.name} failed {len(recent)} times within {child.within_s:.0f} s; last: {failure!r}")
             self.restarts[child.name] += 1
-            log.warning("child restarts", child=child.name, error=repr(failure), restarts=self.restarts[child.name])
+            log.warning("child restarts", child=child.name, error=repr(failure), restarts=self.restarts[child.name], exc_info=_bug(failure))
             await asyncio.sleep(child.delay_s)
 
     async def _run_once(self, child: ChildSpec) -> Exception | None:
@@ -132,6 +137,21 @@ class Supervisor:
                 with contextlib.suppress(asyncio.CancelledError, Exception):
                     await task
             self._beats.pop(child.name, None)
+
+
+def _essential_end(name: str, failure: Exception | None) -> Exception:
+    """Return what an essential child's end is raised as: its own failure where that was foreseen, else one clear line."""
+    log.critical("essential child failed", child=name, error=repr(failure), exc_info=_bug(failure))
+    if failure is not None and hasattr(failure, "exit_code"):
+        return failure
+    ended = ChildFailed(f"{name} {'returned' if failure is None else f'failed: {failure!r}'}, and nothing can go on without it")
+    ended.__cause__ = failure
+    return ended
+
+
+def _bug(failure: Exception | None) -> Exception | None:
+    """Return a failure whose traceback is worth a look: one that nobody foresaw."""
+    return None if failure is None or hasattr(failure, "exit_code") else failure
 
 
 def _failure(task: "asyncio.Future[None]") -> Exception | None:

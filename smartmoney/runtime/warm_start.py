@@ -26,9 +26,7 @@ AGE_NS_MAX = 3600 * 1_000_000_000
 """A capture that ended longer ago says nothing of the present."""
 
 
-def warm_items(
-    instruments: tuple[Instrument, ...], recordings: Mapping[str, Path], captures: Path, current_run: str
-) -> Iterator[Item]:
+def warm_items(instruments: tuple[Instrument, ...], recordings: Mapping[str, Path], captures: Path, current_run: str) -> Iterator[Item]:
     """Yield the frames of the recent past at their own times, with a tick each second. Yields nothing when there is no past.
 
     Args:

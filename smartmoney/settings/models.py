@@ -83,7 +83,7 @@ class Execution(Section):
     protect_delay_s: Seconds = 0.4
     """A stop is placed this long after an entry began to fill, even when more fills may follow."""
     protect_attempts_max: int = Field(default=3, ge=1, le=100)
-    """After so many refused stops the position is closed instead."""
+    """After so many refused stops the position is closed and the daemon halts."""
 
 
 class Risk(Section):

@@ -52,7 +52,10 @@ def apply(book, frame):
 
 
 def top(book, count=20):
-    return [sorted(book[0].items(), key=lambda level: -float(level[0]))[:count], sorted(book[1].items(), key=lambda level: float(level[0]))[:count]]
+    return [
+        sorted(book[0].items(), key=lambda level: -float(level[0]))[:count],
+        sorted(book[1].items(), key=lambda level: float(level[0]))[:count],
+    ]
 
 
 @pytest.mark.parametrize(("market", "path"), [(Market.SPOT, "/ws/btcusdt@depth@100ms"), (Market.USDM, "/public/ws/btcusdt@depth@100ms")])
@@ -74,7 +77,11 @@ async def test_a_book_followed_over_the_socket_equals_the_engines_at_the_same_up
             if frame["u"] <= last and not applied:
                 continue
             if not applied:
-                assert frame["U"] <= last + 1 <= frame["u"] + 1 if market is Market.SPOT else frame["U"] <= last <= frame["u"] or frame["pu"] <= last
+                assert (
+                    frame["U"] <= last + 1 <= frame["u"] + 1
+                    if market is Market.SPOT
+                    else frame["U"] <= last <= frame["u"] or frame["pu"] <= last
+                )
             apply(book, frame)
             applied += 1
             if applied > 20 and known.update_id == frame["u"]:
@@ -180,7 +187,12 @@ async def test_too_much_weight_is_answered_429_with_retry_after():
 async def test_the_request_api_answers():
     async with exchange() as (_, endpoints), websockets.connect(endpoints[Market.SPOT].ws_api) as socket:
         for number, (method, params, key) in enumerate(
-            [("ping", {}, None), ("time", {}, "serverTime"), ("depth", {"symbol": "BTCUSDT", "limit": 5}, "bids"), ("exchangeInfo", {}, "symbols")]
+            [
+                ("ping", {}, None),
+                ("time", {}, "serverTime"),
+                ("depth", {"symbol": "BTCUSDT", "limit": 5}, "bids"),
+                ("exchangeInfo", {}, "symbols"),
+            ]
         ):
             await socket.send(json.dumps({"id": number, "method": method, "params": params}))
             reply = json.loads(await socket.recv())
@@ -220,7 +232,14 @@ async def test_a_flood_of_messages_ends_the_connection():
 @contextmanager
 def sim(*arguments):
     command = [sys.executable, "-c", "from smartmoney.cli.sim import app; app()", *arguments]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )
     try:
         yield process
     finally:

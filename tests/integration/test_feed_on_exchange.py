@@ -170,7 +170,9 @@ async def test_ccxts_own_binance_feeds_book_and_trades(exchange: dict[Market, En
     assert 0 < touch < 10**6
 
 
-async def test_unknown_exchange_and_unreachable_markets_are_refused_with_the_reason(exchange: dict[Market, Endpoints], unused_tcp_port: int) -> None:
+async def test_unknown_exchange_and_unreachable_markets_are_refused_with_the_reason(
+    exchange: dict[Market, Endpoints], unused_tcp_port: int
+) -> None:
     with pytest.raises(UnifiedError, match=r"ccxt:binanze: ccxt\.pro has no such exchange"):
         await open_exchange("binanze", ["BTC/USDT"])
     with pytest.raises(UnifiedError, match="markets cannot be loaded"):

@@ -44,7 +44,9 @@ def says(status: int, body: bytes = b"{}", **headers: str) -> Answer:
 
 
 @asynccontextmanager
-async def reading(venue: Venue, clock: JumpClock, policy: RestPolicy | None = None, market: Market = Market.SPOT) -> AsyncIterator[VenueRest]:
+async def reading(
+    venue: Venue, clock: JumpClock, policy: RestPolicy | None = None, market: Market = Market.SPOT
+) -> AsyncIterator[VenueRest]:
     runner = web.ServerRunner(web.Server(venue.handle), shutdown_timeout=0.05)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

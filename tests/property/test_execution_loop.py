@@ -27,7 +27,16 @@ CASH = D(10_000)
 
 def instrument(market):
     return Instrument(
-        venue="v", market=market, symbol="A", name="A/Q", base="A", quote="Q", tick_size=D("0.1"), lot_size=D("0.01"), min_lots=2, min_notional=D(5)
+        venue="v",
+        market=market,
+        symbol="A",
+        name="A/Q",
+        base="A",
+        quote="Q",
+        tick_size=D("0.1"),
+        lot_size=D("0.01"),
+        min_lots=2,
+        min_notional=D(5),
     )
 
 
@@ -72,7 +81,9 @@ class Loop:
         self.grid = instrument(market)
         self.book = Book()
         self.limits = limits or RiskLimits(max_orders_per_minute=100_000, reserved_orders_per_minute=50_000)
-        self.executor = Executor(run, [self.grid], Portfolio([self.grid], cash, positions), parameters or ExecutionParameters(), self.limits)
+        self.executor = Executor(
+            run, [self.grid], Portfolio([self.grid], cash, positions), parameters or ExecutionParameters(), self.limits
+        )
         self.venue = PaperVenue([self.grid], PaperParameters(**paper), run_id=run, cash=cash, positions=positions, orders=orders)
         self.now, self.seq, self.halted, self.epoch = 0, 0, False, 0
         self.sent, self.notices, self.refusals, self.replies, self.closed = [], [], [], [], []
@@ -85,7 +96,9 @@ class Loop:
         book, account = self.book, self.executor.portfolio
         mark = mark_price(self.grid, account.position(0).quantity, book.best_bid_ticks, book.best_ask_ticks)
         quote = Quote(
-            best_bid_ticks=book.best_bid_ticks, best_ask_ticks=book.best_ask_ticks, trust=FeedTrust.SYNCED if book.synced else FeedTrust.RESYNCING
+            best_bid_ticks=book.best_bid_ticks,
+            best_ask_ticks=book.best_ask_ticks,
+            trust=FeedTrust.SYNCED if book.synced else FeedTrust.RESYNCING,
         )
         return ExecutionView(
             seq=self.seq, now_mono_ns=self.now, quotes=(quote,), equity=account.equity([mark]), halted=self.halted, halt_epoch=self.epoch
@@ -137,10 +150,14 @@ class Loop:
         stops = [o for o in self.venue.report().orders if o.intent.purpose is Purpose.STOP]
         assert len(stops) <= 1, "at most one stop (P1)"
         held = self.executor.portfolio.position_lots(0)
-        believed = [o for o in self.executor.ledger.working(0) if o.intent.purpose is Purpose.STOP and o.status is not OrderStatus.PENDING_CANCEL]
+        believed = [
+            o for o in self.executor.ledger.working(0) if o.intent.purpose is Purpose.STOP and o.status is not OrderStatus.PENDING_CANCEL
+        ]
         assert len(believed) <= 1
-        assert self.executor.ledger.reducing_lots(0, None) <= max(abs(held), 0) or held == 0 or any(
-            o.status in {OrderStatus.PENDING_CANCEL, OrderStatus.UNKNOWN} for o in self.executor.ledger.working(0)
+        assert (
+            self.executor.ledger.reducing_lots(0, None) <= max(abs(held), 0)
+            or held == 0
+            or any(o.status in {OrderStatus.PENDING_CANCEL, OrderStatus.UNKNOWN} for o in self.executor.ledger.working(0))
         ), "reducing orders never add up to more than is held"
         for record in self.executor.ledger.working():
             assert 0 <= record.filled_lots <= record.intent.lots
@@ -165,8 +182,14 @@ class Loop:
         mid = (self.book.best_bid_ticks + self.book.best_ask_ticks) / 20
         sign = 1 if side is SignalType.BUY else -1
         signal = Signal(
-            signal_type=side, symbol="A/Q", price=mid, quantity=0.1, confidence=confidence, stop_loss=mid * (1 - sign * stop_bps / 1e4),
-            take_profit=mid * (1 + sign * target_bps / 1e4), signal_id=f"s{self.seq}",
+            signal_type=side,
+            symbol="A/Q",
+            price=mid,
+            quantity=0.1,
+            confidence=confidence,
+            stop_loss=mid * (1 - sign * stop_bps / 1e4),
+            take_profit=mid * (1 + sign * target_bps / 1e4),
+            signal_id=f"s{self.seq}",
         )
         held = self.executor.portfolio.position_lots(0)
         target = sign * lots if self.grid.allows_short else max(0, sign * lots)

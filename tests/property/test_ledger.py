@@ -11,8 +11,20 @@ from smartmoney.core.domain.orders import Fill, Liquidity, Side
 from smartmoney.core.portfolio.portfolio import Portfolio
 
 INSTRUMENTS = (
-    Instrument(venue="v", market=Market.SPOT, symbol="A", name="A/Q", base="A", quote="Q", tick_size=Decimal("0.01"), lot_size=Decimal("0.00001"), min_lots=7),
-    Instrument(venue="v", market=Market.USDM, symbol="B", name="B/Q:Q", base="B", quote="Q", tick_size=Decimal("0.5"), lot_size=Decimal("0.003")),
+    Instrument(
+        venue="v",
+        market=Market.SPOT,
+        symbol="A",
+        name="A/Q",
+        base="A",
+        quote="Q",
+        tick_size=Decimal("0.01"),
+        lot_size=Decimal("0.00001"),
+        min_lots=7,
+    ),
+    Instrument(
+        venue="v", market=Market.USDM, symbol="B", name="B/Q:Q", base="B", quote="Q", tick_size=Decimal("0.5"), lot_size=Decimal("0.003")
+    ),
 )
 CASH = Decimal("12345.6789")
 
@@ -35,8 +47,16 @@ def as_fill(raw):
     grid = INSTRUMENTS[index]
     name = {"base": grid.base, "quote": grid.quote, "other": "BNB"}[asset]
     return Fill(
-        trade_id=str(trade_id), client_order_id=f"o{trade_id % 5}", instrument=index, side=side, price_ticks=ticks, lots=lots, fee=fee, fee_asset=name,
-        liquidity=Liquidity.TAKER, ts_event_ns=0,
+        trade_id=str(trade_id),
+        client_order_id=f"o{trade_id % 5}",
+        instrument=index,
+        side=side,
+        price_ticks=ticks,
+        lots=lots,
+        fee=fee,
+        fee_asset=name,
+        liquidity=Liquidity.TAKER,
+        ts_event_ns=0,
     )
 
 

@@ -67,7 +67,13 @@ NAMES = {m.RESTING: "resting", m.FILLED: "filled", m.EXPIRED: "expired", m.REJEC
 near = st.integers(-12, 12)
 anywhere = st.one_of(near, near, near, st.integers(-3 * FAR, 3 * FAR))
 orders = st.tuples(
-    st.just("submit"), st.integers(0, 1), anywhere, st.integers(1, 50), st.sampled_from([0, 0, 0, 1, 2]), st.booleans(), st.sampled_from([0, 0, 1, 8, 9])
+    st.just("submit"),
+    st.integers(0, 1),
+    anywhere,
+    st.integers(1, 50),
+    st.sampled_from([0, 0, 0, 1, 2]),
+    st.booleans(),
+    st.sampled_from([0, 0, 1, 8, 9]),
 )
 markets = st.tuples(st.just("market"), st.integers(0, 1), st.integers(1, 80), st.sampled_from([1, 2]), st.sampled_from([0, 8, 9]))
 cancels = st.tuples(st.just("cancel"), st.integers(0, 1 << 30))

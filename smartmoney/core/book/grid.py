@@ -29,9 +29,7 @@ def step_of(size: Decimal) -> tuple[int, int]:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def to_grid(
-    count: int, values: Any, decimals: Any, grid_decimals: int, grid_step: int, smallest: int, largest: int, is_shown: bool
-) -> int:
+def to_grid(count: int, values: Any, decimals: Any, grid_decimals: int, grid_step: int, smallest: int, largest: int, is_shown: bool) -> int:
     """Turn digits into whole steps in place. Return APPLIED, OFF_GRID or MALFORMED (out of [smallest, largest]).
 
     `is_shown`: the values are quantities that a book shows. Real spot books hold some that are finer than the lot in which one may order

@@ -53,7 +53,17 @@ class VenueCodec(msgspec.Struct, frozen=True, kw_only=True):
 class _Feed:
     """Hold what is known of one instrument's feed beside its compiled state."""
 
-    __slots__ = ("attempts", "crossed_since", "depth_mono", "frame_mono", "kept", "kept_bytes", "reconnect_mono", "request_due", "requested_at")
+    __slots__ = (
+        "attempts",
+        "crossed_since",
+        "depth_mono",
+        "frame_mono",
+        "kept",
+        "kept_bytes",
+        "reconnect_mono",
+        "request_due",
+        "requested_at",
+    )
 
     def __init__(self) -> None:
         self.kept: list[tuple[bytes, int]] = []

@@ -79,5 +79,3 @@ def _account(engine: "Engine") -> AccountView:
         halted=money.state.halted,
         halt_reason=money.state.reason,
     )
-
-

@@ -63,9 +63,7 @@ def approve(intent: OrderIntent, context: GateContext, limits: RiskLimits) -> Ap
     for check in checks:
         denied = check(intent, context, limits)
         if denied is not None:
-            return Refusal(
-                code=denied.code, instrument=intent.instrument, detail=denied.detail, value=denied.value, limit=denied.limit
-            )
+            return Refusal(code=denied.code, instrument=intent.instrument, detail=denied.detail, value=denied.value, limit=denied.limit)
     return Approved(intent=intent, valid_until_mono_ns=context.now_mono_ns + context.valid_ns, halt_epoch=context.halt_epoch)
 
 

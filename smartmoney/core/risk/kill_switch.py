@@ -91,9 +91,7 @@ def observe(
     return _trip(breached, HaltCause.DRAWDOWN, reason, known, must_flatten=True)
 
 
-def halt(
-    state: KillState, reason: str, equity: Decimal | None = None, *, must_flatten: bool = False
-) -> tuple[KillState, KillEvent | None]:
+def halt(state: KillState, reason: str, equity: Decimal | None = None, *, must_flatten: bool = False) -> tuple[KillState, KillEvent | None]:
     """Halt on request, of an operator or of the program itself. A switch that is halted stays as it is."""
     if state.halt.halted:
         return state, None
@@ -125,9 +123,7 @@ def _known(equity: Decimal | None) -> Decimal | None:
     return equity if isinstance(equity, Decimal) and equity.is_finite() else None
 
 
-def _observe_blind(
-    state: KillState, has_position: bool, now_mono_ns: int, limits: RiskLimits
-) -> tuple[KillState, KillEvent | None]:
+def _observe_blind(state: KillState, has_position: bool, now_mono_ns: int, limits: RiskLimits) -> tuple[KillState, KillEvent | None]:
     if not has_position:
         return msgspec.structs.replace(state, blind_since_ns=None), None
     since = now_mono_ns if state.blind_since_ns is None else state.blind_since_ns
@@ -138,9 +134,7 @@ def _observe_blind(
     return _trip(blind, HaltCause.BLIND, reason, None, must_flatten=False)
 
 
-def _trip(
-    state: KillState, cause: HaltCause, reason: str, equity: Decimal | None, *, must_flatten: bool
-) -> tuple[KillState, KillEvent]:
+def _trip(state: KillState, cause: HaltCause, reason: str, equity: Decimal | None, *, must_flatten: bool) -> tuple[KillState, KillEvent]:
     epoch = state.halt.epoch + 1
     tripped = KillState(halt=HaltState(halted=True, reason=reason, epoch=epoch, peak=state.halt.peak))
     event = KillEvent(cause=cause, reason=reason, epoch=epoch, equity=equity, peak=state.halt.peak, must_flatten=must_flatten)

@@ -50,7 +50,13 @@ def test_the_request_api_is_told_apart():
 
 @pytest.mark.parametrize(
     ("stream", "channel"),
-    [("a@depth@100ms", "public"), ("a@bookTicker", "public"), ("a@trade", "public"), ("a@aggTrade", "market"), ("a@markPrice@1s", "market")],
+    [
+        ("a@depth@100ms", "public"),
+        ("a@bookTicker", "public"),
+        ("a@trade", "public"),
+        ("a@aggTrade", "market"),
+        ("a@markPrice@1s", "market"),
+    ],
 )
 def test_a_futures_stream_has_one_route(stream, channel):
     assert channel_of(stream) == channel

@@ -51,7 +51,12 @@ class Desk:
     def __init__(self, instrument=SPOT, cash=CASH, latency_ms=50.0, positions=(), orders=(), **parameters):
         self.book = Book({9_999: 10, 9_998: 20, 9_990: 500}, {10_001: 10, 10_002: 20, 10_010: 500})
         self.venue = PaperVenue(
-            [instrument], PaperParameters(latency_ms=latency_ms, maker_bps=D(2), taker_bps=D(5), **parameters), run_id="r", cash=cash, positions=positions, orders=orders
+            [instrument],
+            PaperParameters(latency_ms=latency_ms, maker_bps=D(2), taker_bps=D(5), **parameters),
+            run_id="r",
+            cash=cash,
+            positions=positions,
+            orders=orders,
         )
         self.now = 0
 
@@ -61,7 +66,15 @@ class Desk:
 
     def send(self, name, side=Side.BUY, lots=5, price=None, type_=OrderType.LIMIT, tif=TimeInForce.GTC, purpose=Purpose.ENTRY, **fields):
         intent = OrderIntent(
-            client_order_id=name, instrument=0, side=side, type=type_, lots=lots, purpose=purpose, time_in_force=tif, price_ticks=price, **fields
+            client_order_id=name,
+            instrument=0,
+            side=side,
+            type=type_,
+            lots=lots,
+            purpose=purpose,
+            time_in_force=tif,
+            price_ticks=price,
+            **fields,
         )
         self.venue.submit(intent, self.now)
         return intent
@@ -273,7 +286,10 @@ def test_a_fill_of_one_oco_order_shrinks_its_sibling_and_a_full_one_cancels_it()
     assert kinds(desk.step()) == ["OrderAccepted", "OrderAccepted"]
     desk.book.print(10_005, 4, 1)
     assert desk.fills(desk.step()) == [("target", 10_005, 4)]
-    assert {r.intent.client_order_id: (r.intent.lots, r.filled_lots) for r in desk.venue.report().orders} == {"stop": (6, 0), "target": (10, 4)}
+    assert {r.intent.client_order_id: (r.intent.lots, r.filled_lots) for r in desk.venue.report().orders} == {
+        "stop": (6, 0),
+        "target": (10, 4),
+    }
     desk.book.print(10_005, 6, 1)
     replies = desk.step()
     assert kinds(replies) == ["OrderFilled", "OrderCanceled"]
@@ -391,7 +407,9 @@ def test_an_order_that_closes_on_arrival_leaves_nothing_for_its_late_sibling(fir
     assert replies[-1] == OrderRejected(client_order_id="stop", reason="reduce only: nothing to reduce")
 
 
-@pytest.mark.parametrize("wrong", [{"latency_ms": float("nan")}, {"latency_ms": -1}, {"taker_bps": -1}, {"maker_bps": "Infinity"}, {"leverage": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"latency_ms": float("nan")}, {"latency_ms": -1}, {"taker_bps": -1}, {"maker_bps": "Infinity"}, {"leverage": 0}]
+)
 def test_parameters_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError, match="paper"):
         PaperParameters(**wrong)

@@ -12,10 +12,24 @@ from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.venues.binance import wire
 
 SPOT = Instrument(
-    venue="binance", market=Market.SPOT, symbol="BTCUSDT", name="BTC/USDT", base="BTC", quote="USDT", tick_size=Decimal("0.01"), lot_size=Decimal("0.00001")
+    venue="binance",
+    market=Market.SPOT,
+    symbol="BTCUSDT",
+    name="BTC/USDT",
+    base="BTC",
+    quote="USDT",
+    tick_size=Decimal("0.01"),
+    lot_size=Decimal("0.00001"),
 )
 USDM = Instrument(
-    venue="binance", market=Market.USDM, symbol="BTCUSDT", name="BTC/USDT:USDT", base="BTC", quote="USDT", tick_size=Decimal("0.10"), lot_size=Decimal("0.001")
+    venue="binance",
+    market=Market.USDM,
+    symbol="BTCUSDT",
+    name="BTC/USDT:USDT",
+    base="BTC",
+    quote="USDT",
+    tick_size=Decimal("0.10"),
+    lot_size=Decimal("0.001"),
 )
 
 
@@ -62,9 +76,26 @@ def test_a_spot_depth_diff_has_eight_decimals_and_a_literal_zero_deletes():
 
 def test_a_futures_depth_diff_has_the_previous_id_and_the_venues_decimals():
     frame = wire.depth_update(
-        wire.grid_of(USDM), event_ns=2_000_000, transaction_ns=1_000_000, first_id=50, last_id=90, previous_id=41, bids=levels((600_001, 1500)), asks=levels()
+        wire.grid_of(USDM),
+        event_ns=2_000_000,
+        transaction_ns=1_000_000,
+        first_id=50,
+        last_id=90,
+        previous_id=41,
+        bids=levels((600_001, 1500)),
+        asks=levels(),
     )
-    assert json.loads(frame) == {"e": "depthUpdate", "E": 2, "T": 1, "s": "BTCUSDT", "U": 50, "u": 90, "pu": 41, "b": [["60000.10", "1.500"]], "a": []}
+    assert json.loads(frame) == {
+        "e": "depthUpdate",
+        "E": 2,
+        "T": 1,
+        "s": "BTCUSDT",
+        "U": 50,
+        "u": 90,
+        "pu": 41,
+        "b": [["60000.10", "1.500"]],
+        "a": [],
+    }
 
 
 @pytest.mark.parametrize("instrument", [SPOT, USDM])
