@@ -19,7 +19,7 @@ RUN /opt/smartmoney/bin/smartmoney kernels \
  && chmod -R a+rX /opt/smartmoney/cache
 
 FROM ${BASE}
-ENV PATH=/opt/smartmoney/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp \
+ENV PATH=/opt/smartmoney/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     NUMBA_CPU_NAME=generic SMARTMONEY_CACHE_DIR=/opt/smartmoney/cache SMARTMONEY_STATE_DIR=/state
 COPY --from=build /opt/smartmoney /opt/smartmoney
 COPY config /etc/smartmoney

@@ -4,10 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from smartmoney.runtime import kernel_cache
 
 kernel_cache.prepare()
+
+# No test asserts wall time, and continuous integration tries the same examples each time.
+settings.register_profile("house", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True)
+settings.load_profile("house")
 
 _ROOT = Path(__file__).resolve().parent.parent
 

@@ -5,6 +5,7 @@ that `--help` is quick.
 """
 
 import json
+import os
 import sys
 from typing import Annotated
 
@@ -55,6 +56,10 @@ def main() -> None:
         app()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; the interpreter must not complain about it while it shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(EXIT_FAILED) from None
     except Exception as error:
         code = exit_code(error)
         if code is None:

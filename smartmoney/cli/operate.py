@@ -40,17 +40,20 @@ def status(
 
 def halt(reason: Reason = "operator", state_dir: StateDir = None, as_json: AsJson = False) -> None:
     """Stop taking risk: entries are withdrawn, protection stays. Sticky. Example: smartmoney halt --reason "news"."""
-    layout = layout_of(state_dir)
-    if layout.root.is_dir():
-        # The latch works even when the daemon does not answer: it looks at this file before every send.
-        from smartmoney.adapters.service import set_latch
-
-        set_latch(layout.latch, reason, -1)
     from smartmoney.adapters.control import DaemonNotRunning
+    from smartmoney.adapters.service import LatchFailed, set_latch
 
+    # The latch works even when the daemon does not answer: it looks at this file before every send.
+    failure: LatchFailed | None = None
+    try:
+        set_latch(layout_of(state_dir).latch, reason, -1)
+    except LatchFailed as error:
+        failure = error
     try:
         _report("halted", _ask(state_dir, "halt", reason), as_json=as_json)
     except DaemonNotRunning:
+        if failure is not None:
+            raise failure from None
         _report("no daemon is running; the next one starts halted", {"halted": True, "halt_reason": reason}, as_json=as_json)
 
 

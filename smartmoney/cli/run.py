@@ -1,5 +1,6 @@
 """`smartmoney run`: the daemon."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -38,6 +39,8 @@ def run(
     from smartmoney.runtime import kernel_cache, logs
     from smartmoney.runtime.compile import compile_kernels
 
+    # Until the daemon runs there is nothing to wind up; and process 1 of a container would not even notice the signal.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     on_terminal = sys.stderr.isatty() and not as_json and settings.logging.format == "auto"
     logs.configure(settings.log_level, to_screen=False)
     compile_kernels(kernel_cache.prepare(), say=_say)

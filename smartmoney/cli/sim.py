@@ -28,7 +28,7 @@ def sim(
     die_with_parent: Annotated[bool, typer.Option("--die-with-parent", help="Exit when standard input ends.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the endpoints as one JSON line.")] = False,
 ) -> None:
-    """Serve a synthetic market as Binance spot and USD-M until interrupted."""
+    """Serve a synthetic market as Binance spot and USD-M until interrupted. Example: smartmoney sim --seed 7 --port 0 --json."""
     from smartmoney.runtime.kernel_cache import prepare
 
     prepare()

@@ -1,7 +1,6 @@
 """What an operator can ask of a running daemon, over the control socket. It may halt and re-arm; it cannot trade or raise a limit."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -51,21 +50,25 @@ class ControlDesk:
             case "flatten":
                 return await self._do(FlattenRequested(reason=reason or "operator"), _is_flat, FLAT_PATIENCE_S)
             case "resume":
-                if not self._view().account.halted:
+                account = self._view().account
+                if not account.halted:
                     raise ControlError("the daemon is not halted", "there is nothing to resume")
+                if account.equity is None:
+                    problem = "equity is unknown: a position is held in a book that is not synced"
+                    raise ControlError(problem, "wait for the feed, or flatten")
                 return await self._do(ResumeRequested(reason=reason), lambda view: not view.account.halted, EFFECT_PATIENCE_S)
 
     async def _do(self, payload: Payload, is_done: Callable[[EngineView], bool], patience_s: float) -> Mapping[str, Any]:
         self._post(payload)
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(patience_s):
                 await self._loop.next_turn()
                 while not is_done(self._view()):
                     await self._loop.next_turn()
                 await self._sender.settled()
+        except TimeoutError:
+            raise ControlError(f"not done within {patience_s:.0f} s", _TRY_LATER) from None
         view = self._view()
-        if not is_done(view):
-            raise ControlError(f"not done within {patience_s:.0f} s", _TRY_LATER)
         return {
             "halted": view.account.halted,
             "halt_reason": view.account.halt_reason,

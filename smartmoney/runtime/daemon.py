@@ -8,20 +8,23 @@ import asyncio
 import contextlib
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import msgspec
 import structlog
 
+from smartmoney.adapters.capture import apply_retention
 from smartmoney.adapters.control import ControlServer
 from smartmoney.adapters.service import ServiceNotifier
 from smartmoney.adapters.state_directory import StateDirectory
-from smartmoney.core.domain.entries import EntryKind, Payload, RunStopping, Tick, WarmUpEnded
+from smartmoney.core.domain.entries import EntryKind, HaltRequested, Payload, RunStopping, Tick, WarmUpEnded
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.view import EngineView
 from smartmoney.runtime import storage
 from smartmoney.runtime.assembly import simulated_words, strategy_factory
+from smartmoney.runtime.bookmarks import CONFIRM_S, Bookmarks
+from smartmoney.runtime.bookmarks import EVERY_S as BOOKMARK_EVERY_S
 from smartmoney.runtime.clock import now
 from smartmoney.runtime.control import ControlDesk
 from smartmoney.runtime.gateway import NoGateway, PaperGateway
@@ -45,7 +48,17 @@ SENDER_SILENT_S_MAX = 60.0
 LOOP_SILENT_S_MAX = 10.0
 """A loop that has not turned for so long is stuck: the process ends and is started again."""
 
+RETENTION_EVERY_S = 3600.0
+WARM_ENTRIES_UNWRITTEN_MAX = 50_000
+"""The warm start is folded faster than a disk may write: it waits for the capture after so many entries."""
+
 Screen = Callable[["Running"], None]
+
+
+class StoppedEarly(Exception):
+    """The daemon was told to stop while it was starting."""
+
+    exit_code = 0
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,15 +84,18 @@ async def run_daemon(options: Options) -> Summary:
     """Run until a signal, the time limit or a failure; return the summary.
 
     Raises:
-        StateDirectoryError, JournalRefused, ExchangeFailed, RestError, ProtocolError: it could not start; nothing was lost.
+        StateDirectoryError, JournalRefused, StrategyLoadError, ExchangeFailed, RestError, ProtocolError: it could not start, and nothing
+            was lost.
+        StoppedEarly: a signal came before it had started.
         BaseExceptionGroup: a child took the process down.
     """
     settings = options.settings
-    with StateDirectory.open(options.state_path) as state, tempfile.TemporaryDirectory(prefix="smartmoney-") as scratch:
-        inbox = Inbox()
-        async with open_venue(settings, inbox, Path(scratch), settings.sim.seed) as venue:
-            with storage.open_run(settings, state.layout, venue.instruments) as run:
-                return await Daemon(options, state, inbox, venue, run).serve()
+    async with _signals() as stop:
+        with StateDirectory.open(options.state_path) as state, tempfile.TemporaryDirectory(prefix="smartmoney-") as scratch:
+            inbox = Inbox()
+            async with open_venue(settings, inbox, Path(scratch), settings.sim.seed) as venue:
+                with storage.open_run(settings, state.layout, venue.instruments) as run:
+                    return await Daemon(options, state, inbox, venue, run).serve(stop)
 
 
 class Daemon:
@@ -93,7 +109,7 @@ class Daemon:
         self._run = run
         self._notifier = ServiceNotifier()
         self._lag = LatencyRecorder()
-        self._is_ready = False
+        self._ready = asyncio.Event()
         self._engine = Engine(venue.codec, strategy_factory(options.settings.directory))
         outbox: asyncio.Queue[Batch] = asyncio.Queue(OUTBOX_MAX)
         self._loop = Loop(self._engine, inbox, run.capture, NoGateway(), outbox)
@@ -102,17 +118,20 @@ class Daemon:
         gateway = PaperGateway(run.paper, self._engine.market)
         self._loop.use_gateway(gateway)
         self._sender = Sender(outbox, run.ledger, run.latch, gateway, venue, inbox.post, run.started.halt.epoch)
+        if run.latched_for is not None:
+            # The file stands there and the journal does not know why: a halt whose commit failed, or one while no daemon ran.
+            self._loop.process(_event(HaltRequested(reason=run.latched_for)))
 
-    async def serve(self) -> Summary:
+    async def serve(self, stop: "Stop") -> Summary:
         """Warm up and run until told to stop; close in order."""
         self._warm_up()
         desk = ControlDesk(self._loop, self._sender, self._inbox.post, self._engine.view, self.summary)
         server = await ControlServer.start(self._state, desk.handle)
-        supervisor = Supervisor(self._children())
+        self._supervisor = supervisor = Supervisor(self._children())
         is_clean = False
         try:
-            with _stopped_by_signals(supervisor.stop), _stopped_after(self._options.seconds, supervisor.stop):
-                await supervisor.run()
+            stop.use(supervisor.stop)
+            await supervisor.run()
             is_clean = True
         finally:
             self._notifier.stopping()
@@ -139,15 +158,17 @@ class Daemon:
         run_id = self._run.started.run_id
         for item in warm_items(self._venue.instruments, recordings, self._state.layout.captures, run_id):
             self._loop.process(item)
+            if self._loop.seq % WARM_ENTRIES_UNWRITTEN_MAX == 0:
+                self._run.capture.ensure_durable(self._loop.seq)
         self._loop.process(_event(WarmUpEnded()))
         log.info("warm start done", entries=self._loop.seq)
 
     async def _finish(self) -> None:
         """Stop as a crash would be recovered from: entries are withdrawn, protection stays, everything that was said is made durable."""
+        await self._sender.drain()
         self._loop.process(_event(RunStopping(reason="stopped")))
         if (batch := self._loop.take()) is not None:
             await self._sender.send([batch], is_queued=False)
-        await self._sender.drain()
         stamp = now()
         self._run.capture.ensure_durable(self._loop.seq)
         self._run.journal.end_run(stamp.wall_ns, self._loop.seq, self._engine.digest)
@@ -159,7 +180,11 @@ class Daemon:
             ChildSpec(name="ticker", start=self._tick, beat_s_max=LOOP_SILENT_S_MAX),
             ChildSpec(name="feed", start=self._venue.feed, beat_s_max=LOOP_SILENT_S_MAX),
             ChildSpec(name="watch", start=self._watch, restart=Restart.ESSENTIAL, beat_s_max=LOOP_SILENT_S_MAX),
+            ChildSpec(name="retention", start=self._retain),
+            ChildSpec(name="bookmarks", start=self._bookmark),
         ]
+        if self._options.seconds is not None:
+            children.append(ChildSpec(name="limit", start=self._limit, restart=Restart.TRANSIENT))
         if self._options.screen is not None:
             children.append(ChildSpec(name="screen", start=self._show, restart=Restart.TEMPORARY))
         return tuple(children)
@@ -183,16 +208,20 @@ class Daemon:
         status_due = monitor_due = 0.0
         clock = asyncio.get_running_loop().time
         seen = -1
+        lost = 0
         while True:
             beat()
             view = self._engine.view()
-            if view.is_reconciled and not self._is_ready:
-                self._is_ready = True
+            if view.is_reconciled and not self._ready.is_set():
+                self._ready.set()
                 self._notifier.ready()
                 log.info("ready", run_id=view.run_id, mode=view.mode, equity=view.account.equity, halted=view.account.halted)
             if self._loop.seq > seen:
                 seen = self._loop.seq
                 self._notifier.beat(now().mono_ns)
+            if self._run.capture.lost > lost:
+                lost = self._run.capture.lost
+                log.error("the capture could not keep up: this run replays up to there only", entries_lost=lost)
             if clock() >= status_due:
                 status_due = clock() + STATUS_EVERY_S
                 if self._options.screen is None:
@@ -203,6 +232,41 @@ class Daemon:
                     log.info("monitor", **view.performance)
                 monitor_due = clock() + MONITOR_EVERY_S
             await asyncio.sleep(WATCH_S)
+
+    async def _limit(self, beat: Beat) -> None:
+        """Stop after the given time, counted from READY."""
+        del beat
+        assert self._options.seconds is not None
+        await self._ready.wait()
+        await asyncio.sleep(self._options.seconds)
+        self._supervisor.stop()
+
+    async def _bookmark(self, beat: Beat) -> None:
+        """Leave a bookmark of every book in the capture, now and then."""
+        del beat
+        bookmarks = Bookmarks(self._engine.market, self._inbox)
+        while True:
+            await asyncio.sleep(BOOKMARK_EVERY_S)
+            bookmarks.take()
+            while not bookmarks.offer():  # noqa: ASYNC110 - frames move the book on, no event tells of it
+                await asyncio.sleep(CONFIRM_S)
+
+    async def _retain(self, beat: Beat) -> None:
+        """Let old captures go, each hour."""
+        del beat
+        keeping = self._options.settings.capture
+        while True:
+            await asyncio.sleep(RETENTION_EVERY_S)
+            try:
+                await asyncio.to_thread(
+                    apply_retention,
+                    self._state.layout.captures,
+                    days=keeping.retention_days,
+                    bytes_max=int(keeping.retention_gb * 1e9),
+                    now_wall_ns=now().wall_ns,
+                )
+            except OSError as error:
+                log.warning("old captures could not be removed", error=str(error))
 
     async def _show(self, beat: Beat) -> None:
         screen = self._options.screen
@@ -255,23 +319,44 @@ def _status_line(view: EngineView) -> str:
     return f"{view.mode}: {state}; equity {account.equity}, {counts}"
 
 
-@contextlib.contextmanager
-def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
+class Stop:
+    """Be what SIGINT and SIGTERM do: at first they cancel the start; once the children run, they end those in order."""
+
+    def __init__(self, cancel_start: Callable[[], object]) -> None:
+        self._act = cancel_start
+        self.is_told = False
+        self.is_starting = True
+
+    def use(self, act: Callable[[], object]) -> None:
+        """Do something else from now on."""
+        self._act = act
+        self.is_starting = False
+
+    def tell(self) -> None:
+        """Stop."""
+        self.is_told = True
+        self._act()
+
+
+@contextlib.asynccontextmanager
+async def _signals() -> AsyncIterator[Stop]:
+    """Turn SIGINT and SIGTERM into a stop.
+
+    Raises:
+        StoppedEarly: one came before the children ran.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    stop = Stop(task.cancel)
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, stop.tell)
     try:
-        yield
+        yield stop
+    except asyncio.CancelledError:
+        if not (stop.is_told and stop.is_starting):
+            raise
+        task.uncancel()
+        raise StoppedEarly("stopped before the run had begun") from None
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
-
-
-@contextlib.contextmanager
-def _stopped_after(seconds: float | None, stop: Callable[[], None]) -> Iterator[None]:
-    timer = None if seconds is None else asyncio.get_running_loop().call_later(seconds, stop)
-    try:
-        yield
-    finally:
-        if timer is not None:
-            timer.cancel()

@@ -2,13 +2,17 @@
 
 numba keys its cache by the file of a function and does not notice a callee that changed in another file. So the cache directory's name
 is a hash of everything that can change compiled code: every kernel source, numba's and numpy's versions, Python's, and the CPU.
-`prepare` must run before the first import of numba, because numba reads its settings then.
+`prepare` must run before the first import of numba, because numba reads its settings then. Where the directory cannot be written (a
+read-only image), a copy in a temporary directory serves for the life of the process: numba refuses to read a cache that it cannot write.
 """
 
+import atexit
 import hashlib
 import os
 import platform
+import shutil
 import sys
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -39,19 +43,19 @@ def fingerprint() -> str:
 
 
 def prepare() -> Path:
-    """Point numba at this generation's directory (an existing `NUMBA_CACHE_DIR` wins) and return it.
+    """Point numba at this generation's directory (an existing `NUMBA_CACHE_DIR` wins), or at a writable copy of it, and return it.
 
     Raises:
-        OSError: the directory cannot be made.
+        OSError: not even a temporary directory can be made.
     """
-    if chosen := os.environ.get("NUMBA_CACHE_DIR"):
-        return Path(chosen)
-    directory = cache_root() / "kernels" / fingerprint()
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    directory = Path(chosen) if chosen else cache_root() / "kernels" / fingerprint()
     is_new = not directory.is_dir()
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.environ["NUMBA_CACHE_DIR"] = str(directory)
-    if is_new:
+    if not _can_be_written(directory):
+        directory = _copy_of(directory)
+    elif is_new and not chosen:
         _forget_old_generations(directory)
+    os.environ["NUMBA_CACHE_DIR"] = str(directory)
     return directory
 
 
@@ -65,9 +69,27 @@ def mark_warm(directory: Path) -> None:
     (directory / "complete").touch()
 
 
-def _forget_old_generations(current: Path) -> None:
-    import shutil
+def _can_be_written(directory: Path) -> bool:
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=directory):
+            return True
+    except OSError:
+        return False
 
+
+def _copy_of(directory: Path) -> Path:
+    copy = Path(tempfile.mkdtemp(prefix="smartmoney-kernels-"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    if directory.is_dir():
+        shutil.copytree(directory, copy, dirs_exist_ok=True)
+    # The rights were copied too, and numba writes beside what it reads.
+    for folder in (copy, *(entry for entry in copy.iterdir() if entry.is_dir())):
+        folder.chmod(0o700)
+    return copy
+
+
+def _forget_old_generations(current: Path) -> None:
     generations = sorted((d for d in current.parent.iterdir() if d.is_dir() and d != current), key=lambda d: d.stat().st_mtime)
     for directory in generations[: max(0, len(generations) - _KEPT + 1)]:
         shutil.rmtree(directory, ignore_errors=True)

@@ -24,7 +24,7 @@ def configure(level: str, *, to_screen: bool) -> None:
     if to_screen:
         processors += [structlog.processors.format_exc_info, _keep]
     else:
-        processors += [structlog.processors.dict_tracebacks, _keep_copy, structlog.processors.JSONRenderer(default=str)]
+        processors += [structlog.processors.format_exc_info, _keep_copy, structlog.processors.JSONRenderer(default=str)]
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper(), logging.INFO)),

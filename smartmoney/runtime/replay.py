@@ -94,7 +94,7 @@ def replay_run(layout: StateLayout, run_id: str, search: str | None = None) -> t
     if last == 0:
         raise ReplayRefused(f"the capture of run {run_id!r} is empty: {layout.capture(run_id)}")
     if compared[0] == 0:
-        raise ReplayRefused(f"the capture of run {run_id!r} ends at entry {last}, before the run's first checkpoint: nothing to compare with")
+        raise ReplayRefused(f"the capture of run {run_id!r} ends at entry {last}, before the first checkpoint: nothing to compare with")
     return engine, Comparison(
         is_identical=differs_at is None,
         seq=compared[0],

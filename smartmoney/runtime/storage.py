@@ -1,7 +1,7 @@
 """What a run is kept in: the journal and the capture behind the sender's `Ledger`, and the latch file.
 
 Opening a run is recovery: the account is a fold of the journal, working protective orders are given back to the paper venue, and a latch
-that stands without a halt in the journal (a halt whose commit failed) becomes one.
+that stands without a halt in the journal (a halt whose commit failed, or one while no daemon ran) is handed on, to become one.
 """
 
 import contextlib
@@ -93,6 +93,8 @@ class OpenRun(msgspec.Struct, frozen=True, kw_only=True):
     ledger: RunLedger
     latch: LatchFile
     paper: PaperVenue
+    latched_for: str | None
+    """Why the latch file stands there, where the journal knows of no halt."""
 
 
 @contextlib.contextmanager
@@ -108,7 +110,7 @@ def open_run(settings: Settings, layout: StateLayout, instruments: Sequence[Inst
     with contextlib.closing(journal):
         account = journal.load_account(instruments)
         run_id = new_run_id(now().wall_ns)
-        started = _started(settings, run_id, instruments, account, layout)
+        started = _started(settings, run_id, instruments, account)
         _tidy(settings, layout)
         header = RunHeader(
             run_id=run_id,
@@ -134,7 +136,15 @@ def open_run(settings: Settings, layout: StateLayout, instruments: Sequence[Inst
         )
         with CaptureWriter(layout.capture(run_id)) as capture:
             ledger = RunLedger(journal, capture)
-            yield OpenRun(started=started, journal=journal, capture=capture, ledger=ledger, latch=LatchFile(layout.latch), paper=paper)
+            yield OpenRun(
+                started=started,
+                journal=journal,
+                capture=capture,
+                ledger=ledger,
+                latch=LatchFile(layout.latch),
+                paper=paper,
+                latched_for=_latched_for(account.halt, layout.latch),
+            )
 
 
 def new_run_id(wall_ns: int) -> str:
@@ -146,7 +156,7 @@ def _base32(number: int, digits: int) -> str:
     return "".join(_RUN_ALPHABET[number >> shift & 31] for shift in range(5 * (digits - 1), -1, -5))
 
 
-def _started(settings: Settings, run_id: str, instruments: Sequence[Instrument], account: AccountState, layout: StateLayout) -> RunStarted:
+def _started(settings: Settings, run_id: str, instruments: Sequence[Instrument], account: AccountState) -> RunStarted:
     return RunStarted(
         run_id=run_id,
         mode=settings.mode,
@@ -160,17 +170,14 @@ def _started(settings: Settings, run_id: str, instruments: Sequence[Instrument],
         cash=account.cash,
         positions=account.positions,
         orders=account.orders,
-        halt=_halt_state(account.halt, layout.latch),
+        halt=account.halt,
         order_count=account.order_count,
     )
 
 
-def _halt_state(journaled: HaltState, latch_path: Path) -> HaltState:
-    """Let the latch win over a journal that does not know of the halt: the commit may be what failed."""
+def _latched_for(journaled: HaltState, latch_path: Path) -> str | None:
     latch = read_latch(latch_path)
-    if latch is None or journaled.halted:
-        return journaled
-    return HaltState(halted=True, reason=latch.reason, epoch=journaled.epoch + 1, peak=journaled.peak)
+    return None if latch is None or journaled.halted else latch.reason
 
 
 def _tidy(settings: Settings, layout: StateLayout) -> None:

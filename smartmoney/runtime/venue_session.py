@@ -83,6 +83,8 @@ class BinanceSession:
         self.codec = binance_codec()
         self.instruments = instruments
         self.warm_recordings: Mapping[str, Path] = {}
+        self.source_ended: Callable[[], Awaitable[None]] | None = None
+        """Waits for, and raises, the end of what the frames come from, where that is a process of ours."""
         self._rest = rest
         self._inbox = inbox
         self._fetching: dict[int, asyncio.Task[None]] = {}
@@ -93,7 +95,10 @@ class BinanceSession:
     async def feed(self, beat: Beat) -> None:
         """Deliver frames until cancelled; a restarted child starts with a fresh feed."""
         self._feed = self._make_feed()
-        await _beating(self._feed.run(), beat)
+        if self.source_ended is None:
+            await _beating(self._feed.run(), beat)
+            return
+        await _beating(_until_either_ends(self._feed.run(), self.source_ended()), beat)
 
     def request_snapshot(self, instrument: int, reason: str) -> None:
         """Fetch a depth snapshot in the background; one at a time per instrument."""
@@ -144,10 +149,11 @@ async def open_venue(settings: Settings, inbox: Inbox, scratch: Path, seed: int)
         return
     if settings.venue == "sim":
         symbols = [name.partition(":")[0].replace("/", "") for name in settings.instruments]
-        async with builtin_exchange(symbols, seed, settings.sim.prerun_s, scratch / "warm") as exchange:
-            address = exchange.binance[settings.market]
+        async with builtin_exchange(symbols, seed, settings.sim.prerun_s, scratch) as exchange:
+            address = exchange.ready.binance[settings.market]
             async with _open_binance(settings, inbox, address.rest, address.ws, seed) as session:
-                session.warm_recordings = {symbol: Path(path) for symbol, path in exchange.warm.get(settings.market, {}).items()}
+                session.warm_recordings = {symbol: Path(path) for symbol, path in exchange.ready.warm.get(settings.market, {}).items()}
+                session.source_ended = exchange.ended
                 yield session
         return
     async with _open_binance(settings, inbox, settings.endpoints.rest or "", settings.endpoints.ws or "", seed) as session:
@@ -183,6 +189,18 @@ async def _beating(work: Awaitable[None], beat: Beat) -> None:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+async def _until_either_ends(*works: Awaitable[None]) -> None:
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class CcxtSession:

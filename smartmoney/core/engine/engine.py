@@ -231,6 +231,8 @@ class Engine:
             if self.money.state.halted:
                 text = f"still halted: {self.money.state.reason}"
                 commands.append(Notify(severity="warning", subject="halted", text=text))
+            if self.money.must_be_flat and not self.executor.is_flat:
+                commands += self.executor.flatten(self.money.state.reason, self._execution_view(quotes))
         return commands + self._after_execution(quotes)
 
     def _on_halt_requested(self, request: HaltRequested) -> list[Command]:

@@ -31,6 +31,8 @@ SNAPSHOT_PATIENCE_S = 10
 """After so long without an answer a snapshot is asked for again."""
 SNAPSHOT_PAUSE_S = (0, 1, 2, 4, 8, 15, 30, 60)
 """Pause before the n-th request in a row; the last one repeats."""
+CROSSED_RESYNC_S = 10
+"""A book that stays crossed or locked for so long is not what the venue has: it is dropped and fetched anew."""
 SILENCE_RECONNECT_S = 15
 """A feed that said nothing for so long is torn down and built again."""
 
@@ -136,13 +138,14 @@ class Market:
         feed.requested_at = None
         code = FoldCode(self._fold(entry.frame, self.states, index, entry.ts_wall_ns) & 0xFF)
         self.codes[code] += 1
-        if code is FoldCode.IGNORED:
-            return []
+        if code is FoldCode.IGNORED and self.states[index]["phase"] == 1:
+            return []  # the book is further already
         if code is not FoldCode.SNAPSHOT:
             if code is not FoldCode.SNAPSHOT_TOO_OLD:
                 self._malformed_mono = self._now
             return self._ask_later(index, f"the answer was {code.name.lower()}")
         feed.attempts = 0
+        feed.request_due = None
         feed.frame_mono = feed.depth_mono = self._now
         self.is_moved = True
         self.resyncs += 1
@@ -181,7 +184,11 @@ class Market:
             if feed.request_due is not None and mono_ns >= feed.request_due and feed.requested_at is None:
                 commands.append(self._request(index, "overdue"))
             is_crossed = bool(self.states[index]["crossed_now"])
-            feed.crossed_since = (feed.crossed_since or mono_ns) if is_crossed else None
+            feed.crossed_since = None if not is_crossed else mono_ns if feed.crossed_since is None else feed.crossed_since
+            if feed.crossed_since is not None and mono_ns - feed.crossed_since > CROSSED_RESYNC_S * _S and self.codec.proves_sequence:
+                self.gaps += 1
+                self._drop(index)
+                commands += self._ask_later(index, f"crossed or locked for {CROSSED_RESYNC_S} s")
             commands += self._reconnect_silent(index, feed)
         return commands
 

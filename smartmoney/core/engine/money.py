@@ -16,6 +16,8 @@ from smartmoney.core.risk.kill_switch import KillEvent, KillState, ResumeDenied,
 from smartmoney.core.risk.parameters import RiskLimits
 
 _S = 1_000_000_000
+_FLATTENING = ("drawdown:", "flatten:")
+"""Reasons of halts that close every position begin so."""
 
 
 class Money:
@@ -35,6 +37,11 @@ class Money:
     def state(self) -> HaltState:
         """Return the durable part of the kill switch."""
         return self._kill.halt
+
+    @property
+    def must_be_flat(self) -> bool:
+        """Tell whether the halt in force was one that closes every position: a restart in its middle goes on closing."""
+        return self.state.halted and self.state.reason.startswith(_FLATTENING)
 
     @property
     def drawdown(self) -> Decimal | None:

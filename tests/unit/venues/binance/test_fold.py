@@ -121,7 +121,8 @@ def test_a_snapshot_replaces_a_synced_book_only_if_it_is_not_older(run):
         ("100.500000000000000000000", "1.000000000000000000000", FoldCode.APPLIED),
         ("000000000000100.5", "1", FoldCode.APPLIED),
         ("100.3", "1", FoldCode.OFF_GRID),
-        ("100.5", "0.0015", FoldCode.OFF_GRID),
+        ("100.5", "0.0015", FoldCode.APPLIED),
+        ("100.5", "0.0004", FoldCode.APPLIED),
         ("100.5000000000000000001", "1", FoldCode.MALFORMED),
         ("1000000000000000000", "1", FoldCode.MALFORMED),
         ("1000000000000000", "1", FoldCode.MALFORMED),
@@ -147,6 +148,14 @@ def test_price_and_quantity_text(run, price, quantity, expected):
     applied = expected is FoldCode.APPLIED
     assert (level_lots(states[0], 0, 199) > 0) is applied  # the good level beside it shares its fate
     assert int(states[0]["last_update_id"]) == (11 if applied else 10)
+
+
+@pytest.mark.parametrize(("shown", "lots"), [("0.0015", 1), ("0.0029", 2), ("0.0004", 1), ("0.0000", 0)])
+def test_a_shown_quantity_finer_than_a_lot_is_rounded_down_but_not_to_nothing(run, shown, lots):
+    states = states_of(Market.SPOT)
+    run(snapshot(10), states, 0)
+    assert run(depth(11, 11, bids=[["100.5", shown]]), states) is FoldCode.APPLIED
+    assert level_lots(states[0], 0, 201) == lots
 
 
 @pytest.mark.parametrize(

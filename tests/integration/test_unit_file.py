@@ -1,0 +1,125 @@
+"""The systemd unit, the image and the compose file: what can be checked without running them, and a verification by systemd where it is."""
+
+import configparser
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+UNIT = ROOT / "systemd" / "smartmoney.service"
+
+
+class Keys(dict):
+    """Keep every value of a key that stands more than once, as systemd does."""
+
+    def __setitem__(self, key, value):
+        if isinstance(value, list) and key in self:
+            self[key].extend(value)
+        else:
+            super().__setitem__(key, value)
+
+
+@pytest.fixture(scope="module")
+def unit():
+    parser = configparser.RawConfigParser(
+        dict_type=Keys, strict=False, delimiters=("=",), comment_prefixes=("#",), empty_lines_in_values=False
+    )
+    parser.optionxform = str
+    parser.read(UNIT)
+    return {section: {key: parser.get(section, key).split("\n") for key in parser.options(section)} for section in parser.sections()}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("Type", "notify"),
+        ("NotifyAccess", "main"),
+        ("WatchdogSec", "30"),
+        ("Restart", "always"),
+        ("RestartPreventExitStatus", "78"),
+        ("KillMode", "mixed"),
+        ("DynamicUser", "yes"),
+        ("StateDirectory", "smartmoney"),
+        ("StateDirectoryMode", "0700"),
+        ("CacheDirectory", "smartmoney"),
+        ("UMask", "0077"),
+        ("NoNewPrivileges", "yes"),
+        ("CapabilityBoundingSet", ""),
+        ("ProtectSystem", "strict"),
+        ("ProtectHome", "yes"),
+        ("PrivateTmp", "yes"),
+        ("LimitCORE", "0"),
+    ],
+)
+def test_unit_keeps_its_promises(unit, key, value):
+    assert unit["Service"][key] == [value]
+
+
+def test_unit_does_not_forbid_what_compiled_kernels_need(unit):
+    assert "MemoryDenyWriteExecute" not in unit["Service"]
+    assert "ProcSubset" not in unit["Service"]
+
+
+def test_unit_limits_its_restarts_and_waits_for_an_orderly_stop(unit):
+    assert unit["Unit"]["StartLimitBurst"] == ["5"]
+    assert int(unit["Unit"]["StartLimitIntervalSec"][0]) > 5 * int(unit["Service"]["RestartSec"][0])
+    assert int(unit["Service"]["TimeoutStopSec"][0]) >= 60
+
+
+def test_unit_starts_a_command_that_exists_with_a_file_that_exists(unit):
+    from typer.main import get_command
+
+    from smartmoney.cli.main import app
+
+    program, command, *arguments = unit["Service"]["ExecStart"][0].split()
+    assert program == "/opt/smartmoney/.venv/bin/smartmoney"
+    options = {option for parameter in get_command(app).commands[command].params for option in parameter.opts}
+    assert {word for word in arguments if word.startswith("--")} <= options
+    assert (ROOT / "config" / Path(arguments[-1]).name).is_file()
+
+
+def test_install_page_uses_the_paths_of_the_unit(unit):
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    for path in ("/opt/smartmoney", "/etc/smartmoney/paper.yaml", "/var/lib/smartmoney", "systemd/smartmoney.service"):
+        assert path in page
+
+
+def test_image_copies_what_the_build_needs_and_the_context_lets_it_through():
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = [word for line in re.findall(r"^COPY (?!--from)(.*)$", dockerfile, re.MULTILINE) for word in line.split()[:-1]]
+    needed = {"deploy/requirements.lock", "pyproject.toml", "README.md", "config", "smartmoney"}
+    assert set(copied) == needed == allowed
+    assert all((ROOT / path).exists() for path in copied)
+
+
+def test_image_runs_as_nobody_and_stops_on_sigterm():
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert re.search(r"^USER 65532:65532$", dockerfile, re.MULTILINE)
+    assert "STOPSIGNAL SIGTERM" in dockerfile
+    assert "--require-hashes" in dockerfile
+    assert dockerfile.index("USER 65532") < dockerfile.index("ENTRYPOINT")
+
+
+def test_compose_locks_the_container_down():
+    service = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())["services"]["smartmoney"]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert any(mount.startswith("/tmp") for mount in service["tmpfs"])
+    assert service["volumes"] == ["state:/state"]
+    assert "ports" not in service
+
+
+def test_systemd_accepts_the_unit_and_calls_it_well_locked():
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed here: the unit is checked by its text only")
+    said = subprocess.run(
+        [analyze, "security", "--offline=true", "--threshold=11", str(UNIT)], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert said.returncode == 0, said.stdout + said.stderr

@@ -1,0 +1,134 @@
+"""What the documentation says is so: its examples run, its tables are complete, its commands and files exist."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from smartmoney.cli.main import app
+from smartmoney.compat import load_strategy
+from smartmoney.core.domain.signals import FeedTrust, MarketData, RefusalCode, SignalType
+from smartmoney.core.features.schema import FEATURES
+from smartmoney.core.strategy.driving import drive
+from smartmoney.settings import json_schema, load_settings
+
+ROOT = Path(__file__).resolve().parents[3]
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md")])
+
+
+def read(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def block(name, language, containing=""):
+    found = [text for text in re.findall(rf"```{language}\n(.*?)```", read(name), re.DOTALL) if containing in text]
+    assert len(found) == 1, f"{name}: {len(found)} {language} blocks with {containing!r}"
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def writer():
+    spec = importlib.util.spec_from_file_location("write_configuration", DOCS / "write_configuration.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_configuration_key_is_documented_with_its_default_and_meaning(writer):
+    page, generated = read("docs/configuration.md"), writer.tables(json_schema())
+    assert writer.with_tables(page, generated) == page, "behind the schema: run python docs/write_configuration.py"
+    rows = [line.split(" | ") for line in generated.splitlines() if line.startswith("| `")]
+    assert len(rows) > 80
+    assert [row for row in rows if not row[-1].strip(" |")] == []
+
+
+def test_a_new_key_would_not_go_undocumented(writer):
+    schema = json_schema()
+    schema["properties"]["unheard_of"] = {"type": "integer", "default": 3, "description": "New."}
+    assert "| `unheard_of` | `3` |  | New. |" in writer.tables(schema)
+
+
+def test_every_refusal_code_is_explained():
+    explained = re.findall(r"^\| `([a-z_]+)` \|", read("docs/first-run.md"), re.MULTILINE)
+    assert sorted(explained) == sorted(code.value for code in RefusalCode)
+
+
+def test_every_command_of_the_table_exists_and_every_command_is_in_it():
+    table = read("README.md").partition("## Commands")[2].partition("## Configuration")[0]
+    command = get_command(app)
+    shown = {name for name, sub in command.commands.items() if not sub.hidden}
+    named = {word for cell in re.findall(r"^\| (.*?) \|", table, re.MULTILINE) for word in re.findall(r"`(?:smartmoney )?([a-z]+)", cell)}
+    assert shown <= named
+    assert named - shown <= {"check", "show", "schema", "replay"}
+
+
+def test_options_that_the_documentation_names_exist():
+    command = get_command(app)
+    options = {option for sub in command.commands.values() for parameter in sub.params for option in parameter.opts} | {
+        "--help",
+        "--version",
+    }
+    texts = [
+        line
+        for page in PAGES
+        for line in re.findall(r"`?smartmoney (?:run|status|halt|resume|flatten|replay|sim)\b[^`\n]*", page.read_text())
+    ]
+    named = {option for text in texts for option in re.findall(r"(?<=\s)(--[a-z-]+)", text)}
+    assert len(named) > 8
+    assert named <= options
+
+
+def test_links_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} -> {target}"
+
+
+def test_readme_opens_with_the_two_commands_and_is_short():
+    lines = read("README.md").splitlines()
+    assert [line.split()[:2] for line in lines[3:5]] == [["make", "paper"], ["make", "test"]]
+    assert len(lines) < 200
+
+
+def test_configuration_examples_are_valid(tmp_path):
+    for name, containing in (("README.md", "conservative"), ("docs/strategy.md", "strategy_class")):
+        (tmp_path / "my.yaml").write_text(block(name, "yaml", containing))
+        assert load_settings(tmp_path / "my.yaml").mode == "paper"
+
+
+@pytest.fixture
+def example(tmp_path, monkeypatch):
+    """Load the documented strategy exactly as the daemon would."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "my_strategy.py").write_text(block("docs/strategy.md", "python", "OrderFlowStrategy"))
+    name = yaml.safe_load(block("docs/strategy.md", "yaml"))["strategy_class"]
+    yield load_strategy(name, {"symbol": "BTC/USDT"}, tmp_path)
+    sys.modules.pop("my_strategy", None)
+
+
+def market(lean):
+    features = {spec.name: 0.0 for spec in FEATURES} | {"weighted_imbalance": lean, "tfi_120s": lean}
+    quote = {"bid": 99.0, "ask": 101.0, "bid_quantity": 1.0, "ask_quantity": 1.0}
+    return MarketData(symbol="BTC/USDT", ts_event_ns=1, trust=FeedTrust.SYNCED, features=features, **quote)
+
+
+@pytest.mark.parametrize(("lean", "side"), [(0.4, SignalType.BUY), (-0.4, SignalType.SELL), (0.05, None)])
+def test_documented_strategy_follows_the_lean(example, lean, side):
+    example.bind_market(market(lean))
+    signals = drive(example.generate_signals())
+    assert [signal.signal_type for signal in signals] == ([] if side is None else [side])
+    for signal in signals:
+        low, high = sorted((signal.stop_loss, signal.take_profit))
+        assert low < signal.price < high
+        assert 0 < signal.quantity <= 1
+
+
+def test_documentation_names_no_private_places():
+    for page in [*PAGES, ROOT / "Dockerfile", ROOT / "deploy/compose.yaml", *(ROOT / "systemd").iterdir()]:
+        text = page.read_text(encoding="utf-8")
+        assert re.search(r"/work/|/home/|index-url|pypi\.org|\bissue \d", text) is None, page.name
