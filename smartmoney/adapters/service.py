@@ -39,6 +39,10 @@ def set_latch(path: Path, reason: str, epoch: int) -> None:
     latch = Latch(reason=reason, epoch=epoch, set_wall_ns=time.time_ns())
     try:
         write_durably(path, msgspec.json.encode(latch) + b"\n")
+        if os.geteuid() == 0:
+            # Root may halt a daemon that runs as somebody else, who must be able to read why.
+            owner = path.parent.stat()
+            os.chown(path, owner.st_uid, owner.st_gid)
     except OSError as error:
         raise LatchFailed(f"{path} could not be written: {error.strerror or error}") from error
 

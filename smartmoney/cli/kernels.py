@@ -1,12 +1,20 @@
 """`smartmoney kernels`: compile everything now, for an image or an installation, instead of at the first start."""
 
+from typing import Annotated
 
-def kernels() -> None:
+import typer
+
+
+def kernels(
+    market_only: Annotated[bool, typer.Option("--market-only", help="Only those of the built-in exchange's market.")] = False,
+) -> None:
     """Compile every kernel into the cache directory. Example: smartmoney kernels."""
     from smartmoney.runtime import kernel_cache
     from smartmoney.runtime.compile import compile_kernels, compile_market_kernels
 
     directory = kernel_cache.prepare()
-    compile_market_kernels()
-    compile_kernels(directory, say=print)
+    if market_only:
+        compile_market_kernels()
+    else:
+        compile_kernels(directory, say=print, with_market=True)
     print(f"kernels are in {directory}")

@@ -42,9 +42,9 @@ def run(
     # Until the daemon runs there is nothing to wind up; and process 1 of a container would not even notice the signal.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     on_terminal = sys.stderr.isatty() and not as_json and settings.logging.format == "auto"
-    logs.configure(settings.log_level, to_screen=False)
-    compile_kernels(kernel_cache.prepare(), say=_say)
-    logs.configure(settings.log_level, to_screen=on_terminal)
+    logs.configure(settings.log_level, to_screen=False, as_text=settings.logging.format == "console")
+    compile_kernels(kernel_cache.prepare(), say=_say, with_market=settings.venue == "sim")
+    logs.configure(settings.log_level, to_screen=on_terminal, as_text=settings.logging.format == "console")
     layout = layout_of(state_dir)
 
     from smartmoney.runtime.daemon import Options

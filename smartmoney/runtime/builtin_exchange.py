@@ -98,7 +98,9 @@ async def _endpoints(process: asyncio.subprocess.Process, said: Path) -> Exchang
     if not line:
         code = await process.wait()
         if code == _REFUSED:
-            raise ConfigurationError("instruments", f"the built-in exchange refuses them{_last_words(said)}", "choose among those that it has")
+            raise ConfigurationError(
+                "instruments", f"the built-in exchange refuses them{_last_words(said)}", "choose among those that it has"
+            )
         raise ExchangeFailed(f"the built-in exchange ended with code {code} before it was ready{_last_words(said)}")
     ready = msgspec.json.decode(line, type=ExchangeReady)
     log.info("built-in exchange is up", pid=process.pid, markets=sorted(ready.binance))

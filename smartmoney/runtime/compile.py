@@ -1,5 +1,7 @@
 """Compile every kernel before the first frame, so that nothing is ever compiled on a tick (design law 11)."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -12,18 +14,27 @@ _DEPTH = b'{"e":"depthUpdate","E":1000,"s":"XY","U":6,"u":6,"b":[["99.8","1.0"]]
 _TRADE = b'{"e":"trade","E":1000,"s":"XY","t":1,"p":"100.1","q":"1.0","T":1000,"m":false,"M":true}'
 
 
-def compile_kernels(directory: Path, say: Callable[[str], None]) -> float:
+def compile_kernels(directory: Path, say: Callable[[str], None], *, with_market: bool) -> float:
     """Compile (or load from the cache) every kernel of the daemon; return the seconds that it took.
 
     Args:
         directory: of the kernel cache, as `kernel_cache.prepare` returned it.
         say: tells the user what takes so long, the first time.
+        with_market: the built-in exchange will be started: its kernels are compiled beside ours, in a process of their own.
     """
     started = monotonic()
     is_first = not kernel_cache.is_warm(directory)
+    market: subprocess.Popen[bytes] | None = None
     if is_first:
-        say("compiling kernels, once for this version and machine; about half a minute")
-    _exercise()
+        say("compiling kernels, once for this version and machine; about a minute")
+        if with_market:
+            market = subprocess.Popen([sys.executable, "-m", "smartmoney", "kernels", "--market-only"], stdout=subprocess.DEVNULL)
+    try:
+        _exercise()
+    finally:
+        # A market that could not be compiled is not our failure: the exchange says so itself when it starts.
+        if market is not None:
+            market.wait()
     if is_first:
         kernel_cache.mark_warm(directory)
         say(f"kernels compiled in {monotonic() - started:.0f} s")

@@ -6,9 +6,10 @@ other way in, and no other way out than the one that a crash takes, plus a clean
 
 import asyncio
 import contextlib
+import math
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -294,10 +295,10 @@ def _status(view: EngineView) -> dict[str, object]:
         "bid": first.bid,
         "ask": first.ask,
         "trust": first.trust.state.value,
-        "trades_per_s": round(first.features.get("trade_rate_10s", float("nan")), 1),
-        "imbalance": round(first.features.get("weighted_imbalance", float("nan")), 3),
-        "tfi_120s": round(first.features.get("tfi_120s", float("nan")), 3),
-        "stress": round(first.features.get("liquidity_stress", float("nan")), 2),
+        "trades_per_s": _known(first.features, "trade_rate_10s", 1),
+        "imbalance": _known(first.features, "weighted_imbalance", 3),
+        "tfi_120s": _known(first.features, "tfi_120s", 3),
+        "stress": _known(first.features, "liquidity_stress", 2),
         "regime": None if first.regime is None else f"{first.regime.label.value} {first.regime.probability:.2f}",
         "decision": None if decision is None else f"{decision.code}: {decision.text}",
         "position": first.position,
@@ -310,6 +311,12 @@ def _status(view: EngineView) -> dict[str, object]:
         "halted": view.account.halted,
         "simulated": view.mode != "live",
     }
+
+
+def _known(features: Mapping[str, float], name: str, digits: int) -> float | None:
+    """Return a feature for a log line, None while it warms up: JSON has no word for NaN."""
+    value = features.get(name, math.nan)
+    return None if math.isnan(value) else round(value, digits)
 
 
 def _status_line(view: EngineView) -> str:

@@ -1,6 +1,5 @@
 """Logging: structured lines on standard error, or kept for the terminal view to show. Secrets have no way in: settings hold none."""
 
-import io
 import logging
 import sys
 from collections import deque
@@ -15,20 +14,22 @@ recent: deque[str] = deque(maxlen=RECENT_MAX)
 """The last lines, for the terminal view."""
 
 
-def configure(level: str, *, to_screen: bool) -> None:
-    """Send log lines to standard error as JSON, or (with `to_screen`) only to `recent`."""
+def configure(level: str, *, to_screen: bool, as_text: bool = False) -> None:
+    """Send log lines to standard error, as JSON or `as_text`, or (with `to_screen`) only to `recent`."""
+    is_text = to_screen or as_text
     processors: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="%H:%M:%S" if to_screen else "iso", utc=not to_screen),
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if is_text else "iso", utc=not is_text),
+        structlog.processors.format_exc_info,
     ]
-    if to_screen:
-        processors += [structlog.processors.format_exc_info, _keep]
+    if is_text:
+        processors.append(_keep)
     else:
-        processors += [structlog.processors.format_exc_info, _keep_copy, structlog.processors.JSONRenderer(default=str)]
+        processors += [_keep_copy, structlog.processors.JSONRenderer(default=str)]
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper(), logging.INFO)),
-        logger_factory=structlog.PrintLoggerFactory(io.StringIO() if to_screen else sys.stderr),
+        logger_factory=structlog.ReturnLoggerFactory() if to_screen else structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
     # Libraries speak through the standard library; only what matters of it is shown.

@@ -158,7 +158,6 @@ class Sender:
             case RecordHalt():
                 self._halt_epoch = command.epoch
                 self._latch.set(command.reason, command.epoch)
-                log.critical("HALTED", reason=command.reason, equity=command.equity, peak=command.peak)
             case RecordResume():
                 self._halt_epoch = command.epoch
                 self._latch.clear()

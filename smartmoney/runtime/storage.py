@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from smartmoney import __version__
-from smartmoney.adapters.capture import CaptureWriter, apply_retention, close_torn_segments
+from smartmoney.adapters.capture import CaptureDamaged, CaptureWriter, apply_retention, close_torn_segments
 from smartmoney.adapters.journal import AccountState, Checkpoint, Journal, JournalRecord, RunHeader, record
 from smartmoney.adapters.service import clear_latch, is_latched, read_latch, set_latch
 from smartmoney.adapters.state_directory import StateLayout
@@ -183,7 +183,11 @@ def _latched_for(journaled: HaltState, latch_path: Path) -> str | None:
 def _tidy(settings: Settings, layout: StateLayout) -> None:
     if layout.captures.is_dir():
         for folder in layout.captures.iterdir():
-            close_torn_segments(folder)
+            try:
+                close_torn_segments(folder)
+            except (CaptureDamaged, msgspec.MsgspecError) as error:
+                # An old recording that cannot be mended is no reason not to start; retention takes it away in time.
+                log.warning("an earlier capture is damaged", capture=folder.name, problem=str(error))
         keeping = settings.capture
         apply_retention(
             layout.captures,

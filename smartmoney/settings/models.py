@@ -195,7 +195,7 @@ class Logging(Section):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] | None = None
     """Least severity that is logged; left out, advanced_features.log_level."""
     format: Literal["auto", "console", "json"] = "auto"
-    """auto: the live view on a terminal, JSON lines otherwise; console and json: lines in that form."""
+    """auto: the live view on a terminal, JSON lines otherwise; json and console: lines on a terminal too, as JSON or as text."""
 
 
 class Settings(Section):

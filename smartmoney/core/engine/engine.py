@@ -57,6 +57,8 @@ from smartmoney.core.portfolio.portfolio import Portfolio
 from smartmoney.core.risk.kill_switch import KillEvent, ResumeEvent
 
 _S = 1_000_000_000
+ACCOUNT_PATIENCE_NS = 10 * _S
+"""After so long without an answer the first question about the account is asked again."""
 EQUITY_EVERY_NS = 10 * _S
 """Equity is recorded this often when its peak stands still."""
 
@@ -82,6 +84,7 @@ class Engine:
         self._digest = Digest()
         self._entry = Entry(seq=0, kind=EntryKind.EVENT, ts_wall_ns=0, ts_mono_ns=0)
         self._equity_recorded: tuple[object, int] = (None, 0)
+        self._account_asked_ns = 0
         self.counters = Counters()
         self.is_warming = True
         self.is_reconciled = False
@@ -147,6 +150,7 @@ class Engine:
         self.started_mono_ns = self._entry.ts_mono_ns
         self.market.on_feed_lost(range(len(self.market.instruments)), self._entry.ts_mono_ns)
         self.market.forget_counters()
+        self._account_asked_ns = self._entry.ts_mono_ns
         return []
 
     def _on_tick(self, _tick: Tick) -> list[Command]:
@@ -166,6 +170,9 @@ class Engine:
             commands += self.executor.on_tick(self._execution_view(quotes))
             commands += self._after_execution(quotes)
             commands += self._decide(quotes)
+        elif entry.ts_mono_ns - self._account_asked_ns > ACCOUNT_PATIENCE_NS:
+            self._account_asked_ns = entry.ts_mono_ns
+            commands.append(RequestAccount(reason="start, not answered"))
         return commands
 
     def _keep_regimes_going(self) -> None:

@@ -208,9 +208,11 @@ class Market:
         return assess(evidence, self._limits)
 
     def forget_counters(self) -> None:
-        """Start counting afresh: what the warm start folded is not this run's traffic."""
+        """Start counting afresh: what the warm start folded, and asked for, is not this run's traffic."""
         self.frames = self.trades = self.gaps = self.resyncs = 0
         self.codes = dict.fromkeys(FoldCode, 0)
+        for feed in self._feeds:
+            feed.attempts = 0
 
     def is_synced(self, index: int) -> bool:
         """Tell whether a book may be traded on."""

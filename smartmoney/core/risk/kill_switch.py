@@ -87,7 +87,8 @@ def observe(
     breached = KillState(halt=halt, breach_since_ns=since)
     if now_mono_ns - since < limits.breach_hold_ms * _MS:
         return breached, None
-    reason = f"drawdown: equity {known} is {limits.max_drawdown} or more below its peak {peak}"
+    lost = (peak - known) / peak
+    reason = f"drawdown: equity {known:.2f} is {lost:.3%} below its peak {peak:.2f}; {limits.max_drawdown:.3%} is allowed"
     return _trip(breached, HaltCause.DRAWDOWN, reason, known, must_flatten=True)
 
 

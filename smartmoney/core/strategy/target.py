@@ -61,7 +61,7 @@ def plan_order(side: Side, size: float, price: Decimal, instrument: Instrument, 
         return Plan(target_lots=sign * target, delta_lots=sign * wanted, reduces=wanted < 0)
     if not is_held and working <= 0:
         return _nothing(sign * target, RefusalCode.BELOW_MIN_NOTIONAL, "the target is below the venue's minimum order")
-    return _nothing(sign * target, RefusalCode.AT_TARGET, "the difference to the target is too small to order")
+    return _nothing(sign * target, RefusalCode.AT_TARGET, "too few lots away from the target to order")
 
 
 def _close(sign: int, held: int, working: int, price: Decimal, instrument: Instrument) -> Plan:

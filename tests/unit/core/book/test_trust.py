@@ -9,9 +9,7 @@ from smartmoney.core.book.trust import FeedEvidence, TrustLimits, assess
 from smartmoney.core.domain.signals import FeedTrust
 
 S = 1_000_000_000
-GOOD = FeedEvidence(
-    is_synced=True, proves_sequence=True, age_ns=S, lag_ns=0, crossed_for_ns=None, malformed_ago_ns=None, trade_outside=0.0
-)
+GOOD = FeedEvidence(is_synced=True, proves_sequence=True, age_ns=S, lag_ns=0, crossed_for_ns=None, malformed_ago_ns=None, trade_outside=0.0)
 SYNCED, SUSPECT, STALE, RESYNCING = FeedTrust.SYNCED, FeedTrust.SUSPECT, FeedTrust.STALE, FeedTrust.RESYNCING
 
 

@@ -10,6 +10,7 @@ from smartmoney.core.domain.entries import (
     EntryKind,
     HaltState,
     OrderAccepted,
+    OrderCanceled,
     OrderFilled,
     RunStarted,
     Tick,
@@ -90,7 +91,9 @@ class Bench:
         strategy=None,
         is_live=True,
         mode="paper",
+        answers=True,
     ):
+        self.answers = answers
         self.clock = Clock()
         self.instruments = tuple(instruments or (instrument(),))
         make = strategy or (lambda _name, config: SmartMoneyFollowerStrategy(config))
@@ -118,9 +121,14 @@ class Bench:
             self.say(WarmUpEnded())
 
     def enter(self, kind, **fields):
-        """Step one entry and return its commands."""
-        made = self.engine.step(self.clock.stamp(kind, **fields))
+        """Step one entry and return its commands, and those that followed from the venue's answers: orders are taken, cancels done."""
+        made = list(self.engine.step(self.clock.stamp(kind, **fields)))
         self.commands += made
+        for command in list(made) if self.answers else ():
+            if isinstance(command, SubmitOrder):
+                made += self.accept(command.approved.intent)
+            elif isinstance(command, CancelOrder):
+                made += self.say(OrderCanceled(client_order_id=command.client_order_id))
         return made
 
     def say(self, payload):
@@ -194,7 +202,11 @@ class Bench:
         return [type(command).__name__ for command in (self.commands if commands is None else commands)]
 
     def submitted(self, commands=None):
-        return [command.approved.intent for command in (self.commands if commands is None else commands) if isinstance(command, SubmitOrder)]
+        return [
+            command.approved.intent for command in (self.commands if commands is None else commands) if isinstance(command, SubmitOrder)
+        ]
 
     def cancelled(self, commands=None):
-        return [command.client_order_id for command in (self.commands if commands is None else commands) if isinstance(command, CancelOrder)]
+        return [
+            command.client_order_id for command in (self.commands if commands is None else commands) if isinstance(command, CancelOrder)
+        ]

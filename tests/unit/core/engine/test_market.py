@@ -8,7 +8,15 @@ from smartmoney.core.domain.commands import ReconnectFeed, RequestSnapshot
 from smartmoney.core.domain.entries import EntryKind
 from smartmoney.core.domain.signals import FeedTrust
 from smartmoney.core.engine import market as market_module
-from smartmoney.core.engine.market import CROSSED_RESYNC_S, KEPT_FRAMES_MAX, SILENCE_RECONNECT_S, SNAPSHOT_PATIENCE_S, SNAPSHOT_PAUSE_S, Market, top_of_book
+from smartmoney.core.engine.market import (
+    CROSSED_RESYNC_S,
+    KEPT_FRAMES_MAX,
+    SILENCE_RECONNECT_S,
+    SNAPSHOT_PATIENCE_S,
+    SNAPSHOT_PAUSE_S,
+    Market,
+    top_of_book,
+)
 from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.runtime.codecs import binance_codec
 
@@ -79,7 +87,9 @@ def test_a_snapshot_older_than_the_kept_frames_is_asked_for_again_with_growing_p
         waited.append(0)
         while not requests(feed.after(0.5)):
             waited[-1] += 0.5
-    assert [pause for pause in waited if pause] == pytest.approx([pause - 0.5 for pause in (*SNAPSHOT_PAUSE_S[1:], *SNAPSHOT_PAUSE_S[-1:] * 2)])
+    assert [pause for pause in waited if pause] == pytest.approx(
+        [pause - 0.5 for pause in (*SNAPSHOT_PAUSE_S[1:], *SNAPSHOT_PAUSE_S[-1:] * 2)]
+    )
     feed.snapshot(snapshot(105))
     assert feed.phase() == 1
     feed.depth(200, 210)

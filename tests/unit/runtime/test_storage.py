@@ -1,0 +1,151 @@
+"""Opening a run is recovery: the account, the halt, the latch, and whatever an earlier process left half-written."""
+
+from decimal import Decimal
+
+import pytest
+
+from smartmoney.adapters.capture import read_capture
+from smartmoney.adapters.journal import Journal, JournalRefused
+from smartmoney.adapters.service import read_latch, set_latch
+from smartmoney.adapters.state_directory import StateLayout
+from smartmoney.core.domain.commands import Notify, RecordEquity, RecordHalt, RecordResume
+from smartmoney.core.domain.entries import Entry, EntryKind, Tick
+from smartmoney.core.domain.instruments import Instrument, Market
+from smartmoney.runtime.loop import Batch, Line
+from smartmoney.runtime.loop import Checkpoint as Point
+from smartmoney.runtime.storage import new_run_id, open_run
+from smartmoney.settings.load import load_settings
+
+BTC = Instrument(
+    venue="binance",
+    market=Market.SPOT,
+    symbol="BTCUSDT",
+    name="BTC/USDT",
+    base="BTC",
+    quote="USDT",
+    tick_size=Decimal("0.01"),
+    lot_size=Decimal("0.00001"),
+)
+
+
+@pytest.fixture
+def layout(tmp_path):
+    return StateLayout(tmp_path)
+
+
+def opened(layout, **overrides):
+    return open_run(load_settings(overrides=overrides), layout, [BTC])
+
+
+def batch(*commands, seq=3, digest="d"):
+    lines = tuple(Line(seq, 1_700_000_000_000_000_000, command) for command in commands)
+    return Batch(lines=lines, commands=commands, checkpoint=Point(seq, digest), last_seq=seq, decided_mono_ns=1, has_orders=False)
+
+
+def test_a_first_run_starts_with_the_paper_balance_and_nothing_else(layout):
+    with opened(layout, paper_balance=1234) as run:
+        started = run.started
+        assert (started.cash, started.positions, started.orders, started.order_count) == (Decimal(1234), (), (), 0)
+        assert not started.halt.halted
+        assert run.latched_for is None
+        assert run.paper.is_idle
+
+
+def test_what_one_run_commits_the_next_one_finds(layout):
+    halt = RecordHalt(reason="drawdown: much", epoch=1, equity=Decimal(900), peak=Decimal(1100))
+    with opened(layout) as run:
+        run.ledger.commit([batch(RecordEquity(equity=Decimal(1000), peak=Decimal(1100))), batch(halt, seq=4)])
+        first = run.started.run_id
+    with opened(layout) as run:
+        found = run.started.halt
+        assert (found.halted, found.reason, found.epoch, found.peak) == (True, "drawdown: much", 1, Decimal(1100))
+        assert run.started.run_id != first
+        assert run.journal.reader.last_checkpoint(first).seq == 4
+        run.ledger.commit([batch(RecordResume(reason="looked", epoch=2, old_peak=Decimal(1100), new_peak=Decimal(900)))])
+    with opened(layout) as run:
+        assert not run.started.halt.halted
+        assert run.started.halt.peak == Decimal(900)
+
+
+def test_a_latch_that_the_journal_knows_nothing_of_is_handed_on(layout):
+    with opened(layout):
+        pass
+    set_latch(layout.latch, "disk was full", 0)
+    with opened(layout) as run:
+        assert run.latched_for == "disk was full"
+        run.ledger.commit([batch(RecordHalt(reason="disk was full", epoch=1, equity=None, peak=None))])
+    with opened(layout) as run:
+        assert run.latched_for is None
+        assert run.started.halt.reason == "disk was full"
+
+
+def test_the_latch_file_is_set_seen_and_cleared(layout):
+    with opened(layout) as run:
+        assert not run.latch.is_set()
+        run.latch.set("because", 5)
+        assert run.latch.is_set()
+        assert read_latch(layout.latch).epoch == 5
+        run.latch.clear()
+        assert not run.latch.is_set()
+
+
+def test_a_batch_of_which_nothing_is_kept_is_no_error(layout):
+    with opened(layout) as run:
+        run.ledger.commit([batch(Notify(severity="info", subject="s", text="t"))])
+        run.ledger.commit([])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [({"venue": "sim"}, {"venue": "binance"}, "belongs to account"), ({"market": "spot"}, {"market": "usdm"}, "belongs to account")],
+)
+def test_a_journal_of_another_account_is_refused_and_nothing_is_lost(layout, first, second, words):
+    with opened(layout, **first) as run:
+        run_id = run.started.run_id
+    with pytest.raises(JournalRefused, match=words) as refused, opened(layout, **second):
+        pass
+    assert refused.value.exit_code == 78
+    assert "--state-dir" in str(refused.value)
+    with opened(layout, **first) as run:
+        assert run.journal.reader.run(run_id) is not None
+
+
+def test_a_journal_of_another_mode_is_refused(layout):
+    Journal.open(layout.journal, "live", "sim:spot", initial_cash=Decimal(1)).close()
+    with pytest.raises(JournalRefused, match="mode 'live', not 'paper'"), opened(layout):
+        pass
+
+
+@pytest.mark.parametrize("leftover", ["empty", "not a segment", "torn", "broken index"])
+def test_whatever_a_killed_run_left_in_its_capture_the_next_one_starts(layout, leftover):
+    with opened(layout) as run:
+        run.capture.append(Entry(seq=1, kind=EntryKind.EVENT, ts_wall_ns=1, ts_mono_ns=1, payload=Tick()))
+        folder = layout.capture(run.started.run_id)
+    (segment,) = (path for path in folder.iterdir() if path.suffix != ".json")
+    (index,) = folder.glob("*.json")
+    if leftover == "broken index":
+        index.write_text("{")
+    else:
+        index.unlink()
+        segment.write_bytes({"empty": b"", "not a segment": b"shopping list", "torn": segment.read_bytes()[:-3]}[leftover])
+    with opened(layout) as run:
+        assert run.started.cash == Decimal(10_000)
+
+
+def test_the_capture_ends_whole_when_the_run_does(layout):
+    with opened(layout) as run:
+        for seq in range(1, 500):
+            run.capture.append(Entry(seq=seq, kind=EntryKind.EVENT, ts_wall_ns=seq, ts_mono_ns=seq, payload=Tick()))
+        run.ledger.ensure_captured(499)
+        folder = layout.capture(run.started.run_id)
+    reader = read_capture(folder)
+    assert [entry.seq for entry in reader] == list(range(1, 500))
+    assert reader.is_complete
+
+
+def test_run_ids_sort_by_time_and_do_not_repeat():
+    S = 1_000_000_000
+    ids = [new_run_id(second * S) for second in (1, 1_700_000_000, 1_700_000_001, 1_900_000_000)]
+    assert ids == sorted(ids)
+    assert len({new_run_id(5 * S) for _ in range(200)}) > 195
+    assert {len(name) for name in ids} == {11}
