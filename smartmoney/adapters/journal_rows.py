@@ -11,7 +11,16 @@ from typing import Any, ClassVar
 import apsw
 import msgspec
 
-from smartmoney.core.domain.commands import CancelOrder, RecordEquity, RecordHalt, RecordRefusal, RecordResume, RecordSignal, SubmitOrder
+from smartmoney.core.domain.commands import (
+    CancelOrder,
+    RecordEquity,
+    RecordHalt,
+    RecordOrderClosed,
+    RecordRefusal,
+    RecordResume,
+    RecordSignal,
+    SubmitOrder,
+)
 from smartmoney.core.domain.entries import (
     CancelRejected,
     OrderAccepted,
@@ -273,12 +282,19 @@ class RowWriter:
         RecordRefusal: _refusal,
         RecordEquity: _equity,
         RecordHalt: _halt,
+        RecordOrderClosed: _closed,
         RecordResume: _resume,
         Checkpoint: _checkpoint,
     }
 
 
-_CLOSED_AS = {OrderRejected: "rejected", OrderCanceled: "canceled", OrderExpired: "expired", SendRefused: "denied"}
+_CLOSED_AS = {
+    OrderRejected: "rejected",
+    OrderCanceled: "canceled",
+    OrderExpired: "expired",
+    SendRefused: "denied",
+    RecordOrderClosed: "missing",
+}
 
 
 def _text(amount: Decimal | None) -> str | None:

@@ -46,7 +46,7 @@ def halt(reason: Reason = "operator", state_dir: StateDir = None, as_json: AsJso
     # The latch works even when the daemon does not answer: it looks at this file before every send.
     failure: LatchFailed | None = None
     try:
-        set_latch(layout_of(state_dir).latch, reason, -1)
+        set_latch(layout_of(state_dir).latch, "operator" if reason == "operator" else f"operator: {reason}", -1)
     except LatchFailed as error:
         failure = error
     try:

@@ -46,7 +46,8 @@ class ControlDesk:
             case "status":
                 return dict(msgspec.to_builtins(self._summary()))
             case "halt":
-                return await self._do(HaltRequested(reason=reason or "operator"), lambda view: view.account.halted, EFFECT_PATIENCE_S)
+                by = f"operator: {reason}" if reason else "operator"
+                return await self._do(HaltRequested(reason=by), lambda view: view.account.halted, EFFECT_PATIENCE_S)
             case "flatten":
                 return await self._do(FlattenRequested(reason=reason or "operator"), _is_flat, FLAT_PATIENCE_S)
             case "resume":

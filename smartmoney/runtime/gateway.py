@@ -5,6 +5,7 @@ moved on, and no latch file stands there. A refusal is an entry like any other.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 from smartmoney.core.domain.entries import Entry, EntryKind, Payload, SendRefused
@@ -31,9 +32,9 @@ class OrderGateway(Protocol):
 
 
 def refusal_before_send(approved: Approved, now_mono_ns: int, halt_epoch: int, *, is_latched: bool) -> SendRefused | None:
-    """Check an approved order for the last time; None lets it go. Orders that reduce risk pass a halt."""
+    """Check an approved order for the last time; None lets it go. Orders that reduce risk pass a halt and a slow disk."""
     intent = approved.intent
-    if now_mono_ns > approved.valid_until_mono_ns:
+    if now_mono_ns > approved.valid_until_mono_ns and not intent.reduce_only:
         late_ms = (now_mono_ns - approved.valid_until_mono_ns) / 1e6
         return SendRefused(client_order_id=intent.client_order_id, reason=f"approval ran out {late_ms:.0f} ms ago")
     if not intent.reduce_only and (is_latched or approved.halt_epoch != halt_epoch):
@@ -65,7 +66,7 @@ class PaperGateway:
     def __init__(self, venue: PaperVenue, market: Market) -> None:
         self._venue = venue
         self._market = market
-        self._views = [KernelDepth(market.states, index) for index in range(len(market.instruments))]
+        self._views = [KernelDepth(market.states, index, partial(market.is_synced, index)) for index in range(len(market.instruments))]
         self._account_asked = False
 
     def submit(self, approved: Approved, now_mono_ns: int) -> None:

@@ -29,7 +29,8 @@ from smartmoney.venues.binance.protocol import DEFAULT_STREAMS, endpoints, plan_
 
 log = structlog.get_logger("venue")
 
-SNAPSHOT_LEVELS = 1000
+SNAPSHOT_LEVELS = {Market.SPOT: 5000, Market.USDM: 1000}
+"""As deep as the venue gives: levels beyond stay unknown until they change."""
 _BEAT_S = 1.0
 
 
@@ -121,8 +122,9 @@ class BinanceSession:
         await self._rest.close()
 
     async def _fetch(self, instrument: int) -> None:
+        grid = self.instruments[instrument]
         try:
-            body = await self._rest.depth_snapshot(self.instruments[instrument].symbol, SNAPSHOT_LEVELS)
+            body = await self._rest.depth_snapshot(grid.symbol, SNAPSHOT_LEVELS[grid.market])
         except RestError as error:
             log.warning("snapshot failed", instrument=self.instruments[instrument].name, error=str(error))
             self._inbox.post(SnapshotFailed(instrument=instrument, reason=str(error)))

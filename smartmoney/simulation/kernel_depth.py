@@ -1,6 +1,6 @@
 """Show the paper venue a compiled book state, read-only."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,19 +12,20 @@ from smartmoney.simulation.paper_depth import WALK_LEVELS_MAX, LastTrade
 class KernelDepth:
     """Be the `DepthView` of one instrument's state record. Attribute reads cost about 0.2 µs, `levels` about 2 µs."""
 
-    __slots__ = ("_index", "_lots", "_state", "_states", "_ticks")
+    __slots__ = ("_index", "_is_trusted", "_lots", "_state", "_states", "_ticks")
 
-    def __init__(self, states: Any, index: int) -> None:
+    def __init__(self, states: Any, index: int, is_trusted: Callable[[], bool]) -> None:
         self._states = states
         self._index = index
+        self._is_trusted = is_trusted
         self._state = states[index]
         self._ticks = np.zeros(WALK_LEVELS_MAX, np.int64)
         self._lots = np.zeros(WALK_LEVELS_MAX, np.int64)
 
     @property
     def synced(self) -> bool:
-        """Tell whether the book is a gapless fold."""
-        return bool(self._state["phase"] == 1)
+        """Tell whether the book may be traded on: nothing fills in one that is stale, crossed or waits for a snapshot."""
+        return self._is_trusted() and 0 < self.best_bid_ticks < self.best_ask_ticks
 
     @property
     def best_bid_ticks(self) -> int:

@@ -4,9 +4,9 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from smartmoney.core.book.codes import APPLIED, MALFORMED, OFF_GRID
+from smartmoney.core.book.typed import entry
 
 _POWERS = np.array([10**k for k in range(19)], dtype=np.int64)
 _INT_MAX = np.iinfo(np.int64).max
@@ -28,7 +28,7 @@ def step_of(size: Decimal) -> tuple[int, int]:
     return decimals, step
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@entry
 def to_grid(count: int, values: Any, decimals: Any, grid_decimals: int, grid_step: int, smallest: int, largest: int, is_shown: bool) -> int:
     """Turn digits into whole steps in place. Return APPLIED, OFF_GRID or MALFORMED (out of [smallest, largest]).
 

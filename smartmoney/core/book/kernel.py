@@ -8,67 +8,51 @@ price or -1. Nothing here allocates except `rebase`, and nothing raises.
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from smartmoney.core.book.state import TAIL, WINDOW, WORDS
+from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, entry, inlined, inner, int64
 
 _ONE = np.uint64(1)
 _NONE = np.uint64(0)
 _ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+_FIRST_OFFSET = int64(0)
+_LAST_OFFSET = int64(WINDOW - 1)
 _EDGE = WINDOW // 8
 """The touch may come this near to the window's edge before the window moves."""
 _MOVE_MIN = WINDOW // 32
 """A move smaller than this is not worth it (a spread wider than the window would ask for one per frame)."""
 
-
-@njit(cache=True, nogil=True, inline="always")
-def _lowest_bit(word: Any) -> int:
-    count = 0
-    if word & np.uint64(0xFFFFFFFF) == _NONE:
-        word >>= np.uint64(32)
-        count += 32
-    if word & np.uint64(0xFFFF) == _NONE:
-        word >>= np.uint64(16)
-        count += 16
-    if word & np.uint64(0xFF) == _NONE:
-        word >>= np.uint64(8)
-        count += 8
-    if word & np.uint64(0xF) == _NONE:
-        word >>= np.uint64(4)
-        count += 4
-    if word & np.uint64(0x3) == _NONE:
-        word >>= np.uint64(2)
-        count += 2
-    if word & _ONE == _NONE:
-        count += 1
-    return count
+_DE_BRUIJN = np.uint64(0x03F7_9D71_B4CB_0A89)
+"""Its 64 windows of six bits all differ: a power of two times it is told by its top six bits."""
+_BIT_OF = np.zeros(64, np.int64)
+for _place in range(64):
+    _BIT_OF[((0x03F7_9D71_B4CB_0A89 << _place) & 0xFFFF_FFFF_FFFF_FFFF) >> 58] = _place
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _highest_bit(word: Any) -> int:
-    count = 0
-    if word >> np.uint64(32) != _NONE:
-        word >>= np.uint64(32)
-        count += 32
-    if word >> np.uint64(16) != _NONE:
-        word >>= np.uint64(16)
-        count += 16
-    if word >> np.uint64(8) != _NONE:
-        word >>= np.uint64(8)
-        count += 8
-    if word >> np.uint64(4) != _NONE:
-        word >>= np.uint64(4)
-        count += 4
-    if word >> np.uint64(2) != _NONE:
-        word >>= np.uint64(2)
-        count += 2
-    if word >> _ONE != _NONE:
-        count += 1
-    return count
+@inner
+def _bit_of(power: Any) -> Any:
+    """Return the place of the one bit of a power of two."""
+    return _BIT_OF[np.int64((power * _DE_BRUIJN) >> np.uint64(58))]
 
 
-@njit(cache=True, nogil=True)
-def occupied_at_or_below(s: Any, side: int, offset: int) -> int:
+@inner
+def _lowest_bit(word: Any) -> Any:
+    return _bit_of(word & (~word + _ONE))
+
+
+@inner
+def _highest_bit(word: Any) -> Any:
+    word |= word >> _ONE
+    word |= word >> np.uint64(2)
+    word |= word >> np.uint64(4)
+    word |= word >> np.uint64(8)
+    word |= word >> np.uint64(16)
+    word |= word >> np.uint64(32)
+    return _bit_of(word ^ (word >> _ONE))
+
+
+@inner
+def occupied_at_or_below(s: Any, side: int, offset: int) -> Any:
     """Return the largest occupied window offset <= `offset`, -1 if none. At most `WORDS` steps of 64 ticks."""
     if offset < 0:
         return -1
@@ -85,8 +69,8 @@ def occupied_at_or_below(s: Any, side: int, offset: int) -> int:
     return (w << 6) + _highest_bit(word)
 
 
-@njit(cache=True, nogil=True)
-def occupied_at_or_above(s: Any, side: int, offset: int) -> int:
+@inner
+def occupied_at_or_above(s: Any, side: int, offset: int) -> Any:
     """Return the smallest occupied window offset >= `offset`, -1 if none. At most `WORDS` steps of 64 ticks."""
     if offset >= WINDOW:
         return -1
@@ -102,7 +86,7 @@ def occupied_at_or_above(s: Any, side: int, offset: int) -> int:
     return (w << 6) + _lowest_bit(word)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _tail_find(s: Any, side: int, key: int) -> int:
     """Return the first tail position whose key is >= `key` (the count if none)."""
     keys = s.tail_keys[side]
@@ -117,7 +101,7 @@ def _tail_find(s: Any, side: int, key: int) -> int:
     return low
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _tail_set(s: Any, side: int, tick: int, lots: int) -> bool:
     key = -tick if side == 0 else tick
     keys = s.tail_keys[side]
@@ -149,38 +133,38 @@ def _tail_set(s: Any, side: int, tick: int, lots: int) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _find_best(s: Any, side: int) -> Any:
     """Return the best stored tick of a side, -1 if it is empty."""
     base = s.base_tick
     if side == 0:
         if s.tail_count[0] > 0 and -s.tail_keys[0, 0] >= base + WINDOW:
             return -s.tail_keys[0, 0]
-        offset = occupied_at_or_below(s, 0, WINDOW - 1)
+        offset = occupied_at_or_below(s, BID_SIDE, _LAST_OFFSET)
         if offset >= 0:
             return base + offset
         return -s.tail_keys[0, 0] if s.tail_count[0] > 0 else -1
     if s.tail_count[1] > 0 and s.tail_keys[1, 0] < base:
         return s.tail_keys[1, 0]
-    offset = occupied_at_or_above(s, 1, 0)
+    offset = occupied_at_or_above(s, ASK_SIDE, _FIRST_OFFSET)
     if offset >= 0:
         return base + offset
     return s.tail_keys[1, 0] if s.tail_count[1] > 0 else -1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _best_after_removal(s: Any, side: int, tick: int) -> Any:
     """Return the best tick now that `tick`, which was the best, is gone."""
     offset = tick - s.base_tick
     if 0 <= offset < WINDOW:
         # Nothing better than `tick` exists, so the next one in the window, where there is one, is the best.
-        found = occupied_at_or_below(s, 0, offset) if side == 0 else occupied_at_or_above(s, 1, offset)
+        found = occupied_at_or_below(s, BID_SIDE, offset) if side == 0 else occupied_at_or_above(s, ASK_SIDE, offset)
         if found >= 0:
             return s.base_tick + found
     return _find_best(s, side)
 
 
-@njit(cache=True, nogil=True)
+@entry
 def set_level(s: Any, side: int, tick: int, lots: int) -> None:
     """Store a level's absolute quantity; `lots` 0 deletes it (an absent one too). `side` 0 bid, 1 ask; `tick` >= 1."""
     offset = tick - s.base_tick
@@ -201,17 +185,17 @@ def set_level(s: Any, side: int, tick: int, lots: int) -> None:
             if tick > best and stored:
                 s.best_bid_tick = tick
         elif tick == best:
-            s.best_bid_tick = _best_after_removal(s, 0, tick)
+            s.best_bid_tick = _best_after_removal(s, side, tick)
     else:
         best = s.best_ask_tick
         if lots > 0:
             if (tick < best or best < 0) and stored:
                 s.best_ask_tick = tick
         elif tick == best:
-            s.best_ask_tick = _best_after_removal(s, 1, tick)
+            s.best_ask_tick = _best_after_removal(s, side, tick)
 
 
-@njit(cache=True, nogil=True)
+@entry
 def level_lots(s: Any, side: int, tick: int) -> Any:
     """Return the quantity stored at a price, 0 if none, in lots."""
     offset = tick - s.base_tick
@@ -224,19 +208,19 @@ def level_lots(s: Any, side: int, tick: int) -> Any:
     return 0
 
 
-@njit(cache=True, nogil=True)
+@entry
 def shown_lots(states: Any, index: int, side: int, tick: int) -> Any:
     """Return `level_lots` of one record of an array: from Python a whole array crosses the boundary 40 times cheaper than a record."""
     return level_lots(states[index], side, tick)
 
 
-@njit(cache=True, nogil=True)
+@entry
 def shown_levels(states: Any, index: int, side: int, n: int, ticks_out: Any, lots_out: Any) -> int:
     """Return `top_levels` of one record of an array."""
     return top_levels(states[index], side, n, ticks_out, lots_out)
 
 
-@njit(cache=True, nogil=True)
+@entry
 def clear(s: Any) -> None:
     """Remove every level of both sides. Cost is proportional to the occupied words; the window stays where it is."""
     for side in range(2):
@@ -252,7 +236,7 @@ def clear(s: Any) -> None:
     s.best_ask_tick = -1
 
 
-@njit(cache=True, nogil=True)
+@entry
 def top_levels(s: Any, side: int, n: int, ticks_out: Any, lots_out: Any) -> int:
     """Write up to `n` levels, best first, into the two arrays and return their number. Crosses window and tail."""
     count = s.tail_count[side]
@@ -273,12 +257,12 @@ def top_levels(s: Any, side: int, n: int, ticks_out: Any, lots_out: Any) -> int:
         if not (0 <= offset < WINDOW):
             offset = -1
     else:
-        offset = occupied_at_or_below(s, 0, WINDOW - 1) if side == 0 else occupied_at_or_above(s, 1, 0)
+        offset = occupied_at_or_below(s, BID_SIDE, _LAST_OFFSET) if side == 0 else occupied_at_or_above(s, ASK_SIDE, _FIRST_OFFSET)
     while written < n and offset >= 0:
         ticks_out[written] = base + offset
         lots_out[written] = lots[offset]
         written += 1
-        offset = occupied_at_or_below(s, 0, offset - 1) if side == 0 else occupied_at_or_above(s, 1, offset + 1)
+        offset = occupied_at_or_below(s, BID_SIDE, offset - 1) if side == 0 else occupied_at_or_above(s, ASK_SIDE, offset + 1)
     while written < n and at < count:
         ticks_out[written] = -keys[at] if side == 0 else keys[at]
         lots_out[written] = quantities[at]
@@ -287,7 +271,7 @@ def top_levels(s: Any, side: int, n: int, ticks_out: Any, lots_out: Any) -> int:
     return written
 
 
-@njit(cache=True, nogil=True)
+@entry
 def lots_within(s: Any, side: int, limit_tick: int) -> int:
     """Return the sum of lots from the touch to `limit_tick`, inclusive (bids at or above it, asks at or below it)."""
     total = 0
@@ -299,23 +283,19 @@ def lots_within(s: Any, side: int, limit_tick: int) -> int:
     while at < count and keys[at] <= limit_key:
         total += s.tail_lots[side, at]
         at += 1
+    best = s.best_bid_tick if side == 0 else s.best_ask_tick
+    if best < 0:
+        return total
     lots = s.window_lots[side]
-    if side == 0:
-        offset = occupied_at_or_below(s, 0, s.best_bid_tick - base) if s.best_bid_tick >= 0 else -1
-        stop = limit_tick - base
-        while offset >= 0 and offset >= stop:
-            total += lots[offset]
-            offset = occupied_at_or_below(s, 0, offset - 1)
-    else:
-        offset = occupied_at_or_above(s, 1, s.best_ask_tick - base) if s.best_ask_tick >= 0 else -1
-        stop = limit_tick - base
-        while 0 <= offset <= stop:
-            total += lots[offset]
-            offset = occupied_at_or_above(s, 1, offset + 1)
+    offset = occupied_at_or_below(s, BID_SIDE, best - base) if side == 0 else occupied_at_or_above(s, ASK_SIDE, best - base)
+    stop = limit_tick - base
+    while offset >= 0 and (offset >= stop if side == 0 else offset <= stop):
+        total += lots[offset]
+        offset = occupied_at_or_below(s, BID_SIDE, offset - 1) if side == 0 else occupied_at_or_above(s, ASK_SIDE, offset + 1)
     return total
 
 
-@njit(cache=True, nogil=True)
+@entry
 def level_count(s: Any, side: int) -> Any:
     """Return how many levels a side has. Reads the whole bitmap: for rebuilds and displays, not per frame."""
     total = s.tail_count[side]
@@ -328,37 +308,33 @@ def level_count(s: Any, side: int) -> Any:
     return total
 
 
-@njit(cache=True, nogil=True)
+@inner
 def window_base(centre_tick: int) -> int:
     """Return the first tick of a window around a price."""
     return max(centre_tick - WINDOW // 2, 0)
 
 
-@njit(cache=True, nogil=True)
+@entry
 def rebase(s: Any, centre_tick: int) -> None:
     """Move the dense window so that it is centred on a price, carrying every level across its edges. Allocates; about 0.1 ms."""
     base = window_base(centre_tick)
     if base == s.base_tick:
         return
-    bids = level_count(s, 0)
-    asks = level_count(s, 1)
-    bid_ticks = np.empty(bids, np.int64)
-    bid_lots = np.empty(bids, np.int64)
-    ask_ticks = np.empty(asks, np.int64)
-    ask_lots = np.empty(asks, np.int64)
-    top_levels(s, 0, bids, bid_ticks, bid_lots)
-    top_levels(s, 1, asks, ask_ticks, ask_lots)
+    bids = level_count(s, BID_SIDE)
+    levels = bids + level_count(s, ASK_SIDE)
+    ticks = np.empty(levels, np.int64)
+    lots = np.empty(levels, np.int64)
+    top_levels(s, BID_SIDE, bids, ticks, lots)
+    top_levels(s, ASK_SIDE, levels - bids, ticks[bids:], lots[bids:])
     clear(s)
     s.base_tick = base
     s.rebases += 1
     # Best first, so that the tail grows at its end.
-    for k in range(bids):
-        set_level(s, 0, bid_ticks[k], bid_lots[k])
-    for k in range(asks):
-        set_level(s, 1, ask_ticks[k], ask_lots[k])
+    for k in range(levels):
+        set_level(s, BID_SIDE if k < bids else ASK_SIDE, ticks[k], lots[k])
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def follow_touch(s: Any) -> None:
     """Re-base the window when the touch has come near its edge, or left it. Call after each applied frame."""
     bid = s.best_bid_tick

@@ -74,6 +74,13 @@ class RecordHalt(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     peak: Decimal | None
 
 
+class RecordOrderClosed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Journal the end of an order that the venue proved not to have: no report of it will ever come."""
+
+    client_order_id: str
+    reason: str
+
+
 class RecordResume(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Journal an operator's re-arm: the old peak, the new one, the reason."""
 
@@ -101,6 +108,7 @@ Command = (
     | RecordRefusal
     | RecordEquity
     | RecordHalt
+    | RecordOrderClosed
     | RecordResume
     | Notify
 )

@@ -54,7 +54,7 @@ from smartmoney.core.engine.views import build_view
 from smartmoney.core.execution.executor import Executor
 from smartmoney.core.execution.view import ExecutionView, Quote
 from smartmoney.core.portfolio.portfolio import Portfolio
-from smartmoney.core.risk.kill_switch import KillEvent, ResumeEvent
+from smartmoney.core.risk.kill_switch import FLATTEN, KillEvent, ResumeEvent
 
 _S = 1_000_000_000
 ACCOUNT_PATIENCE_NS = 10 * _S
@@ -108,6 +108,8 @@ class Engine:
         self._entry = entry
         if entry.kind is EntryKind.FRAME:
             commands = self.market.on_frame(entry)
+            if self.market.is_moved and not self.is_warming and self.executor.portfolio.has_position():
+                commands = commands + self._look(self.quotes())
         elif entry.kind is EntryKind.SNAPSHOT:
             commands = self.market.on_snapshot(entry)
         else:
@@ -162,10 +164,8 @@ class Engine:
         quotes = self.quotes()
         if self.synced_after_ns is None and any(quote.is_usable for quote in quotes):
             self.synced_after_ns = entry.ts_mono_ns - self.started_mono_ns
-        event = self.money.observe(quotes, entry.ts_mono_ns, entry.ts_wall_ns)
-        commands += self._record_equity()
-        if event is not None:
-            commands += self._halted(event, quotes)
+        halted = self._look(quotes)
+        commands += self._record_equity() + halted
         if self.is_reconciled:
             commands += self.executor.on_tick(self._execution_view(quotes))
             commands += self._after_execution(quotes)
@@ -248,8 +248,8 @@ class Engine:
     def _on_flatten_requested(self, request: FlattenRequested) -> list[Command]:
         """Close everything and stay halted: else the strategy would open the next position at once."""
         quotes = self.quotes()
-        commands = self._halt(f"flatten: {request.reason}", quotes, must_flatten=True)
-        if not self.executor.is_flattening:
+        commands = self._halt(f"{FLATTEN}{request.reason}", quotes, must_flatten=True)
+        if self.is_reconciled and not self.executor.is_flattening:
             commands += self.executor.flatten(request.reason, self._execution_view(quotes))
         return commands
 
@@ -264,10 +264,17 @@ class Engine:
         event = self.money.halt(reason, must_flatten=must_flatten)
         return [] if event is None else self._halted(event, quotes)
 
+    def _look(self, quotes: tuple[Quote, ...]) -> list[Command]:
+        """Let the kill switch look at equity: on every tick, and on every frame that moved a market while something is held."""
+        event = self.money.observe(quotes, self._entry.ts_mono_ns, self._entry.ts_wall_ns)
+        return [] if event is None else self._halted(event, quotes)
+
     def _halted(self, event: KillEvent, quotes: tuple[Quote, ...]) -> list[Command]:
         record = RecordHalt(reason=event.reason, epoch=event.epoch, equity=event.equity, peak=event.peak)
         view = self._execution_view(quotes)
-        follow = self.executor.flatten(event.reason, view) if event.must_flatten else self.executor.cancel_entries(event.reason, view)
+        # Before the venue has said what is held there, nothing is sold; `_on_account_reported` goes on from here.
+        is_closing = event.must_flatten and self.is_reconciled
+        follow = self.executor.flatten(event.reason, view) if is_closing else self.executor.cancel_entries(event.reason, view)
         return [record, *follow, Notify(severity="critical", subject="halted", text=event.reason)]
 
     def _record_equity(self) -> list[Command]:

@@ -33,6 +33,8 @@ SNAPSHOT_PAUSE_S = (0, 1, 2, 4, 8, 15, 30, 60)
 """Pause before the n-th request in a row; the last one repeats."""
 CROSSED_RESYNC_S = 10
 """A book that stays crossed or locked for so long is not what the venue has: it is dropped and fetched anew."""
+QUIET_PROBE_S = 4
+"""Depth that is quiet for so long, just before its book counts as stale, is compared with a fresh snapshot."""
 SILENCE_RECONNECT_S = 15
 """A feed that said nothing for so long is torn down and built again."""
 
@@ -60,9 +62,9 @@ class _Feed:
         "crossed_since",
         "depth_mono",
         "frame_mono",
+        "is_probing",
         "kept",
         "kept_bytes",
-        "reconnect_mono",
         "request_due",
         "requested_at",
     )
@@ -75,8 +77,8 @@ class _Feed:
         self.attempts = 0
         self.frame_mono: int | None = None
         self.depth_mono: int | None = None
+        self.is_probing = False
         self.crossed_since: int | None = None
-        self.reconnect_mono = 0
 
     def forget_kept(self) -> None:
         """Drop the kept frames."""
@@ -105,6 +107,7 @@ class Market:
         self._feeds = [_Feed() for _ in self.instruments]
         self._malformed_mono: int | None = None
         self._now = 0
+        self._reconnect_mono = 0
 
     def on_frame(self, entry: Entry) -> list[Command]:
         """Fold one websocket frame."""
@@ -136,8 +139,11 @@ class Market:
             return []
         feed = self._feeds[index]
         feed.requested_at = None
+        before_id = int(self.states[index]["last_update_id"])
         code = FoldCode(self._fold(entry.frame, self.states, index, entry.ts_wall_ns) & 0xFF)
         self.codes[code] += 1
+        if feed.is_probing and code in {FoldCode.IGNORED, FoldCode.SNAPSHOT}:
+            return self._judge_probe(index, code, before_id)
         if code is FoldCode.IGNORED and self.states[index]["phase"] == 1:
             return []  # the book is further already
         if code is not FoldCode.SNAPSHOT:
@@ -146,7 +152,9 @@ class Market:
             return self._ask_later(index, f"the answer was {code.name.lower()}")
         feed.attempts = 0
         feed.request_due = None
-        feed.frame_mono = feed.depth_mono = self._now
+        feed.frame_mono = self._now
+        if not self.codec.proves_sequence:
+            feed.depth_mono = self._now  # there each book is whole; elsewhere a snapshot alone proves no feed
         self.is_moved = True
         self.resyncs += 1
         return self._fold_kept(index)
@@ -170,6 +178,7 @@ class Market:
     def on_snapshot_failed(self, index: int, mono_ns: int, reason: str) -> list[Command]:
         """Plan another request."""
         self._now = mono_ns
+        self._feeds[index].is_probing = False
         self._feeds[index].requested_at = None
         return self._ask_later(index, reason)
 
@@ -189,8 +198,8 @@ class Market:
                 self.gaps += 1
                 self._drop(index)
                 commands += self._ask_later(index, f"crossed or locked for {CROSSED_RESYNC_S} s")
-            commands += self._reconnect_silent(index, feed)
-        return commands
+            commands += self._probe_quiet(index, feed)
+        return commands + self._reconnect_silent()
 
     def trust(self, index: int) -> Trust:
         """Judge one instrument's feed as of the last entry. Cost: about 2 µs."""
@@ -253,8 +262,10 @@ class Market:
         feed.forget_kept()
         for position, (frame, ts_wall_ns) in enumerate(kept):
             code = FoldCode(self._fold(frame, self.states, index, ts_wall_ns) & 0xFF)
-            if code is FoldCode.APPLIED and self.applied_hook is not None:
-                self.applied_hook(index)
+            if code is FoldCode.APPLIED:
+                feed.depth_mono = self._now
+                if self.applied_hook is not None:
+                    self.applied_hook(index)
             if code is FoldCode.GAP:
                 self.gaps += 1
                 commands: list[Command] = []
@@ -278,14 +289,33 @@ class Market:
         feed.request_due = None
         return RequestSnapshot(instrument=index, reason=reason)
 
-    def _reconnect_silent(self, index: int, feed: _Feed) -> list[Command]:
-        if feed.frame_mono is None:
+    def _reconnect_silent(self) -> list[Command]:
+        """Rebuild the feeds when none of them says anything; one quiet instrument among lively ones is no silence."""
+        heard = [feed.frame_mono for feed in self._feeds if feed.frame_mono is not None]
+        if not heard or self._now - max(*heard, self._reconnect_mono) <= SILENCE_RECONNECT_S * _S:
             return []
-        silent_since = max(feed.frame_mono, feed.reconnect_mono)
-        if self._now - silent_since <= SILENCE_RECONNECT_S * _S:
+        self._reconnect_mono = self._now
+        reason = f"silent for {SILENCE_RECONNECT_S} s"
+        return [ReconnectFeed(instrument=index, reason=reason) for index, feed in enumerate(self._feeds) if feed.frame_mono is not None]
+
+    def _probe_quiet(self, index: int, feed: _Feed) -> list[Command]:
+        """Ask for a snapshot when a book's depth is quiet: it tells an idle market from a stream that died."""
+        is_quiet = feed.depth_mono is not None and self._now - feed.depth_mono > QUIET_PROBE_S * _S
+        if not is_quiet or feed.requested_at is not None or feed.request_due is not None or not self.codec.proves_sequence:
             return []
-        feed.reconnect_mono = self._now
-        return [ReconnectFeed(instrument=index, reason=f"silent for {SILENCE_RECONNECT_S} s")]
+        feed.is_probing = True
+        return [self._request(index, f"no depth for {QUIET_PROBE_S} s")]
+
+    def _judge_probe(self, index: int, code: FoldCode, before_id: int) -> list[Command]:
+        feed = self._feeds[index]
+        feed.is_probing = False
+        feed.attempts = 0
+        if code is FoldCode.IGNORED or int(self.states[index]["last_update_id"]) == before_id:
+            feed.depth_mono = self._now  # nothing happened: the book is the venue's, as of now
+            return []
+        self.gaps += 1
+        self._drop(index)
+        return [ReconnectFeed(instrument=index, reason="the book moved on and its depth stream did not")]
 
     def _drop(self, index: int) -> None:
         feed = self._feeds[index]
@@ -295,6 +325,8 @@ class Market:
         feed.request_due = None
         feed.crossed_since = None
         feed.depth_mono = None
+        feed.frame_mono = None
+        feed.is_probing = False
 
 
 def top_of_book(state: Any) -> tuple[int, int]:

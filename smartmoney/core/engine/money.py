@@ -12,12 +12,10 @@ from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.execution.view import Quote
 from smartmoney.core.portfolio.portfolio import Portfolio, mark_price
 from smartmoney.core.risk.daily_loss import DailyLoss, loss_fraction, observe_day
-from smartmoney.core.risk.kill_switch import KillEvent, KillState, ResumeDenied, ResumeEvent, drawdown, halt, observe, resume
+from smartmoney.core.risk.kill_switch import KillEvent, KillState, ResumeDenied, ResumeEvent, drawdown, halt, is_closing, observe, resume
 from smartmoney.core.risk.parameters import RiskLimits
 
 _S = 1_000_000_000
-_FLATTENING = ("drawdown:", "flatten:")
-"""Reasons of halts that close every position begin so."""
 
 
 class Money:
@@ -41,7 +39,7 @@ class Money:
     @property
     def must_be_flat(self) -> bool:
         """Tell whether the halt in force was one that closes every position: a restart in its middle goes on closing."""
-        return self.state.halted and self.state.reason.startswith(_FLATTENING)
+        return is_closing(self.state)
 
     @property
     def drawdown(self) -> Decimal | None:

@@ -8,7 +8,7 @@ stranger traded.
 from collections.abc import Iterator
 from decimal import Decimal
 
-from smartmoney.core.domain.commands import Command, Notify
+from smartmoney.core.domain.commands import Command, Notify, RecordOrderClosed
 from smartmoney.core.domain.entries import AccountReported
 from smartmoney.core.domain.orders import OrderReport, OrderStatus
 from smartmoney.core.execution.desk import Desk
@@ -49,11 +49,14 @@ def adopt(desk: Desk, report: OrderReport, view: ExecutionView) -> list[Command]
     if not intent.reduce_only:
         return desk.cancel(record, "an entry of an earlier run", view)
     plan = desk.plans[intent.instrument]
-    if intent.stop_ticks is not None and plan.stop_ticks is None:
+    if not report.venue_order_id:
+        return []  # perhaps never sent: whether it exists is for the venue to say, and its levels are nobody's
+    if intent.stop_ticks is not None:
+        # The newest acknowledged stop is the one in force.
         plan.stop_ticks = intent.stop_ticks
         plan.signal_id = plan.signal_id or intent.signal_id
         plan.deadline_mono_ns = plan.deadline_mono_ns or view.now_mono_ns + int(desk.parameters.adopted_holding_s * _S)
-    elif intent.price_ticks is not None and plan.target_ticks is None:
+    elif intent.price_ticks is not None:
         plan.target_ticks = intent.price_ticks
     return []
 
@@ -82,7 +85,10 @@ def _missed(desk: Desk, record: OrderRecord) -> list[Command]:
         return []
     desk.portfolio.order_closed(client_order_id)
     text = f"{client_order_id} ({record.intent.purpose.value}) was {was.value} and is not at the venue"
-    return [Notify(severity="warning", subject="order missing", text=text)]
+    return [
+        RecordOrderClosed(client_order_id=client_order_id, reason="not at the venue"),
+        Notify(severity="warning", subject="order missing", text=text),
+    ]
 
 
 def _differences(desk: Desk, reported: AccountReported) -> Iterator[tuple[int, Decimal, Decimal]]:

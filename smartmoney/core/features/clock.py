@@ -7,8 +7,7 @@ so nothing here reads the book, which may already have changed; the cost does no
 import math
 from typing import Any
 
-from numba import njit
-
+from smartmoney.core.book.typed import inner
 from smartmoney.core.features.slots import (
     BARS_120,
     BARS_600,
@@ -44,19 +43,19 @@ _RATE_120 = float(DECAY_RATES[H120])
 _RATE_600 = float(DECAY_RATES[H600])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def bps_base(s: Any, price: float) -> Any:
     """Return the price that basis points are taken against: `price`, or the record's fixed reference where it has one."""
     return s.f_reference if s.f_reference > 0.0 else price
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def notional(s: Any, lots: float, price: float) -> Any:
     """Return the quote value of lots at a price in ticks."""
     return lots * (s.f_lot_value + s.f_lot_value_per_tick * bps_base(s, price))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def keep_factors(s: Any, elapsed_ns: int) -> None:
     """Write 2^(-elapsed / half-life) of every half-life to the record's scratch."""
     elapsed_s = elapsed_ns * 1e-9
@@ -64,7 +63,7 @@ def keep_factors(s: Any, elapsed_ns: int) -> None:
         s.f_keep[k] = math.exp(-DECAY_RATES[k] * elapsed_s)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def close_order(s: Any) -> None:
     """Count the aggressor's order in hand, now that no fill of it can follow, and move the quantile of order sizes."""
     sign = s.f_order_sign
@@ -83,7 +82,7 @@ def close_order(s: Any) -> None:
     s.f_quantile += step * QUANTILE if above else -step * (1.0 - QUANTILE)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def _cross_seconds(s: Any, now_ns: int, ts_ns: int) -> None:
     """Add one return per whole second crossed; the mid that held before the first is the mid at all. Sums are already at `ts_ns`."""
     first = now_ns // SECOND_NS + 1
@@ -114,7 +113,7 @@ def _cross_seconds(s: Any, now_ns: int, ts_ns: int) -> None:
         sums[BARS_600] += math.exp(-_RATE_600 * age_s) * math.expm1(-_RATE_600 * (count - 1)) / math.expm1(-_RATE_600)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def advance(s: Any, ts_ns: int) -> Any:
     """Move a record's features to a time and return it; a time before the latest counts as the latest."""
     now_ns = s.f_now_ns

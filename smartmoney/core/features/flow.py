@@ -3,8 +3,7 @@
 import math
 from typing import Any
 
-from numba import njit
-
+from smartmoney.core.book.typed import inlined, inner
 from smartmoney.core.features.clock import advance, close_order, notional
 from smartmoney.core.features.slots import (
     ADD_ASK_10,
@@ -31,7 +30,7 @@ from smartmoney.core.features.slots import (
 )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def _take_traded(s: Any, side: int, tick: int, lots: int) -> int:
     """Return how many of `lots` that left a price were traded there lately, and use those trades up. At most `PENDING_MAX` steps."""
     taken = 0
@@ -47,7 +46,7 @@ def _take_traded(s: Any, side: int, tick: int, lots: int) -> int:
     return taken
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def change_level(s: Any, side: int, tick: int, old_lots: int, new_lots: int) -> None:
     """Note one level's change, weighed by its distance from the mid before the frame."""
     distance_bps = abs(tick - s.f_mid) * s.f_bps_per_tick
@@ -64,7 +63,7 @@ def change_level(s: Any, side: int, tick: int, old_lots: int, new_lots: int) -> 
         s.f_new_cancel[side] += -change - _take_traded(s, side, tick, -change)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def expire_pending(s: Any, ts_ns: int) -> None:
     """Forget trades too old to explain a smaller queue."""
     while s.f_pending_count > 0 and ts_ns - s.f_pending_ns[s.f_pending_head] > PENDING_NS:
@@ -72,7 +71,7 @@ def expire_pending(s: Any, ts_ns: int) -> None:
         s.f_pending_count -= 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def take_over_changes(s: Any) -> None:
     """Move the frame's level changes into the decayed sums, which are at the frame's time."""
     sums = s.f_sums
@@ -86,7 +85,7 @@ def take_over_changes(s: Any) -> None:
     drop_changes(s)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def drop_changes(s: Any) -> None:
     """Empty the frame's level changes."""
     for side in range(2):
@@ -95,7 +94,7 @@ def drop_changes(s: Any) -> None:
         s.f_new_cancel[side] = 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def add_imbalance(s: Any, bid_tick: int, bid_lots: int, ask_tick: int, ask_lots: int) -> None:
     """Add one event of level-1 order-flow imbalance (Cont, Kukanov, Stoikov 2014): the new top against the one before."""
     e = 0
@@ -113,7 +112,7 @@ def add_imbalance(s: Any, bid_tick: int, bid_lots: int, ask_tick: int, ask_lots:
     sums[OFI_120] += e
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def _add_pending(s: Any, ts_ns: int, side: int, tick: int, lots: int) -> None:
     if s.f_pending_count == PENDING_MAX:
         s.f_pending_head = s.f_pending_head + 1 if s.f_pending_head + 1 < PENDING_MAX else 0
@@ -126,7 +125,7 @@ def _add_pending(s: Any, ts_ns: int, side: int, tick: int, lots: int) -> None:
     s.f_pending_count += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def add_trade(s: Any, ts_event_ns: int, tick: int, lots: int, sign: int) -> None:
     """Count one public trade and join it to the aggressor's order in hand: same side, within 10 ms of its last fill, price not better."""
     if tick <= 0 or lots <= 0 or sign == 0:
@@ -134,7 +133,7 @@ def add_trade(s: Any, ts_event_ns: int, tick: int, lots: int, sign: int) -> None
     now_ns = advance(s, ts_event_ns)
     expire_pending(s, now_ns)
     _add_pending(s, now_ns, 1 if sign > 0 else 0, tick, lots)
-    value = notional(s, lots, tick)
+    value = notional(s, float(lots), float(tick))
     sums = s.f_sums
     sums[FLOW_10] += sign * value
     sums[FLOW_120] += sign * value

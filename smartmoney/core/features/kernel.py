@@ -8,9 +8,8 @@ counts as the latest one. Nothing here allocates or raises.
 import math
 from typing import Any
 
-from numba import njit
-
 from smartmoney.core.book.kernel import level_lots
+from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, entry, inlined
 from smartmoney.core.features.clock import advance, bps_base
 from smartmoney.core.features.flow import add_imbalance, add_trade, change_level, drop_changes, expire_pending, take_over_changes
 from smartmoney.core.features.liquidity import take_samples
@@ -21,13 +20,13 @@ from smartmoney.core.features.state import configure
 __all__ = ["configure", "on_book", "on_level", "on_reset", "on_trade", "read_features", "read_row"]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@entry
 def on_level(s: Any, side: int, tick: int, old_lots: int, new_lots: int) -> None:
     """Note one level's change, before it is written. `side` 0 bid, 1 ask."""
     change_level(s, side, tick, old_lots, new_lots)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def on_book(s: Any, ts_event_ns: int) -> None:
     """Take in a book frame, after it was applied. A top with one side missing, or crossed or locked, is no top."""
     now_ns = advance(s, ts_event_ns)
@@ -40,8 +39,8 @@ def on_book(s: Any, ts_event_ns: int) -> None:
         drop_changes(s)
         expire_pending(s, now_ns)
         return
-    bid_lots = level_lots(s, 0, bid_tick)
-    ask_lots = level_lots(s, 1, ask_tick)
+    bid_lots = level_lots(s, BID_SIDE, bid_tick)
+    ask_lots = level_lots(s, ASK_SIDE, ask_tick)
     if s.f_valid != 0:
         add_imbalance(s, bid_tick, bid_lots, ask_tick, ask_lots)
         take_over_changes(s)
@@ -60,13 +59,13 @@ def on_book(s: Any, ts_event_ns: int) -> None:
     take_samples(s, now_ns)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@entry
 def on_trade(s: Any, ts_event_ns: int, tick: int, lots: int, sign: int) -> None:
     """Take in one public trade. `sign` +1: the buyer was the aggressor. Without price, size or sign it is no trade and changes nothing."""
     add_trade(s, ts_event_ns, tick, lots, sign)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@entry
 def on_reset(s: Any) -> None:
     """Forget what was derived from a book that is no longer trusted; slow means stay, and do not count the time until the next event."""
     for i in range(SLOTS_RESET):

@@ -6,10 +6,9 @@ They feed the weighted imbalance, the spread's median, market-maker presence, an
 import math
 from typing import Any
 
-from numba import njit
-
 from smartmoney.core.book.kernel import lots_within, top_levels
 from smartmoney.core.book.state import WINDOW
+from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, inlined, inner, int64
 from smartmoney.core.features.clock import bps_base, notional
 from smartmoney.core.features.slots import (
     ADD_ASK_10,
@@ -35,9 +34,12 @@ from smartmoney.core.features.slots import (
 )
 
 _RATE_1800 = float(DECAY_RATES[H1800])
+_SPREAD = int64(REF_SPREAD)
+_DEPTH = int64(REF_DEPTH)
+_CANCEL = int64(REF_CANCEL)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def lots_near(s: Any, side: int) -> Any:
     """Return the lots of one side within 5 bps of the mid, bounds included. The book must have a valid top."""
     mid = 0.5 * (s.best_bid_tick + s.best_ask_tick)
@@ -57,13 +59,13 @@ def lots_near(s: Any, side: int) -> Any:
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def value_at_mid(s: Any, lots: int) -> Any:
     """Return the quote value of lots at the mid. The book must have a valid top."""
-    return notional(s, lots, 0.5 * (s.best_bid_tick + s.best_ask_tick))
+    return notional(s, float(lots), 0.5 * (s.best_bid_tick + s.best_ask_tick))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def depth_of_levels(s: Any, side: int, levels: int) -> Any:
     """Return the quote value, at the mid, of the best levels of one side."""
     count = top_levels(s, side, levels, s.f_level_ticks[side], s.f_level_lots[side])
@@ -73,14 +75,14 @@ def depth_of_levels(s: Any, side: int, levels: int) -> Any:
     return value_at_mid(s, lots)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def spread_bps(s: Any) -> Any:
     """Return the spread of a valid top."""
     mid = 0.5 * (s.best_bid_tick + s.best_ask_tick)
     return (s.best_ask_tick - s.best_bid_tick) / bps_base(s, mid) * 1e4
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def cancel_add_ratio(s: Any, keep: float) -> Any:
     """Return lots cancelled per lot added near the mid, with the sums decayed by a further factor; one lot keeps it finite."""
     sums = s.f_sums
@@ -89,7 +91,7 @@ def cancel_add_ratio(s: Any, keep: float) -> Any:
     return cancelled / (added + 1.0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def _add_reference(s: Any, which: int, now_ns: int, x: float) -> None:
     """Take a sample into an exponentially weighted mean and variance (West's update: no sum of squares that could cancel)."""
     keep = math.exp(-_RATE_1800 * (now_ns - s.f_ref_last_ns[which]) * 1e-9) if s.f_ref_count[which] > 0 else 0.0
@@ -103,22 +105,22 @@ def _add_reference(s: Any, which: int, now_ns: int, x: float) -> None:
     s.f_ref_count[which] += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def z_score(s: Any, which: int, x: float, scale_min: float) -> Any:
     """Return how many standard deviations `x` lies above its reference; the deviation is at least `scale_min`."""
     deviation = math.sqrt(max(0.0, s.f_ref_squares[which] / s.f_ref_weight[which]))
     return (x - s.f_ref_mean[which]) / max(deviation, scale_min)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def _sample_liquidity(s: Any, now_ns: int) -> None:
-    bid = lots_near(s, 0)
-    ask = lots_near(s, 1)
-    _add_reference(s, REF_SPREAD, now_ns, spread_bps(s))
-    _add_reference(s, REF_DEPTH, now_ns, math.log1p(value_at_mid(s, bid) + value_at_mid(s, ask)))
+    bid = lots_near(s, BID_SIDE)
+    ask = lots_near(s, ASK_SIDE)
+    _add_reference(s, _SPREAD, now_ns, spread_bps(s))
+    _add_reference(s, _DEPTH, now_ns, math.log1p(value_at_mid(s, bid) + value_at_mid(s, ask)))
     sums = s.f_sums
     if sums[BOOK_COVER_10] >= WARM_COVER_10:
-        _add_reference(s, REF_CANCEL, now_ns, cancel_add_ratio(s, 1.0))
+        _add_reference(s, _CANCEL, now_ns, cancel_add_ratio(s, 1.0))
     sums[NEAR_1800] += 0.5 * (bid + ask)
     sums[SAMPLES_1800] += 1.0
     enough = PRESENCE_SHARE * sums[NEAR_1800] / sums[SAMPLES_1800]
@@ -130,11 +132,11 @@ def _sample_liquidity(s: Any, now_ns: int) -> None:
     s.f_present = present
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def _sample_imbalance(s: Any, now_ns: int) -> None:
     levels = s.f_imbalance_levels
-    bids = top_levels(s, 0, levels, s.f_level_ticks[0], s.f_level_lots[0])
-    asks = top_levels(s, 1, levels, s.f_level_ticks[1], s.f_level_lots[1])
+    bids = top_levels(s, BID_SIDE, levels, s.f_level_ticks[0], s.f_level_lots[0])
+    asks = top_levels(s, ASK_SIDE, levels, s.f_level_ticks[1], s.f_level_lots[1])
     difference = 0.0
     total = 0.0
     for i in range(max(bids, asks)):
@@ -158,7 +160,7 @@ def _sample_imbalance(s: Any, now_ns: int) -> None:
     s.f_imbalance_last_ns = now_ns
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def _place(ordered: Any, count: int, x: float) -> int:
     """Return the first position of an ascending array whose value is not below `x`."""
     low = 0
@@ -172,7 +174,7 @@ def _place(ordered: Any, count: int, x: float) -> int:
     return low
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def _sample_spread(s: Any, now_ns: int) -> None:
     """Replace the oldest sample of the window in the ring and in its sorted copy. Linear in the window, once per interval."""
     x = spread_bps(s)
@@ -194,7 +196,7 @@ def _sample_spread(s: Any, now_ns: int) -> None:
     s.f_spread_count += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def take_samples(s: Any, now_ns: int) -> None:
     """Take every sample that is due. The book must have a valid top."""
     if now_ns >= s.f_sample_due_ns:

@@ -3,8 +3,7 @@
 import math
 from typing import Any
 
-from numba import njit
-
+from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, entry, inlined, inner, int64
 from smartmoney.core.features.clock import bps_base, keep_factors
 from smartmoney.core.features.liquidity import cancel_add_ratio, depth_of_levels, lots_near, spread_bps, value_at_mid, z_score
 from smartmoney.core.features.slots import (
@@ -93,16 +92,18 @@ _RATE_10 = float(DECAY_RATES[H10])
 _PER_BAR_120 = -math.expm1(-float(DECAY_RATES[H120]))
 _PER_BAR_600 = -math.expm1(-float(DECAY_RATES[H600]))
 _WARM_NS = 10 * SECOND_NS
+_SPREAD = int64(REF_SPREAD)
+_DEPTH = int64(REF_DEPTH)
+_CANCEL = int64(REF_CANCEL)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _cover(s: Any, slot: int, half_life: int, covered: int) -> Any:
+@inner
+def _cover(cover: float, keep: float, covered: int) -> float:
     """Return a coverage decayed to the time of the read, the time since the last event covered or not."""
-    keep = s.f_keep[half_life]
-    return s.f_sums[slot] * keep + (1.0 - keep if covered != 0 else 0.0)
+    return cover * keep + (1.0 - keep if covered != 0 else 0.0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def _read_top(s: Any, out: Any) -> None:
     bid = float(s.f_bid_lots)
     ask = float(s.f_ask_lots)
@@ -111,11 +112,11 @@ def _read_top(s: Any, out: Any) -> None:
     out[SPREAD_BPS] = spread
     out[QUEUE_IMBALANCE] = skew
     out[WEIGHTED_MID_BPS] = 0.5 * spread * skew
-    out[DEPTH_BID_5BPS] = value_at_mid(s, lots_near(s, 0))
-    out[DEPTH_ASK_5BPS] = value_at_mid(s, lots_near(s, 1))
+    out[DEPTH_BID_5BPS] = value_at_mid(s, lots_near(s, BID_SIDE))
+    out[DEPTH_ASK_5BPS] = value_at_mid(s, lots_near(s, ASK_SIDE))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def _read_imbalance(s: Any, out: Any, now_ns: int) -> None:
     count = s.f_imbalance_count
     if count == 0 or s.f_book_events < WARM_EVENTS:
@@ -132,17 +133,17 @@ def _read_imbalance(s: Any, out: Any, now_ns: int) -> None:
         out[IMBALANCE_MOMENTUM] = value - s.f_imbalance_ring[(count - 1 - s.f_momentum_window) % RING_MAX]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def _read_order_flow(s: Any, out: Any) -> None:
     if s.f_book_events < WARM_EVENTS:
         return
     keep = s.f_keep
     sums = s.f_sums
-    cover_1 = _cover(s, BOOK_COVER_1, H1, s.f_valid)
-    cover_10 = _cover(s, BOOK_COVER_10, H10, s.f_valid)
-    cover_120 = _cover(s, BOOK_COVER_120, H120, s.f_valid)
+    cover_1 = _cover(s.f_sums[BOOK_COVER_1], s.f_keep[H1], s.f_valid)
+    cover_10 = _cover(s.f_sums[BOOK_COVER_10], s.f_keep[H10], s.f_valid)
+    cover_120 = _cover(s.f_sums[BOOK_COVER_120], s.f_keep[H120], s.f_valid)
     held = 0.5 * (s.f_bid_lots + s.f_ask_lots) if s.f_valid != 0 else 0.0
-    depth = (sums[DEPTH_600] * keep[H600] + (1.0 - keep[H600]) * held) / _cover(s, KEPT_COVER_600, H600, s.f_valid)
+    depth = (sums[DEPTH_600] * keep[H600] + (1.0 - keep[H600]) * held) / _cover(s.f_sums[KEPT_COVER_600], s.f_keep[H600], s.f_valid)
     if cover_1 >= WARM_COVER_1:
         out[OFI_L1_1S] = sums[OFI_1] * keep[H1] / cover_1 / depth
     if cover_10 >= WARM_COVER_10:
@@ -153,15 +154,15 @@ def _read_order_flow(s: Any, out: Any) -> None:
         out[OFI_L1_120S] = sums[OFI_120] * keep[H120] / cover_120 / depth
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def _read_trades(s: Any, out: Any) -> None:
     if s.f_trade_events < WARM_EVENTS:
         return
     keep = s.f_keep
     sums = s.f_sums
     seen = 1 if s.f_blind == 0 else 0
-    cover_10 = _cover(s, TRADE_COVER_10, H10, seen)
-    cover_120 = _cover(s, TRADE_COVER_120, H120, seen)
+    cover_10 = _cover(s.f_sums[TRADE_COVER_10], s.f_keep[H10], seen)
+    cover_120 = _cover(s.f_sums[TRADE_COVER_120], s.f_keep[H120], seen)
     if cover_10 >= WARM_COVER_10:
         flow = sums[FLOW_10] * keep[H10]
         volume = sums[VOLUME_10] * keep[H10]
@@ -178,26 +179,26 @@ def _read_trades(s: Any, out: Any) -> None:
         out[LARGE_TRADE_120S] = sums[LARGE_120] * keep[H120] / cover_120
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def _read_volatility(s: Any, out: Any) -> None:
     sums = s.f_sums
     if s.f_book_events_kept < WARM_EVENTS:
         return
-    if sums[BARS_120] > 0.0 and _cover(s, KEPT_COVER_120, H120, s.f_valid) >= WARM_COVER_120:
+    if sums[BARS_120] > 0.0 and _cover(s.f_sums[KEPT_COVER_120], s.f_keep[H120], s.f_valid) >= WARM_COVER_120:
         per_second = sums[SQUARES_120] / sums[BARS_120]
         out[RV_120S] = per_second / _PER_BAR_120
         out[SIGMA_BAR_BPS] = math.sqrt(per_second * s.f_bar_s)
         out[EFFICIENCY_120S] = min(1.0, abs(sums[RETURNS_120]) / sums[PATH_120]) if sums[PATH_120] > 0.0 else 0.0
-    if sums[BARS_600] > 0.0 and _cover(s, KEPT_COVER_600, H600, s.f_valid) >= WARM_COVER_600:
+    if sums[BARS_600] > 0.0 and _cover(s.f_sums[KEPT_COVER_600], s.f_keep[H600], s.f_valid) >= WARM_COVER_600:
         out[RV_600S] = sums[SQUARES_600] / sums[BARS_600] / _PER_BAR_600
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def _read_makers(s: Any, out: Any) -> None:
     sums = s.f_sums
     if s.f_book_events_kept < WARM_EVENTS or not sums[SAMPLES_120] > 0.0:
         return
-    if _cover(s, KEPT_COVER_120, H120, s.f_valid) < WARM_COVER_120:
+    if _cover(s.f_sums[KEPT_COVER_120], s.f_keep[H120], s.f_valid) < WARM_COVER_120:
         return
     keep = s.f_keep[H120]
     bid = sums[ADD_BID_120] * keep
@@ -208,7 +209,7 @@ def _read_makers(s: Any, out: Any) -> None:
     out[MM_PRESENCE] = present * balance * max(0.0, 1.0 - flicker)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def _read_liquidity(s: Any, out: Any, now_ns: int, top: bool) -> None:
     """Write the composite liquidity numbers; the parts of the row that they use are written."""
     held = min(s.f_spread_count, s.f_spread_window)
@@ -218,7 +219,7 @@ def _read_liquidity(s: Any, out: Any, now_ns: int, top: bool) -> None:
     if not top:
         return
     spread = out[SPREAD_BPS]
-    depth = min(depth_of_levels(s, 0, s.f_score_levels), depth_of_levels(s, 1, s.f_score_levels))
+    depth = min(depth_of_levels(s, BID_SIDE, s.f_score_levels), depth_of_levels(s, ASK_SIDE, s.f_score_levels))
     room = depth / (10.0 * s.f_order_notional_max)
     # NaN of a part that is not warm passes through the product on purpose; min() would hide it.
     tight = out[SPREAD_MEDIAN_BPS] / spread
@@ -230,13 +231,13 @@ def _read_liquidity(s: Any, out: Any, now_ns: int, top: bool) -> None:
         warm = warm and s.f_ref_count[k] >= REFERENCE_SAMPLES
     if warm:
         tick_bps = 1e4 / bps_base(s, s.f_mid)
-        z = z_score(s, REF_SPREAD, spread, tick_bps)
-        z -= z_score(s, REF_DEPTH, math.log1p(out[DEPTH_BID_5BPS] + out[DEPTH_ASK_5BPS]), DEPTH_SCALE_MIN)
-        z += z_score(s, REF_CANCEL, out[CANCEL_ADD_RATIO_10S], CANCEL_SCALE_MIN)
+        z = z_score(s, _SPREAD, spread, tick_bps)
+        z -= z_score(s, _DEPTH, math.log1p(out[DEPTH_BID_5BPS] + out[DEPTH_ASK_5BPS]), DEPTH_SCALE_MIN)
+        z += z_score(s, _CANCEL, out[CANCEL_ADD_RATIO_10S], CANCEL_SCALE_MIN)
         out[LIQUIDITY_STRESS] = 1.0 / (1.0 + math.exp(-2.0 * (z / 3.0 - 1.0)))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inlined
 def read_features(s: Any, out: Any) -> None:
     """Write one row (`COLUMNS` order, float64), decayed to the latest event's time; NaN where not warm. A few µs; changes scratch only."""
     for k in range(_COLUMNS):
@@ -257,7 +258,7 @@ def read_features(s: Any, out: Any) -> None:
     _read_liquidity(s, out, now_ns, top)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@entry
 def read_row(states: Any, index: int, out: Any) -> None:
     """Do `read_features` for one record of an array; from Python much cheaper than to box the record first."""
     read_features(states[index], out)

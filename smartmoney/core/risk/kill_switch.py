@@ -17,6 +17,11 @@ _MS = 1_000_000
 _S = 1_000_000_000
 
 
+DRAWDOWN = "drawdown: "
+FLATTEN = "flatten: "
+"""How the reasons of halts begin that close every position; an operator's plain halt begins otherwise."""
+
+
 class HaltCause(StrEnum):
     """Say what tripped, because it decides whether to flatten."""
 
@@ -72,14 +77,18 @@ def observe(
 ) -> tuple[KillState, KillEvent | None]:
     """Fold one look at equity into the switch; return the new state and the halt that it caused, if any.
 
-    Without a position equity is cash, so that being unable to mark trips nothing; a loss already realised still does.
+    Without a position equity is cash, so that being unable to mark trips nothing; a loss already realised still does. A halt that left a
+    position open does not end the watch: a drawdown under it closes the position, as a halt of its own.
     """
-    if state.halt.halted:
+    if is_closing(state.halt):
         return state, None
     known = _known(equity)
     if known is None:
         return _observe_blind(state, has_position, now_mono_ns, limits)
-    peak = known if state.halt.peak is None else max(state.halt.peak, known)
+    if state.halt.halted and not has_position:
+        return KillState(halt=state.halt), None
+    is_frozen = state.halt.halted and state.halt.peak is not None
+    peak = state.halt.peak if is_frozen and state.halt.peak is not None else max(state.halt.peak or known, known)
     halt = state.halt if peak == state.halt.peak else msgspec.structs.replace(state.halt, peak=peak)
     if known > peak * (1 - limits.max_drawdown):
         return KillState(halt=halt), None
@@ -88,13 +97,16 @@ def observe(
     if now_mono_ns - since < limits.breach_hold_ms * _MS:
         return breached, None
     lost = (peak - known) / peak
-    reason = f"drawdown: equity {known:.2f} is {lost:.3%} below its peak {peak:.2f}; {limits.max_drawdown:.3%} is allowed"
+    reason = f"{DRAWDOWN}equity {known:.2f} is {lost:.3%} below its peak {peak:.2f}; {limits.max_drawdown:.3%} is allowed"
     return _trip(breached, HaltCause.DRAWDOWN, reason, known, must_flatten=True)
 
 
 def halt(state: KillState, reason: str, equity: Decimal | None = None, *, must_flatten: bool = False) -> tuple[KillState, KillEvent | None]:
-    """Halt on request, of an operator or of the program itself. A switch that is halted stays as it is."""
-    if state.halt.halted:
+    """Halt on request, of an operator or of the program itself.
+
+    A switch that is halted stays as it is, unless this halt closes positions and the one in force does not.
+    """
+    if state.halt.halted and (is_closing(state.halt) or not must_flatten):
         return state, None
     return _trip(state, HaltCause.REQUESTED, reason, _known(equity), must_flatten=must_flatten)
 
@@ -113,6 +125,11 @@ def resume(state: KillState, equity: Decimal | None, reason: str) -> tuple[KillS
     return KillState(halt=HaltState(halted=False, reason="", epoch=epoch, peak=known)), event
 
 
+def is_closing(halt: HaltState) -> bool:
+    """Tell whether a halt is in force that closes every position: a restart in its middle goes on closing."""
+    return halt.halted and halt.reason.startswith((DRAWDOWN, FLATTEN))
+
+
 def transfer(state: KillState, amount: Decimal) -> KillState:
     """Move the peak by a deposit (positive) or a withdrawal (negative), which are neither profit nor loss."""
     if state.halt.peak is None:
@@ -125,10 +142,11 @@ def _known(equity: Decimal | None) -> Decimal | None:
 
 
 def _observe_blind(state: KillState, has_position: bool, now_mono_ns: int, limits: RiskLimits) -> tuple[KillState, KillEvent | None]:
-    if not has_position:
-        return msgspec.structs.replace(state, blind_since_ns=None), None
+    if not has_position or state.halt.halted:
+        return msgspec.structs.replace(state, blind_since_ns=None, breach_since_ns=None), None
     since = now_mono_ns if state.blind_since_ns is None else state.blind_since_ns
-    blind = msgspec.structs.replace(state, blind_since_ns=since)
+    # A breach must hold while it can be seen: what was seen before the darkness does not count towards it.
+    blind = msgspec.structs.replace(state, blind_since_ns=since, breach_since_ns=None)
     if now_mono_ns - since <= limits.mark_grace_s * _S:
         return blind, None
     reason = f"equity could not be computed for {limits.mark_grace_s} s while a position is held"

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numba import njit
 
+from smartmoney.core.book.typed import entry, inner
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.features.state import STATE
 from smartmoney.venues.binance.codec import MalformedFrameError, fill_scratch
@@ -59,7 +59,7 @@ _QUOTES = (
 _SYMBOL = re.compile(rb'"s"\s*:\s*"([^"\\]+)"')
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _significant(count: int, values: Any, decimals: Any, most: int) -> int:
     """Return the largest number of decimals that any of `values` needs, at least `most`."""
     for k in range(count):
@@ -73,7 +73,7 @@ def _significant(count: int, values: Any, decimals: Any, most: int) -> int:
     return most
 
 
-@njit(cache=True, nogil=True)
+@entry
 def _measure(s: Any) -> None:
     """Leave the decimals that the scanned levels and trade need in `scan_first_id` (prices) and `scan_final_id` (quantities)."""
     is_trade = s.scan_event == EVENT_TRADE or s.scan_event == EVENT_AGGREGATE  # noqa: PLR1714 - compiles to branches
@@ -93,7 +93,7 @@ def _measure(s: Any) -> None:
     s.scan_final_id = quantities
 
 
-@njit(cache=True, nogil=True)
+@entry
 def _scan_and_measure(frame: bytes, states: Any) -> bool:
     s = states[0]
     if not scan(frame, 0, len(frame), s):

@@ -12,7 +12,6 @@ change is written (only while synced), `on_book` after the frame, `on_trade` per
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from smartmoney.core.book.codes import (
     APPLIED,
@@ -31,6 +30,7 @@ from smartmoney.core.book.codes import (
 from smartmoney.core.book.grid import to_grid
 from smartmoney.core.book.kernel import clear, follow_touch, level_lots, set_level, window_base
 from smartmoney.core.book.state import PHASE_EMPTY, PHASE_SYNCED, ROUTES, SPOT, WINDOW
+from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, NO, YES, entry, inlined, inner, int64
 from smartmoney.core.features.kernel import on_book, on_level, on_reset, on_trade
 from smartmoney.venues.binance.event_types import EVENT_AGGREGATE, EVENT_DEPTH, EVENT_TRADE, is_known
 from smartmoney.venues.binance.scan import (
@@ -66,13 +66,20 @@ _AGE_BUCKET_NS = 300 * 1_000_000_000
 _OUTSIDE_TICKS = 2
 _OUTSIDE_WEIGHT = 1.0 / 64.0
 _STREAM_TRADE = 1
+_START = int64(0)
+_NOBODY = int64(-1)
+_REFUSED = int64(MALFORMED)
+_TICK_MIN = int64(1)
+_TICK_MAX = int64(TICKS_MAX)
+_LEAST = int64(0)
+_MOST = int64(LOTS_MAX)
 _STREAM_AGGREGATE = 2
 _BOOK_SIDES = SEEN_BIDS | SEEN_ASKS
 _TICKER_SIDES = SEEN_TICKER_BID | SEEN_TICKER_ASK
 _TRADE_FIELDS = SEEN_PRICE | SEEN_QUANTITY | SEEN_MAKER | SEEN_SYMBOL
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _route(states: Any, symbol: int, hint: int) -> Any:
     """Return the index of the record that follows a symbol, -1 if none does. A hint that fits is taken."""
     if 0 <= hint < len(states) and states[hint].symbol_hash == symbol:
@@ -89,7 +96,7 @@ def _route(states: Any, symbol: int, hint: int) -> Any:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _event_ns(s0: Any) -> Any:
     """Return the frame's exchange time in ns (`T`, else `E`), 0 if it has none, -1 if it is out of range. Milli- or microseconds."""
     if s0.scan_seen & SEEN_TRANSACTION_TIME != 0:
@@ -105,21 +112,21 @@ def _event_ns(s0: Any) -> Any:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _levels_to_grid(s0: Any, s: Any) -> int:
     """Convert both scanned sides to the ticks and lots of `s`, in place."""
     for side in range(2):
         count = s0.scan_count[side]
-        code = to_grid(count, s0.scan_prices[side], s0.scan_price_decimals[side], s.price_decimals, s.price_step, 1, TICKS_MAX, False)
+        code = to_grid(count, s0.scan_prices[side], s0.scan_price_decimals[side], s.price_decimals, s.price_step, _TICK_MIN, _TICK_MAX, NO)
         if code != APPLIED:
             return code
-        code = to_grid(count, s0.scan_quantities[side], s0.scan_quantity_decimals[side], s.lot_decimals, s.lot_step, 0, LOTS_MAX, True)
+        code = to_grid(count, s0.scan_quantities[side], s0.scan_quantity_decimals[side], s.lot_decimals, s.lot_step, _LEAST, _MOST, YES)
         if code != APPLIED:
             return code
     return APPLIED
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _refuse(s: Any, code: int) -> int:
     if code == OFF_GRID:
         s.off_grid += 1
@@ -128,7 +135,7 @@ def _refuse(s: Any, code: int) -> int:
     return code
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _clock(s: Any, event_ns: int, wall_ns: int) -> None:
     """Note both clocks of a frame and keep the rolling minimum of their difference (two buckets of five minutes)."""
     s.last_event_ns = max(s.last_event_ns, event_ns)
@@ -152,7 +159,7 @@ def _clock(s: Any, event_ns: int, wall_ns: int) -> None:
     s.lag_ns = age - s.age_offset_ns
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _drop(s: Any) -> None:
     """Empty a book: it awaits a snapshot. Slow feature means stay."""
     clear(s)
@@ -166,33 +173,36 @@ def _drop(s: Any) -> None:
     on_reset(s)
 
 
-@njit(cache=True, nogil=True)
+@entry
 def drop_book(states: Any, index: int) -> None:
     """Drop one instrument's book after an overflow or a disconnect: levels gone, phase 0, book-derived feature state reset."""
     if 0 <= index < len(states):
         _drop(states[index])
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _forget_touches(s: Any) -> None:
     """Start comparing trades with the book afresh: what is known of the touch is no more."""
     s.trade_low = -1
     s.trade_high = -1
     s.judged_low = -1
     s.judged_high = -1
-    s.touch_bids[:] = -1
-    s.touch_asks[:] = -1
+    for k in range(len(s.touch_bids)):
+        s.touch_bids[k] = -1
+        s.touch_asks[k] = -1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _judge_trades(s: Any) -> None:
     """Compare the trades of the interval before last with the touches around it, then move on by one depth frame."""
     bid = s.best_bid_tick
     ask = s.best_ask_tick
-    known = bid >= 0 and ask >= 0 and s.touch_bids.min() >= 0 and s.touch_asks.min() >= 0
-    if known and s.judged_low >= 0:
-        low = min(bid, s.touch_bids.min()) - _OUTSIDE_TICKS
-        high = max(ask, s.touch_asks.max()) + _OUTSIDE_TICKS
+    low_bid = min(s.touch_bids[0], s.touch_bids[1])
+    low_ask = min(s.touch_asks[0], s.touch_asks[1])
+    high_ask = max(s.touch_asks[0], s.touch_asks[1])
+    if bid >= 0 and ask >= 0 and low_bid >= 0 and low_ask >= 0 and s.judged_low >= 0:
+        low = min(bid, low_bid) - _OUTSIDE_TICKS
+        high = max(ask, high_ask) + _OUTSIDE_TICKS
         outside = s.judged_low < low or s.judged_high > high
         s.trade_outside += _OUTSIDE_WEIGHT * ((1.0 if outside else 0.0) - s.trade_outside)
     s.judged_low = s.trade_low
@@ -205,7 +215,7 @@ def _judge_trades(s: Any) -> None:
     s.touch_asks[0] = ask
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _after_levels(s: Any, event_ns: int) -> None:
     follow_touch(s)
     if s.best_bid_tick >= 0 and s.best_ask_tick >= 0 and s.best_bid_tick >= s.best_ask_tick:
@@ -217,7 +227,7 @@ def _after_levels(s: Any, event_ns: int) -> None:
         on_book(s, event_ns)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _apply_side(s0: Any, s: Any, side: int) -> None:
     ticks = s0.scan_prices[side]
     quantities = s0.scan_quantities[side]
@@ -232,7 +242,7 @@ def _apply_side(s0: Any, s: Any, side: int) -> None:
             set_level(s, side, tick, lots)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _sequence(s: Any, first_id: int, final_id: int, previous_id: int, has_previous: bool) -> int:
     """Judge one depth frame for a synced book: APPLIED (apply it), IGNORED (seen) or GAP."""
     last = s.last_update_id
@@ -251,16 +261,16 @@ def _sequence(s: Any, first_id: int, final_id: int, previous_id: int, has_previo
     return APPLIED if has_previous and previous_id == last else GAP
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def _apply_depth(s0: Any, s: Any, wall_ns: int) -> int:
     s.frames += 1
     needed = SEEN_FIRST_ID | SEEN_FINAL_ID | _BOOK_SIDES
     seen = s0.scan_seen
     event_ns = _event_ns(s0)
     if seen & needed != needed or event_ns <= 0 or s0.scan_first_id > s0.scan_final_id:
-        return _refuse(s, MALFORMED)
+        return _refuse(s, _REFUSED)
     if s.market != SPOT and seen & SEEN_PREVIOUS_ID == 0:
-        return _refuse(s, MALFORMED)
+        return _refuse(s, _REFUSED)
     s.depth += 1
     if s.phase != PHASE_SYNCED:
         s.buffered += 1
@@ -284,8 +294,8 @@ def _apply_depth(s0: Any, s: Any, wall_ns: int) -> int:
     s.last_depth_wall_ns = max(wall_ns, s.last_depth_wall_ns)
     s.last_depth_event_ns = max(event_ns, s.last_depth_event_ns)
     s.levels += s0.scan_count[0] + s0.scan_count[1]
-    _apply_side(s0, s, 0)
-    _apply_side(s0, s, 1)
+    _apply_side(s0, s, BID_SIDE)
+    _apply_side(s0, s, ASK_SIDE)
     s.last_update_id = s0.scan_final_id
     s.first_pending = 0
     _judge_trades(s)
@@ -293,7 +303,7 @@ def _apply_depth(s0: Any, s: Any, wall_ns: int) -> int:
     return APPLIED
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _too_old(s: Any, snapshot_id: int) -> Any:
     """Tell whether a snapshot ends before the first frame that the caller was told to keep."""
     if s.buffered_first_id < 0:
@@ -303,7 +313,7 @@ def _too_old(s: Any, snapshot_id: int) -> Any:
     return snapshot_id < s.buffered_first_id and snapshot_id != s.buffered_previous_id
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _place_window(s0: Any, s: Any) -> None:
     """Centre the empty book's window on the snapshot's touch."""
     bid = -1
@@ -321,12 +331,12 @@ def _place_window(s0: Any, s: Any) -> None:
     s.base_tick = window_base((bid + ask) >> 1)
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def _apply_snapshot(s0: Any, s: Any, wall_ns: int) -> int:
     s.frames += 1
     event_ns = _event_ns(s0)
     if s0.scan_seen & _BOOK_SIDES != _BOOK_SIDES or event_ns < 0:
-        return _refuse(s, MALFORMED)
+        return _refuse(s, _REFUSED)
     snapshot_id = s0.scan_snapshot_id
     if s.phase == PHASE_SYNCED and snapshot_id < s.last_update_id:
         s.ignored += 1
@@ -356,7 +366,7 @@ def _apply_snapshot(s0: Any, s: Any, wall_ns: int) -> int:
     return SNAPSHOT
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def _apply_trade(s0: Any, s: Any, wall_ns: int) -> int:
     s.frames += 1
     seen = s0.scan_seen
@@ -364,7 +374,7 @@ def _apply_trade(s0: Any, s: Any, wall_ns: int) -> int:
     id_bit = SEEN_AGGREGATE_ID if is_aggregate else SEEN_TRADE_ID
     event_ns = _event_ns(s0)
     if seen & (_TRADE_FIELDS | id_bit) != _TRADE_FIELDS | id_bit or event_ns <= 0:
-        return _refuse(s, MALFORMED)
+        return _refuse(s, _REFUSED)
     s0.scan_prices[0, 0] = s0.scan_trade_price
     s0.scan_price_decimals[0, 0] = s0.scan_trade_price_decimals
     s0.scan_quantities[0, 0] = s0.scan_trade_quantity
@@ -402,7 +412,7 @@ def _apply_trade(s0: Any, s: Any, wall_ns: int) -> int:
     return TRADE
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _ignore(states: Any, index: int) -> int:
     s = states[max(index, 0)]
     s.frames += 1
@@ -410,12 +420,12 @@ def _ignore(states: Any, index: int) -> int:
     return IGNORED | ((index if index >= 0 else NO_INSTRUMENT) << INDEX_SHIFT)
 
 
-@njit(cache=True, nogil=True)
+@entry
 def apply_scanned(states: Any, instrument_hint: int, ts_wall_ns: int) -> int:
     """Judge and apply the frame in record 0's scratch. Returns as `fold` does; UNKNOWN if no known form was scanned, uncounted."""
     s0 = states[0]
     seen = s0.scan_seen
-    index = -1
+    index = _NOBODY
     if seen & SEEN_SYMBOL != 0:
         index = _route(states, s0.scan_symbol, instrument_hint)
     if seen & SEEN_EVENT != 0:
@@ -425,28 +435,28 @@ def apply_scanned(states: Any, instrument_hint: int, ts_wall_ns: int) -> int:
             return _ignore(states, index) if is_known(event) else UNKNOWN | (NO_INSTRUMENT << INDEX_SHIFT)
         if seen & SEEN_SYMBOL == 0:
             s0.frames += 1
-            return _refuse(s0, MALFORMED) | (NO_INSTRUMENT << INDEX_SHIFT)
+            return _refuse(s0, _REFUSED) | (NO_INSTRUMENT << INDEX_SHIFT)
         if index < 0 or (is_depth and seen & SEEN_PARTIAL != 0):
             return _ignore(states, index)
         code = _apply_depth(s0, states[index], ts_wall_ns) if is_depth else _apply_trade(s0, states[index], ts_wall_ns)
         return code | (index << INDEX_SHIFT)
     if seen & SEEN_SNAPSHOT_ID != 0:
         if instrument_hint < 0 or instrument_hint >= len(states) or seen & SEEN_ENVELOPE != 0:
-            return _ignore(states, -1)
+            return _ignore(states, _NOBODY)
         return _apply_snapshot(s0, states[instrument_hint], ts_wall_ns) | (instrument_hint << INDEX_SHIFT)
     if seen & SEEN_REPLY != 0 or seen & _TICKER_SIDES == _TICKER_SIDES:
         return _ignore(states, index)
     return UNKNOWN | (NO_INSTRUMENT << INDEX_SHIFT)
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def _fold(frame: bytes, begin: int, end: int, states: Any, instrument_hint: int, ts_wall_ns: int) -> int:
     if len(states) == 0:
         return UNKNOWN | (NO_INSTRUMENT << INDEX_SHIFT)
     s0 = states[0]
     if end - begin > FRAME_BYTES_MAX:
         s0.frames += 1
-        return _refuse(s0, MALFORMED) | (NO_INSTRUMENT << INDEX_SHIFT)
+        return _refuse(s0, _REFUSED) | (NO_INSTRUMENT << INDEX_SHIFT)
     if not scan(frame, begin, end, s0):
         s0.slow += 1
         return UNKNOWN | (NO_INSTRUMENT << INDEX_SHIFT)
@@ -456,7 +466,7 @@ def _fold(frame: bytes, begin: int, end: int, states: Any, instrument_hint: int,
     return folded
 
 
-@njit(cache=True, nogil=True)
+@entry
 def fold(frame: bytes, states: Any, instrument_hint: int, ts_wall_ns: int) -> int:
     """Fold one raw frame into the states: scan, route by symbol, sequence rule, book, features.
 
@@ -464,10 +474,10 @@ def fold(frame: bytes, states: Any, instrument_hint: int, ts_wall_ns: int) -> in
     for the slow path and has changed nothing but `slow` and scratch. Never raises, whatever the bytes. About a microsecond, plus
     some 30 ns a level.
     """
-    return _fold(frame, 0, len(frame), states, instrument_hint, ts_wall_ns)
+    return _fold(frame, _START, len(frame), states, instrument_hint, ts_wall_ns)
 
 
-@njit(cache=True, nogil=True)
+@entry
 def fold_many(buffer: bytes, offsets: Any, wall_ns: Any, hints: Any, states: Any, start: int, until_wall_ns: int) -> tuple[int, int]:
     """Fold frames `start`… of a concatenation, `buffer[offsets[i]:offsets[i + 1]]`, exactly as `fold` would one by one.
 

@@ -11,9 +11,9 @@ judge. Keys may come in any order, bare or inside the combined-stream envelope.
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from smartmoney.core.book.state import SCAN_LEVELS
+from smartmoney.core.book.typed import NO, YES, entry, inlined, inner
 from smartmoney.venues.binance.event_types import EVENT_AGGREGATE, EVENT_TRADE, FNV_BASIS, FNV_PRIME
 
 SEEN_EVENT = 1
@@ -77,22 +77,20 @@ _QUOTE = ord('"')
 _COMMA = ord(",")
 _COLON = ord(":")
 _POINT = ord(".")
-_OPEN = ord("[")
-_CLOSE = ord("]")
-_BEGIN = ord("{")
-_END = ord("}")
+_OPEN, _CLOSE = ord("["), ord("]")
+_BEGIN, _END = ord("{"), ord("}")
 _ESCAPE = ord("\\")
 _AT = ord("@")
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _space(frame: bytes, i: int, end: int) -> int:
     while i < end and (frame[i] == 32 or frame[i] == 10 or frame[i] == 13 or frame[i] == 9):
         i += 1
     return i
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _text(frame: bytes, i: int, end: int) -> int:
     """Return the position of the quote that ends a plain string begun before `i`, -1 if it is not plain."""
     while i < end:
@@ -105,7 +103,7 @@ def _text(frame: bytes, i: int, end: int) -> int:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _hash(frame: bytes, i: int, stop: int, upper: bool) -> Any:
     value = FNV_BASIS
     while i < stop:
@@ -118,7 +116,7 @@ def _hash(frame: bytes, i: int, stop: int, upper: bool) -> Any:
     return value
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _long_number(frame: bytes, start: int, whole: int, decimals: int) -> tuple[int, int, int]:
     """Read a number of more than eighteen digits whose last decimals are zeros; (-1, 0, 0) if it has more that count."""
     stop = start + whole + 1 + decimals
@@ -135,7 +133,7 @@ def _long_number(frame: bytes, start: int, whole: int, decimals: int) -> tuple[i
     return (stop if decimals > 0 else start + whole), value, kept
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _number(frame: bytes, i: int, end: int) -> tuple[int, int, int]:
     """Read digits with an optional fraction up to the closing quote: (its position, digits as an integer, decimals); -1 if not so."""
     start = i
@@ -169,7 +167,7 @@ def _number(frame: bytes, i: int, end: int) -> tuple[int, int, int]:
     return i, value, decimals
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _integer(frame: bytes, i: int, end: int) -> tuple[int, int]:
     """Read a JSON integer of at most eighteen digits: (position after it, value); position -1 if it is another kind of number."""
     start = i
@@ -188,7 +186,7 @@ def _integer(frame: bytes, i: int, end: int) -> tuple[int, int]:
     return i, value
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _skip(frame: bytes, i: int, end: int) -> int:
     """Return the position after a value that begins at `i` and is not a string, -1 if it does not end or nests too deep."""
     c = frame[i]
@@ -216,7 +214,7 @@ def _skip(frame: bytes, i: int, end: int) -> int:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _literal(frame: bytes, start: int, stop: int) -> int:
     """Return `stop` if the span is true, false, null or made of a number's characters, else -1."""
     size = stop - start
@@ -233,7 +231,7 @@ def _literal(frame: bytes, start: int, stop: int) -> int:
     return stop if size > 0 else -1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _levels(frame: bytes, i: int, end: int, prices: Any, quantities: Any, price_decimals: Any, quantity_decimals: Any) -> tuple[int, int]:
     """Read `[["price","quantity"],…]` begun at `i`: (position after it, levels); position -1 if it is anything else."""
     i = _space(frame, i + 1, end)
@@ -286,7 +284,7 @@ def _levels(frame: bytes, i: int, end: int, prices: Any, quantities: Any, price_
     return -1, 0
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _is_partial(frame: bytes, i: int, stop: int) -> bool:
     """Tell whether a stream's name is that of a partial book (`…@depth5`, `…@depth20@100ms`)."""
     while i < stop and frame[i] != _AT:
@@ -297,7 +295,7 @@ def _is_partial(frame: bytes, i: int, stop: int) -> bool:
     return named and 48 <= frame[i + 6] <= 57
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _integer_field(s: Any, key: int, value: int) -> int:
     """Store an integer under its key and return the bit that says so, 0 if the key takes no integer."""
     if key == _E_TIME:
@@ -327,7 +325,7 @@ def _integer_field(s: Any, key: int, value: int) -> int:
     return 0
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _is_integer_key(key: int) -> bool:
     return (
         key == _E_TIME
@@ -341,7 +339,7 @@ def _is_integer_key(key: int) -> bool:
     )
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _key(frame: bytes, i: int, end: int) -> tuple[int, int]:
     """Read a key begun before `i`: (position of its closing quote, its packed form or 0); position -1 if it is not plain."""
     packed: Any = 0
@@ -360,14 +358,14 @@ def _key(frame: bytes, i: int, end: int) -> tuple[int, int]:
     return i, packed
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _string_value(frame: bytes, start: int, stop: int, key: int, is_outer: bool, s: Any) -> int:
     """Note a string value `frame[start:stop]` under its key; the bits that say so, -1 where the key takes no string."""
     if key == _E_EVENT:
-        s.scan_event = _hash(frame, start, stop, False)
+        s.scan_event = _hash(frame, start, stop, NO)
         return SEEN_EVENT
     if key == _SYMBOL:
-        s.scan_symbol = _hash(frame, start, stop, True)
+        s.scan_symbol = _hash(frame, start, stop, YES)
         return SEEN_SYMBOL
     if key == _PRICE:
         s.scan_trade_price = start  # where its text begins: read once the frame is known to be a trade
@@ -384,7 +382,7 @@ def _string_value(frame: bytes, start: int, stop: int, key: int, is_outer: bool,
     return -1 if _is_integer_key(key) or key == _MAKER else 0
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _value(frame: bytes, i: int, end: int, key: int, is_outer: bool, s: Any) -> tuple[int, int]:
     """Take the value that begins at `i`: (position after it, bits of what was noted); position -1 if it is not of a known plain form."""
     c = frame[i]
@@ -413,7 +411,7 @@ def _value(frame: bytes, i: int, end: int, key: int, is_outer: bool, s: Any) -> 
     return _skip(frame, i, end), 0
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _trade_numbers(frame: bytes, end: int, seen: int, s: Any) -> bool:
     """Read price and quantity of a trade where their texts were found to begin."""
     if seen & SEEN_PRICE == 0 or seen & SEEN_QUANTITY == 0:
@@ -427,7 +425,7 @@ def _trade_numbers(frame: bytes, end: int, seen: int, s: Any) -> bool:
     return price_at >= 0 and quantity_at >= 0
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def _object(frame: bytes, i: int, end: int, s: Any) -> tuple[int, int]:
     """Take the object whose members begin at `i`, and one under `data` inside it: (position after it or -1, bits of what was noted)."""
     seen = 0
@@ -476,7 +474,7 @@ def _object(frame: bytes, i: int, end: int, s: Any) -> tuple[int, int]:
     return -1, 0
 
 
-@njit(cache=True, nogil=True)
+@entry
 def scan(frame: bytes, begin: int, end: int, s: Any) -> bool:
     """Scan one frame, `frame[begin:end]`, into the scratch of record `s`; False if any of it is not of a known plain form."""
     s.scan_event = np.uint64(0)

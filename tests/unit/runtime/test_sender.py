@@ -6,7 +6,16 @@ import pytest
 
 from smartmoney.adapters.capture import CaptureFailed
 from smartmoney.adapters.journal import JournalFailed
-from smartmoney.core.domain.commands import CancelOrder, Notify, ReconnectFeed, RecordHalt, RecordResume, RequestAccount, RequestSnapshot, SubmitOrder
+from smartmoney.core.domain.commands import (
+    CancelOrder,
+    Notify,
+    ReconnectFeed,
+    RecordHalt,
+    RecordResume,
+    RequestAccount,
+    RequestSnapshot,
+    SubmitOrder,
+)
 from smartmoney.core.domain.orders import Approved, OrderIntent, OrderType, Purpose, Side
 from smartmoney.runtime.clock import now
 from smartmoney.runtime.gateway import refusal_before_send
@@ -105,14 +114,21 @@ async def test_an_order_leaves_after_its_inputs_and_its_intent_are_durable():
 
 async def test_commands_of_several_batches_are_committed_as_one_and_leave_in_order():
     world = World()
-    batches = [batch(order("a"), CancelOrder(client_order_id="b", instrument=0, reason=""), seq=1), batch(RequestAccount(reason=""), order("c"), seq=2)]
+    batches = [
+        batch(order("a"), CancelOrder(client_order_id="b", instrument=0, reason=""), seq=1),
+        batch(RequestAccount(reason=""), order("c"), seq=2),
+    ]
     await world.sender.send(batches, is_queued=False)
     assert world.seen == [("captured", 2), ("commit", [1, 2]), ("submit", "a"), ("cancel", "b"), ("account",), ("submit", "c")]
 
 
 async def test_what_is_no_order_waits_for_no_capture():
     world = World()
-    commands = (RequestSnapshot(instrument=3, reason=""), ReconnectFeed(instrument=4, reason=""), Notify(severity="info", subject="s", text="t"))
+    commands = (
+        RequestSnapshot(instrument=3, reason=""),
+        ReconnectFeed(instrument=4, reason=""),
+        Notify(severity="info", subject="s", text="t"),
+    )
     await world.sender.send([batch(*commands)], is_queued=False)
     assert world.seen == [("commit", [7]), ("snapshot", 3), ("reconnect", 4)]
 
@@ -186,7 +202,7 @@ async def test_a_cancelled_sender_finishes_the_batch_that_it_is_committing():
     world.gate = threading.Event()
     running = asyncio.ensure_future(world.sender.run(lambda: None))
     world.outbox.put_nowait(batch(order("under way")))
-    while not world.outbox.empty():
+    while not world.outbox.empty():  # noqa: ASYNC110
         await asyncio.sleep(0)
     await asyncio.sleep(0)
     running.cancel()
@@ -207,7 +223,7 @@ async def test_a_failure_while_being_cancelled_is_not_lost():
     world.gate = threading.Event()
     running = asyncio.ensure_future(world.sender.run(lambda: None))
     world.outbox.put_nowait(batch(order()))
-    while not world.outbox.empty():
+    while not world.outbox.empty():  # noqa: ASYNC110
         await asyncio.sleep(0)
     running.cancel()
     await asyncio.sleep(0)

@@ -77,7 +77,11 @@ async def test_a_temporary_child_is_never_restarted_and_takes_nobody_down():
 
 @pytest.mark.parametrize(
     ("end", "raised", "words"),
-    [(ValueError("broken"), ChildFailed, "broken"), (None, ChildFailed, "returned"), (Expected("journal is full"), Expected, "journal is full")],
+    [
+        (ValueError("broken"), ChildFailed, "broken"),
+        (None, ChildFailed, "returned"),
+        (Expected("journal is full"), Expected, "journal is full"),
+    ],
 )
 async def test_the_end_of_an_essential_child_ends_everything(end, raised, words):
     lives, other = Lives(end), Lives()

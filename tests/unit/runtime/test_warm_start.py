@@ -7,7 +7,7 @@ import pytest
 from smartmoney.core.domain.entries import EntryKind, Tick, WarmUpEnded
 from smartmoney.runtime import warm_start
 from smartmoney.runtime.bookmarks import Bookmarks, encode_book
-from smartmoney.runtime.clock import Stamp, now
+from smartmoney.runtime.clock import now
 from smartmoney.runtime.inbox import Inbox, Item
 from smartmoney.runtime.warm_start import warm_items
 
@@ -191,4 +191,3 @@ def test_after_the_warm_start_slow_features_stay_and_the_book_is_gone(past, tmp_
     assert {"rv_120s", "tfi_120s"} <= features.keys()
     assert "weighted_imbalance" not in features
     assert (engine.market.frames, engine.market.gaps) == (0, 0)
-    assert Stamp is not None
