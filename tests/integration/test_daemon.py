@@ -13,8 +13,6 @@ from smartmoney.adapters.state_directory import StateLayout
 
 from .daemons import Daemon, has_ended, long_only, smartmoney
 
-pytestmark = pytest.mark.xdist_group("daemon")
-
 PROMISED = (
     *("run_id", "mode", "venue", "build", "config_hash", "model", "uptime_s", "synced_after_s", "frames", "trades", "gaps", "resyncs"),
     *("feed_trust", "decisions", "signals", "refusals", "orders", "fills", "position", "equity", "high_water_mark", "drawdown"),
@@ -224,3 +222,14 @@ def test_sigterm_during_the_start_ends_with_zero_and_leaves_no_process(tmp_path)
     assert code == 0
     assert "Traceback" not in said
     assert has_ended(exchange)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [("strategy_class=no_such_module:Mine", "cannot be imported"), ('instruments=["DOGE/USDT"]', "no profile for DOGEUSDT")],
+)
+def test_what_only_the_start_can_find_wrong_with_a_configuration_ends_with_78_and_one_line(tmp_path, setting, words):
+    result = smartmoney("run", "--set", "sim.prerun_s=0", "--set", setting, "--state-dir", tmp_path / "state")
+    assert result.returncode == 78
+    assert words in result.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in result.stderr

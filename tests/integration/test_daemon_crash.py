@@ -1,7 +1,10 @@
 """`kill -9` at any time: the next start reconciles and goes on, what was halted stays halted, and the killed run replays."""
 
+import contextlib
 import json
+import os
 import signal
+import sqlite3
 from decimal import Decimal
 
 import msgspec
@@ -13,8 +16,6 @@ from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.entries import RunStarted
 
 from .daemons import Daemon, has_ended, long_only, smartmoney
-
-pytestmark = pytest.mark.xdist_group("daemon-crash")
 
 
 class Killed(msgspec.Struct):
@@ -139,10 +140,26 @@ def test_a_dead_exchange_ends_the_daemon_with_one_clear_line(tmp_path):
     with Daemon("--set", "sim.prerun_s=0", "--state-dir", tmp_path / "state", "--json") as daemon:
         daemon.wait_for("ready")
         (exchange,) = daemon.children()
-        import os
-
         os.kill(exchange, signal.SIGKILL)
         assert daemon.finish() == 1
         assert "the built-in exchange ended with code -9" in daemon.said().strip().splitlines()[-1]
         assert json.loads(daemon.printed())["error"] == "RestartIntensityExceeded"
         assert "Traceback" not in daemon.said()
+
+
+def test_a_journal_that_takes_nothing_more_ends_the_daemon_and_the_next_one_starts_halted(tmp_path):
+    layout = StateLayout(tmp_path / "state")
+    quick = ("--set", "sim.prerun_s=0", "--state-dir", layout.root, "--json")
+    with Daemon(*quick) as daemon:
+        daemon.wait_for("ready")
+        with contextlib.closing(sqlite3.connect(layout.journal)) as thief:
+            thief.execute("BEGIN IMMEDIATE")
+            assert daemon.finish() == 1
+        assert "Traceback" not in daemon.said()
+        assert json.loads(daemon.printed())["error"] == "JournalFailed"
+    assert layout.latch.exists()
+    with Daemon(*quick, "--for", 0.5) as daemon:
+        assert daemon.finish() == 0
+        summary = daemon.summary()
+    assert summary["halted"]
+    assert "journal could not be written" in summary["halt_reason"]

@@ -6,8 +6,6 @@ import pytest
 
 from .daemons import Daemon, smartmoney
 
-pytestmark = pytest.mark.xdist_group("daemon-venues")
-
 
 @pytest.fixture(scope="module")
 def exchange(tmp_path_factory):

@@ -322,7 +322,7 @@ def test_a_restart_at_any_point_keeps_the_position_and_ends_with_one_stop(steps,
     again = Loop(positions=loop.venue.account.reports(), orders=report.orders, run="r2", cash=loop.venue.account.cash)
     again.book = loop.book
     again.book.synced = True
-    again.book.move(max(loop.book.best_bid_ticks, 9_000), 2, 40)
+    again.book.move(max(loop.book.best_bid_ticks, 9_000), 2, 400)  # deep enough for an exit that is due at once
     again.now = loop.now
     again.carry_out([*again.executor.restore(report.orders, again.view()), RequestAccount(reason="start")])
     assert not again.sent, "no order before reconciliation (R1)"

@@ -49,14 +49,13 @@ def adopt(desk: Desk, report: OrderReport, view: ExecutionView) -> list[Command]
     if not intent.reduce_only:
         return desk.cancel(record, "an entry of an earlier run", view)
     plan = desk.plans[intent.instrument]
-    if not report.venue_order_id:
-        return []  # perhaps never sent: whether it exists is for the venue to say, and its levels are nobody's
-    if intent.stop_ticks is not None:
-        # The newest acknowledged stop is the one in force.
+    # The newest acknowledged order has the levels in force; one that was perhaps never sent speaks only where no other does.
+    is_in_force = report.venue_order_id != ""
+    if intent.stop_ticks is not None and (is_in_force or plan.stop_ticks is None):
         plan.stop_ticks = intent.stop_ticks
         plan.signal_id = plan.signal_id or intent.signal_id
         plan.deadline_mono_ns = plan.deadline_mono_ns or view.now_mono_ns + int(desk.parameters.adopted_holding_s * _S)
-    elif intent.price_ticks is not None:
+    elif intent.stop_ticks is None and intent.price_ticks is not None and (is_in_force or plan.target_ticks is None):
         plan.target_ticks = intent.price_ticks
     return []
 

@@ -87,16 +87,15 @@ def observe(
         return _observe_blind(state, has_position, now_mono_ns, limits)
     if state.halt.halted and not has_position:
         return KillState(halt=state.halt), None
-    is_frozen = state.halt.halted and state.halt.peak is not None
-    peak = state.halt.peak if is_frozen and state.halt.peak is not None else max(state.halt.peak or known, known)
-    halt = state.halt if peak == state.halt.peak else msgspec.structs.replace(state.halt, peak=peak)
+    peak = known if state.halt.peak is None else state.halt.peak if state.halt.halted else max(state.halt.peak, known)
+    halt = state.halt if state.halt.halted or peak == state.halt.peak else msgspec.structs.replace(state.halt, peak=peak)
     if known > peak * (1 - limits.max_drawdown):
         return KillState(halt=halt), None
     since = now_mono_ns if state.breach_since_ns is None else state.breach_since_ns
     breached = KillState(halt=halt, breach_since_ns=since)
     if now_mono_ns - since < limits.breach_hold_ms * _MS:
         return breached, None
-    lost = (peak - known) / peak
+    lost = (peak - known) / peak if peak > 0 else Decimal(1)
     reason = f"{DRAWDOWN}equity {known:.2f} is {lost:.3%} below its peak {peak:.2f}; {limits.max_drawdown:.3%} is allowed"
     return _trip(breached, HaltCause.DRAWDOWN, reason, known, must_flatten=True)
 
@@ -145,8 +144,7 @@ def _observe_blind(state: KillState, has_position: bool, now_mono_ns: int, limit
     if not has_position or state.halt.halted:
         return msgspec.structs.replace(state, blind_since_ns=None, breach_since_ns=None), None
     since = now_mono_ns if state.blind_since_ns is None else state.blind_since_ns
-    # A breach must hold while it can be seen: what was seen before the darkness does not count towards it.
-    blind = msgspec.structs.replace(state, blind_since_ns=since, breach_since_ns=None)
+    blind = msgspec.structs.replace(state, blind_since_ns=since)
     if now_mono_ns - since <= limits.mark_grace_s * _S:
         return blind, None
     reason = f"equity could not be computed for {limits.mark_grace_s} s while a position is held"

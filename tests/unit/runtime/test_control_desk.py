@@ -39,11 +39,11 @@ class Operated(Running):
 async def test_halt_is_answered_once_it_is_in_the_journal_and_latched():
     async with Operated() as daemon:
         answer = await daemon.ask("halt", "lunch")
-        assert (answer["halted"], answer["halt_reason"]) == (True, "lunch")
+        assert (answer["halted"], answer["halt_reason"]) == (True, "operator: lunch")
         assert "commit" in daemon.world.did()
-        assert ("latched", "lunch", 1) in daemon.world.seen
+        assert ("latched", "operator: lunch", 1) in daemon.world.seen
         again = await daemon.ask("halt", "second lunch")
-        assert again["halt_reason"] == "lunch"
+        assert again["halt_reason"] == "operator: lunch"
 
 
 async def test_resume_clears_it_and_is_refused_when_there_is_nothing_to_clear():

@@ -172,7 +172,7 @@ async def test_a_latch_that_an_operator_sets_by_hand_stops_entries():
     [
         ({}, 100, 0, False, None),
         ({}, 101, 0, False, "ran out"),
-        ({"reduce_only": True}, 101, 0, False, "ran out"),
+        ({"reduce_only": True}, 101, 0, False, None),
         ({}, 100, 1, False, "halted"),
         ({}, 100, 0, True, "halted"),
         ({"reduce_only": True}, 100, 1, True, None),

@@ -11,6 +11,7 @@ from smartmoney.core.engine import market as market_module
 from smartmoney.core.engine.market import (
     CROSSED_RESYNC_S,
     KEPT_FRAMES_MAX,
+    QUIET_PROBE_S,
     SILENCE_RECONNECT_S,
     SNAPSHOT_PATIENCE_S,
     SNAPSHOT_PAUSE_S,
@@ -54,8 +55,10 @@ class Feed:
         return int(self.market.states[index]["phase"])
 
     def synced(self, at=10):
+        """Give a book its snapshot, and the frame after it that proves the feed."""
+        self.depth(at - 1, at - 1)
+        self.snapshot(snapshot(at - 1))
         self.depth(at, at)
-        self.snapshot(snapshot(at))
         return self
 
 
@@ -190,6 +193,44 @@ def test_trades_keep_a_feed_from_being_silent_but_not_its_book_from_being_stale(
         assert not [c for c in feed.after(0.5) if isinstance(c, ReconnectFeed)]
         feed.frame(trade(number, event_ms=feed.clock.event_ms()))
     assert feed.trust() is FeedTrust.STALE
+
+
+def test_quiet_depth_is_compared_with_a_snapshot_and_an_idle_market_stays_trusted():
+    feed = Feed().synced()
+    (probe,) = requests(feed.after(QUIET_PROBE_S + 0.1))
+    assert probe.instrument == 0
+    assert requests(feed.after(0.5)) == [], "one question at a time"
+    assert feed.snapshot(snapshot(10)) == []
+    assert feed.trust() is FeedTrust.SYNCED
+    assert (feed.market.gaps, feed.phase()) == (0, 1)
+
+
+def test_quiet_depth_whose_snapshot_moved_on_is_a_dead_stream():
+    feed = Feed().synced()
+    feed.after(QUIET_PROBE_S + 0.1)
+    (rebuild,) = feed.snapshot(snapshot(25))
+    assert isinstance(rebuild, ReconnectFeed)
+    assert feed.trust() is FeedTrust.RESYNCING
+    assert feed.market.gaps == 1
+
+
+def test_one_quiet_instrument_among_lively_ones_is_no_silence():
+    feed = Feed("BTCUSDT", "ETHUSDT")
+    for index, symbol in enumerate(("BTCUSDT", "ETHUSDT")):
+        feed.depth(9, 10, symbol=symbol)
+        feed.snapshot(snapshot(10), index)
+    for number in range(11, 80):
+        feed.depth(number, number)
+        assert not [c for c in feed.after(0.5) if isinstance(c, ReconnectFeed)]
+
+
+def test_a_snapshot_alone_proves_no_feed():
+    feed = Feed()
+    feed.snapshot(snapshot(10))
+    assert feed.phase() == 1
+    assert feed.trust() is FeedTrust.RESYNCING
+    feed.depth(11, 11)
+    assert feed.trust() is FeedTrust.SYNCED
 
 
 def test_kept_frames_are_bounded_in_number(monkeypatch):

@@ -5,7 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmoney.core.domain.entries import HaltState
-from smartmoney.core.risk.kill_switch import HaltCause, KillState, ResumeDenied, ResumeEvent, drawdown, halt, observe, resume, transfer
+from smartmoney.core.risk.kill_switch import (
+    HaltCause,
+    KillState,
+    ResumeDenied,
+    ResumeEvent,
+    drawdown,
+    halt,
+    is_closing,
+    observe,
+    resume,
+    transfer,
+)
 from smartmoney.core.risk.parameters import RiskLimits
 
 D = Decimal
@@ -149,8 +160,30 @@ def test_peak_is_monotone_and_nothing_clears_a_halt(steps):
         before = state
         state, event = observe(state, equity, has_position, now, LIMITS)
         assert before.halt.peak is None or state.halt.peak >= before.halt.peak
-        assert not before.halt.halted or state == before
-        assert (event is not None) == (state.halt.halted and not before.halt.halted)
+        assert not before.halt.halted or (state.halt.halted and state.halt.peak == before.halt.peak)
+        assert not is_closing(before.halt) or state == before
+        assert (event is not None) == (state.halt.epoch > before.halt.epoch)
         if event is None and equity is not None and equity.is_finite() and not state.halt.halted:
             in_limit = equity > state.halt.peak * (1 - LIMITS.max_drawdown)
             assert in_limit or now - state.breach_since_ns < 250 * MS
+
+
+def test_a_drawdown_under_a_halt_that_left_the_position_open_closes_it_once():
+    state, _ = observe(KillState(), D(1000), True, 0, LIMITS)
+    state, halted = halt(state, "operator: news", D(1000))
+    assert not halted.must_flatten
+    state, event = observe(state, D(900), True, 1 * S, LIMITS)
+    assert event is None, "a breach must hold"
+    state, event = observe(state, D(900), True, 2 * S, LIMITS)
+    assert (event.cause, event.must_flatten, event.epoch) == (HaltCause.DRAWDOWN, True, halted.epoch + 1)
+    assert is_closing(state.halt)
+    assert observe(state, D(800), True, 9 * S, LIMITS) == (state, None)
+
+
+def test_a_flatten_of_a_halted_switch_is_a_halt_of_its_own():
+    state, _ = halt(KillState(), "operator", D(1000))
+    assert not is_closing(state.halt)
+    state, event = halt(state, "flatten: end of the week", D(1000), must_flatten=True)
+    assert event.must_flatten
+    assert is_closing(state.halt)
+    assert halt(state, "flatten: again", D(1000), must_flatten=True) == (state, None)
