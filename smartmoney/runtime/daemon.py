@@ -45,6 +45,8 @@ TICK_S = 0.1
 STATUS_EVERY_S = 5.0
 MONITOR_EVERY_S = 300.0
 WATCH_S = 0.5
+LATCH_ROUNDS = 4
+"""Rounds of the watch that a latch may stand there without a halt in the engine."""
 SENDER_SILENT_S_MAX = 60.0
 LOOP_SILENT_S_MAX = 10.0
 """A loop that has not turned for so long is stuck: the process ends and is started again."""
@@ -209,10 +211,15 @@ class Daemon:
         status_due = monitor_due = 0.0
         clock = asyncio.get_running_loop().time
         seen = -1
-        lost = 0
+        lost = unexplained = 0
         while True:
             beat()
             view = self._engine.view()
+            # A latch that somebody else set (a halt while we were starting, a guard, `touch HALT`) is a halt; one that a resume is about to
+            # take away is gone within its commit.
+            unexplained = unexplained + 1 if self._run.latch.is_set() and not view.account.halted else 0
+            if unexplained >= LATCH_ROUNDS:
+                self._inbox.post(HaltRequested(reason=self._run.latch.reason()))
             if view.is_reconciled and not self._ready.is_set():
                 self._ready.set()
                 self._notifier.ready()

@@ -83,6 +83,11 @@ class LatchFile:
         """Tell whether it is in force (one `stat`)."""
         return is_latched(self._path)
 
+    def reason(self) -> str:
+        """Return why it was set, as far as the file tells."""
+        latch = read_latch(self._path)
+        return "the latch file" if latch is None else latch.reason
+
 
 class OpenRun(msgspec.Struct, frozen=True, kw_only=True):
     """Hold what a run writes to, and the entry that opens it."""
