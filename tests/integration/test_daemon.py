@@ -127,7 +127,7 @@ def test_halt_holds_the_position_and_sets_the_latch(story):
     assert story.halt.returncode == 0
     answer = json.loads(story.halt.stdout)
     assert answer["halted"]
-    assert answer["halt_reason"] == "lunch"
+    assert answer["halt_reason"] == "operator: lunch"
     assert answer["positions"]["BTC/USDT"] > 0
     assert story.latched
 
@@ -209,7 +209,7 @@ def test_halt_without_a_daemon_makes_the_next_one_start_halted(story, tmp_path):
         assert daemon.finish() == 0
         summary = daemon.summary()
     assert summary["halted"]
-    assert summary["halt_reason"] == "not today"
+    assert summary["halt_reason"] == "operator: not today"
     with JournalReader.open(StateLayout(state).journal) as journal:
         assert journal.halt_state().halted, "the latch became a halt of the journal"
 

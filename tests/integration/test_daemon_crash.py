@@ -106,7 +106,7 @@ def test_a_halt_that_was_answered_survives_the_kill(killed):
     assert killed.halt.returncode == 0
     assert killed.last_code == 0
     assert killed.last["halted"]
-    assert killed.last["halt_reason"] == "pulled the plug"
+    assert killed.last["halt_reason"] == "operator: pulled the plug"
     assert killed.last["position"] > 0, "a halt keeps the position and its protection"
     assert json.loads(killed.replay_of_halted.stdout)["replay"]["is_identical"]
 

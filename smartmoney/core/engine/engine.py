@@ -219,7 +219,9 @@ class Engine:
         if isinstance(reply, OrderFilled):
             self.counters.fills += 1
         commands = self.executor.on_reply(reply, self._execution_view(quotes))
-        return commands + self._after_execution(quotes)
+        commands += self._after_execution(quotes)
+        # A fill changes equity at once: whoever asks, and the kill switch, must not see what it was before.
+        return commands + self._look(quotes) if isinstance(reply, OrderFilled) else commands
 
     def _after_execution(self, quotes: tuple[Quote, ...]) -> list[Command]:
         """Hand on what the executor noticed: closed trades and executed signals to the strategy, a halt that it wants."""

@@ -338,7 +338,8 @@ def _apply_snapshot(s0: Any, s: Any, wall_ns: int) -> int:
     if s0.scan_seen & _BOOK_SIDES != _BOOK_SIDES or event_ns < 0:
         return _refuse(s, _REFUSED)
     snapshot_id = s0.scan_snapshot_id
-    if s.phase == PHASE_SYNCED and snapshot_id < s.last_update_id:
+    if s.phase == PHASE_SYNCED and snapshot_id <= s.last_update_id:
+        # Nothing new, and to build the book again would cost its deepest levels and the features' state.
         s.ignored += 1
         return IGNORED
     if s.phase != PHASE_SYNCED and _too_old(s, snapshot_id):

@@ -158,7 +158,7 @@ class Bench:
         self.frame(depth(10, 10, event_ms=self.clock.event_ms()))
         made = self.snapshot(snapshot(10, [[bid, "5"]], [[ask, "5"]]))
         self._shown = (bid, ask)
-        return made
+        return made + self.touch()
 
     def touch(self, bid=None, ask=None):
         """Send a depth update that moves the touch, or changes nothing."""

@@ -391,3 +391,15 @@ def test_the_question_about_the_account_is_asked_again_until_it_is_answered():
     bench.reconcile()
     commands = [command for _ in range(350) for command in bench.tick()]
     assert of(RequestAccount, commands) == []
+
+
+def test_a_fill_shows_in_equity_at_once_and_the_kill_switch_sees_it():
+    bench = holding()
+    (intent,) = (
+        item for item in bench.submitted(bench.say(FlattenRequested(reason="x")) + bench.live_for(0.1)) if item.purpose is Purpose.FLATTEN
+    )
+    commands = bench.fill(intent, "50.0")
+    view = bench.engine.view()
+    assert view.account.equity == Decimal("1049.99")
+    assert view.account.drawdown == pytest.approx(0.0455, abs=0.001)
+    assert bench.submitted(commands) == []

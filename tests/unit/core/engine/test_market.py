@@ -339,3 +339,42 @@ def test_counters_start_afresh_after_the_warm_start():
     feed.market.forget_counters()
     market = feed.market
     assert (market.frames, market.trades, market.gaps, market.resyncs, sum(market.codes.values())) == (0, 0, 0, 0, 0)
+
+
+def quiet(feed):
+    """Let depth be quiet until the feed is probed."""
+    for _ in range(50):
+        if asked := requests(feed.after(0.1)):
+            return asked
+    raise AssertionError("nobody asked")
+
+
+def test_quiet_depth_is_compared_with_a_snapshot_and_an_idle_market_stays_synced_with_all_it_had():
+    feed = Feed().synced()
+    feed.depth(11, 11, [["99.0", "1"], ["50.0", "7"]])
+    for _ in range(3):
+        (asked,) = quiet(feed)
+        assert "no depth" in asked.reason
+        assert feed.trust() is FeedTrust.SYNCED
+        before = feed.market.states.copy()
+        assert feed.snapshot(snapshot(11)) == []
+        assert (feed.market.states["window_lots"] == before["window_lots"]).all()
+    assert feed.trust() is FeedTrust.SYNCED
+    assert (feed.market.gaps, feed.market.resyncs) == (0, 1)
+
+
+def test_depth_that_died_while_the_market_moved_on_is_found_out():
+    feed = Feed().synced()
+    quiet(feed)
+    (command,) = feed.snapshot(snapshot(500))
+    assert isinstance(command, ReconnectFeed)
+    assert feed.trust() is FeedTrust.RESYNCING
+    assert feed.market.gaps == 1
+
+
+def test_a_probe_that_fails_leaves_the_book_to_grow_stale():
+    feed = Feed().synced()
+    quiet(feed)
+    feed.market.on_snapshot_failed(0, feed.clock.mono_ns, "502")
+    feed.after(2)
+    assert feed.trust() is FeedTrust.STALE

@@ -104,13 +104,14 @@ def test_futures_first_frame_must_bridge_the_snapshot(run):
         assert run(frame, states) is expected, frame
 
 
-def test_a_snapshot_replaces_a_synced_book_only_if_it_is_not_older(run):
+def test_a_snapshot_replaces_a_synced_book_only_if_it_is_newer(run):
     states = states_of(Market.SPOT)
     assert run(snapshot(10, [["100.0", "1"], ["90.0", "1"]]), states, 0) is FoldCode.SNAPSHOT
     assert run(depth(11, 12, bids=[["99.0", "3"]]), states) is FoldCode.APPLIED
     assert run(snapshot(11), states, 0) is FoldCode.IGNORED
+    assert run(snapshot(12), states, 0) is FoldCode.IGNORED
     assert level_lots(states[0], 0, 198) == 3000
-    assert run(snapshot(12), states, 0) is FoldCode.SNAPSHOT
+    assert run(snapshot(13), states, 0) is FoldCode.SNAPSHOT
     assert level_lots(states[0], 0, 198) == level_lots(states[0], 0, 180) == 0
 
 
