@@ -7,9 +7,10 @@ other way in, and no other way out than the one that a crash takes, plus a clean
 import asyncio
 import contextlib
 import math
+import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -52,6 +53,7 @@ LOOP_SILENT_S_MAX = 10.0
 """A loop that has not turned for so long is stuck: the process ends and is started again."""
 
 RETENTION_EVERY_S = 3600.0
+_SCRATCH = "scratch-"
 WARM_ENTRIES_UNWRITTEN_MAX = 50_000
 """The warm start is folded faster than a disk may write: it waits for the capture after so many entries."""
 
@@ -94,9 +96,9 @@ async def run_daemon(options: Options) -> Summary:
     """
     settings = options.settings
     async with _signals() as stop:
-        with StateDirectory.open(options.state_path) as state, tempfile.TemporaryDirectory(prefix="smartmoney-") as scratch:
+        with StateDirectory.open(options.state_path) as state, _scratch(state.layout.cache) as scratch:
             inbox = Inbox()
-            async with open_venue(settings, inbox, Path(scratch), settings.sim.seed) as venue:
+            async with open_venue(settings, inbox, scratch, settings.sim.seed) as venue:
                 with storage.open_run(settings, state.layout, venue.instruments) as run:
                     return await Daemon(options, state, inbox, venue, run).serve(stop)
 
@@ -331,6 +333,15 @@ def _status_line(view: EngineView) -> str:
     state = f"HALTED: {account.halt_reason}" if account.halted else f"{first.name} {first.trust.state.value}"
     counts = f"{view.decisions} decisions, {view.signals} signals, {view.fills} fills"
     return f"{view.mode}: {state}; equity {account.equity}, {counts}"
+
+
+@contextlib.contextmanager
+def _scratch(cache: Path) -> Iterator[Path]:
+    """Give an empty folder for the life of the process, and remove what a killed one left. The state directory's lock must be held."""
+    for left in cache.glob(f"{_SCRATCH}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=cache, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 class Stop:

@@ -65,6 +65,10 @@ def test_a_killed_daemon_takes_the_exchange_along(killed):
     assert killed.exchange_ended
 
 
+def test_a_killed_daemon_leaves_no_scratch_behind_its_successor(killed):
+    assert list(killed.layout.cache.iterdir()) == []
+
+
 def test_a_killed_run_has_no_end_and_replays_to_its_last_checkpoint(killed):
     assert killed.runs[0].ended_wall_ns is None
     assert killed.replay.returncode == 0, killed.replay.stderr
