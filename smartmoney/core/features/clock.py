@@ -1,116 +1,41 @@
-"""Kernels that move a record's features through exchange time: decay, coverage, the one-second grid of mids, the aggressor's order.
+"""The kernel that moves a record's features through exchange time.
 
 Invariants: time never goes back (an earlier stamp counts as now); a value that held during an interval is what the interval contributes,
 so nothing here reads the book, which may already have changed; the cost does not depend on how far time moves.
 """
 
-import math
 from typing import Any
 
-from smartmoney.core.book.typed import inner
-from smartmoney.core.features.slots import (
-    BARS_120,
-    BARS_600,
-    BOOK_COVER_1,
-    BOOK_COVER_10,
-    BOOK_COVER_120,
-    DECAY_RATES,
-    DEPTH_600,
-    H1,
-    H10,
-    H120,
-    H600,
-    KEPT_COVER_120,
-    KEPT_COVER_600,
-    LARGE_120,
-    MERGE_NS,
-    PATH_120,
-    QUANTILE,
-    QUANTILE_ORDERS,
-    QUANTILE_STEP_MAX,
-    QUANTILE_STEP_MIN,
-    RETURNS_120,
-    SECOND_NS,
-    SLOT_HALF_LIFE,
-    SLOTS,
-    SQUARES_120,
-    SQUARES_600,
-    TRADE_COVER_10,
-    TRADE_COVER_120,
-)
-
-_RATE_120 = float(DECAY_RATES[H120])
-_RATE_600 = float(DECAY_RATES[H600])
+from smartmoney.core.book.typed import inlined, inner
+from smartmoney.core.features.arrivals import step_arrivals
+from smartmoney.core.features.bars import cross_seconds
+from smartmoney.core.features.basis import decay, fill_factors
+from smartmoney.core.features.book_changes import step_book_changes
+from smartmoney.core.features.horizons import COVER_BOOK, COVER_KEPT, COVER_TRADE, HORIZONS, MERGE_NS
+from smartmoney.core.features.icebergs import step_icebergs
+from smartmoney.core.features.impact import step_impact
+from smartmoney.core.features.large_trades import step_large_trades
+from smartmoney.core.features.liquidity import step_liquidity
+from smartmoney.core.features.microprice import step_microprice
+from smartmoney.core.features.order_flow import step_order_flow
+from smartmoney.core.features.orders import close_order
+from smartmoney.core.features.resilience import step_resilience
+from smartmoney.core.features.splitting import step_splitting
+from smartmoney.core.features.trade_flow import step_trade_flow
+from smartmoney.core.features.volatility import step_volatility
+from smartmoney.core.features.walls import step_walls
 
 
-@inner
-def bps_base(s: Any, price: float) -> Any:
-    """Return the price that basis points are taken against: `price`, or the record's fixed reference where it has one."""
-    return s.f_reference if s.f_reference > 0.0 else price
-
-
-@inner
-def notional(s: Any, lots: float, price: float) -> Any:
-    """Return the quote value of lots at a price in ticks."""
-    return lots * (s.f_lot_value + s.f_lot_value_per_tick * bps_base(s, price))
-
-
-@inner
-def keep_factors(s: Any, elapsed_ns: int) -> None:
-    """Write 2^(-elapsed / half-life) of every half-life to the record's scratch."""
-    elapsed_s = elapsed_ns * 1e-9
-    for k in range(len(DECAY_RATES)):
-        s.f_keep[k] = math.exp(-DECAY_RATES[k] * elapsed_s)
-
-
-@inner
-def close_order(s: Any) -> None:
-    """Count the aggressor's order in hand, now that no fill of it can follow, and move the quantile of order sizes."""
-    sign = s.f_order_sign
-    size = s.f_order_notional
-    s.f_order_sign = 0
-    s.f_order_events += 1
-    log_size = math.log(size)
-    if s.f_order_events == 1:
-        s.f_quantile = log_size
-        return
-    above = log_size > s.f_quantile
-    if above and size > s.f_large_floor:
-        age_s = (s.f_now_ns - s.f_order_ns) * 1e-9
-        s.f_sums[LARGE_120] += sign * size * math.exp(-_RATE_120 * age_s)
-    step = min(QUANTILE_STEP_MAX, max(QUANTILE_STEP_MIN, QUANTILE_ORDERS / s.f_order_events))
-    s.f_quantile += step * QUANTILE if above else -step * (1.0 - QUANTILE)
-
-
-@inner
-def _cross_seconds(s: Any, now_ns: int, ts_ns: int) -> None:
-    """Add one return per whole second crossed; the mid that held before the first is the mid at all. Sums are already at `ts_ns`."""
-    first = now_ns // SECOND_NS + 1
-    count = ts_ns // SECOND_NS - first + 1
-    if count <= 0:
-        return
-    mid = s.f_mid
-    grid = s.f_grid_mid
-    s.f_grid_mid = mid
-    if math.isnan(mid):
-        return
-    sums = s.f_sums
-    if not math.isnan(grid):
-        r = (mid - grid) / bps_base(s, grid) * 1e4
-        age_s = (ts_ns - first * SECOND_NS) * 1e-9
-        w120 = math.exp(-_RATE_120 * age_s)
-        w600 = math.exp(-_RATE_600 * age_s)
-        sums[SQUARES_120] += r * r * w120
-        sums[SQUARES_600] += r * r * w600
-        sums[RETURNS_120] += r * w120
-        sums[PATH_120] += abs(r) * w120
-        sums[BARS_120] += w120
-        sums[BARS_600] += w600
-    if count > 1:
-        # The other seconds saw no move: only their number counts, a geometric sum.
-        age_s = (ts_ns - (first + count - 1) * SECOND_NS) * 1e-9
-        sums[BARS_120] += math.exp(-_RATE_120 * age_s) * math.expm1(-_RATE_120 * (count - 1)) / math.expm1(-_RATE_120)
-        sums[BARS_600] += math.exp(-_RATE_600 * age_s) * math.expm1(-_RATE_600 * (count - 1)) / math.expm1(-_RATE_600)
+@inlined
+def _grow_covers(s: Any) -> None:
+    decay(s.f_cover, s.f_keep)
+    for h in range(HORIZONS):
+        grown = 1.0 - s.f_keep[h]
+        if s.f_valid != 0:
+            s.f_cover[COVER_BOOK, h] += grown
+            s.f_cover[COVER_KEPT, h] += grown
+        if s.f_blind == 0:
+            s.f_cover[COVER_TRADE, h] += grown
 
 
 @inner
@@ -125,22 +50,22 @@ def advance(s: Any, ts_ns: int) -> Any:
     if s.f_order_sign != 0 and ts_ns - s.f_order_ns > MERGE_NS:
         close_order(s)
     if ts_ns > now_ns:
-        keep_factors(s, ts_ns - now_ns)
-        keep = s.f_keep
-        sums = s.f_sums
-        for i in range(SLOTS):
-            sums[i] *= keep[SLOT_HALF_LIFE[i]]
-        if s.f_valid != 0:
-            sums[BOOK_COVER_1] += 1.0 - keep[H1]
-            sums[BOOK_COVER_10] += 1.0 - keep[H10]
-            sums[BOOK_COVER_120] += 1.0 - keep[H120]
-            sums[KEPT_COVER_120] += 1.0 - keep[H120]
-            sums[KEPT_COVER_600] += 1.0 - keep[H600]
-            sums[DEPTH_600] += (1.0 - keep[H600]) * 0.5 * (s.f_bid_lots + s.f_ask_lots)
-        if s.f_blind == 0:
-            sums[TRADE_COVER_10] += 1.0 - keep[H10]
-            sums[TRADE_COVER_120] += 1.0 - keep[H120]
-        _cross_seconds(s, now_ns, ts_ns)
+        fill_factors(s.f_keep, ts_ns - now_ns)
+        _grow_covers(s)
+        step_order_flow(s)
+        step_trade_flow(s)
+        step_large_trades(s)
+        step_book_changes(s)
+        step_volatility(s)
+        step_liquidity(s)
+        step_microprice(s)
+        step_icebergs(s)
+        step_walls(s)
+        step_impact(s)
+        step_resilience(s)
+        step_arrivals(s)
+        step_splitting(s)
+        cross_seconds(s, now_ns, ts_ns)
         s.f_now_ns = ts_ns
     s.f_blind = 0
     return ts_ns

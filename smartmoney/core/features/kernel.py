@@ -1,53 +1,76 @@
-"""The features' hooks, called by a venue's fold in the order of events, and the read that turns a record into one row.
+"""The features' hooks, called by a venue's fold in the order of events.
 
-Call `on_level` per changed level before the change is written (only while the book is synced), `on_book` after a depth frame or a
-snapshot was applied, `on_trade` per public trade, `on_reset` when the book is dropped. Time is exchange time alone; a stamp that goes back
-counts as the latest one. Nothing here allocates or raises.
+Per applied depth frame: `on_frame` first, then `on_level` per changed level before the change is written (only while the book is synced),
+then `on_book`. A snapshot: `on_frame`, `on_book`. `on_trade` per public trade, `on_reset` when the book is dropped. Time is exchange time
+alone; a stamp that goes back counts as the latest one. Nothing here allocates or raises.
 """
 
 import math
 from typing import Any
 
 from smartmoney.core.book.kernel import level_lots
-from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, entry, inlined
-from smartmoney.core.features.clock import advance, bps_base
-from smartmoney.core.features.flow import add_imbalance, add_trade, change_level, drop_changes, expire_pending, take_over_changes
-from smartmoney.core.features.liquidity import take_samples
-from smartmoney.core.features.row import read_features, read_row
-from smartmoney.core.features.slots import SLOTS_RESET
-from smartmoney.core.features.state import configure
+from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, entry, inlined, inner
+from smartmoney.core.features.basis import bps_base, notional
+from smartmoney.core.features.book_changes import expire_pending, level_book_changes, reset_book_changes, take_traded, trade_book_changes
+from smartmoney.core.features.clock import advance
+from smartmoney.core.features.horizons import COVER_BOOK, DISTANCE_MAX_BPS, NEAR_BPS
+from smartmoney.core.features.icebergs import level_icebergs, reset_icebergs, trade_icebergs
+from smartmoney.core.features.imbalance import reset_imbalance, sample_imbalance
+from smartmoney.core.features.impact import reset_impact, trade_impact
+from smartmoney.core.features.liquidity import reset_liquidity, sample_liquidity
+from smartmoney.core.features.microprice import reset_microprice, top_microprice
+from smartmoney.core.features.order_flow import level_order_flow, reset_order_flow, top_order_flow
+from smartmoney.core.features.orders import join_order
+from smartmoney.core.features.resilience import reset_resilience, sample_resilience
+from smartmoney.core.features.trade_flow import trade_trade_flow
+from smartmoney.core.features.walls import level_walls, reset_walls, trade_walls
 
-__all__ = ["configure", "on_book", "on_level", "on_reset", "on_trade", "read_features", "read_row"]
+
+@entry
+def on_frame(s: Any, ts_event_ns: int) -> None:
+    """Begin a book frame: move to its time, before any of its levels."""
+    expire_pending(s, advance(s, ts_event_ns))
 
 
 @entry
 def on_level(s: Any, side: int, tick: int, old_lots: int, new_lots: int) -> None:
-    """Note one level's change, before it is written. `side` 0 bid, 1 ask."""
-    change_level(s, side, tick, old_lots, new_lots)
+    """Take in one level's change, before it is written, by its distance from the mid before the frame. `side` 0 bid, 1 ask."""
+    distance_bps = abs(tick - s.f_mid) * s.f_bps_per_tick
+    # Written so that NaN (no mid) leaves, too.
+    if not distance_bps <= DISTANCE_MAX_BPS:
+        return
+    change = new_lots - old_lots
+    level_order_flow(s, side, change, distance_bps)
+    if distance_bps > NEAR_BPS:
+        return
+    traded = take_traded(s, side, tick, -change) if change < 0 else 0
+    level_book_changes(s, side, change, traded, distance_bps)
+    level_icebergs(s, side, tick, old_lots, new_lots, traded)
+    level_walls(s, side, tick, old_lots, new_lots, traded, distance_bps)
+
+
+@inner
+def _lose_top(s: Any) -> None:
+    s.f_valid = 0
+    s.f_mid = math.nan
+    s.f_bps_per_tick = math.nan
 
 
 @inlined
-def on_book(s: Any, ts_event_ns: int) -> None:
-    """Take in a book frame, after it was applied. A top with one side missing, or crossed or locked, is no top."""
-    now_ns = advance(s, ts_event_ns)
+def on_book(s: Any) -> None:
+    """End a book frame, after it was applied. A top with one side missing, or crossed or locked, is no top."""
     bid_tick = s.best_bid_tick
     ask_tick = s.best_ask_tick
     if not 0 < bid_tick < ask_tick:
-        s.f_valid = 0
-        s.f_mid = math.nan
-        s.f_bps_per_tick = math.nan
-        drop_changes(s)
-        expire_pending(s, now_ns)
+        _lose_top(s)
         return
     bid_lots = level_lots(s, BID_SIDE, bid_tick)
     ask_lots = level_lots(s, ASK_SIDE, ask_tick)
     if s.f_valid != 0:
-        add_imbalance(s, bid_tick, bid_lots, ask_tick, ask_lots)
-        take_over_changes(s)
+        top_order_flow(s, bid_tick, bid_lots, ask_tick, ask_lots)
+        top_microprice(s, bid_tick, bid_lots, ask_tick, ask_lots)
         s.f_book_events += 1
         s.f_book_events_kept += 1
-    else:
-        drop_changes(s)
     s.f_valid = 1
     s.f_bid_tick = bid_tick
     s.f_ask_tick = ask_tick
@@ -55,33 +78,44 @@ def on_book(s: Any, ts_event_ns: int) -> None:
     s.f_ask_lots = ask_lots
     s.f_mid = 0.5 * (bid_tick + ask_tick)
     s.f_bps_per_tick = 1e4 / bps_base(s, s.f_mid)
-    expire_pending(s, now_ns)
-    take_samples(s, now_ns)
+    sample_liquidity(s, s.f_now_ns)
+    sample_imbalance(s, s.f_now_ns)
+    sample_resilience(s, s.f_now_ns)
 
 
 @entry
 def on_trade(s: Any, ts_event_ns: int, tick: int, lots: int, sign: int) -> None:
     """Take in one public trade. `sign` +1: the buyer was the aggressor. Without price, size or sign it is no trade and changes nothing."""
-    add_trade(s, ts_event_ns, tick, lots, sign)
+    if tick <= 0 or lots <= 0 or sign == 0:
+        return
+    now_ns = advance(s, ts_event_ns)
+    expire_pending(s, now_ns)
+    value = notional(s, float(lots), float(tick))
+    s.f_trade_events += 1
+    s.f_bar_flow += sign * value
+    s.f_bar_volume += value
+    trade_book_changes(s, now_ns, tick, lots, sign)
+    trade_trade_flow(s, sign, value)
+    trade_icebergs(s, tick, lots, sign)
+    trade_walls(s, tick, lots, sign)
+    trade_impact(s, sign, value)
+    join_order(s, now_ns, tick, lots, sign, value)
 
 
 @entry
 def on_reset(s: Any) -> None:
     """Forget what was derived from a book that is no longer trusted; slow means stay, and do not count the time until the next event."""
-    for i in range(SLOTS_RESET):
-        s.f_sums[i] = 0.0
+    s.f_cover[COVER_BOOK, :] = 0.0
     s.f_blind = 1
     s.f_book_events = 0
-    s.f_valid = 0
-    s.f_mid = math.nan
-    s.f_bps_per_tick = math.nan
     s.f_grid_mid = math.nan
-    drop_changes(s)
-    s.f_pending_count = 0
-    s.f_imbalance_due_ns = 0
-    s.f_imbalance_start_ns = 0
-    s.f_imbalance_last_ns = 0
-    s.f_imbalance_sum = 0.0
-    s.f_imbalance_weight = 0.0
-    s.f_imbalance_count = 0
-    s.f_present = -1
+    _lose_top(s)
+    reset_order_flow(s)
+    reset_book_changes(s)
+    reset_imbalance(s)
+    reset_liquidity(s)
+    reset_microprice(s)
+    reset_icebergs(s)
+    reset_walls(s)
+    reset_impact(s)
+    reset_resilience(s)

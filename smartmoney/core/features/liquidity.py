@@ -1,94 +1,157 @@
-"""Kernels of samples taken from the book at intervals, each at the first book frame at which it is due.
+"""Liquidity provision patterns (strategy.md, `liquidity_patterns`): stress, score, market-maker presence, the usual spread.
 
-They feed the weighted imbalance, the spread's median, market-maker presence, and the references of the stress score.
+Samples are taken from the book at intervals, each at the first book frame with a valid top at which it is due, after the frame was applied.
+All but the market makers' last state survives a dropped book.
 """
 
 import math
 from typing import Any
 
-from smartmoney.core.book.kernel import lots_within, top_levels
-from smartmoney.core.book.state import WINDOW
+from smartmoney.core.book.kernel import top_levels
 from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, inlined, inner, int64
-from smartmoney.core.features.clock import bps_base, notional
-from smartmoney.core.features.slots import (
-    ADD_ASK_10,
-    ADD_BID_10,
-    BOOK_COVER_10,
-    CANCEL_ASK_10,
-    CANCEL_BID_10,
-    DECAY_RATES,
-    DEPTH_BPS,
+from smartmoney.core.features.basis import add, bps_base, decay, is_warm_book, is_warm_kept
+from smartmoney.core.features.book_changes import cancel_add_ratio
+from smartmoney.core.features.horizons import (
+    COVER_BOOK,
+    H10,
+    H120,
     H1800,
-    NEAR_1800,
-    PRESENCE_SHARE,
-    PRESENT_120,
-    REF_CANCEL,
-    REF_DEPTH,
-    REF_SPREAD,
-    RING_MAX,
-    SAMPLES_120,
-    SAMPLES_1800,
+    HORIZONS,
+    RATES,
     SECOND_NS,
-    TOGGLED_120,
-    WARM_COVER_10,
+    TEN_SECONDS_NS,
+    WARM_COVER,
+    WARM_EVENTS,
 )
+from smartmoney.core.features.spec import EVEN, OWN, POSITIVE, SHARE, STRATEGY, FeatureSpec, WarmUp, after_frames
+from smartmoney.core.features.top import lots_near, spread_bps, value_at_mid
 
-_RATE_1800 = float(DECAY_RATES[H1800])
-_SPREAD = int64(REF_SPREAD)
-_DEPTH = int64(REF_DEPTH)
-_CANCEL = int64(REF_CANCEL)
+GROUP = "liquidity_patterns"
+DEPTH_BPS = 5.0
+"""Depth and market makers are looked for this near to the mid."""
+SPREADS_MAX = 4096
+"""Largest `spread_window`."""
+SPREAD_SAMPLES_MIN = 3
+REFERENCES = 3
+REF_SPREAD = int64(0)
+REF_DEPTH = int64(1)
+REF_CANCEL = int64(2)
+REFERENCE_SAMPLES = 30
+"""Samples (about one a second) after which a z-score's reference is used."""
+DEPTH_SCALE_MIN = 0.25
+CANCEL_SCALE_MIN = 0.25
+PRESENCE_SHARE = 0.5
+"""Share of a side's usual depth within `DEPTH_BPS` that counts as makers being there."""
 
+_PRESENT = int64(0)
+_TOGGLED = int64(1)
+_SAMPLES = int64(2)
+_NEAR = int64(3)
+_SUMS = 4
+_RATE_1800 = float(RATES[H1800])
 
-@inner
-def lots_near(s: Any, side: int) -> Any:
-    """Return the lots of one side within 5 bps of the mid, bounds included. The book must have a valid top."""
-    mid = 0.5 * (s.best_bid_tick + s.best_ask_tick)
-    reach = bps_base(s, mid) * (DEPTH_BPS * 1e-4)
-    if side == 0:
-        first, last = math.ceil(mid - reach), s.best_bid_tick
-    else:
-        first, last = s.best_ask_tick, math.floor(mid + reach)
-    first -= s.base_tick
-    last -= s.base_tick
-    if first < 0 or last >= WINDOW:
-        return lots_within(s, side, first + s.base_tick if side == 0 else last + s.base_tick)
-    # Inside the dense window a plain sum of the slice is many times cheaper than a walk from level to level.
-    total = 0
-    for lots in s.window_lots[side, first : last + 1]:
-        total += lots
-    return total
+FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
+    ("f_spread_window", "i8"),
+    ("f_spread_interval_s", "f8"),
+    ("f_score_levels", "i8"),
+    ("f_order_notional_max", "f8"),
+    ("f_sample_due_ns", "i8"),
+    ("f_sample_sums", "f8", (_SUMS, HORIZONS)),
+    ("f_present", "i8"),  # market makers present at the last sample: 1, 0, -1 unknown
+    ("f_spread_due_ns", "i8"),
+    ("f_spread_start_ns", "i8"),
+    ("f_spread_count", "i8"),
+    ("f_spread_ring", "f8", (SPREADS_MAX,)),  # in order of time
+    ("f_spread_sorted", "f8", (SPREADS_MAX,)),
+    ("f_ref_last_ns", "i8", (REFERENCES,)),
+    ("f_ref_count", "i8", (REFERENCES,)),
+    ("f_ref_weight", "f8", (REFERENCES,)),
+    ("f_ref_mean", "f8", (REFERENCES,)),
+    ("f_ref_squares", "f8", (REFERENCES,)),
+]
+
+FEATURES: tuple[FeatureSpec, ...] = (
+    FeatureSpec(
+        name="spread_median_bps",
+        group=GROUP,
+        unit="bps",
+        parity=EVEN,
+        warm_up=WarmUp(seconds=10.0, events=SPREAD_SAMPLES_MIN, event="samples, and 50 book frames"),
+        bounds=POSITIVE,
+        source=STRATEGY,
+        description=(
+            "Median of spread_bps at the last spread_window samples, one at the first book frame at least update_frequency seconds after "
+            "the last."
+        ),
+    ),
+    FeatureSpec(
+        name="liquidity_stress",
+        group=GROUP,
+        unit="ratio",
+        parity=EVEN,
+        half_life_s=1800.0,
+        warm_up=WarmUp(seconds=9.0 + REFERENCE_SAMPLES, events=REFERENCE_SAMPLES, event="samples, and 50 book frames"),
+        bounds=SHARE,
+        source=STRATEGY,
+        scale=None,
+        description=(
+            "1 / (1 + exp(-2 (z - 1))), z the mean of z(spread_bps), -z(ln(1 + depth_bid_5bps + depth_ask_5bps)) and "
+            "z(cancel_add_ratio_10s). Each against the weighted mean and deviation (half-life 1800 s) of samples at the first book frame at "
+            "least a second after the last; the deviation is at least one tick, 0.25 and 0.25. 0.12 in normal times. For 10 s after a "
+            "reset the ratio is neither sampled nor finite."
+        ),
+    ),
+    FeatureSpec(
+        name="liquidity_score",
+        group=GROUP,
+        unit="ratio",
+        parity=EVEN,
+        half_life_s=120.0,
+        warm_up=after_frames(120.0),
+        bounds=SHARE,
+        source=STRATEGY,
+        scale=None,
+        description=(
+            "(min(1, D / (10 order_notional_max)) * min(1, spread_median_bps / spread_bps) * max(mm_presence, 0.1))^(1/3), "
+            "D the value at the mid of the best depth_levels levels of the thinner side."
+        ),
+    ),
+    FeatureSpec(
+        name="mm_presence",
+        group=GROUP,
+        unit="ratio",
+        parity=EVEN,
+        half_life_s=120.0,
+        warm_up=after_frames(120.0),
+        bounds=SHARE,
+        source=OWN,
+        scale=None,
+        description=(
+            "presence * (1 - |Rb - Ra| / (Rb + Ra + 1)) * max(0, 1 - flicker). At each sample of liquidity_stress makers are there when "
+            "both sides hold, within 5 bps of the mid, at least half of their average's weighted mean (half-life 1800 s), and "
+            "something; presence is the decayed share of such samples, flicker that of samples unlike the one before. "
+            "Rb, Ra: lots added within 10 bps, per side, decayed by 2^(-t/120)."
+        ),
+    ),
+)
+COUNT = len(FEATURES)
+_SPREAD_MEDIAN, _STRESS, _SCORE, _MM_PRESENCE = range(COUNT)
 
 
 @inlined
-def value_at_mid(s: Any, lots: int) -> Any:
-    """Return the quote value of lots at the mid. The book must have a valid top."""
-    return notional(s, float(lots), 0.5 * (s.best_bid_tick + s.best_ask_tick))
+def step_liquidity(s: Any) -> None:
+    """Decay."""
+    decay(s.f_sample_sums, s.f_keep)
 
 
 @inner
-def depth_of_levels(s: Any, side: int, levels: int) -> Any:
+def _depth_of_levels(s: Any, side: int, levels: int) -> Any:
     """Return the quote value, at the mid, of the best levels of one side."""
     count = top_levels(s, side, levels, s.f_level_ticks[side], s.f_level_lots[side])
     lots = 0
     for k in range(count):
         lots += s.f_level_lots[side, k]
     return value_at_mid(s, lots)
-
-
-@inlined
-def spread_bps(s: Any) -> Any:
-    """Return the spread of a valid top."""
-    mid = 0.5 * (s.best_bid_tick + s.best_ask_tick)
-    return (s.best_ask_tick - s.best_bid_tick) / bps_base(s, mid) * 1e4
-
-
-@inner
-def cancel_add_ratio(s: Any, keep: float) -> Any:
-    """Return lots cancelled per lot added near the mid, with the sums decayed by a further factor; one lot keeps it finite."""
-    sums = s.f_sums
-    cancelled = (sums[CANCEL_BID_10] + sums[CANCEL_ASK_10]) * keep
-    added = (sums[ADD_BID_10] + sums[ADD_ASK_10]) * keep
-    return cancelled / (added + 1.0)
 
 
 @inner
@@ -106,7 +169,7 @@ def _add_reference(s: Any, which: int, now_ns: int, x: float) -> None:
 
 
 @inner
-def z_score(s: Any, which: int, x: float, scale_min: float) -> Any:
+def _z_score(s: Any, which: int, x: float, scale_min: float) -> Any:
     """Return how many standard deviations `x` lies above its reference; the deviation is at least `scale_min`."""
     deviation = math.sqrt(max(0.0, s.f_ref_squares[which] / s.f_ref_weight[which]))
     return (x - s.f_ref_mean[which]) / max(deviation, scale_min)
@@ -114,50 +177,21 @@ def z_score(s: Any, which: int, x: float, scale_min: float) -> Any:
 
 @inner
 def _sample_liquidity(s: Any, now_ns: int) -> None:
-    bid = lots_near(s, BID_SIDE)
-    ask = lots_near(s, ASK_SIDE)
-    _add_reference(s, _SPREAD, now_ns, spread_bps(s))
-    _add_reference(s, _DEPTH, now_ns, math.log1p(value_at_mid(s, bid) + value_at_mid(s, ask)))
-    sums = s.f_sums
-    if sums[BOOK_COVER_10] >= WARM_COVER_10:
-        _add_reference(s, _CANCEL, now_ns, cancel_add_ratio(s, 1.0))
-    sums[NEAR_1800] += 0.5 * (bid + ask)
-    sums[SAMPLES_1800] += 1.0
-    enough = PRESENCE_SHARE * sums[NEAR_1800] / sums[SAMPLES_1800]
+    bid = lots_near(s, BID_SIDE, DEPTH_BPS)
+    ask = lots_near(s, ASK_SIDE, DEPTH_BPS)
+    _add_reference(s, REF_SPREAD, now_ns, spread_bps(s))
+    _add_reference(s, REF_DEPTH, now_ns, math.log1p(value_at_mid(s, bid) + value_at_mid(s, ask)))
+    if s.f_cover[COVER_BOOK, H10] >= WARM_COVER[H10]:
+        _add_reference(s, REF_CANCEL, now_ns, cancel_add_ratio(s, 1.0))
+    sums = s.f_sample_sums
+    add(sums, _NEAR, 0.5 * (bid + ask))
+    add(sums, _SAMPLES, 1.0)
+    enough = PRESENCE_SHARE * sums[_NEAR, H1800] / sums[_SAMPLES, H1800]
     present = 1 if min(bid, ask) >= enough and bid > 0 and ask > 0 else 0
-    sums[SAMPLES_120] += 1.0
-    sums[PRESENT_120] += present
+    add(sums, _PRESENT, float(present))
     if s.f_present >= 0 and s.f_present != present:
-        sums[TOGGLED_120] += 1.0
+        add(sums, _TOGGLED, 1.0)
     s.f_present = present
-
-
-@inner
-def _sample_imbalance(s: Any, now_ns: int) -> None:
-    levels = s.f_imbalance_levels
-    bids = top_levels(s, BID_SIDE, levels, s.f_level_ticks[0], s.f_level_lots[0])
-    asks = top_levels(s, ASK_SIDE, levels, s.f_level_ticks[1], s.f_level_lots[1])
-    difference = 0.0
-    total = 0.0
-    for i in range(max(bids, asks)):
-        bid = s.f_level_lots[0, i] if i < bids else 0
-        ask = s.f_level_lots[1, i] if i < asks else 0
-        weight = math.exp(-s.f_imbalance_rate * i)
-        difference += weight * (bid - ask)
-        total += weight * (bid + ask)
-    if s.f_imbalance_count == 0:
-        s.f_imbalance_start_ns = now_ns
-        keep = 0.0
-    else:
-        elapsed_s = (now_ns - s.f_imbalance_last_ns) * 1e-9
-        # An interval of 0 means: at every book frame, one factor per frame.
-        steps = elapsed_s / s.f_imbalance_interval_s if s.f_imbalance_interval_s > 0.0 else 1.0
-        keep = s.f_imbalance_factor**steps
-    s.f_imbalance_sum = keep * s.f_imbalance_sum + difference / total
-    s.f_imbalance_weight = keep * s.f_imbalance_weight + 1.0
-    s.f_imbalance_ring[s.f_imbalance_count % RING_MAX] = s.f_imbalance_sum / s.f_imbalance_weight
-    s.f_imbalance_count += 1
-    s.f_imbalance_last_ns = now_ns
 
 
 @inner
@@ -197,14 +231,75 @@ def _sample_spread(s: Any, now_ns: int) -> None:
 
 
 @inlined
-def take_samples(s: Any, now_ns: int) -> None:
+def sample_liquidity(s: Any, now_ns: int) -> None:
     """Take every sample that is due. The book must have a valid top."""
     if now_ns >= s.f_sample_due_ns:
         _sample_liquidity(s, now_ns)
         s.f_sample_due_ns = now_ns + SECOND_NS
-    if now_ns >= s.f_imbalance_due_ns:
-        _sample_imbalance(s, now_ns)
-        s.f_imbalance_due_ns = now_ns + int(s.f_imbalance_interval_s * 1e9)
     if now_ns >= s.f_spread_due_ns:
         _sample_spread(s, now_ns)
-        s.f_spread_due_ns = now_ns + int(s.f_spread_interval_s * 1e9)
+        s.f_spread_due_ns = now_ns + int(s.f_spread_interval_s * SECOND_NS)
+
+
+@inlined
+def reset_liquidity(s: Any) -> None:
+    """Forget whether makers were present at the last sample."""
+    s.f_present = -1
+
+
+@inner
+def _median_spread(s: Any) -> Any:
+    held = min(s.f_spread_count, s.f_spread_window)
+    old_enough = s.f_spread_count > 0 and s.f_read_ns - s.f_spread_start_ns >= TEN_SECONDS_NS
+    if held < min(SPREAD_SAMPLES_MIN, s.f_spread_window) or not old_enough or s.f_book_events_kept < WARM_EVENTS:
+        return math.nan
+    return 0.5 * (s.f_spread_sorted[(held - 1) // 2] + s.f_spread_sorted[held // 2])
+
+
+@inner
+def _presence(s: Any) -> Any:
+    sums = s.f_sample_sums
+    if not sums[_SAMPLES, H120] > 0.0 or not is_warm_kept(s, H120):
+        return math.nan
+    keep = s.f_keep[H120]
+    bid = s.f_added_kept[0, H120] * keep
+    ask = s.f_added_kept[1, H120] * keep
+    balance = 1.0 - abs(bid - ask) / (bid + ask + 1.0)
+    present = sums[_PRESENT, H120] / sums[_SAMPLES, H120]
+    flicker = sums[_TOGGLED, H120] / sums[_SAMPLES, H120]
+    return present * balance * max(0.0, 1.0 - flicker)
+
+
+@inner
+def _stress(s: Any) -> Any:
+    """Return the stress of a book with a valid top, NaN where a part is not warm."""
+    if not is_warm_book(s, H10):
+        return math.nan
+    for k in range(REFERENCES):
+        if s.f_ref_count[k] < REFERENCE_SAMPLES:
+            return math.nan
+    depth = value_at_mid(s, lots_near(s, BID_SIDE, DEPTH_BPS)) + value_at_mid(s, lots_near(s, ASK_SIDE, DEPTH_BPS))
+    z = _z_score(s, REF_SPREAD, spread_bps(s), 1e4 / bps_base(s, s.f_mid))
+    z -= _z_score(s, REF_DEPTH, math.log1p(depth), DEPTH_SCALE_MIN)
+    z += _z_score(s, REF_CANCEL, cancel_add_ratio(s, s.f_keep[H10]), CANCEL_SCALE_MIN)
+    return 1.0 / (1.0 + math.exp(-2.0 * (z / 3.0 - 1.0)))
+
+
+@inner
+def _score(s: Any, median: float, makers: float) -> Any:
+    """Return the score of a book with a valid top, NaN where a part is not warm."""
+    if math.isnan(median) or math.isnan(makers):
+        return math.nan
+    depth = min(_depth_of_levels(s, BID_SIDE, s.f_score_levels), _depth_of_levels(s, ASK_SIDE, s.f_score_levels))
+    room = depth / (10.0 * s.f_order_notional_max)
+    return (min(1.0, room) * min(1.0, median / spread_bps(s)) * max(makers, 0.1)) ** (1.0 / 3.0)
+
+
+@inner
+def read_liquidity(s: Any, out: Any, has_top: bool) -> None:
+    """Write the group's features."""
+    out[_SPREAD_MEDIAN] = _median_spread(s)
+    out[_MM_PRESENCE] = _presence(s)
+    if has_top:
+        out[_STRESS] = _stress(s)
+        out[_SCORE] = _score(s, out[_SPREAD_MEDIAN], out[_MM_PRESENCE])

@@ -2,8 +2,8 @@
 
 Invariants: a frame is scanned and converted completely before anything is applied, so a frame that is refused changes counters and `scan_*`
 fields only; the sequence rules are those of the venue's local-book algorithm, per market; a book is synced exactly while its levels are the
-snapshot plus every later change. The features' hooks are called statically, in this order: `on_level` per changed level before the
-change is written (only while synced), `on_book` after the frame, `on_trade` per public trade, `on_reset` when the book is dropped.
+snapshot plus every later change. The features' hooks are called statically, in this order: `on_frame`, `on_level` per changed level
+before the change is written (only while synced), `on_book` after the frame, `on_trade` per public trade, `on_reset` when the book is dropped.
 """
 
 # Chains of comparisons compile to branches; membership in a tuple would compile to a loop over a copy of it.
@@ -31,7 +31,7 @@ from smartmoney.core.book.grid import to_grid
 from smartmoney.core.book.kernel import clear, follow_touch, level_lots, set_level, window_base
 from smartmoney.core.book.state import PHASE_EMPTY, PHASE_SYNCED, ROUTES, SPOT, WINDOW
 from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, NO, YES, entry, inlined, inner, int64
-from smartmoney.core.features.kernel import on_book, on_level, on_reset, on_trade
+from smartmoney.core.features.kernel import on_book, on_frame, on_level, on_reset, on_trade
 from smartmoney.venues.binance.event_types import EVENT_AGGREGATE, EVENT_DEPTH, EVENT_TRADE, is_known
 from smartmoney.venues.binance.scan import (
     SEEN_AGGREGATE_ID,
@@ -224,7 +224,7 @@ def _after_levels(s: Any, event_ns: int) -> None:
     else:
         s.crossed_now = 0
     if event_ns > 0:
-        on_book(s, event_ns)
+        on_book(s)
 
 
 @inner
@@ -294,6 +294,7 @@ def _apply_depth(s0: Any, s: Any, wall_ns: int) -> int:
     s.last_depth_wall_ns = max(wall_ns, s.last_depth_wall_ns)
     s.last_depth_event_ns = max(event_ns, s.last_depth_event_ns)
     s.levels += s0.scan_count[0] + s0.scan_count[1]
+    on_frame(s, event_ns)
     _apply_side(s0, s, BID_SIDE)
     _apply_side(s0, s, ASK_SIDE)
     s.last_update_id = s0.scan_final_id
@@ -363,6 +364,8 @@ def _apply_snapshot(s0: Any, s: Any, wall_ns: int) -> int:
         s.last_wall_ns = wall_ns
     # A snapshot's own time says when the book was, not how late the stream is: it moves no clock but the event clock.
     s.last_event_ns = max(s.last_event_ns, event_ns)
+    if s.last_event_ns > 0:
+        on_frame(s, s.last_event_ns)
     _after_levels(s, s.last_event_ns)
     return SNAPSHOT
 

@@ -10,11 +10,12 @@ from numba import njit
 
 from smartmoney.core.book.kernel import clear, level_lots, set_level
 from smartmoney.core.domain.instruments import Instrument, Market
-from smartmoney.core.features.kernel import on_book, on_level, on_reset, on_trade, read_row
+from smartmoney.core.features.imbalance import RING_MAX
+from smartmoney.core.features.kernel import on_book, on_frame, on_level, on_reset, on_trade
 from smartmoney.core.features.parameters import FeatureParameters, ImbalanceParameters, LiquidityParameters
-from smartmoney.core.features.schema import FEATURES, as_mapping
-from smartmoney.core.features.slots import COLUMNS, LEVELS_MAX, RING_MAX
-from smartmoney.core.features.state import STATE, configure
+from smartmoney.core.features.row import read_row
+from smartmoney.core.features.schema import COLUMNS, FEATURES, as_mapping
+from smartmoney.core.features.state import LEVELS_MAX, STATE, configure
 
 MS = 1_000_000
 S = 1000 * MS
@@ -26,8 +27,9 @@ INSTRUMENT = Instrument(
 
 
 @njit
-def set_and_tell(states, side, tick, lots):
+def set_and_tell(states, ts, side, tick, lots):
     s = states[0]
+    on_frame(s, ts)
     on_level(s, side, tick, level_lots(s, side, tick), lots)
     set_level(s, side, tick, lots)
 
@@ -35,7 +37,8 @@ def set_and_tell(states, side, tick, lots):
 @njit
 def end_frame(states, ts):
     states[0].last_event_ns = max(states[0].last_event_ns, ts)
-    on_book(states[0], ts)
+    on_frame(states[0], ts)
+    on_book(states[0])
 
 
 @njit
@@ -58,17 +61,17 @@ def random_market(states, ts, end, seed, out):
     while ts < end:
         ts += 100_000_000
         spread = 1 + int(np.random.random() < 0.5)  # noqa: NPY002
-        set_and_tell(states, 0, 20_000 - 1, 0 if spread == 2 else np.random.randint(20, 60))  # noqa: NPY002
+        set_and_tell(states, ts, 0, 20_000 - 1, 0 if spread == 2 else np.random.randint(20, 60))  # noqa: NPY002
         for _ in range(3):
             side = np.random.randint(0, 2)  # noqa: NPY002
-            set_and_tell(states, side, 20_000 + (2 * side - 1) * np.random.randint(2, 15), np.random.randint(1, 60))  # noqa: NPY002
-        set_and_tell(states, 0, 19_998, np.random.randint(20, 60))  # noqa: NPY002
-        set_and_tell(states, 1, 20_001, np.random.randint(20, 60))  # noqa: NPY002
+            set_and_tell(states, ts, side, 20_000 + (2 * side - 1) * np.random.randint(2, 15), np.random.randint(1, 60))  # noqa: NPY002
+        set_and_tell(states, ts, 0, 19_998, np.random.randint(20, 60))  # noqa: NPY002
+        set_and_tell(states, ts, 1, 20_001, np.random.randint(20, 60))  # noqa: NPY002
         end_frame(states, ts)
         if n % 2 == 0:
             sign = 1 if np.random.random() < 0.6 else -1  # noqa: NPY002
             trade(states, ts, 20_000 + sign, int(np.exp(np.random.normal(3.0, 1.5))) + 1, sign)  # noqa: NPY002
-        read_row(states, 0, out[n])
+        read_row(states, 0, 0, out[n])
         n += 1
     return n
 
@@ -83,7 +86,7 @@ def fresh(parameters=None):
 
 def row(states):
     out = np.empty(len(COLUMNS))
-    read_row(states, 0, out)
+    read_row(states, 0, 0, out)
     return as_mapping(out)
 
 
@@ -94,7 +97,7 @@ def run(states, seconds, *, start=START, seed=1):
 
 def frame(states, ts, *levels):
     for side, tick, lots in levels:
-        set_and_tell(states, side, tick, lots)
+        set_and_tell(states, ts, side, tick, lots)
     end_frame(states, ts)
 
 

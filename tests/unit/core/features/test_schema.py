@@ -8,19 +8,16 @@ import typer
 from typer.testing import CliRunner
 
 from smartmoney.cli.features import features
-from smartmoney.core.features import slots
-from smartmoney.core.features.schema import FEATURE_INDEX, FEATURES, SCHEMA_HASH, as_mapping
-from smartmoney.core.features.slots import COLUMNS, HALF_LIVES_S, SLOT_HALF_LIFE, SLOT_NAMES
+from smartmoney.core.features import row
+from smartmoney.core.features.schema import COLUMNS, FEATURE_INDEX, FEATURES, SCHEMA_HASH, as_mapping
 
 
-def test_the_column_numbers_of_the_kernels_are_the_schemas():
+def test_each_group_writes_its_own_columns_and_names_itself():
     assert [feature.name for feature in FEATURES] == list(COLUMNS)
-    assert {name: getattr(slots, name.upper()) for name in COLUMNS} == FEATURE_INDEX
-
-
-def test_the_slot_numbers_of_the_kernels_are_the_tables_and_their_names_tell_the_half_life():
-    assert [getattr(slots, name) for name in SLOT_NAMES] == list(range(len(SLOT_NAMES)))
-    assert [int(name.rsplit("_", 1)[1]) for name in SLOT_NAMES] == [HALF_LIVES_S[k] for k in SLOT_HALF_LIFE]
+    assert FEATURE_INDEX == {name: k for k, name in enumerate(COLUMNS)}
+    for group in row.GROUPS:
+        assert {feature.group for feature in group.FEATURES} == {group.GROUP}
+        assert len(group.FEATURES) == group.COUNT
 
 
 def test_swap_partners_point_at_each_other():

@@ -1,0 +1,304 @@
+"""The raw material of the slow reference: everything that ever happened, in plain lists, and sums over it from the definitions.
+
+Nothing here is incremental. A reference of a group is a function `(history, t) -> {name: value}` in `references.py` and its like; it may use
+everything of a `History` and must not import a kernel.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+MS = 1_000_000
+SECOND = 1_000_000_000
+LEVEL, FRAME, TRADE, RESET = range(4)
+
+
+class Top(NamedTuple):
+    bid: int
+    bid_lots: int
+    ask: int
+    ask_lots: int
+
+    @property
+    def mid(self):
+        return (self.bid + self.ask) / 2
+
+
+class Stretch(NamedTuple):
+    """Give a time between two events, and what held during it."""
+
+    start: int
+    end: int
+    top: Top | None
+    blind: bool
+    epoch: int
+
+
+class Change(NamedTuple):
+    """Give one level's change while the book was synced and had a valid top before the frame; within 10 bps with its traded part."""
+
+    t: int
+    epoch: int
+    side: int
+    tick: int
+    old: int
+    new: int
+    bps: float
+    traded: int
+    mid: float
+
+
+class Frame(NamedTuple):
+    """Give one book frame: tops (None without one) and best 20 levels of both sides after it, best first."""
+
+    t: int
+    epoch: int
+    before: Top | None
+    after: Top | None
+    bids: tuple
+    asks: tuple
+    levels_before: tuple  # (bids, asks) of the frame before it in this epoch, or None
+
+
+class Trade(NamedTuple):
+    t: int
+    sign: int
+    tick: int
+    lots: int
+    value: float
+    mid: float | None  # before it, in ticks
+    epoch: int
+
+
+@dataclass
+class Order:
+    """Give one aggressor's order."""
+
+    sign: int
+    fills: list = field(default_factory=list)
+
+    @property
+    def start(self):
+        return self.fills[0].t
+
+    @property
+    def t(self):
+        return self.fills[-1].t
+
+    @property
+    def value(self):
+        return sum(fill.value for fill in self.fills)
+
+    @property
+    def lots(self):
+        return sum(fill.lots for fill in self.fills)
+
+    @property
+    def ticks(self):
+        return [fill.tick for fill in self.fills]
+
+
+class Bar(NamedTuple):
+    """Give one whole second that ended at `t`: its return in bps, None when the mid was unknown at an end, and what was traded."""
+
+    t: int
+    r: float | None
+    flow: float
+    volume: float
+
+
+class Sample(NamedTuple):
+    """Give what the once-a-second sample of the book saw."""
+
+    t: int
+    epoch: int
+    top: Top
+    near: tuple  # lots within 5 bps, bid and ask
+    spread: float
+    ratio: float | None  # lots cancelled per lot added, None before ten seconds of the book are known
+
+
+class History:
+    """Remember everything."""
+
+    def __init__(self, parameters, *, lot=0.001, tick=0.05):
+        self.p = parameters
+        self.lot_value = lot * tick
+        self.book = ({}, {})
+        self.synced = False
+        self.now = None
+        self.blind = False
+        self.top = None
+        self.epoch = 0
+        self.stretches, self.resets, self.changes, self.frames, self.trades, self.samples = [], [], [], [], [], []
+        self._pending, self._of_frame, self._last_levels = [], [], None
+
+    def feed(self, kind, ts, side, tick, lots):
+        """Take in one row of a stream."""
+        if kind == LEVEL:
+            old = self.book[side].get(tick, 0)
+            if self.synced and old != lots:
+                self._level(self._clock(ts), side, tick, old, lots)
+            self.book[side][tick] = lots
+            if lots == 0:
+                del self.book[side][tick]
+        elif kind == FRAME:
+            self.synced = True
+            self._frame(self._clock(ts))
+        elif kind == TRADE:
+            now = self._clock(ts)
+            self.trades.append(Trade(now, side, tick, lots, lots * tick * self.lot_value, self.top.mid if self.top else None, self.epoch))
+            self._pending = [*self._pending, [now, 1 if side > 0 else 0, tick, lots]][-256:]
+        else:
+            self.synced, self.top, self.blind = False, None, True
+            self.book[0].clear()
+            self.book[1].clear()
+            self._pending, self._last_levels = [], None
+            self.epoch += 1
+            self.resets.append(self.now)
+
+    def _clock(self, ts):
+        if self.now is None:
+            self.now = ts
+        elif ts > self.now:
+            self.stretches.append(Stretch(self.now, ts, self.top, self.blind, self.epoch))
+            self.now = ts
+        self.blind = False
+        return self.now
+
+    def _level(self, now, side, tick, old, new):
+        if self.top is None:
+            return
+        mid = self.top.mid
+        bps = abs(tick - mid) / mid * 1e4
+        traded = 0
+        if new < old and bps <= 10:
+            for trade in self._pending:
+                if now - trade[0] <= 300 * MS and trade[1] == side and trade[2] == tick:
+                    part = min(trade[3], old - new - traded)
+                    trade[3] -= part
+                    traded += part
+        self.changes.append(Change(now, self.epoch, side, tick, old, new, bps, traded, mid))
+
+    def _frame(self, now):
+        bids = tuple(sorted(self.book[0].items(), reverse=True)[:20])
+        asks = tuple(sorted(self.book[1].items())[:20])
+        top = Top(*bids[0], *asks[0]) if bids and asks and bids[0][0] < asks[0][0] else None
+        self.frames.append(Frame(now, self.epoch, self.top, top, bids, asks, self._last_levels))
+        self._last_levels = (bids, asks)
+        self.top = top
+        if top and (not self.samples or now >= self.samples[-1].t + SECOND):
+            ratio = self.cancel_add(now) if self.cover(10, now, "book") >= 0.5 - 1e-9 else None
+            self.samples.append(Sample(now, self.epoch, top, (self.near(0), self.near(1)), (top.ask - top.bid) / top.mid * 1e4, ratio))
+
+    # ------------------------------------------------------------------------------------------------- what was known, and when
+
+    def stretches_until(self, t):
+        """Give every stretch, the one from the latest event to `t` included."""
+        return [*self.stretches, Stretch(self.now, t, self.top, self.blind, self.epoch)]
+
+    def cover(self, half, t, kind):
+        """Give the weight of the known time: `kind` is book (since the last drop), kept (book, drops or not) or trades."""
+        total = 0.0
+        for part in self.stretches_until(t):
+            known = {
+                "book": part.top is not None and part.epoch == self.epoch,
+                "kept": part.top is not None,
+                "trades": not part.blind,
+            }[kind]
+            if known:
+                total += 0.5 ** ((t - part.end) / SECOND / half) - 0.5 ** ((t - part.start) / SECOND / half)
+        return total
+
+    def is_warm(self, half, t, kind):
+        """Tell whether a sum of this half-life is warm: max(10 s, H/2) of known time, and 50 frames, trades or orders."""
+        seen = {
+            "book": sum(1 for f in self.good_frames() if f.epoch == self.epoch),
+            "kept": len(self.good_frames()),
+            "trades": len(self.trades),
+            "orders": len(self.orders()) if kind == "orders" else 0,
+        }[kind]
+        cover = self.cover(half, t, "trades" if kind == "orders" else kind)
+        return seen >= 50 and cover >= 1 - 0.5 ** (max(10, half / 2) / half) - 1e-9
+
+    def good_frames(self):
+        """Give the frames that had a valid top before and after."""
+        return [f for f in self.frames if f.before and f.after]
+
+    def mean_held(self, half, t, value):
+        """Give the time-weighted mean of `value(top)` over the time with a valid top, drops or not; 0 without any."""
+        total = 0.0
+        for part in self.stretches_until(t):
+            if part.top:
+                weight = 0.5 ** ((t - part.end) / SECOND / half) - 0.5 ** ((t - part.start) / SECOND / half)
+                total += weight * value(part.top)
+        cover = self.cover(half, t, "kept")
+        return total / cover if cover > 0 else 0.0
+
+    def mean_depth(self, t):
+        """Give the mean lots at a best price, half-life 600 s."""
+        return self.mean_held(600, t, lambda top: (top.bid_lots + top.ask_lots) / 2)
+
+    # -------------------------------------------------------------------------------------------------------- derived lists
+
+    def mid(self):
+        return self.top.mid
+
+    def value(self, lots):
+        """Give the quote value of lots at the mid."""
+        return lots * self.lot_value * self.mid()
+
+    def near(self, side, bps=5):
+        """Give the lots of one side within so many bps of the mid, as the book is now."""
+        mid = self.mid()
+        return sum(lots for tick, lots in self.book[side].items() if abs(tick - mid) <= mid * bps * 1e-4)
+
+    def cancel_add(self, t):
+        """Give the ratio of cancelled to added lots near the mid since the last drop, half-life 10 s."""
+        mine = [c for c in self.changes if c.epoch == self.epoch and c.bps <= 10]
+        cancelled = weighted([(c.t, max(c.old - c.new, 0) - c.traded) for c in mine], t, 10)
+        return cancelled / (weighted([(c.t, max(c.new - c.old, 0)) for c in mine], t, 10) + 1)
+
+    def orders(self):
+        """Give the aggressors' orders that are closed."""
+        orders = []
+        for trade in self.trades:
+            last = orders[-1] if orders else None
+            same = last and last.sign == trade.sign and trade.t - last.t <= 10 * MS
+            if same and (trade.tick - last.fills[-1].tick) * trade.sign >= 0:
+                last.fills.append(trade)
+            else:
+                orders.append(Order(trade.sign, [trade]))
+        if orders and self.now - orders[-1].t <= 10 * MS:
+            orders.pop()
+        return orders
+
+    def mid_before(self, t):
+        """Give the mid that held just before a time, None without one."""
+        for part in self.stretches:
+            if part.start < t <= part.end:
+                return part.top.mid if part.top else None
+        return None
+
+    def bars(self, seconds=1):
+        """Give every bar of so many seconds that has ended, in order, on the grid of their whole multiples; the first one has no return."""
+        if not self.stretches:
+            return []
+        step = seconds * SECOND
+        ends = range((self.stretches[0].start // step + 1) * step, self.now // step * step + 1, step)
+        mids = [self.mid_before(end) for end in ends]
+        bars = []
+        for k, end in enumerate(ends):
+            r = None
+            if k > 0 and mids[k] and mids[k - 1]:
+                dropped = any(end - step <= at < end for at in self.resets if at is not None)
+                r = None if dropped else (mids[k] - mids[k - 1]) / mids[k - 1] * 1e4
+            inside = [trade for trade in self.trades if end - step <= trade.t < end]
+            flow = math.fsum(trade.sign * trade.value for trade in inside)
+            bars.append(Bar(end, r, flow, math.fsum(trade.value for trade in inside)))
+        return bars
+
+
+def weighted(points, t, half):
+    """Sum values, each weighed by 2^(-age / half-life)."""
+    return math.fsum(x * 0.5 ** ((t - at) / SECOND / half) for at, x in points)

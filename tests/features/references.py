@@ -1,0 +1,205 @@
+"""References of the groups that describe the book, the flow through it and its liquidity: slow, obvious, from the definitions."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+
+from .history import MS, weighted
+
+
+def top(h, t):
+    """Give the group `top`."""
+    if not h.top:
+        return {}
+    mid, spread = h.mid(), (h.top.ask - h.top.bid) / h.mid() * 1e4
+    qb, qa = h.top.bid_lots, h.top.ask_lots
+    out = {
+        "spread_bps": spread,
+        "spread_ticks": h.top.ask - h.top.bid,
+        "queue_imbalance": (qb - qa) / (qb + qa),
+        "weighted_mid_bps": ((h.top.ask * qb + h.top.bid * qa) / (qb + qa) - mid) / mid * 1e4,
+    }
+    weighed = []
+    for levels in (sorted(h.book[0].items(), reverse=True)[:20], sorted(h.book[1].items())[:20]):
+        weighed.append(sum(lots * math.exp(-abs(tick - mid) / mid * 1e4 / 2) for tick, lots in levels))
+    out["queue_imbalance_decayed"] = (weighed[0] - weighed[1]) / sum(weighed)
+    for band in (1, 2, 5, 10):
+        bid, ask = h.near(0, band), h.near(1, band)
+        out[f"depth_bid_{band}bps"], out[f"depth_ask_{band}bps"] = h.value(bid), h.value(ask)
+        if band >= 5:
+            out[f"depth_imbalance_{band}bps"] = (bid - ask) / (bid + ask) if bid + ask else 0.0
+    return out
+
+
+def order_book_imbalance(h, t):
+    """Give the group `order_book_imbalance`."""
+    p = h.p.imbalance
+    updates = []
+    for f in h.frames:
+        if not f.after:
+            continue
+        mine = [u for u in updates if u[1] == f.epoch]
+        if not mine or f.t >= mine[-1][0] + round(p.min_update_interval * 1000) * MS:
+            w = [math.exp(-p.distance_decay_rate * i) for i in range(p.max_depth_levels)]
+            b = sum(x * lots for x, (_, lots) in zip(w, f.bids, strict=False))
+            a = sum(x * lots for x, (_, lots) in zip(w, f.asks, strict=False))
+            updates.append((f.t, f.epoch, (b - a) / (b + a)))
+    mine = [(at, x) for at, epoch, x in updates if epoch == h.epoch]
+    half = p.min_update_interval * math.log(0.5) / math.log(p.exponential_decay_factor)
+    seen = sum(1 for f in h.good_frames() if f.epoch == h.epoch)
+    if not mine or seen < 50 or (t - mine[0][0]) / 1e9 < max(10, half / 2) - 1e-9:
+        return {}
+
+    def mean(k):
+        w = [p.exponential_decay_factor ** ((mine[k][0] - at) / 1e9 / p.min_update_interval) for at, _ in mine[: k + 1]]
+        return sum(a * x for a, (_, x) in zip(w, mine, strict=False)) / sum(w)
+
+    out = {"weighted_imbalance": mean(len(mine) - 1)}
+    if len(mine) > p.momentum_window:
+        out["imbalance_momentum"] = mean(len(mine) - 1) - mean(len(mine) - 1 - p.momentum_window)
+    return out
+
+
+def order_flow(h, t):
+    """Give the group `order_flow`."""
+    out = {}
+    events = []
+    for f in h.good_frames():
+        if f.epoch == h.epoch:
+            a, b = f.before, f.after
+            e = (b.bid >= a.bid) * b.bid_lots - (b.bid <= a.bid) * a.bid_lots
+            e += (b.ask >= a.ask) * a.ask_lots - (b.ask <= a.ask) * b.ask_lots
+            events.append((f.t, e))
+    near = [(c.t, (1 - 2 * c.side) * (c.new - c.old) * math.exp(-c.bps / 2)) for c in h.changes if c.epoch == h.epoch and c.bps <= 50]
+    for half in (1, 10, 120, 600, 3600):
+        if h.is_warm(half, t, "book"):
+            out[f"ofi_l1_{half}s"] = weighted(events, t, half) / h.cover(half, t, "book") / h.mean_depth(t)
+            if half <= 600:
+                out[f"ofi_decayed_{half}s"] = weighted(near, t, half) / h.cover(half, t, "book") / h.mean_depth(t)
+    return out
+
+
+def trade_flow(h, t):
+    """Give the group `trade_flow`."""
+    out = {}
+    for half in (1, 10, 120, 600, 3600):
+        if not h.is_warm(half, t, "trades"):
+            continue
+        cover = h.cover(half, t, "trades")
+        flow = weighted([(x.t, x.sign * x.value) for x in h.trades], t, half)
+        volume = weighted([(x.t, x.value) for x in h.trades], t, half)
+        out[f"signed_volume_{half}s"] = flow / cover
+        out[f"tfi_{half}s"] = flow / volume if volume > 1e-9 else 0.0
+        if half in (10, 120, 600):
+            out[f"trade_rate_{half}s"] = weighted([(x.t, 1) for x in h.trades], t, half) / cover * math.log(2) / half
+    return out
+
+
+def large_trades(h, t):
+    """Give the group `large_trades`."""
+    out, large, z = {}, [], 0.0
+    for n, order in enumerate(h.orders(), 1):
+        x = math.log(order.value)
+        if n == 1:
+            z = x
+            continue
+        if x > z and order.value > h.p.large_order_threshold:
+            large.append((order.t, order.sign * order.value))
+        z += min(1, max(0.05, 50 / n)) * (0.99 if x > z else -0.01)
+    if h.is_warm(10, t, "orders"):
+        out["large_trade_threshold"] = max(math.exp(z), h.p.large_order_threshold)
+    if h.is_warm(120, t, "trades"):
+        out["large_trade_120s"] = weighted(large, t, 120) / h.cover(120, t, "trades")
+    return out
+
+
+def book_changes(h, t):
+    """Give the group `book_changes`."""
+    return {"cancel_add_ratio_10s": h.cancel_add(t)} if h.is_warm(10, t, "book") else {}
+
+
+def volatility(h, t):
+    """Give the group `volatility`."""
+    out = {}
+    returns = [(bar.t, bar.r) for bar in h.bars() if bar.r is not None]
+    ones = [(at, 1) for at, _ in returns]
+    for half in (120, 600):
+        if not returns or not h.is_warm(half, t, "kept"):
+            continue
+        per_second = weighted([(at, r * r) for at, r in returns], t, half) / weighted(ones, t, half)
+        out[f"rv_{half}s"] = per_second / (1 - 0.5 ** (1 / half))
+        if half == 120:
+            out["sigma_bar_bps"] = math.sqrt(per_second * h.p.bar_s)
+            path = weighted([(at, abs(r)) for at, r in returns], t, half)
+            out["efficiency_120s"] = abs(weighted(returns, t, half)) / path if path > 0 else 0.0
+    return out
+
+
+def liquidity_patterns(h, t):
+    """Give the group `liquidity_patterns`."""
+    out = {**_presence(h, t), **_median_spread(h, t)}
+    if not h.top:
+        return out
+    p = h.p.liquidity
+    bids = sorted(h.book[0].items(), reverse=True)[: p.depth_levels]
+    asks = sorted(h.book[1].items())[: p.depth_levels]
+    thin = min(h.value(sum(lots for _, lots in side)) for side in (bids, asks))
+    if "spread_median_bps" in out and "mm_presence" in out:
+        tight = min(1, out["spread_median_bps"] / ((h.top.ask - h.top.bid) / h.mid() * 1e4))
+        out["liquidity_score"] = (min(1, thin / (10 * p.order_notional_max)) * tight * max(out["mm_presence"], 0.1)) ** (1 / 3)
+    out.update(_stress(h, t))
+    return out
+
+
+def _presence(h, t):
+    if not h.samples or not h.is_warm(120, t, "kept"):
+        return {}
+    present = []
+    for k, sample in enumerate(h.samples):
+        mean = [(s.t, sum(s.near) / 2) for s in h.samples[: k + 1]]
+        usual = weighted(mean, sample.t, 1800) / weighted([(at, 1) for at, _ in mean], sample.t, 1800)
+        present.append((sample.t, int(min(sample.near) >= 0.5 * usual and min(sample.near) > 0), sample.epoch))
+    total = weighted([(at, 1) for at, _, _ in present], t, 120)
+    toggles = [(b[0], 1) for a, b in pairwise(present) if a[2] == b[2] and a[1] != b[1]]
+    rates = [
+        weighted([(c.t, c.new - c.old) for c in h.changes if c.side == side and c.new > c.old and c.bps <= 10], t, 120) for side in (0, 1)
+    ]
+    balance = 1 - abs(rates[0] - rates[1]) / (rates[0] + rates[1] + 1)
+    share = weighted([(at, x) for at, x, _ in present], t, 120) / total
+    return {"mm_presence": share * balance * max(0, 1 - weighted(toggles, t, 120) / total)}
+
+
+def _median_spread(h, t):
+    taken = []
+    for f in h.frames:
+        if f.after and (not taken or f.t >= taken[-1][0] + round(h.p.liquidity.update_frequency * 1000) * MS):
+            taken.append((f.t, (f.after.ask - f.after.bid) / f.after.mid * 1e4))
+    held = [x for _, x in taken[-h.p.liquidity.spread_window :]]
+    if len(held) < 3 or len(h.good_frames()) < 50 or t - taken[0][0] < 10**10:
+        return {}
+    return {"spread_median_bps": float(np.median(held))}
+
+
+def _stress(h, t):
+    if not h.is_warm(10, t, "book"):
+        return {}
+    depths = [(s.t, math.log(1 + sum(lots * h.lot_value * s.top.mid for lots in s.near))) for s in h.samples]
+    ratios = [(s.t, s.ratio) for s in h.samples if s.ratio is not None]
+    parts = (
+        ([(s.t, s.spread) for s in h.samples], (h.top.ask - h.top.bid) / h.mid() * 1e4, 1e4 / h.mid(), 1),
+        (depths, math.log(1 + h.value(h.near(0)) + h.value(h.near(1))), 0.25, -1),
+        (ratios, h.cancel_add(t), 0.25, 1),
+    )
+    total = 0.0
+    for known, x, floor, sign in parts:
+        if len(known) < 30:
+            return {}
+        w = np.array([0.5 ** ((known[-1][0] - at) / 1.8e12) for at, _ in known])
+        v = np.array([value for _, value in known])
+        mean = (w * v).sum() / w.sum()
+        total += sign * (x - mean) / max(floor, math.sqrt((w * (v - mean) ** 2).sum() / w.sum()))
+    return {"liquidity_stress": 1 / (1 + math.exp(-2 * (total / len(parts) - 1)))}
+
+
+REFERENCES = (top, order_book_imbalance, order_flow, trade_flow, large_trades, book_changes, volatility, liquidity_patterns)

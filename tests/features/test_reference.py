@@ -1,0 +1,77 @@
+"""The compiled features against a slow, obvious reference that keeps the whole history."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from smartmoney.core.features.schema import COLUMNS, as_mapping
+
+from .history import History
+from .references import REFERENCES
+from .streams import LAWS, LEVEL, MS, PARAMETERS, apply_rows, fresh, random_stream, row_of, streams
+
+
+def reference_row(history, t):
+    """Give every feature by name, NaN where a reference says nothing."""
+    out = dict.fromkeys(COLUMNS, math.nan)
+    if history.now is not None:
+        for reference in REFERENCES:
+            part = reference(history, t)
+            assert not set(part) - set(COLUMNS), reference.__name__
+            out.update(part)
+    return out
+
+
+def assert_agrees(states, history, t=None):
+    ours, theirs = as_mapping(row_of(states)), reference_row(history, history.now if t is None else max(t, history.now))
+    for name in COLUMNS:
+        assert ours[name] == pytest.approx(theirs[name], rel=1e-9, abs=1e-9, nan_ok=True), name
+
+
+def compare_with_reference(rows, every):
+    states, history = fresh(), History(PARAMETERS)
+    for k, row in enumerate(rows):
+        apply_rows(states, rows[k : k + 1])
+        history.feed(*(int(x) for x in row))
+        if row[0] != LEVEL and k % every == 0:
+            assert_agrees(states, history)
+    assert_agrees(states, history)
+    later = int(states["last_event_ns"][0]) + 777 * MS
+    states["last_event_ns"] = later
+    assert_agrees(states, history, later)
+
+
+@given(streams(250))
+@settings(LAWS, max_examples=8)
+def test_every_feature_equals_its_reference_on_a_random_stream(rows):
+    compare_with_reference(rows, 97)
+
+
+@pytest.mark.slow
+@given(streams(500))
+@settings(LAWS, max_examples=60)
+def test_every_feature_equals_its_reference_on_many_random_streams(rows):
+    compare_with_reference(rows, 97)
+
+
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
+def test_every_feature_becomes_warm_and_equals_its_reference_on_a_long_stream(seed):
+    rows = random_stream(seed, 1500, wild=False)
+    states, history = fresh(), History(PARAMETERS)
+    apply_rows(states, rows)
+    for row in rows:
+        history.feed(*(int(x) for x in row))
+    known = np.isfinite(row_of(states))
+    assert {name for name, is_known in zip(COLUMNS, known, strict=True) if not is_known} <= SLOW
+    assert_agrees(states, history)
+
+
+SLOW = {"ofi_l1_3600s", "signed_volume_3600s", "tfi_3600s"}
+"""Features that need more than the seven minutes of the long stream."""
+
+
+@pytest.mark.parametrize("seed", [10, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(11, 16))])
+def test_every_feature_equals_its_reference_through_a_long_disorder(seed):
+    compare_with_reference(random_stream(seed, 900, wild=True), 397)
