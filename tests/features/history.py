@@ -121,9 +121,11 @@ class Sample(NamedTuple):
 class History:
     """Remember everything."""
 
-    def __init__(self, parameters, *, lot=0.001, tick=0.05):
+    def __init__(self, parameters, *, lot=0.001, tick=0.05, is_inverse=False):
         self.p = parameters
-        self.lot_value = lot * tick
+        self.lot = lot
+        self.tick = tick
+        self.is_inverse = is_inverse
         self.book = ({}, {})
         self.synced = False
         self.now = None
@@ -132,6 +134,15 @@ class History:
         self.epoch = 0
         self.stretches, self.resets, self.changes, self.frames, self.trades, self.samples = [], [], [], [], [], []
         self._pending, self._of_frame, self._last_levels = [], [], None
+
+    def notional(self, lots, tick):
+        """Give the quote value of lots at a price in ticks; of an inverse contract, the contracts."""
+        return lots * self.lot * (1.0 if self.is_inverse else tick * self.tick)
+
+    def feed_all(self, rows):
+        """Take in rows of a stream."""
+        for row in rows:
+            self.feed(*row)
 
     def feed(self, kind, ts, side, tick, lots):
         """Take in one row of a stream."""
@@ -147,7 +158,7 @@ class History:
             self._frame(self._clock(ts))
         elif kind == TRADE:
             now = self._clock(ts)
-            self.trades.append(Trade(now, side, tick, lots, lots * tick * self.lot_value, self.top.mid if self.top else None, self.epoch))
+            self.trades.append(Trade(now, side, tick, lots, self.notional(lots, tick), self.top.mid if self.top else None, self.epoch))
             self._pending = [*self._pending, [now, 1 if side > 0 else 0, tick, lots]][-256:]
         else:
             self.synced, self.top, self.blind = False, None, True
@@ -170,7 +181,7 @@ class History:
         if self.top is None:
             return
         mid = self.top.mid
-        bps = abs(tick - mid) / mid * 1e4
+        bps = abs(tick - mid) * (1e4 / mid)
         traded = 0
         if new < old and bps <= 10:
             for trade in self._pending:
@@ -246,12 +257,12 @@ class History:
 
     def value(self, lots):
         """Give the quote value of lots at the mid."""
-        return lots * self.lot_value * self.mid()
+        return self.notional(lots, self.mid())
 
     def near(self, side, bps=5):
         """Give the lots of one side within so many bps of the mid, as the book is now."""
         mid = self.mid()
-        return sum(lots for tick, lots in self.book[side].items() if abs(tick - mid) <= mid * bps * 1e-4)
+        return sum(lots for tick, lots in self.book[side].items() if abs(tick - mid) * 10_000 <= mid * bps)
 
     def cancel_add(self, t):
         """Give the ratio of cancelled to added lots near the mid since the last drop, half-life 10 s."""

@@ -5,6 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from smartmoney.core.features.schema import COLUMNS
+
 from .history import MS, weighted
 
 
@@ -184,7 +186,7 @@ def _median_spread(h, t):
 def _stress(h, t):
     if not h.is_warm(10, t, "book"):
         return {}
-    depths = [(s.t, math.log(1 + sum(lots * h.lot_value * s.top.mid for lots in s.near))) for s in h.samples]
+    depths = [(s.t, math.log(1 + sum(h.notional(lots, s.top.mid) for lots in s.near))) for s in h.samples]
     ratios = [(s.t, s.ratio) for s in h.samples if s.ratio is not None]
     parts = (
         ([(s.t, s.spread) for s in h.samples], (h.top.ask - h.top.bid) / h.mid() * 1e4, 1e4 / h.mid(), 1),
@@ -203,3 +205,14 @@ def _stress(h, t):
 
 
 REFERENCES = (top, order_book_imbalance, order_flow, trade_flow, large_trades, book_changes, volatility, liquidity_patterns)
+
+
+def reference_row(history, t):
+    """Give every feature by name, NaN where a reference says nothing."""
+    out = dict.fromkeys(COLUMNS, math.nan)
+    if history.now is not None:
+        for reference in REFERENCES:
+            part = reference(history, t)
+            assert not set(part) - set(COLUMNS), reference.__name__
+            out.update(part)
+    return out

@@ -1,7 +1,5 @@
 """The compiled features against a slow, obvious reference that keeps the whole history."""
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,19 +7,8 @@ from hypothesis import given, settings
 from smartmoney.core.features.schema import COLUMNS, as_mapping
 
 from .history import History
-from .references import REFERENCES
+from .references import reference_row
 from .streams import LAWS, LEVEL, MS, PARAMETERS, apply_rows, fresh, random_stream, row_of, streams
-
-
-def reference_row(history, t):
-    """Give every feature by name, NaN where a reference says nothing."""
-    out = dict.fromkeys(COLUMNS, math.nan)
-    if history.now is not None:
-        for reference in REFERENCES:
-            part = reference(history, t)
-            assert not set(part) - set(COLUMNS), reference.__name__
-            out.update(part)
-    return out
 
 
 def assert_agrees(states, history, t=None):

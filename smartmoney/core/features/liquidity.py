@@ -27,7 +27,7 @@ from smartmoney.core.features.spec import EVEN, OWN, POSITIVE, SHARE, STRATEGY, 
 from smartmoney.core.features.top import lots_near, spread_bps, value_at_mid
 
 GROUP = "liquidity_patterns"
-DEPTH_BPS = 5.0
+DEPTH_BPS = int64(5)
 """Depth and market makers are looked for this near to the mid."""
 SPREADS_MAX = 4096
 """Largest `spread_window`."""

@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from smartmoney.core.book.kernel import lots_within, top_levels
 from smartmoney.core.book.state import WINDOW
 from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, inlined, inner
@@ -11,10 +13,11 @@ from smartmoney.core.features.horizons import DISTANCE_SCALE_BPS
 from smartmoney.core.features.spec import AT_ONCE, EVEN, ODD, OWN, POSITIVE, SIGNED_SHARE, FeatureSpec, swaps
 
 GROUP = "top"
-DEPTH_BANDS_BPS = (1.0, 2.0, 5.0, 10.0)
+DEPTH_BANDS_BPS = (1, 2, 5, 10)
 QUEUE_LEVELS = 20
 _BANDS = len(DEPTH_BANDS_BPS)
 _TO_BPS = 1e4
+_PER_BPS = 10_000
 
 (_SPREAD_BPS, _SPREAD_TICKS, _QUEUE_IMBALANCE, _QUEUE_DECAYED, _WEIGHTED_MID, _DEPTH_5, _DEPTH_10, _DEPTHS) = range(8)
 
@@ -25,16 +28,16 @@ def _now(name: str, unit: str, parity: str, description: str, **more: Any) -> Fe
     )
 
 
-def _depth(side: str, other: str, band: float) -> FeatureSpec:
-    beyond = f"at or above mid * (1 - {band:g}e-4)" if side == "bid" else f"at or below mid * (1 + {band:g}e-4)"
-    name = f"depth_{side}_{band:g}bps"
+def _depth(side: str, other: str, band: int) -> FeatureSpec:
+    beyond = f"at or above mid * (1 - {band}e-4)" if side == "bid" else f"at or below mid * (1 + {band}e-4)"
+    name = f"depth_{side}_{band}bps"
     text = f"Base quantity of {side}s {beyond}, valued at the mid. COIN-M: contracts."
-    return _now(name, "quote", swaps(f"depth_{other}_{band:g}bps"), text, bounds=POSITIVE, scale=1)
+    return _now(name, "quote", swaps(f"depth_{other}_{band}bps"), text, bounds=POSITIVE, scale=1)
 
 
-def _depth_imbalance(band: float) -> FeatureSpec:
-    text = f"(depth_bid_{band:g}bps - depth_ask_{band:g}bps) / (depth_bid_{band:g}bps + depth_ask_{band:g}bps); 0 when both are empty."
-    return _now(f"depth_imbalance_{band:g}bps", "ratio", ODD, text, bounds=SIGNED_SHARE)
+def _depth_imbalance(band: int) -> FeatureSpec:
+    text = f"(depth_bid_{band}bps - depth_ask_{band}bps) / (depth_bid_{band}bps + depth_ask_{band}bps); 0 when both are empty."
+    return _now(f"depth_imbalance_{band}bps", "ratio", ODD, text, bounds=SIGNED_SHARE)
 
 
 FEATURES: tuple[FeatureSpec, ...] = (
@@ -65,29 +68,28 @@ FEATURES: tuple[FeatureSpec, ...] = (
         ODD,
         "(ask price * bid lots + bid price * ask lots) / (bid lots + ask lots) - mid, that is spread_bps / 2 * queue_imbalance.",
     ),
-    _depth_imbalance(5.0),
-    _depth_imbalance(10.0),
+    _depth_imbalance(5),
+    _depth_imbalance(10),
     *(_depth(side, other, band) for band in DEPTH_BANDS_BPS for side, other in (("bid", "ask"), ("ask", "bid"))),
 )
 COUNT = len(FEATURES)
 
 
 @inner
-def lots_near(s: Any, side: int, band_bps: float) -> Any:
-    """Return the lots of one side within so many bps of the mid, bounds included. The book must have a valid top."""
-    mid = 0.5 * (s.best_bid_tick + s.best_ask_tick)
-    reach = bps_base(s, mid) * (band_bps * 1e-4)
+def lots_near(s: Any, side: int, band_bps: int) -> Any:
+    """Return the lots of one side within so many whole bps of the mid, bounds included. The book must have a valid top."""
+    # Whole numbers, in halves of a tick and 1e-4: a level that lies exactly on the bound is inside, whatever the price.
+    twice_mid = s.best_bid_tick + s.best_ask_tick
+    reach = (np.int64(2.0 * s.f_reference) if s.f_reference > 0.0 else twice_mid) * band_bps
     if side == 0:
-        first, last = math.ceil(mid - reach), s.best_bid_tick
+        first, last = -((reach - twice_mid * _PER_BPS) // (2 * _PER_BPS)), s.best_bid_tick
     else:
-        first, last = s.best_ask_tick, math.floor(mid + reach)
-    first -= s.base_tick
-    last -= s.base_tick
-    if first < 0 or last >= WINDOW:
-        return lots_within(s, side, first + s.base_tick if side == 0 else last + s.base_tick)
+        first, last = s.best_ask_tick, (twice_mid * _PER_BPS + reach) // (2 * _PER_BPS)
+    if first < s.base_tick or last >= s.base_tick + WINDOW:
+        return lots_within(s, side, first if side == 0 else last)
     # Inside the dense window a plain sum of the slice is many times cheaper than a walk from level to level.
     total = 0
-    for lots in s.window_lots[side, first : last + 1]:
+    for lots in s.window_lots[side, first - s.base_tick : last - s.base_tick + 1]:
         total += lots
     return total
 

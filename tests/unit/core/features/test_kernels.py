@@ -15,6 +15,7 @@ from smartmoney.core.features.kernel import on_book, on_frame, on_level, on_rese
 from smartmoney.core.features.parameters import FeatureParameters, ImbalanceParameters, LiquidityParameters
 from smartmoney.core.features.row import read_row
 from smartmoney.core.features.schema import COLUMNS, FEATURES, as_mapping
+from smartmoney.core.features.spec import AT_ONCE
 from smartmoney.core.features.state import LEVELS_MAX, STATE, configure
 
 MS = 1_000_000
@@ -107,45 +108,34 @@ def quiet_book(states, ts=START):
 
 # ---------------------------------------------------------------------------------------------------------------- warm-up
 
-WARM_AT_S = {
-    "spread_bps": 0,
-    "weighted_imbalance": 10,
-    "imbalance_momentum": 20,
-    "ofi_l1_1s": 10,
-    "ofi_l1_10s": 10,
-    "ofi_l1_120s": 60,
-    "cancel_add_ratio_10s": 10,
-    "tfi_10s": 10,
-    "large_trade_threshold": 10,
-    "trade_rate_10s": 10,
-    "signed_volume_120s": 60,
-    "large_trade_120s": 60,
-    "rv_120s": 60,
-    "sigma_bar_bps": 60,
-    "efficiency_120s": 60,
-    "rv_600s": 300,
-    "spread_median_bps": 10,
-    "liquidity_stress": 39,
-    "mm_presence": 60,
-    "liquidity_score": 60,
-}
+SLOWEST_S = 1800
+"""Half of the longest half-life."""
 
 
-@pytest.mark.parametrize("name", COLUMNS)
-def test_a_feature_is_nan_until_it_is_warm_and_known_from_then_on(name):
-    table = run(fresh(), 310)
-    known = np.isfinite(table[:, COLUMNS.index(name)])
+@pytest.fixture(scope="module")
+def first_half_hour():
+    return run(fresh(), SLOWEST_S + 10)
+
+
+def conditional(feature):
+    """Tell whether a feature waits for more than time and ordinary events: what it measures must have happened."""
+    return feature.warm_up.event not in ("book frames", "trades", "aggressor orders", "samples, and 50 book frames")
+
+
+@pytest.mark.parametrize("feature", [f for f in FEATURES if not conditional(f)], ids=lambda feature: feature.name)
+def test_a_feature_is_nan_until_it_is_warm_and_known_from_then_on(feature, first_half_hour):
+    known = np.isfinite(first_half_hour[:, COLUMNS.index(feature.name)])
     first = int(np.argmax(known))
     assert known[first:].all()
     assert not known[:first].any()
-    seconds = next(feature.warm_up.seconds for feature in FEATURES if feature.name == name)
-    assert seconds == WARM_AT_S.get(name, seconds)
+    seconds = feature.warm_up.seconds
     assert seconds <= first / 10 + 0.11 <= seconds + 1.3
 
 
-def test_every_feature_but_the_slow_volatility_is_warm_within_a_minute():
-    last = run(fresh(), 62)[-1]
-    assert {name for name, value in zip(COLUMNS, last, strict=True) if math.isnan(value)} == {"rv_600s"}
+def test_half_a_half_life_and_ten_seconds_at_least_is_the_warm_up_of_what_is_decayed():
+    for feature in FEATURES:
+        if feature.name.endswith(f"_{feature.half_life_s:g}s") and not conditional(feature):
+            assert feature.warm_up.seconds == max(10.0, feature.half_life_s / 2), feature.name
 
 
 def test_a_few_events_are_not_enough_however_long_they_take():
@@ -154,7 +144,7 @@ def test_a_few_events_are_not_enough_however_long_they_take():
         frame(states, START + k * 5 * S, (0, MID - 1, 10 + k % 7), (1, MID + 1, 30))
         trade(states, START + k * 5 * S, MID + 1, 5, 1)
     known = {name for name, value in row(states).items() if math.isfinite(value)}
-    assert known == {"spread_bps", "queue_imbalance", "weighted_mid_bps", "depth_bid_5bps", "depth_ask_5bps"}
+    assert known == {feature.name for feature in FEATURES if feature.warm_up == AT_ONCE}
 
 
 def test_a_normal_market_shows_little_stress_a_good_score_and_makers_present():
@@ -179,7 +169,7 @@ def test_a_dropped_book_takes_what_was_derived_from_it_and_leaves_slow_means():
         if feature.resets:
             assert math.isnan(after[feature.name]), feature.name
         elif not feature.name.startswith("liquidity_s"):
-            assert after[feature.name] == before[feature.name], feature.name
+            np.testing.assert_equal(after[feature.name], before[feature.name], err_msg=feature.name)
     assert math.isnan(after["liquidity_stress"])
     assert math.isnan(after["liquidity_score"])
     run(states, 12, start=START + 311 * S, seed=2)
