@@ -54,8 +54,8 @@ class Decoder:
 
     def book(self, time, bids, asks):
         rows = [(LEVEL, time, side, *self.grid(*level[:2])) for side, levels in ((0, bids), (1, asks)) for level in levels]
-        # What a frame says last of a price is what holds: one change per price and frame, as venues send them.
-        return [*rows, (FRAME, time, 0, 0, 0)] if time else []
+        # A snapshot that comes before anything has a time is in the book and moves no clock.
+        return [*rows, (FRAME, time, 0, 0, 0)] if time else rows
 
 
 def beginning(captures, name, seconds):
