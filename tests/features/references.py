@@ -7,6 +7,7 @@ import numpy as np
 
 from smartmoney.core.features.schema import COLUMNS
 
+from . import reference_prices, reference_trades
 from .history import MS, weighted
 
 
@@ -82,60 +83,9 @@ def order_flow(h, t):
     return out
 
 
-def trade_flow(h, t):
-    """Give the group `trade_flow`."""
-    out = {}
-    for half in (1, 10, 120, 600, 3600):
-        if not h.is_warm(half, t, "trades"):
-            continue
-        cover = h.cover(half, t, "trades")
-        flow = weighted([(x.t, x.sign * x.value) for x in h.trades], t, half)
-        volume = weighted([(x.t, x.value) for x in h.trades], t, half)
-        out[f"signed_volume_{half}s"] = flow / cover
-        out[f"tfi_{half}s"] = flow / volume if volume > 1e-9 else 0.0
-        if half in (10, 120, 600):
-            out[f"trade_rate_{half}s"] = weighted([(x.t, 1) for x in h.trades], t, half) / cover * math.log(2) / half
-    return out
-
-
-def large_trades(h, t):
-    """Give the group `large_trades`."""
-    out, large, z = {}, [], 0.0
-    for n, order in enumerate(h.orders(), 1):
-        x = math.log(order.value)
-        if n == 1:
-            z = x
-            continue
-        if x > z and order.value > h.p.large_order_threshold:
-            large.append((order.t, order.sign * order.value))
-        z += min(1, max(0.05, 50 / n)) * (0.99 if x > z else -0.01)
-    if h.is_warm(10, t, "orders"):
-        out["large_trade_threshold"] = max(math.exp(z), h.p.large_order_threshold)
-    if h.is_warm(120, t, "trades"):
-        out["large_trade_120s"] = weighted(large, t, 120) / h.cover(120, t, "trades")
-    return out
-
-
 def book_changes(h, t):
     """Give the group `book_changes`."""
     return {"cancel_add_ratio_10s": h.cancel_add(t)} if h.is_warm(10, t, "book") else {}
-
-
-def volatility(h, t):
-    """Give the group `volatility`."""
-    out = {}
-    returns = [(bar.t, bar.r) for bar in h.bars() if bar.r is not None]
-    ones = [(at, 1) for at, _ in returns]
-    for half in (120, 600):
-        if not returns or not h.is_warm(half, t, "kept"):
-            continue
-        per_second = weighted([(at, r * r) for at, r in returns], t, half) / weighted(ones, t, half)
-        out[f"rv_{half}s"] = per_second / (1 - 0.5 ** (1 / half))
-        if half == 120:
-            out["sigma_bar_bps"] = math.sqrt(per_second * h.p.bar_s)
-            path = weighted([(at, abs(r)) for at, r in returns], t, half)
-            out["efficiency_120s"] = abs(weighted(returns, t, half)) / path if path > 0 else 0.0
-    return out
 
 
 def liquidity_patterns(h, t):
@@ -204,7 +154,15 @@ def _stress(h, t):
     return {"liquidity_stress": 1 / (1 + math.exp(-2 * (total / len(parts) - 1)))}
 
 
-REFERENCES = (top, order_book_imbalance, order_flow, trade_flow, large_trades, book_changes, volatility, liquidity_patterns)
+REFERENCES = (
+    top,
+    order_book_imbalance,
+    order_flow,
+    book_changes,
+    liquidity_patterns,
+    *reference_trades.REFERENCES,
+    *reference_prices.REFERENCES,
+)
 
 
 def reference_row(history, t):

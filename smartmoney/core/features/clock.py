@@ -7,8 +7,7 @@ so nothing here reads the book, which may already have changed; the cost does no
 from typing import Any
 
 from smartmoney.core.book.typed import inlined, inner
-from smartmoney.core.features.arrivals import step_arrivals
-from smartmoney.core.features.bars import cross_seconds
+from smartmoney.core.features.bars import cross_bars
 from smartmoney.core.features.basis import decay, fill_factors
 from smartmoney.core.features.book_changes import step_book_changes
 from smartmoney.core.features.horizons import COVER_BOOK, COVER_KEPT, COVER_TRADE, HORIZONS, MERGE_NS
@@ -20,7 +19,6 @@ from smartmoney.core.features.microprice import step_microprice
 from smartmoney.core.features.order_flow import step_order_flow
 from smartmoney.core.features.orders import close_order
 from smartmoney.core.features.resilience import step_resilience
-from smartmoney.core.features.splitting import step_splitting
 from smartmoney.core.features.trade_flow import step_trade_flow
 from smartmoney.core.features.volatility import step_volatility
 from smartmoney.core.features.walls import step_walls
@@ -63,9 +61,7 @@ def advance(s: Any, ts_ns: int) -> Any:
         step_walls(s)
         step_impact(s)
         step_resilience(s)
-        step_arrivals(s)
-        step_splitting(s)
-        cross_seconds(s, now_ns, ts_ns)
+        cross_bars(s, now_ns, ts_ns)
         s.f_now_ns = ts_ns
     s.f_blind = 0
     return ts_ns

@@ -16,13 +16,13 @@ from smartmoney.core.features.clock import advance
 from smartmoney.core.features.horizons import COVER_BOOK, DISTANCE_MAX_BPS, NEAR_BPS
 from smartmoney.core.features.icebergs import level_icebergs, reset_icebergs, trade_icebergs
 from smartmoney.core.features.imbalance import reset_imbalance, sample_imbalance
-from smartmoney.core.features.impact import reset_impact, trade_impact
 from smartmoney.core.features.liquidity import reset_liquidity, sample_liquidity
 from smartmoney.core.features.microprice import reset_microprice, top_microprice
 from smartmoney.core.features.order_flow import level_order_flow, reset_order_flow, top_order_flow
 from smartmoney.core.features.orders import join_order
 from smartmoney.core.features.resilience import reset_resilience, sample_resilience
 from smartmoney.core.features.trade_flow import trade_trade_flow
+from smartmoney.core.features.vpin import trade_vpin
 from smartmoney.core.features.walls import level_walls, reset_walls, trade_walls
 
 
@@ -95,10 +95,10 @@ def on_trade(s: Any, ts_event_ns: int, tick: int, lots: int, sign: int) -> None:
     s.f_bar_flow += sign * value
     s.f_bar_volume += value
     trade_book_changes(s, now_ns, tick, lots, sign)
-    trade_trade_flow(s, sign, value)
+    trade_trade_flow(s, tick, sign, value)
     trade_icebergs(s, tick, lots, sign)
     trade_walls(s, tick, lots, sign)
-    trade_impact(s, sign, value)
+    trade_vpin(s, sign, value)
     join_order(s, now_ns, tick, lots, sign, value)
 
 
@@ -107,8 +107,10 @@ def on_reset(s: Any) -> None:
     """Forget what was derived from a book that is no longer trusted; slow means stay, and do not count the time until the next event."""
     s.f_cover[COVER_BOOK, :] = 0.0
     s.f_blind = 1
+    s.f_epoch += 1
     s.f_book_events = 0
     s.f_grid_mid = math.nan
+    s.f_ten_mid = math.nan
     _lose_top(s)
     reset_order_flow(s)
     reset_book_changes(s)
@@ -117,5 +119,4 @@ def on_reset(s: Any) -> None:
     reset_microprice(s)
     reset_icebergs(s)
     reset_walls(s)
-    reset_impact(s)
     reset_resilience(s)

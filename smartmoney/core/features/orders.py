@@ -27,7 +27,7 @@ FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
     ("f_order_notional", "f8"),
     ("f_order_start_ns", "i8"),
     ("f_order_ns", "i8"),  # of its latest trade
-    ("f_order_mid", "f8"),  # before its first trade, in ticks; NaN without one
+    ("f_order_epoch", "i8"),  # `f_epoch` at its first trade
 ]
 
 
@@ -64,6 +64,6 @@ def join_order(s: Any, now_ns: int, tick: int, lots: int, sign: int, value: floa
         s.f_order_prices = 1
         s.f_order_first_tick = tick
         s.f_order_start_ns = now_ns
-        s.f_order_mid = s.f_mid
+        s.f_order_epoch = s.f_epoch
     s.f_order_tick = tick
     s.f_order_ns = now_ns

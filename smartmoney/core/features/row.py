@@ -19,6 +19,7 @@ from smartmoney.core.features import (
     top,
     trade_flow,
     volatility,
+    vpin,
     walls,
 )
 from smartmoney.core.features.arrivals import read_arrivals
@@ -37,6 +38,7 @@ from smartmoney.core.features.splitting import read_splitting
 from smartmoney.core.features.top import read_top
 from smartmoney.core.features.trade_flow import read_trade_flow
 from smartmoney.core.features.volatility import read_volatility
+from smartmoney.core.features.vpin import read_vpin
 from smartmoney.core.features.walls import read_walls
 
 GROUPS = (
@@ -53,12 +55,13 @@ GROUPS = (
     walls,
     volatility,
     impact,
+    vpin,
     liquidity,
     resilience,
 )
 """Modules in the order of a row; each writes its `COUNT` columns."""
 _ENDS = tuple(sum(group.COUNT for group in GROUPS[: k + 1]) for k in range(len(GROUPS)))
-_A0, (_A1, _A2, _A3, _A4, _A5, _A6, _A7, _A8, _A9, _A10, _A11, _A12, _A13, _A14, _A15) = 0, _ENDS
+_A0, (_A1, _A2, _A3, _A4, _A5, _A6, _A7, _A8, _A9, _A10, _A11, _A12, _A13, _A14, _A15, _A16) = 0, _ENDS
 COLUMNS = _ENDS[-1]
 """Width of a row."""
 
@@ -104,8 +107,9 @@ def read_features(s: Any, ts_event_ns: int, out: Any) -> None:
     read_walls(s, out[_A10:_A11])
     read_volatility(s, out[_A11:_A12])
     read_impact(s, out[_A12:_A13])
-    read_liquidity(s, out[_A13:_A14], has_top)
-    read_resilience(s, out[_A14:_A15])
+    read_vpin(s, out[_A13:_A14])
+    read_liquidity(s, out[_A14:_A15], has_top)
+    read_resilience(s, out[_A15:_A16])
 
 
 @entry

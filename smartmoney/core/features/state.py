@@ -28,6 +28,7 @@ from smartmoney.core.features import (
     splitting,
     trade_flow,
     volatility,
+    vpin,
     walls,
 )
 from smartmoney.core.features.parameters import FeatureParameters
@@ -43,6 +44,7 @@ _COMMON: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
     # Clock. `f_blind`: 1 from a reset to the next event, a time in which trades may have been missed.
     ("f_now_ns", "i8"),
     ("f_blind", "i8"),
+    ("f_epoch", "i8"),  # times that the book was dropped
     ("f_book_events", "i8"),  # since the reset
     ("f_book_events_kept", "i8"),
     ("f_trade_events", "i8"),
@@ -69,6 +71,7 @@ _GROUPS = (
     book_changes,
     volatility,
     impact,
+    vpin,
     arrivals,
     splitting,
     icebergs,
@@ -90,7 +93,9 @@ _FRESH = {
     "f_bps_per_tick": math.nan,
     "f_grid_mid": math.nan,
     "f_quantile": math.nan,
-    "f_order_mid": math.nan,
+    "f_ten_mid": math.nan,
+    "f_ten_return": math.nan,
+    "f_roll_change": math.nan,
     "f_present": -1,
 }
 """Fields that do not begin at 0."""
