@@ -6,6 +6,7 @@ everything of a `History` and must not import a kernel.
 
 import math
 from dataclasses import dataclass, field
+from itertools import dropwhile, takewhile
 from typing import NamedTuple
 
 MS = 1_000_000
@@ -32,6 +33,7 @@ class Stretch(NamedTuple):
     top: Top | None
     blind: bool
     epoch: int
+    deep: float  # mean lots of the best five levels of both sides, absent ones 0
 
 
 class Change(NamedTuple):
@@ -116,12 +118,15 @@ class Sample(NamedTuple):
     near: tuple  # lots within 5 bps, bid and ask
     spread: float
     ratio: float | None  # lots cancelled per lot added, None before ten seconds of the book are known
+    impact: float | None  # Kyle's lambda, None before it is warm
 
 
 class History:
     """Remember everything."""
 
-    def __init__(self, parameters, *, lot=0.001, tick=0.05, is_inverse=False):
+    def __init__(self, parameters, *, lot=0.001, tick=0.05, is_inverse=False, observers=(), slope=None):
+        self.slope = lambda t: slope(self, t, 120) if slope else None
+        self.observers = [observer() for observer in observers]
         self.p = parameters
         self.lot = lot
         self.tick = tick
@@ -131,9 +136,11 @@ class History:
         self.now = None
         self.blind = False
         self.top = None
+        self.deep = 0.0
         self.epoch = 0
         self.stretches, self.resets, self.changes, self.frames, self.trades, self.samples = [], [], [], [], [], []
-        self._pending, self._of_frame, self._last_levels = [], [], None
+        self._pending, self._last_levels = [], None
+        self._bars, self._mids = {}, {}
 
     def notional(self, lots, tick):
         """Give the quote value of lots at a price in ticks; of an inverse contract, the contracts."""
@@ -159,6 +166,7 @@ class History:
         elif kind == TRADE:
             now = self._clock(ts)
             self.trades.append(Trade(now, side, tick, lots, self.notional(lots, tick), self.top.mid if self.top else None, self.epoch))
+            self.tell("trade", self, self.trades[-1])
             self._pending = [*self._pending, [now, 1 if side > 0 else 0, tick, lots]][-256:]
         else:
             self.synced, self.top, self.blind = False, None, True
@@ -167,12 +175,19 @@ class History:
             self._pending, self._last_levels = [], None
             self.epoch += 1
             self.resets.append(self.now)
+            self.tell("reset")
+
+    def tell(self, what, *arguments):
+        """Tell the observers what happened; one that does not care has no such method."""
+        for observer in self.observers:
+            if method := getattr(observer, what, None):
+                method(*arguments)
 
     def _clock(self, ts):
         if self.now is None:
             self.now = ts
         elif ts > self.now:
-            self.stretches.append(Stretch(self.now, ts, self.top, self.blind, self.epoch))
+            self.stretches.append(Stretch(self.now, ts, self.top, self.blind, self.epoch, self.deep))
             self.now = ts
         self.blind = False
         return self.now
@@ -190,23 +205,34 @@ class History:
                     trade[3] -= part
                     traded += part
         self.changes.append(Change(now, self.epoch, side, tick, old, new, bps, traded, mid))
+        if bps <= 10:
+            self.tell("level", self, now, side, tick, old, new, bps, traded)
 
     def _frame(self, now):
         bids = tuple(sorted(self.book[0].items(), reverse=True)[:20])
         asks = tuple(sorted(self.book[1].items())[:20])
         top = Top(*bids[0], *asks[0]) if bids and asks and bids[0][0] < asks[0][0] else None
         self.frames.append(Frame(now, self.epoch, self.top, top, bids, asks, self._last_levels))
+        before = self.top
         self._last_levels = (bids, asks)
         self.top = top
+        self.deep = sum(lots for side in (bids, asks) for _, lots in side[:5]) / 10
+        if top:
+            self.tell("frame", self, now, before)
+        else:
+            self.tell("no_top")
         if top and (not self.samples or now >= self.samples[-1].t + SECOND):
             ratio = self.cancel_add(now) if self.cover(10, now, "book") >= 0.5 - 1e-9 else None
-            self.samples.append(Sample(now, self.epoch, top, (self.near(0), self.near(1)), (top.ask - top.bid) / top.mid * 1e4, ratio))
+            impact = self.slope(now) if len(self.trades) >= 50 and self.is_warm(120, now, "kept") else None
+            spread = (top.ask - top.bid) / top.mid * 1e4
+            self.samples.append(Sample(now, self.epoch, top, (self.near(0), self.near(1)), spread, ratio, impact))
+            self.tell("sampled", self, now, sum(self.samples[-1].near))
 
     # ------------------------------------------------------------------------------------------------- what was known, and when
 
     def stretches_until(self, t):
         """Give every stretch, the one from the latest event to `t` included."""
-        return [*self.stretches, Stretch(self.now, t, self.top, self.blind, self.epoch)]
+        return [*self.stretches, Stretch(self.now, t, self.top, self.blind, self.epoch, self.deep)]
 
     def cover(self, half, t, kind):
         """Give the weight of the known time: `kind` is book (since the last drop), kept (book, drops or not) or trades."""
@@ -237,18 +263,22 @@ class History:
         return [f for f in self.frames if f.before and f.after]
 
     def mean_held(self, half, t, value):
-        """Give the time-weighted mean of `value(top)` over the time with a valid top, drops or not; 0 without any."""
+        """Give the time-weighted mean of `value(stretch)` over the time with a valid top, drops or not; 0 without any."""
         total = 0.0
         for part in self.stretches_until(t):
             if part.top:
                 weight = 0.5 ** ((t - part.end) / SECOND / half) - 0.5 ** ((t - part.start) / SECOND / half)
-                total += weight * value(part.top)
+                total += weight * value(part)
         cover = self.cover(half, t, "kept")
         return total / cover if cover > 0 else 0.0
 
     def mean_depth(self, t):
         """Give the mean lots at a best price, half-life 600 s."""
-        return self.mean_held(600, t, lambda top: (top.bid_lots + top.ask_lots) / 2)
+        return self.mean_held(600, t, lambda part: (part.top.bid_lots + part.top.ask_lots) / 2)
+
+    def mean_deep(self, t):
+        """Give the mean lots at one of the best five prices, half-life 600 s."""
+        return self.mean_held(600, t, lambda part: part.deep)
 
     # -------------------------------------------------------------------------------------------------------- derived lists
 
@@ -286,25 +316,33 @@ class History:
 
     def mid_before(self, t):
         """Give the mid that held just before a time, None without one."""
-        for part in self.stretches:
+        for part in reversed(self.stretches):
             if part.start < t <= part.end:
                 return part.top.mid if part.top else None
         return None
 
     def bars(self, seconds=1):
-        """Give every bar of so many seconds that has ended, in order, on the grid of their whole multiples; the first one has no return."""
+        """Give every bar of so many seconds that has ended, in order, on the grid of their whole multiples; the first one has no return.
+
+        A bar that has ended never changes, so those of the last call are kept.
+        """
         if not self.stretches:
             return []
         step = seconds * SECOND
-        ends = range((self.stretches[0].start // step + 1) * step, self.now // step * step + 1, step)
-        mids = [self.mid_before(end) for end in ends]
-        bars = []
-        for k, end in enumerate(ends):
-            r = None
-            if k > 0 and mids[k] and mids[k - 1]:
-                dropped = any(end - step <= at < end for at in self.resets if at is not None)
-                r = None if dropped else (mids[k] - mids[k - 1]) / mids[k - 1] * 1e4
-            inside = [trade for trade in self.trades if end - step <= trade.t < end]
+        bars = self._bars.setdefault(seconds, [])
+        begin = bars[-1].t if bars else self.stretches[0].start // step * step
+        for end in range(begin + step, self.now // step * step + 1, step):
+            mid = self.mid_before(end)
+            before = self._mids.get((seconds, end - step))
+            self._mids[seconds, end] = mid
+            dropped = any(end - step <= at < end for at in self.resets if at is not None)
+            r = None if dropped or mid is None or before is None else (mid - before) / before * 1e4
+            inside = list(
+                takewhile(
+                    lambda trade, start=end - step: trade.t >= start,
+                    dropwhile(lambda trade, end=end: trade.t >= end, reversed(self.trades)),
+                )
+            )
             flow = math.fsum(trade.sign * trade.value for trade in inside)
             bars.append(Bar(end, r, flow, math.fsum(trade.value for trade in inside)))
         return bars

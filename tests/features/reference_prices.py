@@ -46,6 +46,12 @@ def kyle(h, t, half):
     ]
 
 
+def slope(h, t, half):
+    """Give Kyle's lambda."""
+    xx, xy, _ = kyle(h, t, half)
+    return xy / xx if xx > 0 else 0.0
+
+
 def impact(h, t):
     """Give the group `impact` without VPIN."""
     out = {}
@@ -53,8 +59,7 @@ def impact(h, t):
         if len(h.trades) < 50 or not h.is_warm(half, t, "kept"):
             continue
         xx, xy, yy = kyle(h, t, half)
-        slope = xy / xx if xx > 0 else 0.0
-        out[f"kyle_lambda_{half}s"] = slope
+        out[f"kyle_lambda_{half}s"] = lam = slope(h, t, half)
         if half == 600:
             continue
         out["kyle_r2_120s"] = xy**2 / (xx * yy) if xx * yy > 0 else 0.0
@@ -64,7 +69,7 @@ def impact(h, t):
             out["amihud_120s"] = mean(traded, t, half)
         flow = weighted([(bar.t, bar.flow / 1e6) for bar in bars], t, half)
         deviation = math.sqrt(math.fsum(bar.r**2 * 0.25 ** ((t - bar.t) / SECOND / half) for bar in bars))
-        residual = (weighted([(bar.t, bar.r) for bar in bars], t, half) - slope * flow) / deviation if deviation > 0 else 0.0
+        residual = (weighted([(bar.t, bar.r) for bar in bars], t, half) - lam * flow) / deviation if deviation > 0 else 0.0
         out["impact_residual_120s"] = residual
         out["absorption_120s"] = 0.0 if flow == 0 else -math.copysign(1, flow) * residual
     orders = h.orders()

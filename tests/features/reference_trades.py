@@ -2,6 +2,7 @@
 
 import cmath
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -76,12 +77,14 @@ def arrivals(h, t):
     """Give the group `arrivals`."""
     out = {}
     orders = h.orders()
-    for name, constant, warm in (("100ms", 0.1, 10), ("1s", 1, 10), ("10s", 10, 10), ("60s", 60, 60)):
+    for name, half, warm in (("100ms", 0.1, 10), ("1s", 1, 10), ("10s", 10, 10), ("60s", 60, 60)):
         if h.is_warm(warm, t, "orders"):
             base = order_rate(h, t, 600) / 2
-            sides = [math.fsum(math.exp(-(t - o.t) / SECOND / constant) for o in orders if o.sign == sign) / constant for sign in (1, -1)]
+            sides = [
+                math.fsum(0.5 ** ((t - o.t) / SECOND / half) for o in orders if o.sign == sign) * math.log(2) / half for sign in (1, -1)
+            ]
             out[f"hawkes_log_ratio_{name}"] = math.log((base + sides[0]) / (base + sides[1]))
-    gaps = [(b.t, (b.start - a.start) / SECOND) for a, b in zip(orders, orders[1:], strict=False) if a.fills[0].epoch == b.fills[0].epoch]
+    gaps = [(b.t, (b.start - a.start) / SECOND) for a, b in pairwise(orders) if a.fills[0].epoch == b.fills[0].epoch]
     if gaps and h.is_warm(120, t, "orders"):
         w = np.array([0.5 ** ((gaps[-1][0] - at) / SECOND / 120) for at, _ in gaps])
         x = np.array([gap for _, gap in gaps])

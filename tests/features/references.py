@@ -7,8 +7,8 @@ import numpy as np
 
 from smartmoney.core.features.schema import COLUMNS
 
-from . import reference_prices, reference_trades
-from .history import MS, weighted
+from . import reference_book, reference_prices, reference_trades
+from .history import MS, SECOND, History, weighted
 
 
 def top(h, t):
@@ -67,25 +67,84 @@ def order_book_imbalance(h, t):
 def order_flow(h, t):
     """Give the group `order_flow`."""
     out = {}
-    events = []
-    for f in h.good_frames():
-        if f.epoch == h.epoch:
-            a, b = f.before, f.after
-            e = (b.bid >= a.bid) * b.bid_lots - (b.bid <= a.bid) * a.bid_lots
-            e += (b.ask >= a.ask) * a.ask_lots - (b.ask <= a.ask) * b.ask_lots
-            events.append((f.t, e))
+    good = [f for f in h.good_frames() if f.epoch == h.epoch]
     near = [(c.t, (1 - 2 * c.side) * (c.new - c.old) * math.exp(-c.bps / 2)) for c in h.changes if c.epoch == h.epoch and c.bps <= 50]
+    vectors = {f: level_events(f) for f in h.good_frames()}
+    w = weights(h, vectors)
+    deep = h.mean_deep(t)
     for half in (1, 10, 120, 600, 3600):
-        if h.is_warm(half, t, "book"):
-            out[f"ofi_l1_{half}s"] = weighted(events, t, half) / h.cover(half, t, "book") / h.mean_depth(t)
-            if half <= 600:
-                out[f"ofi_decayed_{half}s"] = weighted(near, t, half) / h.cover(half, t, "book") / h.mean_depth(t)
+        if not h.is_warm(half, t, "book"):
+            continue
+        cover = h.cover(half, t, "book")
+        sums = [weighted([(f.t, vectors[f][m]) for f in good], t, half) / cover for m in range(5)]
+        out[f"ofi_l1_{half}s"] = sums[0] / h.mean_depth(t)
+        if half <= 600:
+            out[f"ofi_decayed_{half}s"] = weighted(near, t, half) / cover / h.mean_depth(t)
+        if half == 10:
+            out |= {f"ofi_multilevel_{m + 1}_10s": sums[m] / deep for m in range(5)}
+        if half in (10, 120) and w is not None:
+            out[f"ofi_integrated_{half}s"] = float(w @ np.array(sums)) / deep
     return out
+
+
+def level_events(f):
+    """Give the events e of the best five levels of one frame."""
+    events = []
+    for m in range(5):
+        e = 0
+        for sign, new, old, worst in ((1, f.bids, f.levels_before[0], -math.inf), (-1, f.asks, f.levels_before[1], math.inf)):
+            (p, q), (p0, q0) = ((*side[m],) if m < len(side) else (worst, 0) for side in (new, old))
+            e += sign * ((sign * p >= sign * p0) * q - (sign * p <= sign * p0) * q0)
+        events.append(e)
+    return events
+
+
+def weights(h, vectors):
+    """Give the integrated flow's weights as fitted at the last whole minute, None before 30 bars."""
+    if not h.stretches:
+        return None
+    step = 10 * SECOND
+    minute = h.now // (6 * step) * 6 * step
+    bars = []
+    for end in range((h.stretches[0].start // step + 1) * step, minute + 1, step):
+        inside = [f for f in vectors if end - step <= f.t < end]
+        begun = h.stretches[0].start // step * step < end - step
+        dropped = any(end - step <= at < end for at in h.resets if at is not None)
+        if inside and begun and not dropped:
+            bars.append((end, np.sum([vectors[f] for f in inside], axis=0)))
+    if len(bars) < 30:
+        return None
+    moments = sum(0.5 ** ((minute - end) / SECOND / 3600) * np.outer(v, v) for end, v in bars)
+    w = np.linalg.eigh(moments)[1][:, -1]
+    return w / abs(w).sum() * np.sign(w.sum())
 
 
 def book_changes(h, t):
     """Give the group `book_changes`."""
-    return {"cancel_add_ratio_10s": h.cancel_add(t)} if h.is_warm(10, t, "book") else {}
+    out = {}
+    mine = [c for c in h.changes if c.epoch == h.epoch and c.bps <= 10]
+
+    def lots(what, half, side=None, low=-1.0, high=10.0):
+        rows = [c for c in mine if side in (None, c.side) and low < c.bps <= high]
+        sizes = {"add": lambda c: max(c.new - c.old, 0), "cancel": lambda c: max(c.old - c.new, 0) - c.traded, "traded": lambda c: c.traded}
+        return weighted([(c.t, sizes[what](c)) for c in rows], t, half)
+
+    for half in (10, 120):
+        if not h.is_warm(half, t, "book"):
+            continue
+        for name, what, sides in (("add", "add", (0, 1)), ("cancel", "cancel", (1, 0))):
+            a, b = lots(what, half, sides[0]), lots(what, half, sides[1])
+            out[f"{name}_imbalance_{half}s"] = (a - b) / (a + b) if a + b > 0 else 0.0
+        if half == 10:
+            out["cancel_add_ratio_10s"] = h.cancel_add(t)
+            for side, name in enumerate(("bid", "ask")):
+                for low, high in ((-1, 2), (2, 5), (5, 10)):
+                    ratio = lots("cancel", half, side, low, high) / (lots("add", half, side, low, high) + 1)
+                    out[f"cancel_add_ratio_{name}_{high}bps_10s"] = ratio
+            left = lots("traded", half) + lots("cancel", half)
+            out["traded_share_10s"] = lots("traded", half) / left if left > 0 else 0.0
+            out["book_event_rate_10s"] = weighted([(c.t, 1) for c in mine], t, half) / h.cover(half, t, "book") * math.log(2) / half
+    return out
 
 
 def liquidity_patterns(h, t):
@@ -144,9 +203,14 @@ def _stress(h, t):
         (ratios, h.cancel_add(t), 0.25, 1),
     )
     total = 0.0
+    if any(len(known) < 30 for known, *_ in parts):
+        return {}
+    impacts = [(s.t, s.impact) for s in h.samples if s.impact is not None]
+    if len(impacts) >= 30 and len(h.trades) >= 50 and h.is_warm(120, t, "kept"):
+        w = np.array([0.5 ** ((impacts[-1][0] - at) / 1.8e12) for at, _ in impacts])
+        usual = (w * [x for _, x in impacts]).sum() / w.sum()
+        parts = (*parts, (impacts, reference_prices.slope(h, t, 120), max(abs(usual) / 4, 1e-9), 1))
     for known, x, floor, sign in parts:
-        if len(known) < 30:
-            return {}
         w = np.array([0.5 ** ((known[-1][0] - at) / 1.8e12) for at, _ in known])
         v = np.array([value for _, value in known])
         mean = (w * v).sum() / w.sum()
@@ -165,12 +229,17 @@ REFERENCES = (
 )
 
 
+def new_history(parameters, **more):
+    """Give an empty history that everything can be computed from."""
+    return History(parameters, observers=reference_book.OBSERVERS, slope=reference_prices.slope, **more)
+
+
 def reference_row(history, t):
     """Give every feature by name, NaN where a reference says nothing."""
     out = dict.fromkeys(COLUMNS, math.nan)
     if history.now is not None:
-        for reference in REFERENCES:
-            part = reference(history, t)
-            assert not set(part) - set(COLUMNS), reference.__name__
+        parts = [reference(history, t) for reference in REFERENCES] + [observer.row(history, t) for observer in history.observers]
+        for part in parts:
+            assert not set(part) - set(COLUMNS)
             out.update(part)
     return out

@@ -14,8 +14,8 @@ from smartmoney.core.features.schema import COLUMNS, FEATURES, as_mapping
 from smartmoney.venues.binance.codec import fold_frame, new_states
 from smartmoney.venues.binance.grid_inference import infer_grid
 
-from .history import FRAME, LEVEL, TRADE, History
-from .references import reference_row
+from .history import FRAME, LEVEL, TRADE
+from .references import new_history, reference_row
 from .streams import PARAMETERS, row_of
 
 RECORDINGS = {
@@ -72,7 +72,7 @@ def replay(captures, name, seconds, moments):
     frames, market = beginning(captures, name, seconds)
     (instrument,) = infer_grid(((one.frame, one.symbol) for one in frames), market)
     states, decoder = new_states([instrument], PARAMETERS), Decoder(instrument)
-    history = History(PARAMETERS, lot=float(instrument.lot_size), tick=float(instrument.tick_size), is_inverse=market is Market.COINM)
+    history = new_history(PARAMETERS, lot=float(instrument.lot_size), tick=float(instrument.tick_size), is_inverse=market is Market.COINM)
     waiting = []
     for k, one in enumerate(frames, 1):
         code = fold_frame(one.frame, states, 0 if one.is_snapshot else -1, 1) & CODE_MASK

@@ -15,9 +15,9 @@ from smartmoney.core.features.spec import ANY, EVEN, ODD, OWN, POSITIVE, SIGNED_
 from smartmoney.core.features.trade_flow import order_rate
 
 GROUP = "arrivals"
-TIME_CONSTANTS_S = (0.1, 1.0, 10.0, 60.0)
-_KERNELS = len(TIME_CONSTANTS_S)
-_BETA = 1.0 / np.array(TIME_CONSTANTS_S)
+HAWKES_HALF_LIVES_S = (0.1, 1.0, 10.0, 60.0)
+_KERNELS = len(HAWKES_HALF_LIVES_S)
+_BETA = math.log(2.0) / np.array(HAWKES_HALF_LIVES_S)
 _RATE_120 = float(RATES[H120])
 _WARM = (H10, H10, H10, H60)
 _BUY = int64(0)
@@ -37,9 +37,8 @@ FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
 ]
 
 _HAWKES = (
-    "ln(Lb / Ls), L = m + R / T per side: R = sum of e^(-t/T) over the side's aggressors' orders, t since the last trade of each, T = {t} s; "
-    "m = half of the orders per second (both sides, half-life 600 s, as in order_rate_120s). The suffix is the time constant T of the "
-    "catalogue, the half-life is T ln 2; silence gives 0."
+    "ln(Lb / Ls), L = m + b R per side: R = sum of e^(-b t) over the side's aggressors' orders, t since the last trade of each, "
+    "b = ln 2 / {t} per second; m = half of the orders per second (both sides, half-life 600 s, computed as order_rate_120s is). Silence gives 0."
 )
 
 
@@ -49,7 +48,7 @@ def _hawkes(name: str, seconds: float, warm: int) -> FeatureSpec:
         group=GROUP,
         unit="nats",
         parity=ODD,
-        half_life_s=seconds * math.log(2.0),
+        half_life_s=seconds,
         warm_up=after_orders((10.0, 60.0)[int(warm == H60)]),
         bounds=ANY,
         source="Bacry, Mastromatteo, Muzy 2015",
@@ -72,13 +71,13 @@ def _gaps(name: str, unit: str, bounds: Bounds, description: str) -> FeatureSpec
 
 
 FEATURES: tuple[FeatureSpec, ...] = (
-    *(_hawkes(name, t, w) for name, t, w in zip(("100ms", "1s", "10s", "60s"), TIME_CONSTANTS_S, _WARM, strict=True)),
+    *(_hawkes(name, t, w) for name, t, w in zip(("100ms", "1s", "10s", "60s"), HAWKES_HALF_LIVES_S, _WARM, strict=True)),
     _gaps(
         "interarrival_mean_120s",
         "s",
         POSITIVE,
-        "Mean time between the first trades of successive aggressors' orders, each weighed by 2^(-a/120), a its age at the latest order "
-        "(from last trade to last trade). Times during which the book was dropped are left out, trades may have been missed. NaN before one.",
+        "Mean time between the first trades of successive aggressors' orders, each weighed by 2^(-a/120), a its age at the latest order (from "
+        "last trade to last trade). Times in which the book was dropped are left out: trades may have been missed. NaN before one.",
     ),
     _gaps(
         "interarrival_cv_120s",

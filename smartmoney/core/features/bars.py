@@ -1,7 +1,7 @@
 """Bars of one and of ten seconds of exchange time: how the mid moved and what was traded in each, told to the groups when one has passed.
 
-A bar is from one whole multiple of its length to the next, and counts when the mid was known at both its ends and the book was not dropped in
-it. An event at the very end belongs to the next bar. The mid that held before the first end crossed is the mid at all ends crossed, so the
+A bar is from one whole multiple of its length to the next, and counts when the mid was known at both its ends and the book was not dropped
+in it. An event at the very end belongs to the next bar. The mid that held before the first end crossed is the mid at all ends crossed, so the
 later bars saw no move and no trade: only their number counts, and the cost does not depend on how many they are.
 """
 
@@ -12,6 +12,7 @@ from smartmoney.core.book.typed import inner, int64
 from smartmoney.core.features.basis import bps_base, decay, fill_factors
 from smartmoney.core.features.horizons import HORIZONS, RATES, SECOND_NS, TEN_SECONDS_NS
 from smartmoney.core.features.impact import bar_impact
+from smartmoney.core.features.order_flow import ten_order_flow
 from smartmoney.core.features.volatility import bar_volatility, ten_volatility
 
 ONE = int64(0)
@@ -42,6 +43,7 @@ def cross_bars(s: Any, now_ns: int, ts_ns: int) -> None:
     count = ts_ns // TEN_SECONDS_NS - first + 1
     if count > 0:
         _close_tens(s, ts_ns, first, count)
+        ten_order_flow(s, first, count)
 
 
 @inner

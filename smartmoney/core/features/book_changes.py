@@ -4,19 +4,26 @@ A smaller queue is first explained by what was lately traded at that price and s
 `f_pending_head` the oldest of `f_pending_count`; a dropped book forgets them.
 """
 
+import math
 from typing import Any
 
 from smartmoney.core.book.typed import inlined, inner, int64
 from smartmoney.core.features.basis import add, decay, is_warm_book
-from smartmoney.core.features.horizons import H10, HORIZONS, PENDING_NS
-from smartmoney.core.features.spec import EVEN, OWN, POSITIVE, FeatureSpec, after_frames
+from smartmoney.core.features.horizons import COVER_BOOK, H10, H120, HALF_LIVES_S, HORIZONS, PENDING_NS
+from smartmoney.core.features.spec import EVEN, ODD, OWN, POSITIVE, SHARE, SIGNED_SHARE, Bounds, FeatureSpec, after_frames, swaps
 
 GROUP = "book_changes"
 PENDING_MAX = 256
+BUCKETS_BPS = (2, 5, 10)
+"""Upper ends of the distance buckets; the first begins at the mid."""
+BUCKETS = len(BUCKETS_BPS)
 
-_ADD = int64(0)  # + side
-_CANCEL = int64(2)
-_SUMS = 4
+_ADD = int64(0)  # + side * BUCKETS + bucket
+_CANCEL = int64(2 * BUCKETS)
+_TRADED = int64(4 * BUCKETS)
+_EVENTS = int64(4 * BUCKETS + 1)
+_SUMS = 4 * BUCKETS + 2
+_LN2 = math.log(2.0)
 
 FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
     ("f_change_sums", "f8", (_SUMS, HORIZONS)),
@@ -29,27 +36,60 @@ FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
     ("f_pending_ns", "i8", (PENDING_MAX,)),
 ]
 
-FEATURES: tuple[FeatureSpec, ...] = (
-    FeatureSpec(
-        name="cancel_add_ratio_10s",
+_IMBALANCE_HORIZONS = (H10, H120)
+
+
+def _feature(name: str, h: int, unit: str, parity: str, bounds: Bounds, text: str, scale: int | None = 0) -> FeatureSpec:
+    seconds = HALF_LIVES_S[h]
+    return FeatureSpec(
+        name=f"{name}_{seconds:g}s",
         group=GROUP,
-        unit="ratio",
-        parity=EVEN,
-        half_life_s=10.0,
-        warm_up=after_frames(10.0),
-        bounds=POSITIVE,
+        unit=unit,
+        parity=parity,
+        half_life_s=seconds,
+        warm_up=after_frames(seconds),
+        bounds=bounds,
         resets=True,
         source=OWN,
-        scale=None,
-        description=(
-            "Level changes within 10 bps of the mid before the frame, both sides: more lots are an add; fewer are first what was traded at "
-            "that price and side in the 300 ms before the frame and not yet used up (the latest 256 trades), the rest a cancel. "
-            "Cancelled lots / (added lots + 1), both decayed by 2^(-t/10)."
-        ),
-    ),
+        scale=scale,
+        description=text.format(h=f"{seconds:g}"),
+    )
+
+
+_RATIO = (
+    "Level changes within 10 bps of the mid before the frame, both sides: more lots are an add; fewer are first what was traded at "
+    "that price and side in the 300 ms before the frame and not yet used up (the latest 256 trades), the rest a cancel. "
+    "Cancelled lots / (added lots + 1), both decayed by 2^(-t/{h})."
+)
+
+
+def _of_bucket(side: str, other: str, b: int) -> FeatureSpec:
+    low, high = (0, *BUCKETS_BPS)[b], BUCKETS_BPS[b]
+    where = f"at most {high} bps from" if b == 0 else f"more than {low} and at most {high} bps from"
+    text = f"As cancel_add_ratio_{{h}}s, of {side}s {where} the mid before the frame alone."
+    name = "cancel_add_ratio_{}_{}bps"
+    return _feature(name.format(side, high), H10, "ratio", swaps(name.format(other, high) + "_10s"), POSITIVE, text, None)
+
+
+_ADDS = "(Lots added to bids - to asks) / lots added, as in cancel_add_ratio_10s, decayed by 2^(-t/{h}); 0 when none."
+_CANCELS = "(Lots cancelled of asks - of bids) / lots cancelled, as in cancel_add_ratio_10s, decayed by 2^(-t/{h}); 0 when none."
+_TRADES = "Of the lots that left within 10 bps, the share that was traded, as in cancel_add_ratio_{h}s; 0 when none left."
+_RATE = "Level changes within 10 bps of the mid before the frame, per second: sum of 2^(-t/{h}) * ln 2 / {h} / cover."
+
+FEATURES: tuple[FeatureSpec, ...] = (
+    _feature("cancel_add_ratio", H10, "ratio", EVEN, POSITIVE, _RATIO, None),
+    *(_of_bucket(side, other, b) for b in range(BUCKETS) for side, other in (("bid", "ask"), ("ask", "bid"))),
+    _feature("traded_share", H10, "ratio", EVEN, SHARE, _TRADES),
+    _feature("book_event_rate", H10, "1/s", EVEN, POSITIVE, _RATE),
+    *(_feature("add_imbalance", h, "ratio", ODD, SIGNED_SHARE, _ADDS) for h in _IMBALANCE_HORIZONS),
+    *(_feature("cancel_imbalance", h, "ratio", ODD, SIGNED_SHARE, _CANCELS) for h in _IMBALANCE_HORIZONS),
 )
 COUNT = len(FEATURES)
-_RATIO = 0
+_BUCKETS_AT = 1
+_TRADED_AT = _BUCKETS_AT + 2 * BUCKETS
+_RATE_AT = _TRADED_AT + 1
+_ADDS_AT = _RATE_AT + 1
+_CANCELS_AT = _ADDS_AT + len(_IMBALANCE_HORIZONS)
 
 
 @inlined
@@ -57,6 +97,14 @@ def step_book_changes(s: Any) -> None:
     """Decay."""
     decay(s.f_change_sums, s.f_keep)
     decay(s.f_added_kept, s.f_keep)
+
+
+@inner
+def bucket_of(distance_bps: float) -> int:
+    """Return the distance bucket of a change within 10 bps."""
+    if distance_bps <= 2.0:
+        return 0
+    return 1 if distance_bps <= 5.0 else 2
 
 
 @inlined
@@ -83,14 +131,18 @@ def take_traded(s: Any, side: int, tick: int, lots: int) -> int:
     return taken
 
 
-@inlined
-def level_book_changes(s: Any, side: int, change: int, traded: int, distance_bps: float) -> None:  # noqa: ARG001
+@inner
+def level_book_changes(s: Any, side: int, bucket: int, change: int, traded: int) -> None:
     """Take in one level's change near the mid, of which `traded` lots were traded."""
+    sums = s.f_change_sums
+    add(sums, _EVENTS, 1.0)
     if change > 0:
-        add(s.f_change_sums, _ADD + side, float(change))
+        add(sums, _ADD + side * BUCKETS + bucket, float(change))
         add(s.f_added_kept, side, float(change))
-    else:
-        add(s.f_change_sums, _CANCEL + side, float(-change - traded))
+        return
+    add(sums, _CANCEL + side * BUCKETS + bucket, float(-change - traded))
+    if traded > 0:
+        add(sums, _TRADED, float(traded))
 
 
 @inner
@@ -115,16 +167,47 @@ def reset_book_changes(s: Any) -> None:
 
 
 @inner
+def _of_side(s: Any, what: int, side: int, h: int) -> Any:
+    """Return added (`_ADD`) or cancelled (`_CANCEL`) lots of one side."""
+    total = 0.0
+    for b in range(BUCKETS):
+        total += s.f_change_sums[what + side * BUCKETS + b, h]
+    return total
+
+
+@inner
 def cancel_add_ratio(s: Any, keep: float) -> Any:
     """Return lots cancelled per lot added near the mid, with the sums decayed by a further factor; one lot keeps it finite."""
-    sums = s.f_change_sums
-    cancelled = (sums[_CANCEL, H10] + sums[_CANCEL + 1, H10]) * keep
-    added = (sums[_ADD, H10] + sums[_ADD + 1, H10]) * keep
+    cancelled = (_of_side(s, _CANCEL, 0, H10) + _of_side(s, _CANCEL, 1, H10)) * keep
+    added = (_of_side(s, _ADD, 0, H10) + _of_side(s, _ADD, 1, H10)) * keep
     return cancelled / (added + 1.0)
+
+
+@inner
+def _skew(a: float, b: float) -> float:
+    return (a - b) / (a + b) if a + b > 0.0 else 0.0
+
+
+@inner
+def _read_quick(s: Any, out: Any) -> None:
+    sums = s.f_change_sums
+    keep = s.f_keep[H10]
+    out[0] = cancel_add_ratio(s, keep)
+    for b in range(BUCKETS):
+        for side in range(2):
+            q = side * BUCKETS + b
+            out[_BUCKETS_AT + 2 * b + side] = sums[_CANCEL + q, H10] * keep / (sums[_ADD + q, H10] * keep + 1.0)
+    left = sums[_TRADED, H10] + (_of_side(s, _CANCEL, 0, H10) + _of_side(s, _CANCEL, 1, H10))
+    out[_TRADED_AT] = sums[_TRADED, H10] / left if left > 0.0 else 0.0
+    out[_RATE_AT] = sums[_EVENTS, H10] * keep / s.f_known[COVER_BOOK, H10] * (_LN2 / HALF_LIVES_S[H10])
 
 
 @inner
 def read_book_changes(s: Any, out: Any) -> None:
     """Write the group's features."""
     if is_warm_book(s, H10):
-        out[_RATIO] = cancel_add_ratio(s, s.f_keep[H10])
+        _read_quick(s, out)
+    for at, h in enumerate(_IMBALANCE_HORIZONS):
+        if is_warm_book(s, h):
+            out[_ADDS_AT + at] = _skew(_of_side(s, _ADD, 0, h), _of_side(s, _ADD, 1, h))
+            out[_CANCELS_AT + at] = _skew(_of_side(s, _CANCEL, 1, h), _of_side(s, _CANCEL, 0, h))

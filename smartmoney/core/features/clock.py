@@ -15,7 +15,6 @@ from smartmoney.core.features.icebergs import step_icebergs
 from smartmoney.core.features.impact import step_impact
 from smartmoney.core.features.large_trades import step_large_trades
 from smartmoney.core.features.liquidity import step_liquidity
-from smartmoney.core.features.microprice import step_microprice
 from smartmoney.core.features.order_flow import step_order_flow
 from smartmoney.core.features.orders import close_order
 from smartmoney.core.features.resilience import step_resilience
@@ -56,7 +55,6 @@ def advance(s: Any, ts_ns: int) -> Any:
         step_book_changes(s)
         step_volatility(s)
         step_liquidity(s)
-        step_microprice(s)
         step_icebergs(s)
         step_walls(s)
         step_impact(s)

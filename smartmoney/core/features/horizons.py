@@ -1,7 +1,7 @@
 """The half-lives that every decayed sum is kept at, when such a sum is warm, and constants of time that several groups share.
 
-Invariants: a decayed sum is a row of `HORIZONS` numbers, one per half-life, in the order of `HALF_LIVES_S`; to decay it is to multiply it by
-a row of factors. Indexes are 64-bit integers, so that kernels take them as arguments without being compiled again for each.
+Invariants: a decayed sum is a row of `HORIZONS` numbers, one per half-life, in the order of `HALF_LIVES_S`; to decay it is to multiply it
+by a row of factors. Indexes are 64-bit integers, so that kernels take them as arguments without being compiled again for each.
 """
 
 import math

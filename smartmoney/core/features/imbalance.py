@@ -41,8 +41,8 @@ FEATURES: tuple[FeatureSpec, ...] = (
         resets=True,
         source=STRATEGY,
         description=(
-            "At the first book frame at least min_update_interval after the last update: x = sum e^(-r i)(b_i - a_i) / sum e^(-r i)(b_i + a_i) "
-            "over ranks i < max_depth_levels, r = distance_decay_rate, an absent level counting 0; S <- k S + x, W <- k W + 1, "
+            "At the first book frame at least min_update_interval after the last update: x = sum e^(-r i)(b_i - a_i) / sum e^(-r i)(b_i + "
+            "a_i) over ranks i < max_depth_levels, r = distance_decay_rate, an absent level counting 0; S <- k S + x, W <- k W + 1, "
             "k = exponential_decay_factor^(elapsed / min_update_interval); S / W. With the default factor the half-life is 13.5 s; "
             "warm after max(10 s, half of it)."
         ),

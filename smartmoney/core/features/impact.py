@@ -1,7 +1,7 @@
 """Impact: what flow does to the price, what it costs to move it, and what flow was absorbed.
 
-Regressions are over the one-second bars of `bars`, flow in millions of quote; Roll's spread is over successive aggressors' orders. All of it
-survives a dropped book.
+Regressions are over the one-second bars of `bars`, flow in millions of quote; Roll's spread is over successive aggressors' orders. All
+of it survives a dropped book.
 """
 
 import math
@@ -49,7 +49,7 @@ def _feature(
         bounds=bounds,
         source=source,
         scale=scale,
-        description=description.format(h=f"{seconds:g}"),
+        description=text.format(h=f"{seconds:g}"),
     )
 
 
@@ -100,8 +100,9 @@ FEATURES: tuple[FeatureSpec, ...] = (
         bounds=POSITIVE,
         source="Roll 1984",
         description=(
-            "d = change of the last price from one aggressor's order to the next, in bps of the former; c = mean of d times the d before it, "
-            "decayed by 2^(-t/120), not centred; 2 sqrt(max(0, -c)). Orders between which the book was dropped have no d. NaN before a pair."
+            "d = change of the last price from one aggressor's order to the next, in bps of the former; c = mean of d times the d before "
+            "it, decayed by 2^(-t/120), not centred; 2 sqrt(max(0, -c)). Orders between which the book was dropped have no d. NaN before "
+            "a pair."
         ),
     ),
 )

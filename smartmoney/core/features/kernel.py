@@ -11,16 +11,23 @@ from typing import Any
 from smartmoney.core.book.kernel import level_lots
 from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, entry, inlined, inner
 from smartmoney.core.features.basis import bps_base, notional
-from smartmoney.core.features.book_changes import expire_pending, level_book_changes, reset_book_changes, take_traded, trade_book_changes
+from smartmoney.core.features.book_changes import (
+    bucket_of,
+    expire_pending,
+    level_book_changes,
+    reset_book_changes,
+    take_traded,
+    trade_book_changes,
+)
 from smartmoney.core.features.clock import advance
 from smartmoney.core.features.horizons import COVER_BOOK, DISTANCE_MAX_BPS, NEAR_BPS
-from smartmoney.core.features.icebergs import level_icebergs, reset_icebergs, trade_icebergs
+from smartmoney.core.features.icebergs import frame_icebergs, reset_icebergs, trade_icebergs
 from smartmoney.core.features.imbalance import reset_imbalance, sample_imbalance
 from smartmoney.core.features.liquidity import reset_liquidity, sample_liquidity
-from smartmoney.core.features.microprice import reset_microprice, top_microprice
-from smartmoney.core.features.order_flow import level_order_flow, reset_order_flow, top_order_flow
+from smartmoney.core.features.microprice import top_microprice
+from smartmoney.core.features.order_flow import book_order_flow, level_order_flow, reset_order_flow
 from smartmoney.core.features.orders import join_order
-from smartmoney.core.features.resilience import reset_resilience, sample_resilience
+from smartmoney.core.features.resilience import forget_depletions, frame_resilience, reset_resilience
 from smartmoney.core.features.trade_flow import trade_trade_flow
 from smartmoney.core.features.vpin import trade_vpin
 from smartmoney.core.features.walls import level_walls, reset_walls, trade_walls
@@ -44,9 +51,9 @@ def on_level(s: Any, side: int, tick: int, old_lots: int, new_lots: int) -> None
     if distance_bps > NEAR_BPS:
         return
     traded = take_traded(s, side, tick, -change) if change < 0 else 0
-    level_book_changes(s, side, change, traded, distance_bps)
-    level_icebergs(s, side, tick, old_lots, new_lots, traded)
-    level_walls(s, side, tick, old_lots, new_lots, traded, distance_bps)
+    bucket = bucket_of(distance_bps)
+    level_book_changes(s, side, bucket, change, traded)
+    level_walls(s, side, tick, old_lots, new_lots, traded, bucket)
 
 
 @inner
@@ -63,11 +70,12 @@ def on_book(s: Any) -> None:
     ask_tick = s.best_ask_tick
     if not 0 < bid_tick < ask_tick:
         _lose_top(s)
+        forget_depletions(s)
         return
     bid_lots = level_lots(s, BID_SIDE, bid_tick)
     ask_lots = level_lots(s, ASK_SIDE, ask_tick)
+    book_order_flow(s)
     if s.f_valid != 0:
-        top_order_flow(s, bid_tick, bid_lots, ask_tick, ask_lots)
         top_microprice(s, bid_tick, bid_lots, ask_tick, ask_lots)
         s.f_book_events += 1
         s.f_book_events_kept += 1
@@ -78,9 +86,10 @@ def on_book(s: Any) -> None:
     s.f_ask_lots = ask_lots
     s.f_mid = 0.5 * (bid_tick + ask_tick)
     s.f_bps_per_tick = 1e4 / bps_base(s, s.f_mid)
+    frame_icebergs(s)
+    frame_resilience(s, s.f_now_ns)
     sample_liquidity(s, s.f_now_ns)
     sample_imbalance(s, s.f_now_ns)
-    sample_resilience(s, s.f_now_ns)
 
 
 @entry
@@ -96,8 +105,8 @@ def on_trade(s: Any, ts_event_ns: int, tick: int, lots: int, sign: int) -> None:
     s.f_bar_volume += value
     trade_book_changes(s, now_ns, tick, lots, sign)
     trade_trade_flow(s, tick, sign, value)
-    trade_icebergs(s, tick, lots, sign)
-    trade_walls(s, tick, lots, sign)
+    trade_icebergs(s, tick, lots, sign, value)
+    trade_walls(s, sign)
     trade_vpin(s, sign, value)
     join_order(s, now_ns, tick, lots, sign, value)
 
@@ -116,7 +125,6 @@ def on_reset(s: Any) -> None:
     reset_book_changes(s)
     reset_imbalance(s)
     reset_liquidity(s)
-    reset_microprice(s)
     reset_icebergs(s)
     reset_walls(s)
     reset_resilience(s)

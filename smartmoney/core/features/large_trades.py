@@ -1,4 +1,4 @@
-"""Large orders of one aggressor, and sweeps: an adaptive 99 % threshold with a configured floor, the signed flow above it, prices eaten up."""
+"""Large orders of one aggressor, and sweeps: an adaptive 99 % threshold with a floor, the signed flow above it, prices eaten up."""
 
 import math
 from typing import Any

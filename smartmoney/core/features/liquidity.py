@@ -13,16 +13,21 @@ from smartmoney.core.features.basis import add, bps_base, decay, is_warm_book, i
 from smartmoney.core.features.book_changes import cancel_add_ratio
 from smartmoney.core.features.horizons import (
     COVER_BOOK,
+    COVER_KEPT,
     H10,
     H120,
+    H600,
     H1800,
     HORIZONS,
     RATES,
     SECOND_NS,
     TEN_SECONDS_NS,
+    TINY,
     WARM_COVER,
     WARM_EVENTS,
 )
+from smartmoney.core.features.impact import has_flow_bars, kyle_lambda
+from smartmoney.core.features.resilience import sample_depth
 from smartmoney.core.features.spec import EVEN, OWN, POSITIVE, SHARE, STRATEGY, FeatureSpec, WarmUp, after_frames
 from smartmoney.core.features.top import lots_near, spread_bps, value_at_mid
 
@@ -32,14 +37,17 @@ DEPTH_BPS = int64(5)
 SPREADS_MAX = 4096
 """Largest `spread_window`."""
 SPREAD_SAMPLES_MIN = 3
-REFERENCES = 3
+REFERENCES = 4
 REF_SPREAD = int64(0)
 REF_DEPTH = int64(1)
 REF_CANCEL = int64(2)
+REF_LAMBDA = int64(3)
 REFERENCE_SAMPLES = 30
 """Samples (about one a second) after which a z-score's reference is used."""
 DEPTH_SCALE_MIN = 0.25
 CANCEL_SCALE_MIN = 0.25
+LAMBDA_SCALE_MIN = 0.25
+"""Of the reference's own mean."""
 PRESENCE_SHARE = 0.5
 """Share of a side's usual depth within `DEPTH_BPS` that counts as makers being there."""
 
@@ -95,10 +103,10 @@ FEATURES: tuple[FeatureSpec, ...] = (
         source=STRATEGY,
         scale=None,
         description=(
-            "1 / (1 + exp(-2 (z - 1))), z the mean of z(spread_bps), -z(ln(1 + depth_bid_5bps + depth_ask_5bps)) and "
-            "z(cancel_add_ratio_10s). Each against the weighted mean and deviation (half-life 1800 s) of samples at the first book frame at "
-            "least a second after the last; the deviation is at least one tick, 0.25 and 0.25. 0.12 in normal times. For 10 s after a "
-            "reset the ratio is neither sampled nor finite."
+            "1 / (1 + exp(-2 (z - 1))), z the mean of z(spread_bps), -z(ln(1 + depth_bid_5bps + depth_ask_5bps)), z(cancel_add_ratio_10s) "
+            "and, once it is warm and sampled 30 times, z(kyle_lambda_120s). Each against the weighted mean and deviation (half-life 1800 s) "
+            "of samples at the first book frame at least a second after the last; the deviation is at least one tick, 0.25, 0.25, and a "
+            "quarter of the mean impact. 0.12 in normal times. For 10 s after a reset the ratio is neither sampled nor finite."
         ),
     ),
     FeatureSpec(
@@ -183,9 +191,12 @@ def _sample_liquidity(s: Any, now_ns: int) -> None:
     _add_reference(s, REF_DEPTH, now_ns, math.log1p(value_at_mid(s, bid) + value_at_mid(s, ask)))
     if s.f_cover[COVER_BOOK, H10] >= WARM_COVER[H10]:
         _add_reference(s, REF_CANCEL, now_ns, cancel_add_ratio(s, 1.0))
+    if s.f_trade_events >= WARM_EVENTS and s.f_book_events_kept >= WARM_EVENTS and s.f_cover[COVER_KEPT, H120] >= WARM_COVER[H120]:
+        _add_reference(s, REF_LAMBDA, now_ns, kyle_lambda(s, H120))
     sums = s.f_sample_sums
     add(sums, _NEAR, 0.5 * (bid + ask))
     add(sums, _SAMPLES, 1.0)
+    sample_depth(s, now_ns, float(bid + ask), 2.0 * sums[_NEAR, H600] / sums[_SAMPLES, H600])
     enough = PRESENCE_SHARE * sums[_NEAR, H1800] / sums[_SAMPLES, H1800]
     present = 1 if min(bid, ask) >= enough and bid > 0 and ask > 0 else 0
     add(sums, _PRESENT, float(present))
@@ -275,14 +286,18 @@ def _stress(s: Any) -> Any:
     """Return the stress of a book with a valid top, NaN where a part is not warm."""
     if not is_warm_book(s, H10):
         return math.nan
-    for k in range(REFERENCES):
+    for k in range(REF_LAMBDA):
         if s.f_ref_count[k] < REFERENCE_SAMPLES:
             return math.nan
     depth = value_at_mid(s, lots_near(s, BID_SIDE, DEPTH_BPS)) + value_at_mid(s, lots_near(s, ASK_SIDE, DEPTH_BPS))
     z = _z_score(s, REF_SPREAD, spread_bps(s), 1e4 / bps_base(s, s.f_mid))
     z -= _z_score(s, REF_DEPTH, math.log1p(depth), DEPTH_SCALE_MIN)
     z += _z_score(s, REF_CANCEL, cancel_add_ratio(s, s.f_keep[H10]), CANCEL_SCALE_MIN)
-    return 1.0 / (1.0 + math.exp(-2.0 * (z / 3.0 - 1.0)))
+    parts = 3.0
+    if s.f_ref_count[REF_LAMBDA] >= REFERENCE_SAMPLES and has_flow_bars(s, H120):
+        z += _z_score(s, REF_LAMBDA, kyle_lambda(s, H120), max(LAMBDA_SCALE_MIN * abs(s.f_ref_mean[REF_LAMBDA]), TINY))
+        parts = 4.0
+    return 1.0 / (1.0 + math.exp(-2.0 * (z / parts - 1.0)))
 
 
 @inner

@@ -103,7 +103,7 @@ def read_features(s: Any, ts_event_ns: int, out: Any) -> None:
     read_arrivals(s, out[_A6:_A7])
     read_splitting(s, out[_A7:_A8])
     read_book_changes(s, out[_A8:_A9])
-    read_icebergs(s, out[_A9:_A10], has_top)
+    read_icebergs(s, out[_A9:_A10])
     read_walls(s, out[_A10:_A11])
     read_volatility(s, out[_A11:_A12])
     read_impact(s, out[_A12:_A13])

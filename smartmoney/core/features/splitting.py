@@ -1,4 +1,4 @@
-"""Traces of one large order that is sent in pieces: clockwork, repeated sizes, runs of signs. All on aggressors' orders, nothing on the book.
+"""Traces of one large order that is sent in pieces: clockwork, repeated sizes, runs of signs. All on aggressors' orders alone.
 
 States are decayed lazily, when an order comes: between orders they cost nothing. Side 0 buys, 1 sells.
 """
@@ -57,71 +57,44 @@ def _feature(name: str, parity: str, warm_up: WarmUp, unit: str, bounds: Bounds,
 
 
 _CLOCK = (
-    "Over the aggressors' {side} orders, w = 2^(-t/600) with t since the last trade of each, p the time of its first trade: the largest, over "
-    "T in 1, 2, 5, 10, 15, 30, 60, 120 s, of |sum of w e^(2 pi i p / T)|^2 / sum of w^2 (Rayleigh). Each is exponential with mean 1 when p is "
-    "uniform in the period, the largest of eight is then 2.7 on average and above 6.7 in 1 % of cases; 0 without such an order."
+    "Over the aggressors' {side} orders, w = 2^(-t/600) with t since the last trade of each, p the time of its first trade: the largest, "
+    "over T in 1, 2, 5, 10, 15, 30, 60, 120 s, of |sum of w e^(2 pi i p / T)|^2 / sum of w^2 (Rayleigh). Each is exponential with mean 1 "
+    "when p is uniform in the period, the largest of eight is then 2.7 on average and above 6.7 in 1 % of cases; 0 without such an order."
 )
 _SIZES = (
-    "Space-Saving over the sizes in lots of the aggressors' {side} orders with 16 counters, all decayed by 2^(-t/600): an order of a size that "
-    "is counted adds 1; another takes a free counter with 1, or replaces the first smallest one c with c + 1 and error c (errors decay too). "
-    "Largest count less error / sum of all orders' weights; 0 when that is below 1e-9."
+    "Space-Saving over the sizes in lots of the aggressors' {side} orders with 16 counters, all decayed by 2^(-t/600): an order of a size "
+    "that is counted adds 1; another takes a free counter with 1, or replaces the first smallest one c with c + 1 and error c (errors decay "
+    "too). Largest count less error / sum of all orders' weights; 0 when that is below 1e-9."
 )
 _CUSUM = (
-    "Largest, over f in 0.05, 0.1, 0.2, of C <- min(50, max(0, C + ln(q / p))) per aggressor's order of sign s: p = (1 + s y) / 2 the chance of "
-    "s, q = (1 - f) p + f 1[s is a {side}]. y = clip(sum of a_k s_k, -0.9, 0.9) over the last 6 signs; then a_k <- a_k + 0.02 (s - sum of a_k "
-    "s_k) s_k / 6, from a = 0."
+    "Largest, over f in 0.05, 0.1, 0.2, of C <- min(50, max(0, C + ln(q / p))) per aggressor's order of sign s: p = (1 + s y) / 2 the chance "
+    "of s, q = (1 - f) p + f 1[s is a {side}]. y = clip(sum of a_k s_k, -0.9, 0.9) over the last 6 signs; then a_k <- a_k + 0.02 (s - sum "
+    "of a_k s_k) s_k / 6, from a = 0."
 )
 _TSAKNAKI = "Tsaknaki, Lillo, Mazzarisi 2024 (the idea); own"
 
+
+def _pair(
+    name: str, suffix: str, warm_up: WarmUp, unit: str, bounds: Bounds, source: str, description: str
+) -> tuple[FeatureSpec, FeatureSpec]:
+    buy, sell = f"{name}_buy{suffix}", f"{name}_sell{suffix}"
+    return (
+        _feature(buy, swaps(sell), warm_up, unit, bounds, source, description.format(side="buy")),
+        _feature(sell, swaps(buy), warm_up, unit, bounds, source, description.format(side="sell")),
+    )
+
+
+_SLOW = after_orders(600.0)
+_QUICK = after_orders(10.0)
+_BALANCE = "(B - S) / (B + S), B = clockwork_buy_600s, S = clockwork_sell_600s; 0 when both are."
+_LEAN = "(B - S) / (B + S + 1), B = splitting_cusum_buy, S = splitting_cusum_sell."
+
 FEATURES: tuple[FeatureSpec, ...] = (
-    _feature(
-        "clockwork_buy_600s", swaps("clockwork_sell_600s"), after_orders(600.0), "Rayleigh score", POSITIVE, OWN, _CLOCK.format(side="buy")
-    ),
-    _feature(
-        "clockwork_sell_600s", swaps("clockwork_buy_600s"), after_orders(600.0), "Rayleigh score", POSITIVE, OWN, _CLOCK.format(side="sell")
-    ),
-    _feature(
-        "clockwork_imbalance_600s",
-        ODD,
-        after_orders(600.0),
-        "ratio",
-        SIGNED_SHARE,
-        OWN,
-        "(B - S) / (B + S), B = clockwork_buy_600s, S = clockwork_sell_600s; 0 when both are.",
-    ),
-    _feature(
-        "repeated_size_buy_600s", swaps("repeated_size_sell_600s"), after_orders(600.0), "ratio", SHARE, OWN, _SIZES.format(side="buy")
-    ),
-    _feature(
-        "repeated_size_sell_600s", swaps("repeated_size_buy_600s"), after_orders(600.0), "ratio", SHARE, OWN, _SIZES.format(side="sell")
-    ),
-    _feature(
-        "splitting_cusum_buy",
-        swaps("splitting_cusum_sell"),
-        after_orders(10.0),
-        "nats",
-        (0.0, CUSUM_MAX),
-        _TSAKNAKI,
-        _CUSUM.format(side="buy"),
-    ),
-    _feature(
-        "splitting_cusum_sell",
-        swaps("splitting_cusum_buy"),
-        after_orders(10.0),
-        "nats",
-        (0.0, CUSUM_MAX),
-        _TSAKNAKI,
-        _CUSUM.format(side="sell"),
-    ),
-    _feature(
-        "splitting_cusum_imbalance",
-        ODD,
-        after_orders(10.0),
-        "ratio",
-        SIGNED_SHARE,
-        _TSAKNAKI,
-        "(B - S) / (B + S + 1), B = splitting_cusum_buy, S = splitting_cusum_sell.",
-    ),
+    *_pair("clockwork", "_600s", _SLOW, "Rayleigh score", POSITIVE, OWN, _CLOCK),
+    _feature("clockwork_imbalance_600s", ODD, _SLOW, "ratio", SIGNED_SHARE, OWN, _BALANCE),
+    *_pair("repeated_size", "_600s", _SLOW, "ratio", SHARE, "Metwally, Agrawal, El Abbadi 2005 (the counters); own", _SIZES),
+    *_pair("splitting_cusum", "", _QUICK, "nats", (0.0, CUSUM_MAX), _TSAKNAKI, _CUSUM),
+    _feature("splitting_cusum_imbalance", ODD, _QUICK, "ratio", SIGNED_SHARE, _TSAKNAKI, _LEAN),
 )
 COUNT = len(FEATURES)
 (_CLOCK_BUY, _CLOCK_SELL, _CLOCK_IMBALANCE, _SIZE_BUY, _SIZE_SELL, _CUSUM_BUY, _CUSUM_SELL, _CUSUM_IMBALANCE) = range(COUNT)

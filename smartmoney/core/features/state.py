@@ -97,6 +97,8 @@ _FRESH = {
     "f_ten_return": math.nan,
     "f_roll_change": math.nan,
     "f_present": -1,
+    "f_back_last": math.nan,
+    "f_side_lots": -1,
 }
 """Fields that do not begin at 0."""
 

@@ -57,8 +57,8 @@ _SIGNED_VOLUME = "Sum over public trades of aggressor sign * notional * 2^(-t/{h
 _TFI = "Signed notional / notional of public trades, both decayed by 2^(-t/{h}); 0 when the latter is below 1e-9."
 _RATE = "Public trades, as printed, per second: sum of 2^(-t/{h}) * ln 2 / {h} / cover."
 _SPREAD = (
-    "Mean of 2 * aggressor sign * (price - m) / m * 10^4 over public trades, weighted by notional and decayed by 2^(-t/{h}); m is the mid of "
-    "the last book frame before the trade in order of arrival, trades without one are left out. Where depth lags behind trades it can be "
+    "Mean of 2 * aggressor sign * (price - m) / m * 10^4 over public trades, weighted by notional and decayed by 2^(-t/{h}); m is the mid "
+    "of the last book frame before the trade in order of arrival, trades without one are left out. Where depth lags behind trades it can be "
     "below 0. NaN before such a trade."
 )
 _COUNTS = "Aggressors' buy orders less sell orders / orders, both decayed by 2^(-t/{h}) from the last trade of each; 0 below 1e-9 orders."

@@ -1,4 +1,4 @@
-"""Volatility of the mid: squares per second, jumps, and how straight its path was. Bars are those of `bars`; they survive a dropped book."""
+"""Volatility of the mid: squares per second, jumps, how straight its path was. Bars are those of `bars`; they survive a dropped book."""
 
 import math
 from typing import Any
@@ -44,8 +44,8 @@ def _feature(name: str, h: int, unit: str, source: str, bounds: Bounds, descript
 
 
 _RV = (
-    "r = change of mid / old mid * 10^4 over each whole second of exchange time at whose two ends the mid was known and in which the book was "
-    "not dropped (an event at the very second belongs to the next). Sum of r^2 / number of seconds / (1 - 2^(-1/{h})), both decayed by "
+    "r = change of mid / old mid * 10^4 over each whole second of exchange time at whose two ends the mid was known and in which the book "
+    "was not dropped (an event at the very second belongs to the next). Sum of r^2 / number of seconds / (1 - 2^(-1/{h})), both decayed by "
     "2^(-t/{h})."
 )
 _BIPOWER = (

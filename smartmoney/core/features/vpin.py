@@ -38,8 +38,8 @@ FEATURES: tuple[FeatureSpec, ...] = (
         description=(
             "Public trades fill buckets of V quote, V = 60 s times the volume rate when the bucket is begun (sum of notional 2^(-t/3600) * "
             "ln 2 / 3600 / cover, the trade in hand included); the first is begun by the first trade after 60 s of cover and 49 trades. A "
-            "trade is split over as many buckets as it fills, 50 at most (the rest is dropped). Mean of |bought - sold| / V over the last 50 "
-            "filled buckets, from the 25th on (the paper waits for 50). It moves with volume and volatility: no forecast by itself."
+            "trade is split over as many buckets as it fills, 50 at most (the rest is dropped). Mean of |bought - sold| / V over the last "
+            "50 filled buckets, from the 25th on (the paper waits for 50). It moves with volume and volatility: no forecast by itself."
         ),
     ),
 )

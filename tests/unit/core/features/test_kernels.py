@@ -283,7 +283,7 @@ CHANGES = [
     ("liquidity", "order_notional_max", 3.0, {"liquidity_score"}),
     ("liquidity", "mm_confidence_threshold", 0.9, set()),
     ("liquidity", "liquidity_stress_threshold", 0.1, set()),
-    ("", "large_order_threshold", 700.0, {"large_trade_threshold", "large_trade_120s"}),
+    ("", "large_order_threshold", 700.0, {"large_trade_threshold", "large_trade_share_120s", "large_trade_10s", "large_trade_120s", "large_trade_600s"}),
     ("", "bar_s", 300.0, {"sigma_bar_bps"}),
 ]
 

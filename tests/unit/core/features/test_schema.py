@@ -29,7 +29,7 @@ def test_swap_partners_point_at_each_other():
 
 @pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)
 def test_a_half_life_in_a_name_is_the_one_in_the_schema_and_odd_bounds_are_symmetric(feature):
-    suffix = feature.name.rsplit("_", 1)[1]
+    suffix = feature.name.rpartition("_")[2]
     if suffix.endswith("s") and suffix[:-1].isdigit():
         assert feature.half_life_s == int(suffix[:-1])
     if feature.parity == "odd" and feature.bounds[0] is not None:
