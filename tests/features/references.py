@@ -243,3 +243,11 @@ def reference_row(history, t):
             assert not set(part) - set(COLUMNS)
             out.update(part)
     return out
+
+
+def disagreements(ours, theirs):
+    """Give the features whose two values differ, with both."""
+    same = {name: math.isclose(ours[name], theirs[name], rel_tol=1e-9, abs_tol=1e-9) for name in COLUMNS}
+    return {
+        name: (ours[name], theirs[name]) for name in COLUMNS if not same[name] and not (math.isnan(ours[name]) and math.isnan(theirs[name]))
+    }

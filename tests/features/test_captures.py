@@ -10,12 +10,12 @@ import pytest
 from smartmoney.adapters.recordings import read_session
 from smartmoney.core.book.codes import CODE_MASK, FoldCode
 from smartmoney.core.domain.instruments import Market
-from smartmoney.core.features.schema import COLUMNS, FEATURES, as_mapping
+from smartmoney.core.features.schema import FEATURES, as_mapping
 from smartmoney.venues.binance.codec import fold_frame, new_states
 from smartmoney.venues.binance.grid_inference import infer_grid
 
 from .history import FRAME, LEVEL, TRADE
-from .references import new_history, reference_row
+from .references import disagreements, new_history, reference_row
 from .streams import PARAMETERS, row_of
 
 RECORDINGS = {
@@ -92,8 +92,7 @@ def replay(captures, name, seconds, moments):
 def compare(captures, name, seconds, moments):
     for states, history in replay(captures, name, seconds, moments):
         ours, theirs = as_mapping(row_of(states)), reference_row(history, history.now)
-        for feature in COLUMNS:
-            assert ours[feature] == pytest.approx(theirs[feature], rel=1e-9, abs=1e-9, nan_ok=True), (feature, history.now)
+        assert not disagreements(ours, theirs)
     return ours
 
 

@@ -8,7 +8,7 @@ from the book and goes when the book is dropped.
 from typing import Any
 
 from smartmoney.core.book.kernel import level_lots
-from smartmoney.core.book.typed import inlined, inner, int64
+from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, inlined, inner, int64
 from smartmoney.core.features.basis import add, decay, is_warm_book
 from smartmoney.core.features.horizons import COVER_BOOK, H120, HORIZONS, PENDING_NS
 from smartmoney.core.features.spec import ANY, EVEN, ODD, POSITIVE, SHARE, SIGNED_SHARE, Bounds, FeatureSpec, after_frames, swaps
@@ -138,7 +138,7 @@ def trade_icebergs(s: Any, tick: int, lots: int, sign: int, value: float) -> Non
     """Take in one public trade. Without a frame since the drop there is no book to refill."""
     if s.f_frame_ns == 0:
         return
-    side = int64(0) if sign < 0 else int64(1)
+    side = BID_SIDE if sign < 0 else ASK_SIDE
     k = _entry_of(s, side, tick)
     if _is_flagged(s, k):
         add(s.f_ice_sums, _ABSORBED, value if side == 0 else -value)
@@ -227,6 +227,6 @@ def read_icebergs(s: Any, out: Any) -> None:
     traded = sums[_MATCHED, H120] + sums[_MATCHED + 1, H120]
     out[_IMBALANCE] = (bid - ask) / (bid + ask) if bid + ask > 0.0 else 0.0
     out[_RATIO] = min(1.0, (bid + ask) / traded) if traded > 0.0 else 0.0
-    out[_BID] = _largest(s, int64(0))
-    out[_ASK] = _largest(s, int64(1))
+    out[_BID] = _largest(s, BID_SIDE)
+    out[_ASK] = _largest(s, ASK_SIDE)
     out[_FLOW] = sums[_ABSORBED, H120] * s.f_keep[H120] / s.f_known[COVER_BOOK, H120]

@@ -49,7 +49,7 @@ def _feature(
         bounds=bounds,
         source=source,
         scale=scale,
-        description=text.format(h=f"{seconds:g}"),
+        description=description.format(h=f"{seconds:g}"),
     )
 
 

@@ -7,7 +7,7 @@ and goes when the book is dropped.
 from typing import Any
 
 from smartmoney.core.book.kernel import level_lots
-from smartmoney.core.book.typed import inlined, inner, int64
+from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, inlined, inner, int64
 from smartmoney.core.features.basis import add, decay, is_warm_book
 from smartmoney.core.features.book_changes import BUCKETS
 from smartmoney.core.features.horizons import COVER_BOOK, H10, H120, HALF_LIVES_S, HORIZONS, SECOND_NS, WARM_EVENTS
@@ -196,6 +196,6 @@ def read_walls(s: Any, out: Any) -> None:
             out[at] = s.f_wall_sums[_ALL, h] * factor
             out[_TRADED_AT + at] = s.f_wall_sums[_TRADED, h] * factor
     if s.f_valid != 0:
-        bid = _standing(s, int64(0))
-        ask = _standing(s, int64(1))
+        bid = _standing(s, BID_SIDE)
+        ask = _standing(s, ASK_SIDE)
         out[_IMBALANCE] = (bid - ask) / (bid + ask) if bid + ask > 0.0 else 0.0
