@@ -37,8 +37,8 @@ FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
 ]
 
 _HAWKES = (
-    "ln(Lb / Ls), L = m + b R per side: R = sum of e^(-b t) over the side's aggressors' orders, t since the last trade of each, "
-    "b = ln 2 / {t} per second; m = half of the orders per second (both sides, half-life 600 s, computed as order_rate_120s is). Silence gives 0."
+    "ln(Lb / Ls), L = m + b R per side: R = sum of e^(-b t) over the side's aggressors' orders, t since the last trade of each, b = ln 2 "
+    "/ {t} per second; m = half of the orders per second (both sides, half-life 600 s, computed as order_rate_120s is). Silence gives 0."
 )
 
 
@@ -76,8 +76,8 @@ FEATURES: tuple[FeatureSpec, ...] = (
         "interarrival_mean_120s",
         "s",
         POSITIVE,
-        "Mean time between the first trades of successive aggressors' orders, each weighed by 2^(-a/120), a its age at the latest order (from "
-        "last trade to last trade). Times in which the book was dropped are left out: trades may have been missed. NaN before one.",
+        "Mean time between the first trades of successive aggressors' orders, each weighed by 2^(-a/120), a its age at the latest order "
+        "(from last trade to last trade). Times in which the book was dropped are left out: trades may have been missed. NaN before one.",
     ),
     _gaps(
         "interarrival_cv_120s",

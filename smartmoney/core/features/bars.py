@@ -1,8 +1,8 @@
 """Bars of one and of ten seconds of exchange time: how the mid moved and what was traded in each, told to the groups when one has passed.
 
 A bar is from one whole multiple of its length to the next, and counts when the mid was known at both its ends and the book was not dropped
-in it. An event at the very end belongs to the next bar. The mid that held before the first end crossed is the mid at all ends crossed, so the
-later bars saw no move and no trade: only their number counts, and the cost does not depend on how many they are.
+in it. An event at the very end belongs to the next bar. The mid that held before the first end crossed is the mid at all ends crossed, so
+the later bars saw no move and no trade: only their number counts, and the cost does not depend on how many they are.
 """
 
 import math

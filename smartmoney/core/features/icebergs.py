@@ -1,8 +1,8 @@
 """Icebergs and refills: queues that come back after they were traded.
 
-A small table follows the prices that were lately traded at. A trade that the latest frame cannot hold yet (its time is later) waits for the next
-frame: what stands there then, beyond what the trade left, came in after it and is a refill, up to what was traded. All of it is derived
-from the book and goes when the book is dropped.
+A small table follows the prices that were lately traded at. A trade that the latest frame cannot hold yet (its time is later) waits for
+the next frame: what stands there then, beyond what the trade left, came in after it and is a refill, up to what was traded. All of it is
+derived from the book and goes when the book is dropped.
 """
 
 from typing import Any
@@ -56,10 +56,10 @@ def _feature(name: str, unit: str, parity: str, bounds: Bounds, scale: int, half
 
 
 _ICEBERG = (
-    "Largest executed / peak lots over the flagged prices among {side}s, 0 without one. A price enters a table of 32 (the one traded longest "
-    "ago goes) at a trade against it, and leaves it at a frame in which it lies more than 10 ticks from its side's best. executed: lots "
-    "traded there since; peak: most lots shown there, at entry and at later frames; a cycle: a frame with a refill (refill_ratio_120s). "
-    "Flagged: executed > 3 peak, peak > 0, at least 3 cycles."
+    "Largest executed / peak lots over the flagged prices among {side}s, 0 without one. A price enters a table of 32 (the one traded "
+    "longest ago goes) at a trade against it, and leaves it at a frame in which it lies more than 10 ticks from its side's best. "
+    "executed: lots traded there since; peak: most lots shown there, at entry and at later frames; a cycle: a frame with a refill "
+    "(refill_ratio_120s). Flagged: executed > 3 peak, peak > 0, at least 3 cycles."
 )
 
 FEATURES: tuple[FeatureSpec, ...] = (
@@ -79,9 +79,10 @@ FEATURES: tuple[FeatureSpec, ...] = (
         SHARE,
         0,
         120.0,
-        "Refilled / traded lots, both sides, decayed by 2^(-t/120). Trades at a price, later than the latest frame with a valid top, wait for the "
-        "next one; there v = lots traded, refill = min(v, max(0, q - q' + v)), q and q' the lots at that price now and at the frame before; "
-        "neither counts when the first of the trades is older than 300 ms. A trade not later than the latest frame is in it. 0 when none.",
+        "Refilled / traded lots, both sides, decayed by 2^(-t/120). Trades at a price, later than the latest frame with a valid top, wait "
+        "for the next one; there v = lots traded, refill = min(v, max(0, q - q' + v)), q and q' the lots at that price now and at the "
+        "frame before; neither counts when the first of the trades is older than 300 ms. A trade not later than the latest frame is in "
+        "it. 0 when none.",
     ),
     _feature("iceberg_bid", "ratio", swaps("iceberg_ask"), POSITIVE, 0, 0.0, _ICEBERG.format(side="bid")),
     _feature("iceberg_ask", "ratio", swaps("iceberg_bid"), POSITIVE, 0, 0.0, _ICEBERG.format(side="ask")),
@@ -92,7 +93,8 @@ FEATURES: tuple[FeatureSpec, ...] = (
         ANY,
         1,
         120.0,
-        "Sum of notional traded at prices flagged as in iceberg_bid before the trade, + against bids, - against asks, * 2^(-t/120) / cover.",
+        "Sum of notional traded at prices flagged as in iceberg_bid before the trade, + against bids, - against asks, * 2^(-t/120) / "
+        "cover.",
     ),
 )
 COUNT = len(FEATURES)

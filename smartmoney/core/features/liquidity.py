@@ -104,9 +104,9 @@ FEATURES: tuple[FeatureSpec, ...] = (
         scale=None,
         description=(
             "1 / (1 + exp(-2 (z - 1))), z the mean of z(spread_bps), -z(ln(1 + depth_bid_5bps + depth_ask_5bps)), z(cancel_add_ratio_10s) "
-            "and, once it is warm and sampled 30 times, z(kyle_lambda_120s). Each against the weighted mean and deviation (half-life 1800 s) "
-            "of samples at the first book frame at least a second after the last; the deviation is at least one tick, 0.25, 0.25, and a "
-            "quarter of the mean impact. 0.12 in normal times. For 10 s after a reset the ratio is neither sampled nor finite."
+            "and, once it is warm and sampled 30 times, z(kyle_lambda_120s). Each against the weighted mean and deviation (half-life 1800 "
+            "s) of samples at the first book frame at least a second after the last; the deviation is at least one tick, 0.25, 0.25, and "
+            "a quarter of the mean impact. 0.12 in normal times. For 10 s after a reset the ratio is neither sampled nor finite."
         ),
     ),
     FeatureSpec(

@@ -1,9 +1,9 @@
 """Microprice: the mid corrected by what queues and spread say of the moves to come (Stoikov 2018), from a table that is learned on the way.
 
-States are (spread: 1, 2, 3 or more ticks) x (imbalance: 11 bins about 0). Each transition between two frames with a valid top is counted as it is
-and as its mirror image, so that the table is odd in the imbalance by construction. G, the expected move of the mid in the long run, solves
-G = r + P G (r the mean move per transition, P the transition matrix); being odd it is known from its 15 bins on the bid-heavy side.
-Counts and table survive a dropped book.
+States are (spread: 1, 2, 3 or more ticks) x (imbalance: 11 bins about 0). Each transition between two frames with a valid top is counted
+as it is and as its mirror image, so that the table is odd in the imbalance by construction. G, the expected move of the mid in the long
+run, solves G = r + P G (r the mean move per transition, P the transition matrix); being odd it is known from its 15 bins on the bid-heavy
+side. Counts and table survive a dropped book.
 """
 
 from typing import Any
@@ -48,12 +48,13 @@ FEATURES: tuple[FeatureSpec, ...] = (
         resets=True,
         source="Stoikov 2018",
         description=(
-            "G(m, k) in bps of the mid: m = spread in ticks, at most 3; k = sign(d) floor((11 |d| + 1) / 2) clipped to -5..5, d = queue_imbalance. "
-            "Counted at each frame with a valid top before and after: from state x to state y and the move of the mid in ticks, clipped to -1..1; "
-            "and the mirror image (k and move negated). P = shares of y among the transitions from x, r = mean move from x. G solves G = r + P G "
-            "with G odd in k (states never left: 0), is made nondecreasing in k and at least 0 from k = 1 up (running maximum), and is clipped to "
-            "the present spread. This is the limit of Stoikov's sum of B^i g1. Fitted when 200 transitions moved the mid, and again after as "
-            "many more as then, 20,000 at most; counts are halved (rounded down) at 10^7 transitions. NaN before."
+            "G(m, k) in bps of the mid: m = spread in ticks, at most 3; k = sign(d) floor((11 |d| + 1) / 2) clipped to -5..5, d = "
+            "queue_imbalance. Counted at each frame with a valid top before and after: from state x to state y and the move of the mid in "
+            "ticks, clipped to -1..1; and the mirror image (k and move negated). P = shares of y among the transitions from x, r = mean "
+            "move from x. G solves G = r + P G with G odd in k (states never left: 0), is made nondecreasing in k and at least 0 from k = "
+            "1 up (running maximum), and is clipped to the present spread. This is the limit of Stoikov's sum of B^i g1. Fitted when 200 "
+            "transitions moved the mid, and again after as many more as then, 20,000 at most; counts are halved (rounded down) at 10^7 "
+            "transitions. NaN before."
         ),
     ),
 )

@@ -1,7 +1,7 @@
 """Order-flow imbalance: what arrives at and leaves the book, signed by the side that it strengthens.
 
-Invariants: an event counts only between two frames that both have a valid top; sums are divided by the cover of their half-life, so that they
-are unbiased from the start. A dropped book empties the sums; mean depths and the weights of the integrated flow survive it.
+Invariants: an event counts only between two frames that both have a valid top; sums are divided by the cover of their half-life, so that
+they are unbiased from the start. A dropped book empties the sums; mean depths and the weights of the integrated flow survive it.
 """
 
 import math
@@ -80,21 +80,22 @@ def _feature(name: str, h: int, source: str, description: str) -> FeatureSpec:
 
 
 _OFI = (
-    "Per book frame e = 1{{Pb>=Pb'}}qb - 1{{Pb<=Pb'}}qb' - 1{{Pa<=Pa'}}qa + 1{{Pa>=Pa'}}qa', in lots; sum of e 2^(-t/{h}) / cover / D, D the "
-    "time-weighted mean (half-life 600 s) of (qb + qa) / 2. A frame with no valid top before or after it adds nothing."
+    "Per book frame e = 1{{Pb>=Pb'}}qb - 1{{Pb<=Pb'}}qb' - 1{{Pa<=Pa'}}qa + 1{{Pa>=Pa'}}qa', in lots; sum of e 2^(-t/{h}) / cover / D, D "
+    "the time-weighted mean (half-life 600 s) of (qb + qa) / 2. A frame with no valid top before or after it adds nothing."
 )
 _LEVEL = (
-    "As ofi_l1_10s with price and lots of level {m}, counted from the best by price, for P and q (an absent level has 0 lots at a price worse "
-    "than any), / cover / D5, D5 the time-weighted mean (half-life 600 s) of the lots of the best five levels of both sides / 10."
+    "As ofi_l1_10s with price and lots of level {m}, counted from the best by price, for P and q (an absent level has 0 lots at a price "
+    "worse than any), / cover / D5, D5 the time-weighted mean (half-life 600 s) of the lots of the best five levels of both sides / 10."
 )
 _DISTANCE = (
     "Per changed level: side * (new - old lots) * exp(-d / 2), d the distance in bps from the mid before the frame, d <= 50; decayed by "
     "2^(-t/{h}), / cover / D as in ofi_l1_10s. A frame with no valid top before it adds nothing."
 )
 _INTEGRATED = (
-    "Sum of w_m * (ofi_multilevel_m at half-life {h} s), m = 1..5. w: leading eigenvector of the matrix of second moments, not centred, of the "
-    "vectors of summed e per level over whole ten seconds of exchange time (those with an event, and no drop in them), weight 2^(-t/3600); "
-    "scaled to sum of |w| = 1 and sum of w > 0. Fitted anew at every whole minute from the bars ended by then, from 30 bars on; NaN before."
+    "Sum of w_m * (ofi_multilevel_m at half-life {h} s), m = 1..5. w: leading eigenvector of the matrix of second moments, not centred, "
+    "of the vectors of summed e per level over whole ten seconds of exchange time (those with an event, and no drop in them), weight "
+    "2^(-t/3600); scaled to sum of |w| = 1 and sum of w > 0. Fitted anew at every whole minute from the bars ended by then, from 30 bars "
+    "on; NaN before."
 )
 
 FEATURES: tuple[FeatureSpec, ...] = (

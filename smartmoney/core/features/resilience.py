@@ -1,7 +1,7 @@
 """Resilience: how fast the depth near the touch comes back after it was taken.
 
-Sampled once a second with the liquidity sample (depth within 5 bps), and at each frame (a side's best five levels). Survives a dropped book,
-but no pair of samples and no depletion reaches over a drop.
+Sampled once a second with the liquidity sample (depth within 5 bps), and at each frame (a side's best five levels). Survives a dropped
+book, but no pair of samples and no depletion reaches over a drop.
 """
 
 import math
@@ -22,9 +22,9 @@ GAP_MAX_NS = 2 * SECOND_NS
 """Samples further apart are no pair."""
 _CROSS = int64(0)
 _SQUARES = int64(1)
-_BACK = int64(2)  # + which delay
-_SEEN = int64(4)
-_SUMS = 6
+_BACK = int64(2)  # + 2 * which delay + side: per side, so that the mirror image is exact
+_SEEN = int64(6)  # + which delay
+_SUMS = 8
 DELAYS_S = (1, 5)
 
 FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
@@ -52,10 +52,10 @@ def _recovery(delay_s: int) -> FeatureSpec:
         bounds=SHARE,
         source=OWN,
         description=(
-            "q = lots of a side's best five levels at frames with a valid top. A frame that leaves less than 0.7 of the q before depletes the side, "
-            f"unless a depletion of the last 5 s is in hand. At the first frame at least {delay_s} s later: clip((q - q_after) / (q_before - "
-            "q_after), 0, 1). Mean over depletions of both sides, decayed by 2^(-t/600), from 5 on. A dropped book, and a frame without a "
-            "valid top, ends the depletions in hand."
+            f"q = lots of a side's best five levels at frames with a valid top. A frame that leaves less than 0.7 of the q before "
+            f"depletes the side, unless a depletion of the last 5 s is in hand. At the first frame at least {delay_s} s later: clip((q - "
+            f"q_after) / (q_before - q_after), 0, 1). Mean over depletions of both sides, decayed by 2^(-t/600), from 5 on. A dropped "
+            f"book, and a frame without a valid top, ends the depletions in hand."
         ),
     )
 
@@ -72,8 +72,8 @@ FEATURES: tuple[FeatureSpec, ...] = (
         source=OWN,
         description=(
             "D = lots of both sides within 5 bps at the samples of liquidity_stress, U its mean decayed by 2^(-t/600). Over successive "
-            "samples at most 2 s apart with no drop between: c = sum of (D - D') (U' - D') / sum of (U' - D')^2, decayed alike, a prime the "
-            "sample before. min(3600, -ln 2 / ln(1 - c)) seconds, c at most 1 - 2^-10; 3600 when c <= 0; NaN before a pair."
+            "samples at most 2 s apart with no drop between: c = sum of (D - D') (U' - D') / sum of (U' - D')^2, decayed alike, a prime "
+            "the sample before. min(3600, -ln 2 / ln(1 - c)) seconds, c at most 1 - 2^-10; 3600 when c <= 0; NaN before a pair."
         ),
     ),
     *(_recovery(delay_s) for delay_s in DELAYS_S),
@@ -106,7 +106,7 @@ def _measure(s: Any, side: int, now_ns: int, lots: int) -> None:
         if now_ns < s.f_hole_ns[side] + DELAYS_S[stage] * SECOND_NS:
             return
         share = (lots - s.f_hole_after[side]) / (s.f_hole_before[side] - s.f_hole_after[side])
-        add(s.f_back_sums, _BACK + stage, max(0.0, min(1.0, share)))
+        add(s.f_back_sums, _BACK + 2 * stage + side, max(0.0, min(1.0, share)))
         add(s.f_back_sums, _SEEN + stage, 1.0)
         s.f_hole_count[stage] += 1
         s.f_hole_stage[side] = stage + 1
@@ -154,4 +154,4 @@ def read_resilience(s: Any, out: Any) -> None:
         out[0] = min(HALF_LIFE_MAX_S, -math.log(2.0) / math.log1p(-pull)) if pull > 0.0 else HALF_LIFE_MAX_S
     for k in range(len(DELAYS_S)):
         if s.f_hole_count[k] >= DEPLETIONS_MIN and sums[_SEEN + k, H600] > 0.0:
-            out[1 + k] = sums[_BACK + k, H600] / sums[_SEEN + k, H600]
+            out[1 + k] = min(1.0, (sums[_BACK + 2 * k, H600] + sums[_BACK + 2 * k + 1, H600]) / sums[_SEEN + k, H600])

@@ -63,13 +63,13 @@ _CLOCK = (
 )
 _SIZES = (
     "Space-Saving over the sizes in lots of the aggressors' {side} orders with 16 counters, all decayed by 2^(-t/600): an order of a size "
-    "that is counted adds 1; another takes a free counter with 1, or replaces the first smallest one c with c + 1 and error c (errors decay "
-    "too). Largest count less error / sum of all orders' weights; 0 when that is below 1e-9."
+    "that is counted adds 1; another takes a free counter with 1, or replaces the first smallest one c with c + 1 and error c (errors "
+    "decay too). Largest count less error / sum of all orders' weights; 0 when that is below 1e-9."
 )
 _CUSUM = (
-    "Largest, over f in 0.05, 0.1, 0.2, of C <- min(50, max(0, C + ln(q / p))) per aggressor's order of sign s: p = (1 + s y) / 2 the chance "
-    "of s, q = (1 - f) p + f 1[s is a {side}]. y = clip(sum of a_k s_k, -0.9, 0.9) over the last 6 signs; then a_k <- a_k + 0.02 (s - sum "
-    "of a_k s_k) s_k / 6, from a = 0."
+    "Largest, over f in 0.05, 0.1, 0.2, of C <- min(50, max(0, C + ln(q / p))) per aggressor's order of sign s: p = (1 + s y) / 2 the "
+    "chance of s, q = (1 - f) p + f 1[s is a {side}]. y = clip(sum of a_k s_k, -0.9, 0.9) over the last 6 signs; then a_k <- a_k + 0.02 "
+    "(s - sum of a_k s_k) s_k / 6, from a = 0."
 )
 _TSAKNAKI = "Tsaknaki, Lillo, Mazzarisi 2024 (the idea); own"
 

@@ -58,8 +58,8 @@ _TFI = "Signed notional / notional of public trades, both decayed by 2^(-t/{h});
 _RATE = "Public trades, as printed, per second: sum of 2^(-t/{h}) * ln 2 / {h} / cover."
 _SPREAD = (
     "Mean of 2 * aggressor sign * (price - m) / m * 10^4 over public trades, weighted by notional and decayed by 2^(-t/{h}); m is the mid "
-    "of the last book frame before the trade in order of arrival, trades without one are left out. Where depth lags behind trades it can be "
-    "below 0. NaN before such a trade."
+    "of the last book frame before the trade in order of arrival, trades without one are left out. Where depth lags behind trades it can "
+    "be below 0. NaN before such a trade."
 )
 _COUNTS = "Aggressors' buy orders less sell orders / orders, both decayed by 2^(-t/{h}) from the last trade of each; 0 below 1e-9 orders."
 _ROOT = "Sum of sign * sqrt(notional) / sum of sqrt(notional) over aggressors' orders, decayed as in order_count_imbalance_{h}s."

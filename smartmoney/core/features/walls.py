@@ -1,7 +1,7 @@
 """Spoof-like walls: large quotes behind the best price that go away untraded.
 
-A small table follows quotes much larger than what is usually added at their distance. All of it but the usual sizes is derived from the book
-and goes when the book is dropped.
+A small table follows quotes much larger than what is usually added at their distance. All of it but the usual sizes is derived from the
+book and goes when the book is dropped.
 """
 
 from typing import Any
@@ -40,12 +40,12 @@ FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
 
 _HORIZONS = (H10, H120)
 _SPOOF = (
-    "Sum of side * q / D * 2^(-t/{h}) / cover over walls that vanished like a spoof: + bids, - asks; q their peak lots, D the mean depth of "
-    "ofi_l1_10s as of the event before. A wall opens when lots added at a price within 10 bps of the mid, other than its side's best of the frame "
-    "before, leave it with more than 5 times the usual addition there: m, per distance bucket of cancel_add_ratio and both sides, the first "
-    "addition, then * 1.02 or / 1.02 for each larger or smaller one, before the wall's own counts, from the 51st on. It closes when a change "
-    "within 10 bps leaves less than half of its peak: like a spoof when it lived under 2 s and under 5 % of its peak was traded in changes "
-    "at its price. 32 walls at most, the oldest goes."
+    "Sum of side * q / D * 2^(-t/{h}) / cover over walls that vanished like a spoof: + bids, - asks; q their peak lots, D the mean depth "
+    "of ofi_l1_10s as of the event before. A wall opens when lots added at a price within 10 bps of the mid, other than its side's best "
+    "of the frame before, leave it with more than 5 times the usual addition there: m, per distance bucket of cancel_add_ratio and both "
+    "sides, the first addition, then * 1.02 or / 1.02 for each larger or smaller one, before the wall's own counts, from the 51st on. It "
+    "closes when a change within 10 bps leaves less than half of its peak: like a spoof when it lived under 2 s and under 5 % of its peak "
+    "was traded in changes at its price. 32 walls at most, the oldest goes."
 )
 _DRIVEN = (
     "As spoof_{h}s, only walls during whose life something was traded in the direction that they drive: a public trade with a buyer as the "

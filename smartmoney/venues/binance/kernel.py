@@ -2,8 +2,9 @@
 
 Invariants: a frame is scanned and converted completely before anything is applied, so a frame that is refused changes counters and `scan_*`
 fields only; the sequence rules are those of the venue's local-book algorithm, per market; a book is synced exactly while its levels are the
-snapshot plus every later change. The features' hooks are called statically, in this order: `on_frame`, `on_level` per changed level
-before the change is written (only while synced), `on_book` after the frame, `on_trade` per public trade, `on_reset` when the book is dropped.
+snapshot plus every later change. The features' hooks are called statically, in this order: `on_frame`, `on_level` per changed
+level before the change is written (only while synced), `on_book` after the frame, `on_trade` per public trade, `on_reset` when the book is
+dropped.
 """
 
 # Chains of comparisons compile to branches; membership in a tuple would compile to a loop over a copy of it.
