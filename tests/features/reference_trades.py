@@ -30,10 +30,10 @@ def trade_flow(h, t):
     for half in (10, 120):
         if not h.is_warm(half, t, "orders"):
             continue
-        count = weighted([(o.t, 1) for o in orders], t, half)
-        roots = weighted([(o.t, math.sqrt(o.value)) for o in orders], t, half)
-        out[f"order_count_imbalance_{half}s"] = weighted([(o.t, o.sign) for o in orders], t, half) / count
-        out[f"root_volume_imbalance_{half}s"] = weighted([(o.t, o.sign * math.sqrt(o.value)) for o in orders], t, half) / roots
+        for name, size in (("order_count", lambda o: 1), ("root_volume", lambda o: math.sqrt(o.value))):
+            whole = weighted([(o.t, size(o)) for o in orders], t, half)
+            signed = weighted([(o.t, o.sign * size(o)) for o in orders], t, half)
+            out[f"{name}_imbalance_{half}s"] = signed / whole if whole > 1e-9 else 0.0
         out[f"order_rate_{half}s"] = order_rate(h, t, half)
     return out
 
@@ -177,11 +177,12 @@ def vpin(h, t):
         for _ in range(50):
             if size == 0 or left <= 0:
                 break
-            part = min(left, size - volume)
+            room = size - volume
+            part = min(left, room)
             left -= part
             volume += part
             flow += trade.sign * part
-            if volume < size:
+            if part < room:
                 break
             buckets.append(abs(flow) / size)
             size, volume, flow = rate, 0.0, 0.0

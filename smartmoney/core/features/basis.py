@@ -4,7 +4,21 @@ import math
 from typing import Any
 
 from smartmoney.core.book.typed import inner
-from smartmoney.core.features.horizons import COVER_BOOK, COVER_KEPT, COVER_TRADE, COVERS, HORIZONS, RATES, WARM_COVER, WARM_EVENTS
+from smartmoney.core.features.horizons import (
+    COVER_BOOK,
+    COVER_KEPT,
+    COVER_TRADE,
+    COVERS,
+    H120,
+    H3600,
+    HORIZONS,
+    RATES,
+    WARM_COVER,
+    WARM_EVENTS,
+)
+
+_RATE_120 = float(RATES[H120])
+_RATE_3600 = float(RATES[H3600])
 
 FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
     # Scratch: decay factors of the step in hand, and of an impulse that is older than the sums it goes into.
@@ -31,18 +45,41 @@ def notional(s: Any, lots: float, price: float) -> Any:
 
 @inner
 def fill_factors(factors: Any, elapsed_ns: int) -> None:
-    """Write 2^(-elapsed / half-life) of every half-life."""
+    """Write 2^(-elapsed / half-life) of every half-life: two exponentials, the others are their powers."""
     elapsed_s = elapsed_ns * 1e-9
-    for h in range(HORIZONS):
-        factors[h] = math.exp(-RATES[h] * elapsed_s)
+    k3600 = math.exp(-_RATE_3600 * elapsed_s)
+    k1800 = k3600 * k3600
+    k600 = k1800 * k1800 * k1800
+    k120 = math.exp(-_RATE_120 * elapsed_s)
+    k60 = k120 * k120
+    k20 = k60 * k60 * k60
+    k10 = k20 * k20
+    k5 = k10 * k10
+    factors[0] = k5 * k5 * k5 * k5 * k5
+    factors[1] = k10
+    factors[2] = k60
+    factors[3] = k120
+    factors[4] = k600 * k600
+    factors[5] = k600
+    factors[6] = k1800
+    factors[7] = k3600
 
 
+# `decay` and `add_aged` are written out: a loop over the half-lives is not turned into vector instructions, because for all that the
+# compiler knows the factors could lie inside the sums.
 @inner
 def decay(sums: Any, factors: Any) -> None:
     """Multiply rows of decayed sums by a row of factors."""
+    a, b, c, d, e, f, g, h = factors[0], factors[1], factors[2], factors[3], factors[4], factors[5], factors[6], factors[7]
     for q in range(sums.shape[0]):
-        for h in range(HORIZONS):
-            sums[q, h] *= factors[h]
+        sums[q, 0] *= a
+        sums[q, 1] *= b
+        sums[q, 2] *= c
+        sums[q, 3] *= d
+        sums[q, 4] *= e
+        sums[q, 5] *= f
+        sums[q, 6] *= g
+        sums[q, 7] *= h
 
 
 @inner
@@ -55,8 +92,15 @@ def add(sums: Any, q: int, x: float) -> None:
 @inner
 def add_aged(sums: Any, q: int, x: float, factors: Any) -> None:
     """Add an impulse that is older than the sums: `factors` are `f_aged` of the record."""
-    for h in range(HORIZONS):
-        sums[q, h] += x * factors[h]
+    a, b, c, d, e, f, g, h = factors[0], factors[1], factors[2], factors[3], factors[4], factors[5], factors[6], factors[7]
+    sums[q, 0] += x * a
+    sums[q, 1] += x * b
+    sums[q, 2] += x * c
+    sums[q, 3] += x * d
+    sums[q, 4] += x * e
+    sums[q, 5] += x * f
+    sums[q, 6] += x * g
+    sums[q, 7] += x * h
 
 
 @inner

@@ -24,6 +24,7 @@ PREDICTION_MAX = 0.9
 _RATE_600 = float(RATES[H600])
 _RATE_300 = float(RATES[H300])
 _TWO_PI = 2.0 * math.pi
+_LONGEST_NS = 120 * SECOND_NS
 
 FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
     ("f_split_ns", "i8"),  # time of the latest order
@@ -120,11 +121,19 @@ def _decay_to(s: Any, now_ns: int) -> None:
 @inner
 def _add_phase(s: Any, side: int) -> None:
     s.f_phase_squares[side] += 1.0
+    angle = _TWO_PI * ((s.f_order_start_ns % _LONGEST_NS) / _LONGEST_NS)
+    # Every period divides the longest, so its phase is a power of that one's.
+    z120 = complex(math.cos(angle), math.sin(angle))
+    z60 = z120 * z120
+    z30 = z60 * z60
+    z15 = z30 * z30
+    z10 = z15 * z30
+    z5 = z10 * z10
+    z2 = z5 * z5 * z10
+    phases = (z2 * z2, z2, z5, z10, z15, z30, z60, z120)
     for k in range(_PERIODS):
-        period_ns = PERIODS_S[k] * SECOND_NS
-        angle = _TWO_PI * ((s.f_order_start_ns % period_ns) / period_ns)
-        s.f_phase_cos[side, k] += math.cos(angle)
-        s.f_phase_sin[side, k] += math.sin(angle)
+        s.f_phase_cos[side, k] += phases[k].real
+        s.f_phase_sin[side, k] += phases[k].imag
 
 
 @inner

@@ -30,6 +30,7 @@ FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
     ("f_wall_adds", "i8", (BUCKETS,)),
     ("f_wall_trades", "i8", (2,)),  # public trades so far by the aggressor's side: buys, sells
     ("f_wall_count", "i8"),
+    ("f_wall_mask", "i8"),  # a bit for each open wall's price, to tell most prices that have none at once
     ("f_wall_side", "i8", (WALLS_MAX,)),
     ("f_wall_tick", "i8", (WALLS_MAX,)),
     ("f_wall_ns", "i8", (WALLS_MAX,)),
@@ -114,6 +115,7 @@ def _open(s: Any, side: int, tick: int, lots: int) -> None:
     s.f_wall_peak[k] = lots
     s.f_wall_traded[k] = 0
     s.f_wall_before[k] = s.f_wall_trades[side]
+    s.f_wall_mask |= _bit(side, tick)
 
 
 @inner
@@ -131,16 +133,31 @@ def _close(s: Any, k: int) -> None:
     for table in (s.f_wall_side, s.f_wall_tick, s.f_wall_ns, s.f_wall_peak, s.f_wall_traded, s.f_wall_before):
         table[k] = table[last]
     s.f_wall_count = last
+    s.f_wall_mask = 0
+    for other in range(last):
+        s.f_wall_mask |= _bit(s.f_wall_side[other], s.f_wall_tick[other])
+
+
+@inner
+def _bit(side: int, tick: int) -> Any:
+    return 1 << ((2 * tick + side) % 61)
+
+
+@inner
+def _find(s: Any, side: int, tick: int) -> int:
+    """Return the place of the wall at a price, -1 if there is none."""
+    if s.f_wall_mask & _bit(side, tick) == 0:
+        return -1
+    for k in range(s.f_wall_count):
+        if s.f_wall_tick[k] == tick and s.f_wall_side[k] == side:
+            return k
+    return -1
 
 
 @inner
 def level_walls(s: Any, side: int, tick: int, old_lots: int, new_lots: int, traded: int, bucket: int) -> None:
     """Take in one level's change near the mid, of which `traded` lots were traded."""
-    found = -1
-    for k in range(s.f_wall_count):
-        if s.f_wall_tick[k] == tick and s.f_wall_side[k] == side:
-            found = k
-            break
+    found = _find(s, side, tick)
     if found >= 0:
         s.f_wall_traded[found] += traded
         s.f_wall_peak[found] = max(s.f_wall_peak[found], new_lots)
@@ -174,6 +191,7 @@ def reset_walls(s: Any) -> None:
     """Forget what was derived from the dropped book."""
     s.f_wall_sums[:] = 0.0
     s.f_wall_count = 0
+    s.f_wall_mask = 0
 
 
 @inner
