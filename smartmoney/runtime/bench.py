@@ -126,7 +126,7 @@ def measure_features(sample: Sample) -> list[Figure]:
         scans.append((perf_counter() - started) / min(2000, len(sample.depth)))
         started = perf_counter()
         for _ in range(2000):
-            read_row(states, 0, out)
+            read_row(states, 0, 0, out)
         reads.append((perf_counter() - started) / 2000)
     return [
         _us("features", "scan of a depth frame, nothing applied", scans),

@@ -62,7 +62,7 @@ def _exercise() -> None:
     scratch = np.zeros(8, np.int64)
     shown_levels(states, 0, 0, 8, scratch, scratch)
     shown_lots(states, 0, 0, 1000)
-    read_row(states, 0, np.zeros(len(FEATURES)))
+    read_row(states, 0, 0, np.zeros(len(FEATURES)))
     codec.drop_book(states, 0)
 
 

@@ -67,12 +67,12 @@ def apply_rows(states, rows):
 def read_after_each(states, rows, out):
     for k in range(len(rows)):
         apply_row(states[0], rows[k])
-        read_features(states[0], out[k])
+        read_features(states[0], 0, out[k])
 
 
 @njit
 def read(states, out):
-    read_features(states[0], out)
+    read_features(states[0], 0, out)
 
 
 def fresh(parameters=PARAMETERS, *, reference=0.0):

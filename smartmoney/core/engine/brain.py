@@ -132,7 +132,7 @@ class Brain:
 
     def features(self, states: States, index: int) -> dict[str, float]:
         """Return an instrument's features by schema name, NaN where not warm."""
-        read_row(states, index, self._values)
+        read_row(states, index, 0, self._values)
         return as_mapping(self._values.tolist())
 
     def regime(self, index: int) -> RegimeView | None:

@@ -238,13 +238,16 @@ def _read_liquidity(s: Any, out: Any, now_ns: int, top: bool) -> None:
 
 
 @inlined
-def read_features(s: Any, out: Any) -> None:
-    """Write one row (`COLUMNS` order, float64), decayed to the latest event's time; NaN where not warm. A few µs; changes scratch only."""
+def read_features(s: Any, ts_event_ns: int, out: Any) -> None:
+    """Write one row (`COLUMNS` order, float64), decayed to `ts_event_ns`; NaN where not warm. A few µs; changes scratch only.
+
+    0 is the latest event's time; a time before that counts as that.
+    """
     for k in range(_COLUMNS):
         out[k] = math.nan
     if s.f_now_ns == 0:
         return
-    now_ns = max(s.last_event_ns, s.f_now_ns)
+    now_ns = max(s.last_event_ns, s.f_now_ns, ts_event_ns)
     keep_factors(s, now_ns - s.f_now_ns)
     # A venue's frame without a time changes the book and not the clock: the top is looked at again.
     top = s.f_valid != 0 and 0 < s.best_bid_tick < s.best_ask_tick
@@ -259,6 +262,6 @@ def read_features(s: Any, out: Any) -> None:
 
 
 @entry
-def read_row(states: Any, index: int, out: Any) -> None:
+def read_row(states: Any, index: int, ts_event_ns: int, out: Any) -> None:
     """Do `read_features` for one record of an array; from Python much cheaper than to box the record first."""
-    read_features(states[index], out)
+    read_features(states[index], ts_event_ns, out)

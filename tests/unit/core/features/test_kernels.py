@@ -68,7 +68,7 @@ def random_market(states, ts, end, seed, out):
         if n % 2 == 0:
             sign = 1 if np.random.random() < 0.6 else -1  # noqa: NPY002
             trade(states, ts, 20_000 + sign, int(np.exp(np.random.normal(3.0, 1.5))) + 1, sign)  # noqa: NPY002
-        read_row(states, 0, out[n])
+        read_row(states, 0, 0, out[n])
         n += 1
     return n
 
@@ -83,7 +83,7 @@ def fresh(parameters=None):
 
 def row(states):
     out = np.empty(len(COLUMNS))
-    read_row(states, 0, out)
+    read_row(states, 0, 0, out)
     return as_mapping(out)
 
 
