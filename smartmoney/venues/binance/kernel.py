@@ -446,7 +446,8 @@ def fold(frame: bytes, states: Any, instrument_hint: int, ts_wall_ns: int) -> in
     if len(states) == 0:
         return UNKNOWN | (NO_INSTRUMENT << INDEX_SHIFT)
     code = _scan(frame, _START, len(frame), states)
-    return _apply(states, instrument_hint, ts_wall_ns) if code == APPLIED else code | (NO_INSTRUMENT << INDEX_SHIFT)
+    folded: int = _apply(states, instrument_hint, ts_wall_ns) if code == APPLIED else code | (NO_INSTRUMENT << INDEX_SHIFT)
+    return folded
 
 
 @entry

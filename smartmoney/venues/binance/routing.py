@@ -57,7 +57,7 @@ def event_time_ns(s0: Any) -> Any:
 
 
 @entry
-def scanned_event_ns(states: Any, instrument_hint: int) -> int:
+def scanned_event_ns(states: Any, instrument_hint: int) -> Any:
     """Return the exchange time (ns) of the frame in record 0's scratch, 0 unless it is depth, a trade or a snapshot of someone followed."""
     s0 = states[0]
     seen = s0.scan_seen
