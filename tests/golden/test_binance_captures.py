@@ -193,7 +193,7 @@ def test_many_frames_at_once_give_the_state_of_one_by_one(captures: Path, name: 
     buffer = b"".join(one.frame for one in frames)
     returned, at = [], 0
     while at < len(frames):
-        at, folded = fold_many(buffer, offsets, walls, hints, batch, at, 2**62)
+        at, folded = fold_many(buffer, offsets, walls, hints, batch, at, 2**62, 0)
         returned.append(folded)
 
     stops = [one for one in singles if one & CODE_MASK not in {FoldCode.APPLIED, FoldCode.TRADE, FoldCode.IGNORED}]
@@ -211,7 +211,7 @@ def test_many_frames_stop_before_the_time_limit(captures: Path) -> None:
     buffer = b"".join(one.frame for one in frames)
     for one in session.frames[:4]:
         fold(one.frame, session.states, session.hint(one), one.ts_wall_ns)
-    at, folded = fold_many(buffer, offsets, walls, hints, session.states, 0, 50)
+    at, folded = fold_many(buffer, offsets, walls, hints, session.states, 0, 50, 0)
     assert (at, folded & CODE_MASK) == (50, FoldCode.IGNORED)
 
 

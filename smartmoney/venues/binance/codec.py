@@ -11,14 +11,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from smartmoney.core.book.codes import CODE_MASK, INDEX_SHIFT, MALFORMED, NO_INSTRUMENT, UNKNOWN
+from smartmoney.core.book.codes import APPLIED, CODE_MASK, IGNORED, INDEX_SHIFT, MALFORMED, NO_INSTRUMENT, TRADE, UNKNOWN
 from smartmoney.core.book.grid import step_of
 from smartmoney.core.book.state import COINM, INSTRUMENTS_MAX, ROUTES, SCAN_LEVELS, SPOT, USDM
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.core.features.state import STATE, configure
 from smartmoney.venues.binance.event_types import KNOWN_EVENTS, fnv
-from smartmoney.venues.binance.kernel import FRAME_BYTES_MAX, apply_scanned, fold
+from smartmoney.venues.binance.kernel import FRAME_BYTES_MAX, apply_scanned, fold, fold_many
+from smartmoney.venues.binance.routing import scanned_event_ns
 from smartmoney.venues.binance.scan import (
     DIGITS_MAX,
     SEEN_AGGREGATE_ID,
@@ -65,6 +66,7 @@ _NONE_FIELDS = (
 )
 """Fields whose "none" is -1."""
 _NO_ONE = NO_INSTRUMENT << INDEX_SHIFT
+_EVERYDAY = frozenset({APPLIED, TRADE, IGNORED})
 _ABSENT = msgspec.Raw()
 _DECIMAL = re.compile(r"([0-9]{1,18})(?:\.([0-9]+))?", re.ASCII)
 _INTEGER = re.compile(rb"0|[1-9][0-9]{0,17}")
@@ -196,6 +198,34 @@ def fold_slow(frame: bytes, states: States, instrument_hint: int, ts_wall_ns: in
         return _count(first, UNKNOWN)
     folded = int(apply_scanned(states, instrument_hint, ts_wall_ns))
     return _count(first, UNKNOWN) if folded & CODE_MASK == UNKNOWN else folded
+
+
+def fold_batch(
+    buffer: bytes, offsets: Any, wall_ns: Any, hints: Any, states: States, start: int, until_wall_ns: int, until_event_ns: int
+) -> tuple[int, int]:
+    """Do `fold_many`, with the slow path where a frame needs it. UNKNOWN comes back only for what is of no known form; never raises."""
+    at = start
+    while True:
+        at, folded = fold_many(buffer, offsets, wall_ns, hints, states, at, until_wall_ns, until_event_ns)
+        if folded & CODE_MASK != UNKNOWN:
+            return at, folded
+        frame = bytes(buffer[int(offsets[at - 1]) : int(offsets[at])])
+        hint = int(hints[at - 1])
+        if until_event_ns > 0 and _slow_event_ns(frame, states, hint) > until_event_ns:
+            states[0]["slow"] -= 1  # it is scanned, and counted, again when its time has come
+            return at - 1, IGNORED | _NO_ONE
+        folded = fold_slow(frame, states, hint, int(wall_ns[at - 1]))
+        if folded & CODE_MASK not in _EVERYDAY:
+            return at, folded
+
+
+def _slow_event_ns(frame: bytes, states: States, hint: int) -> int:
+    """Return what `scanned_event_ns` says of a frame that the fast scanner does not read, 0 for what is none."""
+    try:
+        recognised = len(frame) <= FRAME_BYTES_MAX and fill_scratch(frame, states[0])
+    except (MalformedFrameError, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return 0
+    return int(scanned_event_ns(states, hint)) if recognised else 0
 
 
 def first_update_id(frame: bytes) -> int | None:

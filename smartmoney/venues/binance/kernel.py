@@ -12,8 +12,6 @@ dropped.
 
 from typing import Any
 
-import numpy as np
-
 from smartmoney.core.book.codes import (
     APPLIED,
     BUFFER,
@@ -30,17 +28,17 @@ from smartmoney.core.book.codes import (
 )
 from smartmoney.core.book.grid import to_grid
 from smartmoney.core.book.kernel import clear, follow_touch, level_lots, set_level, window_base
-from smartmoney.core.book.state import PHASE_EMPTY, PHASE_SYNCED, ROUTES, SPOT, WINDOW
+from smartmoney.core.book.state import PHASE_EMPTY, PHASE_SYNCED, SPOT, WINDOW
 from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, NO, YES, entry, inlined, inner, int64
 from smartmoney.core.features.kernel import on_book, on_frame, on_level, on_reset, on_trade
 from smartmoney.venues.binance.event_types import EVENT_AGGREGATE, EVENT_DEPTH, EVENT_TRADE, is_known
+from smartmoney.venues.binance.routing import event_time_ns, route, scanned_event_ns
 from smartmoney.venues.binance.scan import (
     SEEN_AGGREGATE_ID,
     SEEN_ASKS,
     SEEN_BIDS,
     SEEN_ENVELOPE,
     SEEN_EVENT,
-    SEEN_EVENT_TIME,
     SEEN_FINAL_ID,
     SEEN_FIRST_ID,
     SEEN_MAKER,
@@ -54,7 +52,6 @@ from smartmoney.venues.binance.scan import (
     SEEN_TICKER_ASK,
     SEEN_TICKER_BID,
     SEEN_TRADE_ID,
-    SEEN_TRANSACTION_TIME,
     scan,
 )
 
@@ -78,39 +75,6 @@ _STREAM_AGGREGATE = 2
 _BOOK_SIDES = SEEN_BIDS | SEEN_ASKS
 _TICKER_SIDES = SEEN_TICKER_BID | SEEN_TICKER_ASK
 _TRADE_FIELDS = SEEN_PRICE | SEEN_QUANTITY | SEEN_MAKER | SEEN_SYMBOL
-
-
-@inner
-def _route(states: Any, symbol: int, hint: int) -> Any:
-    """Return the index of the record that follows a symbol, -1 if none does. A hint that fits is taken."""
-    if 0 <= hint < len(states) and states[hint].symbol_hash == symbol:
-        return hint
-    s0 = states[0]
-    slot = np.int64(symbol & np.uint64(ROUTES - 1))
-    for _ in range(ROUTES):
-        index = s0.route_index[slot]
-        if index < 0 or index >= len(states):
-            return -1
-        if s0.route_hash[slot] == symbol:
-            return index
-        slot = (slot + 1) & (ROUTES - 1)
-    return -1
-
-
-@inner
-def _event_ns(s0: Any) -> Any:
-    """Return the frame's exchange time in ns (`T`, else `E`), 0 if it has none, -1 if it is out of range. Milli- or microseconds."""
-    if s0.scan_seen & SEEN_TRANSACTION_TIME != 0:
-        stamp = s0.scan_transaction_time
-    elif s0.scan_seen & SEEN_EVENT_TIME != 0:
-        stamp = s0.scan_event_time
-    else:
-        return 0
-    if 0 < stamp < 9_000_000_000_000:
-        return stamp * 1_000_000
-    if 100_000_000_000_000 <= stamp < 9_000_000_000_000_000:
-        return stamp * 1_000
-    return -1
 
 
 @inner
@@ -267,7 +231,7 @@ def _apply_depth(s0: Any, s: Any, wall_ns: int) -> int:
     s.frames += 1
     needed = SEEN_FIRST_ID | SEEN_FINAL_ID | _BOOK_SIDES
     seen = s0.scan_seen
-    event_ns = _event_ns(s0)
+    event_ns = event_time_ns(s0)
     if seen & needed != needed or event_ns <= 0 or s0.scan_first_id > s0.scan_final_id:
         return _refuse(s, _REFUSED)
     if s.market != SPOT and seen & SEEN_PREVIOUS_ID == 0:
@@ -336,7 +300,7 @@ def _place_window(s0: Any, s: Any) -> None:
 @inlined
 def _apply_snapshot(s0: Any, s: Any, wall_ns: int) -> int:
     s.frames += 1
-    event_ns = _event_ns(s0)
+    event_ns = event_time_ns(s0)
     if s0.scan_seen & _BOOK_SIDES != _BOOK_SIDES or event_ns < 0:
         return _refuse(s, _REFUSED)
     snapshot_id = s0.scan_snapshot_id
@@ -377,7 +341,7 @@ def _apply_trade(s0: Any, s: Any, wall_ns: int) -> int:
     seen = s0.scan_seen
     is_aggregate = s0.scan_event == EVENT_AGGREGATE
     id_bit = SEEN_AGGREGATE_ID if is_aggregate else SEEN_TRADE_ID
-    event_ns = _event_ns(s0)
+    event_ns = event_time_ns(s0)
     if seen & (_TRADE_FIELDS | id_bit) != _TRADE_FIELDS | id_bit or event_ns <= 0:
         return _refuse(s, _REFUSED)
     s0.scan_prices[0, 0] = s0.scan_trade_price
@@ -432,7 +396,7 @@ def apply_scanned(states: Any, instrument_hint: int, ts_wall_ns: int) -> int:
     seen = s0.scan_seen
     index = _NOBODY
     if seen & SEEN_SYMBOL != 0:
-        index = _route(states, s0.scan_symbol, instrument_hint)
+        index = route(states, s0.scan_symbol, instrument_hint)
     if seen & SEEN_EVENT != 0:
         event = s0.scan_event
         is_depth = event == EVENT_DEPTH
@@ -454,20 +418,24 @@ def apply_scanned(states: Any, instrument_hint: int, ts_wall_ns: int) -> int:
     return UNKNOWN | (NO_INSTRUMENT << INDEX_SHIFT)
 
 
-@inlined
-def _fold(frame: bytes, begin: int, end: int, states: Any, instrument_hint: int, ts_wall_ns: int) -> int:
-    if len(states) == 0:
-        return UNKNOWN | (NO_INSTRUMENT << INDEX_SHIFT)
+@inner
+def _scan(frame: bytes, begin: int, end: int, states: Any) -> Any:
+    """Scan one frame into record 0's scratch: APPLIED when it may be judged, else the code that says why not, counted."""
     s0 = states[0]
     if end - begin > FRAME_BYTES_MAX:
         s0.frames += 1
-        return _refuse(s0, _REFUSED) | (NO_INSTRUMENT << INDEX_SHIFT)
+        return _refuse(s0, _REFUSED)
     if not scan(frame, begin, end, s0):
         s0.slow += 1
-        return UNKNOWN | (NO_INSTRUMENT << INDEX_SHIFT)
+        return UNKNOWN
+    return APPLIED
+
+
+@inner
+def _apply(states: Any, instrument_hint: int, ts_wall_ns: int) -> Any:
     folded = apply_scanned(states, instrument_hint, ts_wall_ns)
     if folded & 255 == UNKNOWN:
-        s0.slow += 1
+        states[0].slow += 1
     return folded
 
 
@@ -479,23 +447,39 @@ def fold(frame: bytes, states: Any, instrument_hint: int, ts_wall_ns: int) -> in
     for the slow path and has changed nothing but `slow` and scratch. Never raises, whatever the bytes. About a microsecond, plus
     some 30 ns a level.
     """
-    return _fold(frame, _START, len(frame), states, instrument_hint, ts_wall_ns)
+    if len(states) == 0:
+        return UNKNOWN | (NO_INSTRUMENT << INDEX_SHIFT)
+    code = _scan(frame, _START, len(frame), states)
+    folded: int = _apply(states, instrument_hint, ts_wall_ns) if code == APPLIED else code | (NO_INSTRUMENT << INDEX_SHIFT)
+    return folded
 
 
 @entry
-def fold_many(buffer: bytes, offsets: Any, wall_ns: Any, hints: Any, states: Any, start: int, until_wall_ns: int) -> tuple[int, int]:
+def fold_many(
+    buffer: bytes, offsets: Any, wall_ns: Any, hints: Any, states: Any, start: int, until_wall_ns: int, until_event_ns: int
+) -> tuple[int, int]:
     """Fold frames `start`… of a concatenation, `buffer[offsets[i]:offsets[i + 1]]`, exactly as `fold` would one by one.
 
     Returns `(next_index, folded)`: after the first frame whose code is not APPLIED, TRADE or IGNORED, with what it returned; or, with
-    IGNORED and no instrument, at the first frame whose wall time is not below `until_wall_ns`, or at the end.
+    IGNORED and no instrument, at the first frame whose wall time is not below `until_wall_ns`, or before the first depth, trade or snapshot
+    of someone followed whose exchange time is above `until_event_ns` (0 or less: no limit), or at the end. A frame that it stops before
+    has changed nothing but scratch, of which `scanned_event_ns` tells its time.
     """
     index = start
     count = min(len(offsets) - 1, len(wall_ns), len(hints))
     size = len(buffer)
+    if len(states) == 0:
+        return index, UNKNOWN | (NO_INSTRUMENT << INDEX_SHIFT)
     while index < count and wall_ns[index] < until_wall_ns:
         begin = min(max(offsets[index], 0), size)
         end = min(max(offsets[index + 1], begin), size)
-        folded = _fold(buffer, begin, end, states, hints[index], wall_ns[index])
+        hint = hints[index]
+        folded = _scan(buffer, begin, end, states)
+        if folded != APPLIED:
+            return index + 1, folded | (NO_INSTRUMENT << INDEX_SHIFT)
+        if until_event_ns > 0 and scanned_event_ns(states, hint) > until_event_ns:
+            break
+        folded = _apply(states, hint, wall_ns[index])
         index += 1
         code = folded & 255
         if code != APPLIED and code != TRADE and code != IGNORED:
