@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from time import perf_counter, perf_counter_ns
@@ -27,6 +27,8 @@ from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.core.features.row import read_row
 from smartmoney.core.features.schema import FEATURES
+from smartmoney.core.features.state import STATE
+from smartmoney.runtime import bench_features
 from smartmoney.runtime.replay_frames import FrameReplay
 from smartmoney.settings.load import load_settings
 from smartmoney.simulation.market import SyntheticMarket
@@ -115,23 +117,108 @@ def measure_decode(sample: Sample) -> list[Figure]:
 
 
 def measure_features(sample: Sample) -> list[Figure]:
-    """Measure reading the whole feature row, and the scan alone (the same frames again, which the sequence rule ignores)."""
+    """Measure what the features cost: in one batch, at every event with both peers, on top of the book, and over many instruments."""
+    after = tuple(frame.frame for frame in sample.recorded if _is_followed(frame.frame))[len(sample.before) :]
+    mixed, depth, trades = (
+        bench_features.Batch(after),
+        bench_features.Batch(sample.depth),
+        bench_features.Batch(sample.trades or sample.depth),
+    )
+    batches = {
+        name: [batch.seconds(_synced(sample, fold)) for _ in range(ROUNDS)] for name, batch in (("all", mixed), ("d", depth), ("t", trades))
+    }
     states = _synced(sample, fold)
+    first = int(states[0]["levels"])
+    depth.seconds(states)
+    levels = int(states[0]["levels"]) - first
+    book = [bench_features.book_seconds(_synced(sample, fold), sample.instrument, sample.depth)]
+    scans = [_scans(sample) for _ in range(ROUNDS)]
+    on_top = [total - scan - book[0] for total, scan in zip(batches["d"], scans, strict=True)]
     out = np.full(len(FEATURES), np.nan)
-    scans, reads = [], []
-    for _ in range(ROUNDS):
-        started = perf_counter()
-        for frame in sample.depth[:2000]:
-            fold(frame, states, -1, 1)
-        scans.append((perf_counter() - started) / min(2000, len(sample.depth)))
-        started = perf_counter()
-        for _ in range(2000):
-            read_row(states, 0, 0, out)
-        reads.append((perf_counter() - started) / 2000)
-    return [
-        _us("features", "scan of a depth frame, nothing applied", scans),
-        _us("features", f"read of all {len(FEATURES)} features, once a decision", reads),
+    reads = [_reads(states, out) for _ in range(ROUNDS)]
+    some = after[: bench_features.PEER_FRAMES]
+    ours = [_events(sample, some, out) for _ in range(ROUNDS)]
+    slow = [bench_features.numpy_seconds(sample.snapshot, some)]
+    scalar = [bench_features.scalar_seconds(sample.instrument, sample.snapshot, some)[0]]
+    count = len(FEATURES)
+    rows = [
+        _us(
+            "features",
+            f"depth-or-trade frame in a batch, bytes to {count} features, {levels / len(sample.depth):.0f} levels a depth frame",
+            batches["all"],
+        ),
+        _figure(
+            "features",
+            "the same, levels a second of depth frames",
+            levels / statistics.median(batches["d"]) / len(sample.depth),
+            "levels/s",
+        ),
+        _us("features", "depth frame in a batch, everything", batches["d"]),
+        _us("features", "  of which scan (the same frames again, which the sequence rule ignores)", scans),
+        _us("features", "  of which the book alone", book),
+        _us("features", "  of which features: the rest", on_top),
+        _us("features", "trade frame in a batch, everything", batches["t"]),
+        _us("features", f"read of all {count} features, once a decision", reads),
+        _us(
+            "features",
+            f"one event: bytes to book to a row of {count}",
+            ours,
+            f"orjson + SortedDict + NumPy, {bench_features.NUMPY_FEATURES} features only",
+            slow,
+        ),
+        _us(
+            "features",
+            f"one event: bytes to book to a row of {count}",
+            ours,
+            "orjson + the same source as scalar Python, all features",
+            scalar,
+        ),
+        _figure("features", "memory per instrument, book and features", STATE.itemsize / 2**20, "MiB"),
     ]
+    return rows + [
+        _figure("features", f"depth-or-trade frame, {n} instruments in turn", us, "us") for n, us in _many_instruments(sample, after)
+    ]
+
+
+def _is_followed(frame: bytes) -> bool:
+    return b"depthUpdate" in frame[:120] or b'"e":"trade"' in frame[:120]
+
+
+def _scans(sample: Sample) -> float:
+    states = _synced(sample, fold)
+    batch = bench_features.Batch(sample.depth)
+    batch.seconds(states)
+    return batch.seconds(states)
+
+
+def _reads(states: Any, out: Any) -> float:
+    started = perf_counter()
+    for _ in range(2000):
+        read_row(states, 0, 0, out)
+    return (perf_counter() - started) / 2000
+
+
+def _events(sample: Sample, frames: Sequence[bytes], out: Any) -> float:
+    states = _synced(sample, fold)
+    started = perf_counter()
+    for frame in frames:
+        fold(frame, states, -1, 1)
+        read_row(states, 0, 0, out)
+    return (perf_counter() - started) / len(frames)
+
+
+def _many_instruments(sample: Sample, frames: tuple[bytes, ...]) -> Iterator[tuple[int, float]]:
+    """Fold the same stream for 1, 10 and 100 instruments, frame by frame in turn; yield how many and the microseconds a frame."""
+    few = frames[:500]
+    old = f'"s":"{sample.instrument.symbol}"'.encode()
+    for count in (1, 10, 100):
+        names = [f"S{k:05d}" for k in range(count)]
+        states = new_states([msgspec.structs.replace(sample.instrument, symbol=name, name=name) for name in names], FeatureParameters())
+        for index in range(count):
+            drop_book(states, index)
+            fold_frame(sample.snapshot, states, index, 1)
+        batch = bench_features.Batch(tuple(frame.replace(old, f'"s":"{name}"'.encode()) for frame in few for name in names))
+        yield count, batch.seconds(states) * 1e6
 
 
 def measure_decision(sample: Sample) -> list[Figure]:

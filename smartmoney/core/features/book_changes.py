@@ -27,6 +27,7 @@ _LN2 = math.log(2.0)
 
 FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
     ("f_change_sums", "f8", (_SUMS, HORIZONS)),
+    ("f_frame_changes", "f8", (_SUMS,)),  # of the frame in hand; 0 between frames
     ("f_added_kept", "f8", (2, HORIZONS)),  # added lots per side; survive a drop
     ("f_pending_head", "i8"),
     ("f_pending_count", "i8"),
@@ -134,15 +135,26 @@ def take_traded(s: Any, side: int, tick: int, lots: int) -> int:
 @inner
 def level_book_changes(s: Any, side: int, bucket: int, change: int, traded: int) -> None:
     """Take in one level's change near the mid, of which `traded` lots were traded."""
-    sums = s.f_change_sums
-    add(sums, _EVENTS, 1.0)
+    s.f_frame_changes[_EVENTS] += 1.0
     if change > 0:
-        add(sums, _ADD + side * BUCKETS + bucket, float(change))
-        add(s.f_added_kept, side, float(change))
+        s.f_frame_changes[_ADD + side * BUCKETS + bucket] += change
         return
-    add(sums, _CANCEL + side * BUCKETS + bucket, float(-change - traded))
-    if traded > 0:
-        add(sums, _TRADED, float(traded))
+    s.f_frame_changes[_CANCEL + side * BUCKETS + bucket] += -change - traded
+    s.f_frame_changes[_TRADED] += traded
+
+
+@inner
+def frame_book_changes(s: Any) -> None:
+    """Move the changes of the frame into the decayed sums, which stand at its time."""
+    changes = s.f_frame_changes
+    for side in range(2):
+        added = 0.0
+        for b in range(BUCKETS):
+            added += changes[_ADD + side * BUCKETS + b]
+        add(s.f_added_kept, side, added)
+    for q in range(_SUMS):
+        add(s.f_change_sums, q, changes[q])
+        changes[q] = 0.0
 
 
 @inner

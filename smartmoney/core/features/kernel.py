@@ -14,6 +14,7 @@ from smartmoney.core.features.basis import bps_base, notional
 from smartmoney.core.features.book_changes import (
     bucket_of,
     expire_pending,
+    frame_book_changes,
     level_book_changes,
     reset_book_changes,
     take_traded,
@@ -25,7 +26,7 @@ from smartmoney.core.features.icebergs import frame_icebergs, reset_icebergs, tr
 from smartmoney.core.features.imbalance import reset_imbalance, sample_imbalance
 from smartmoney.core.features.liquidity import reset_liquidity, sample_liquidity
 from smartmoney.core.features.microprice import top_microprice
-from smartmoney.core.features.order_flow import book_order_flow, level_order_flow, reset_order_flow
+from smartmoney.core.features.order_flow import book_order_flow, frame_order_flow, level_order_flow, reset_order_flow
 from smartmoney.core.features.orders import join_order
 from smartmoney.core.features.resilience import forget_depletions, frame_resilience, reset_resilience
 from smartmoney.core.features.trade_flow import trade_trade_flow
@@ -66,6 +67,8 @@ def _lose_top(s: Any) -> None:
 @inlined
 def on_book(s: Any) -> None:
     """End a book frame, after it was applied. A top with one side missing, or crossed or locked, is no top."""
+    frame_order_flow(s)
+    frame_book_changes(s)
     bid_tick = s.best_bid_tick
     ask_tick = s.best_ask_tick
     if not 0 < bid_tick < ask_tick:

@@ -44,6 +44,7 @@ _RATE_3600 = float(RATES[H3600])
 
 FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
     ("f_flow_sums", "f8", (_SUMS, HORIZONS)),
+    ("f_frame_weighed", "f8", (2,)),  # changes of the frame in hand by side, weighed by distance; 0 between frames
     ("f_depth_means", "f8", (_MEANS, HORIZONS)),  # time-weighted; survive a drop
     # The best prices as of the latest frame with a valid top, absent ones with lots 0.
     ("f_best_ticks", "i8", (2, LEVELS)),
@@ -145,8 +146,14 @@ def near_lots(s: Any, side: int) -> Any:
 @inlined
 def level_order_flow(s: Any, side: int, change: int, distance_bps: float) -> None:
     """Take in one level's change."""
-    weighed = change * math.exp(-distance_bps / DISTANCE_SCALE_BPS)
-    add(s.f_flow_sums, _DECAYED, weighed if side == 0 else -weighed)
+    s.f_frame_weighed[side] += change * math.exp(-distance_bps / DISTANCE_SCALE_BPS)
+
+
+@inlined
+def frame_order_flow(s: Any) -> None:
+    """Move the changes of the frame into the decayed sums, which stand at its time."""
+    add(s.f_flow_sums, _DECAYED, s.f_frame_weighed[0] - s.f_frame_weighed[1])
+    s.f_frame_weighed[:] = 0.0
 
 
 @inner

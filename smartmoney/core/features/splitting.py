@@ -8,7 +8,7 @@ from typing import Any
 
 from smartmoney.core.book.typed import inner
 from smartmoney.core.features.basis import is_warm_orders
-from smartmoney.core.features.horizons import H10, H300, H600, RATES, SECOND_NS, TINY
+from smartmoney.core.features.horizons import H10, H600, RATES, SECOND_NS, TINY
 from smartmoney.core.features.spec import ODD, OWN, POSITIVE, SHARE, SIGNED_SHARE, Bounds, FeatureSpec, WarmUp, after_orders, swaps
 
 GROUP = "splitting"
@@ -19,10 +19,10 @@ LAGS = 6
 LEARNING_RATE = 0.02
 SHARES = (0.05, 0.1, 0.2)
 _SHARES = len(SHARES)
+_OTHER = tuple(math.log(1.0 - share) for share in SHARES)
 CUSUM_MAX = 50.0
 PREDICTION_MAX = 0.9
 _RATE_600 = float(RATES[H600])
-_RATE_300 = float(RATES[H300])
 _TWO_PI = 2.0 * math.pi
 _LONGEST_NS = 120 * SECOND_NS
 
@@ -105,7 +105,7 @@ COUNT = len(FEATURES)
 def _decay_to(s: Any, now_ns: int) -> None:
     elapsed_s = (now_ns - s.f_split_ns) * 1e-9
     keep = math.exp(-_RATE_600 * elapsed_s)
-    squares = math.exp(-_RATE_300 * elapsed_s)
+    squares = keep * keep
     for side in range(2):
         s.f_phase_squares[side] *= squares
         s.f_size_total[side] *= keep
@@ -168,7 +168,7 @@ def _add_sign(s: Any, sign: float) -> None:
     chance = 0.5 * (1.0 + sign * max(-PREDICTION_MAX, min(PREDICTION_MAX, told)))
     for f in range(_SHARES):
         same = math.log(1.0 - SHARES[f] + SHARES[f] / chance)
-        other = math.log(1.0 - SHARES[f])
+        other = _OTHER[f]
         buys = same if sign > 0.0 else other
         sells = other if sign > 0.0 else same
         s.f_cusum[0, f] = min(CUSUM_MAX, max(0.0, s.f_cusum[0, f] + buys))
