@@ -156,6 +156,9 @@ def _scalar_peer(path: Path) -> None:
     for side, levels in enumerate((opening["bids"], opening["asks"])):
         for price, quantity in levels:
             set_level(s, side, round(float(price) / tick), round(float(quantity) / lot))
+    if opened := opening.get("T", opening.get("E", 0)):
+        on_frame(s, opened * 1_000_000)
+        on_book(s)
     started = perf_counter()
     for frame in work.frames[1:]:
         message = orjson.loads(frame)
