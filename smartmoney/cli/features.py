@@ -1,7 +1,8 @@
 """`smartmoney features`: the schema of the features; `compute` writes their table for a recording, `study` says what they were worth."""
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from smartmoney.learning.feature_study import FeatureStudy
     from smartmoney.learning.feature_table import TableSummary
+    from smartmoney.settings.models import Settings
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -94,7 +96,7 @@ def compute(
 
     if out.suffix not in SUFFIXES:
         raise typer.BadParameter(f"{out.name!r} names no kind of table; end it with {' or '.join(SUFFIXES)}", param_hint="--out")
-    settings = _prepared(config, profile, overrides)
+    settings = _prepared(files, config, profile, overrides)
     from smartmoney.runtime.feature_jobs import EVERY_SYMBOL, chosen_instruments, run_jobs, table_jobs, worker_count
     from smartmoney.settings.build import feature_parameters
 
@@ -135,7 +137,7 @@ def study(
     every_ns = _checked(venue, market, every)
     if out is not None and out.exists() and not out.is_dir():
         raise typer.BadParameter(f"{out} is no folder; name one, it is made if need be", param_hint="--out")
-    settings = _prepared(config, profile, overrides)
+    settings = _prepared(files, config, profile, overrides)
     from smartmoney.runtime.feature_jobs import chosen_instruments, run_study
     from smartmoney.settings.build import feature_parameters
 
@@ -177,12 +179,18 @@ def _checked(venue: str, market: str, every: str) -> int:
         raise typer.BadParameter(str(wrong), param_hint="--every") from None
 
 
-def _prepared(config: Path | None, profile: str | None, overrides: list[str] | None) -> Any:
+def _prepared(files: list[Path], config: Path | None, profile: str | None, overrides: list[str] | None) -> "Settings":
+    """Return the settings, once it is certain that there are files and kernels to work with."""
     settings = settings_of(config, profile, "paper", overrides)
     from smartmoney.runtime import kernel_cache, logs
 
     logs.configure("WARNING", to_screen=False)
-    kernel_cache.prepare()
+    directory = kernel_cache.prepare()
+    from smartmoney.learning.recorded import check_files
+    from smartmoney.runtime.compile import compile_offline_kernels
+
+    check_files(files)
+    compile_offline_kernels(directory, say=lambda text: print(text, file=sys.stderr))
     return settings
 
 

@@ -10,11 +10,12 @@ def kernels(
 ) -> None:
     """Compile every kernel into the cache directory. Example: smartmoney kernels."""
     from smartmoney.runtime import kernel_cache
-    from smartmoney.runtime.compile import compile_kernels, compile_market_kernels
+    from smartmoney.runtime.compile import compile_kernels, compile_market_kernels, compile_offline_kernels
 
     directory = kernel_cache.prepare()
     if market_only:
         compile_market_kernels()
     else:
         compile_kernels(directory, say=print, with_market=True)
+        compile_offline_kernels(directory, say=print)
     print(f"kernels are in {directory}")

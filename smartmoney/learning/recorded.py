@@ -5,6 +5,7 @@ tells, is an `Interruption`; nothing here judges a frame. What a damaged file ho
 """
 
 import heapq
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,19 @@ class Interruption(msgspec.Struct, frozen=True):
 Recorded = RecordedFrame | Interruption
 
 
+def check_files(files: Sequence[Path]) -> None:
+    """Refuse what is no recording by its name alone.
+
+    Raises:
+        RecordingRefused: a file is missing, or a folder holds no capture.
+    """
+    for path in files:
+        if not path.exists():
+            raise RecordingRefused(f"{path}: no such file; name recordings, or the folder of a run's capture")
+        if path.is_dir() and not segments_of(path):
+            raise RecordingRefused(f"{path} is a folder without a capture; name recordings, or the folder of a run's capture")
+
+
 def read_files(files: Sequence[Path], problems: list[str] | None = None) -> Iterator[Recorded]:
     """Yield what some files of one session hold, by receive time. Damage ends its file and is appended to `problems`.
 
@@ -60,11 +74,7 @@ def read_files(files: Sequence[Path], problems: list[str] | None = None) -> Iter
         RecordingRefused: a file is missing, or a folder holds no capture.
         OSError: a file cannot be read.
     """
-    for path in files:
-        if not path.exists():
-            raise RecordingRefused(f"{path}: no such file; name recordings, or the folder of a run's capture")
-        if path.is_dir() and not segments_of(path):
-            raise RecordingRefused(f"{path} is a folder without a capture; name recordings, or the folder of a run's capture")
+    check_files(files)
     noted = problems if problems is not None else []
     sources = [_until_damaged(path, position, noted) for position, path in enumerate(files)]
     # By receive time: a session may keep its replies and its streams in separate files.
@@ -88,10 +98,14 @@ def find_instruments(files: Sequence[Path], codec: RecordedCodec, market: Market
             known.setdefault(one.symbol, one)
     if known:
         return tuple(known.values())
-    frames = ((one.frame, one.symbol) for one in read_files(files) if isinstance(one, RecordedFrame))
-    found = codec.infer(frames, market)
+    problems: list[str] = []
+    frames = (one for one in read_files(files, problems) if isinstance(one, RecordedFrame))
+    names = ", ".join(path.name for path in files)
+    first = next(frames, None)
+    if first is None:
+        raise RecordingRefused(f"empty: no frame in {'; '.join(problems) or names}; name a recording that holds some")
+    found = codec.infer(((one.frame, one.symbol) for one in itertools.chain((first,), frames)), market)
     if not found:
-        names = ", ".join(path.name for path in files)
         raise RecordingRefused(f"no depth or trade frame of {codec.name} in {names}; name a recording of that venue's raw frames")
     return found
 

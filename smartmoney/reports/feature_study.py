@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from smartmoney.learning.feature_study import HORIZONS_S, LAGS_S, SECOND_NS, Estimate, Fact, FeatureStatistics, FeatureStudy, StudyRows
+from smartmoney.learning.resampling import BLOCKS_MIN
 
 _STYLE = """
 :root { color-scheme: light; --ink: #1f2933; --faint: #5f6c7b; --line: #d8dee5; --mark: #2a6f97; }
@@ -80,12 +81,15 @@ def description(study: FeatureStudy) -> list[str]:
     span = f"{first:%Y-%m-%d %H:%M:%S} to {last:%H:%M:%S} UTC"
     made = f"{study.frames} recorded frames; {len(study.features)} features, schema {study.schema_hash[:12]}."
     bootstrap = f"moving-block bootstrap, {study.resamples} resamples, seed {study.seed}; blocks of {blocks} (contemporaneous: as 1 s)"
-    few = "none where there are fewer than five blocks, rough with fewer than some twenty; those of R² cannot reach below 0"
+    few = f"none from fewer than {BLOCKS_MIN} blocks; those of R² cannot reach below 0"
     count = len(study.features) * (1 + len(HORIZONS_S))
     lines = [
         f"{study.rows} rows, one each {study.every_ns / SECOND_NS:g} s of exchange time, {span}; {made}",
         f"Intervals: {bootstrap}; {few}.",
-        f"{count} correlations: about one in twenty excludes zero by chance. In sample, without costs.",
+        (
+            f"{count} correlations, so that some intervals exclude zero by chance: about one in ten of those from a dozen blocks, "
+            "one in fifteen from a hundred. In sample, without costs."
+        ),
     ]
     if study.holes:
         lines.append(f"The recording has {study.holes} holes, in which there are no rows.")

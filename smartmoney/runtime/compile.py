@@ -9,6 +9,7 @@ from time import monotonic
 
 from smartmoney.runtime import kernel_cache
 
+_OFFLINE = "offline"
 _SNAPSHOT = b'{"lastUpdateId":5,"bids":[["100.0","1.0"],["99.9","2.0"]],"asks":[["100.1","1.0"],["100.2","2.0"]]}'
 _DEPTH = b'{"e":"depthUpdate","E":1000,"s":"XY","U":6,"u":6,"b":[["99.8","1.0"]],"a":[["100.1","2.0"]]}'
 _TRADE = b'{"e":"trade","E":1000,"s":"XY","t":1,"p":"100.1","q":"1.0","T":1000,"m":false,"M":true}'
@@ -64,6 +65,34 @@ def _exercise() -> None:
     shown_lots(states, 0, 0, 1000)
     read_row(states, 0, 0, np.zeros(len(FEATURES)))
     codec.drop_book(states, 0)
+
+
+def compile_offline_kernels(directory: Path, say: Callable[[str], None]) -> None:
+    """Compile (or load) what folds recordings in batches, before several processes would each do it."""
+    if kernel_cache.is_warm(directory, _OFFLINE):
+        return
+    say("compiling the kernels that read recordings, once for this version and machine; half a minute")
+    import numpy as np
+
+    from smartmoney.core.book.kernel import shown_lots
+    from smartmoney.core.domain.instruments import Market
+    from smartmoney.core.features.parameters import FeatureParameters
+    from smartmoney.core.features.row import read_row
+    from smartmoney.core.features.schema import FEATURES
+    from smartmoney.runtime.codecs import recorded_binance
+
+    codec = recorded_binance()
+    frames = (_SNAPSHOT, _DEPTH, _TRADE)
+    states = codec.new_states(codec.infer(((frame, "XY") for frame in frames), Market.SPOT), FeatureParameters())
+    offsets = np.cumsum([0, *map(len, frames)], dtype=np.int64)
+    walls, hints = np.ones(len(frames), np.int64), np.zeros(len(frames), np.int64)
+    codec.fold_batch(b"".join(frames), offsets, walls, hints, states, 0, 2, 1)
+    codec.fold(_SNAPSHOT, states, 0, 1)
+    codec.scanned_event_ns(states, 0)
+    codec.drop_book(states, 0)
+    shown_lots(states, 0, 0, 1000)
+    read_row(states, 0, 1, np.zeros(len(FEATURES)))
+    kernel_cache.mark_warm(directory, _OFFLINE)
 
 
 def compile_market_kernels() -> None:

@@ -59,14 +59,14 @@ def prepare() -> Path:
     return directory
 
 
-def is_warm(directory: Path) -> bool:
-    """Tell whether a generation was compiled to the end before (`mark_warm`)."""
-    return (directory / "complete").exists()
+def is_warm(directory: Path, kernels: str = "complete") -> bool:
+    """Tell whether a generation's kernels (`complete`: the daemon's) were compiled to the end before (`mark_warm`)."""
+    return (directory / kernels).exists()
 
 
-def mark_warm(directory: Path) -> None:
-    """Note that every kernel of this generation is compiled."""
-    (directory / "complete").touch()
+def mark_warm(directory: Path, kernels: str = "complete") -> None:
+    """Note that every kernel of this kind and generation is compiled."""
+    (directory / kernels).touch()
 
 
 def _can_be_written(directory: Path) -> bool:

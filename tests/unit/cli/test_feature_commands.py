@@ -87,10 +87,11 @@ def test_what_is_not_there_is_named(call, tmp_path):
     (tmp_path / "empty").write_bytes(b"")
     code, _, err = call("compute", tmp_path / "empty", *out)
     assert code == 1
-    assert "no depth or trade frame" in err
-    code, printed, _ = call("compute", tmp_path / "empty", *out, "--json")
+    assert "empty: no frame in empty" in err
+    (tmp_path / "other.gz").write_bytes(gzip.compress(b'1700000000000000000 {"result":null,"id":1}'))
+    code, printed, _ = call("compute", tmp_path / "other.gz", *out, "--json")
     assert code == 1
-    assert "no depth or trade frame" in json.loads(printed)["message"]
+    assert "no depth or trade frame of binance in other.gz" in json.loads(printed)["message"]
     assert not (tmp_path / "out.parquet").exists()
 
 

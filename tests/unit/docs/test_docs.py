@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 from typer.main import get_command
@@ -34,12 +35,41 @@ def block(name, language, containing=""):
     return found[0]
 
 
-@pytest.fixture(scope="module")
-def writer():
-    spec = importlib.util.spec_from_file_location("write_configuration", DOCS / "write_configuration.py")
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def writer():
+    return script("write_configuration")
+
+
+@pytest.fixture(scope="module")
+def features_writer():
+    return script("write_features")
+
+
+def test_every_feature_is_documented_as_the_schema_has_it(features_writer):
+    page, generated = read("docs/features.md"), features_writer.entries(FEATURES)
+    assert features_writer.with_entries(page, generated) == page, "behind the schema: run python docs/write_features.py"
+    assert re.findall(r"^#### `(\w+)`$", generated, re.MULTILINE) == [
+        feature.name for group in dict.fromkeys(one.group for one in FEATURES) for feature in FEATURES if feature.group == group
+    ]
+    headings = re.findall(r"^### (.+)$", generated, re.MULTILINE)
+    assert headings == list(dict.fromkeys(feature.group for feature in FEATURES))
+
+
+def test_a_feature_is_shown_as_it_is_written_whatever_its_formula_holds(features_writer):
+    odd = msgspec.structs.replace(FEATURES[0], name="a_b", unit="a|b", description="x_i * y_{i} <k> & [z]\n|w|", bounds=(None, 2.0))
+    shown = features_writer.entries([odd, FEATURES[1]])
+    assert "x_i \\* y\\_{i} &lt;k&gt; &amp; \\[z\\] \\|w\\|\n" in shown
+    assert "| a\\|b |" in shown
+    assert "−∞ … 2" in shown
+    with pytest.raises(ValueError, match="in the page"):
+        features_writer.with_entries("no marks", shown)
 
 
 def test_every_configuration_key_is_documented_with_its_default_and_meaning(writer):
@@ -72,14 +102,12 @@ def test_every_command_of_the_table_exists_and_every_command_is_in_it():
 
 def test_options_that_the_documentation_names_exist():
     command = get_command(app)
-    options = {option for sub in command.commands.values() for parameter in sub.params for option in parameter.opts} | {
-        "--help",
-        "--version",
-    }
+    subs = [inner for sub in command.commands.values() for inner in (sub, *getattr(sub, "commands", {}).values())]
+    options = {option for sub in subs for parameter in sub.params for option in parameter.opts} | {"--help", "--version"}
     texts = [
         line
         for page in PAGES
-        for line in re.findall(r"`?smartmoney (?:run|status|halt|resume|flatten|replay|sim)\b[^`\n]*", page.read_text())
+        for line in re.findall(r"`?smartmoney (?:run|status|halt|resume|flatten|replay|sim|features)\b[^`\n]*", page.read_text())
     ]
     named = {option for text in texts for option in re.findall(r"(?<=\s)(--[a-z-]+)", text)}
     assert len(named) > 8

@@ -75,7 +75,7 @@ def test_a_constant_has_no_correlation_however_large_it_is():
     assert np.isnan(values).all()
 
 
-@given(hnp.arrays(np.float64, st.tuples(st.integers(10, 60), st.just(2)), elements=small), st.integers(1, 2), st.integers(0, 99))
+@given(hnp.arrays(np.float64, st.tuples(st.integers(20, 60), st.just(2)), elements=small), st.integers(1, 2), st.integers(0, 99))
 def test_sums_of_blocks_are_the_sums_of_their_rows(values, length, seed):
     starts = block_starts(len(values), length, 5, seed)
     assert starts.shape == (5, round(len(values) / length))
