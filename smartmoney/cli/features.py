@@ -35,6 +35,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 def features(
     context: typer.Context,
     group: Annotated[str | None, typer.Option(metavar="NAME", help="Only the features of this group.")] = None,
+    interactions: Annotated[
+        int | None, typer.Option(metavar="DEPTH", min=1, help="Print instead the products of up to so many features that models get.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object: hash, version, and a list of features.")] = False,
 ) -> None:
     """Print what each feature is: name, group, unit, parity under the buy/sell mirror, half-life, warm-up, bounds, formula.
@@ -47,6 +50,9 @@ def features(
 
     from smartmoney.core.features.schema import FEATURES, SCHEMA_HASH, VERSION
 
+    if interactions is not None:
+        _print_interactions(interactions, as_json=as_json)
+        return
     groups = dict.fromkeys(feature.group for feature in FEATURES)
     if group is not None and group not in groups:
         raise typer.BadParameter(f"no group {group!r}; there are {', '.join(groups)}", param_hint="--group")
@@ -69,6 +75,20 @@ def features(
     for feature in chosen:
         console.print(f"{feature.name} ({feature.group}; {feature.source})", style="bold", markup=False, highlight=False)
         console.print(f"  {feature.description}", markup=False, highlight=False)
+
+
+def _print_interactions(depth: int, *, as_json: bool) -> None:
+    import msgspec
+
+    from smartmoney.core.features.interactions import interactions, schema_hash
+
+    products = interactions(depth)
+    if as_json:
+        print(msgspec.json.encode({"schema_hash": schema_hash(depth), "depth": depth, "interactions": products}).decode())
+        return
+    for product in products:
+        print(f"{product.name} ({product.parity})")
+    print(f"{len(products)} products of up to {depth} features, schema {schema_hash(depth)[:12]}")
 
 
 @app.command()

@@ -113,7 +113,7 @@ class Walls:
                 self.walls.append(entry)
             else:
                 self.walls[self.walls.index(min(self.walls, key=lambda w: w["t"]))] = entry
-        size = new - old
+        size = new
         if self.adds[b] == 0:
             self.usual[b] = size
         elif size > self.usual[b]:

@@ -1,6 +1,6 @@
 """Spoof-like walls: large quotes behind the best price that go away untraded.
 
-A small table follows quotes much larger than what is usually added at their distance. All of it but the usual sizes is derived from the
+A small table follows quotes much larger than what usually stands at their distance. All of it but the usual sizes is derived from the
 book and goes when the book is dropped.
 """
 
@@ -26,7 +26,7 @@ _SUMS = 2
 
 FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
     ("f_wall_sums", "f8", (_SUMS, HORIZONS)),
-    ("f_wall_usual", "f8", (BUCKETS,)),  # running median of added lots
+    ("f_wall_usual", "f8", (BUCKETS,)),  # running median of lots after an addition
     ("f_wall_adds", "i8", (BUCKETS,)),
     ("f_wall_trades", "i8", (2,)),  # public trades so far by the aggressor's side: buys, sells
     ("f_wall_count", "i8"),
@@ -43,10 +43,10 @@ _HORIZONS = (H10, H120)
 _SPOOF = (
     "Sum of side * q / D * 2^(-t/{h}) / cover over walls that vanished like a spoof: + bids, - asks; q their peak lots, D the mean depth "
     "of ofi_l1_10s as of the event before. A wall opens when lots added at a price within 10 bps of the mid, other than its side's best "
-    "of the frame before, leave it with more than 5 times the usual addition there: m, per distance bucket of cancel_add_ratio and both "
-    "sides, the first addition, then * 1.02 or / 1.02 for each larger or smaller one, before the wall's own counts, from the 51st on. It "
-    "closes when a change within 10 bps leaves less than half of its peak: like a spoof when it lived under 2 s and under 5 % of its peak "
-    "was traded in changes at its price. 32 walls at most, the oldest goes."
+    "of the frame before, leave it with more than 5 m, m the usual lots per distance bucket of cancel_add_ratio, both sides: the lots "
+    "after the first addition, then * 1.02 or / 1.02 for each addition that leaves more or fewer (a running median; the wall is judged "
+    "before it counts), from the 51st on. It closes when a change within 10 bps leaves less than half of its peak: like a spoof when it "
+    "lived under 2 s and under 5 % of its peak was traded in changes at its price. 32 walls at most, the oldest goes."
 )
 _DRIVEN = (
     "As spoof_{h}s, only walls during whose life something was traded in the direction that they drive: a public trade with a buyer as the "
@@ -170,7 +170,7 @@ def level_walls(s: Any, side: int, tick: int, old_lots: int, new_lots: int, trad
         best = s.f_bid_tick if side == 0 else s.f_ask_tick
         if tick != best:
             _open(s, side, tick, new_lots)
-    size = float(new_lots - old_lots)
+    size = float(new_lots)
     if s.f_wall_adds[bucket] == 0:
         s.f_wall_usual[bucket] = size
     elif size > usual:

@@ -1,0 +1,138 @@
+"""Features in situations in which their value is known by reasoning: hidden size, a wall that vanishes, one-sided volume, a clock, a splitter."""
+
+import math
+
+import numpy as np
+import pytest
+
+from smartmoney.core.features.schema import as_mapping
+
+from .streams import FRAME, LEVEL, MS, TRADE, apply_rows, fresh, row_of
+
+S = 1000 * MS
+T0 = 1_700_000_000 * S
+MID = 20_000
+BID, ASK = 0, 1
+
+
+def values(rows):
+    states = fresh()
+    apply_rows(states, np.array(rows, np.int64))
+    return as_mapping(row_of(states))
+
+
+def quiet_book(lots=100):
+    return [*((LEVEL, T0, side, MID + (2 * side - 1) * d, lots) for side in (BID, ASK) for d in range(1, 9)), (FRAME, T0, 0, 0, 0)]
+
+
+def frames(seconds, *, every_ms=500, first_ms=500):
+    return [(FRAME, T0 + ms * MS, 0, 0, 0) for ms in range(first_ms, seconds * 1000 + 1, every_ms)]
+
+
+def in_order(rows):
+    return sorted(rows, key=lambda row: row[1])
+
+
+def test_a_bid_that_is_refilled_after_every_trade_is_an_iceberg_of_the_executed_size():
+    rows = quiet_book() + frames(90)
+    # Each second 50 of the 100 lots at the best bid are sold, and the next frame shows 100 again.
+    rows += [(TRADE, T0 + (k * 1000 + 400) * MS, -1, MID - 1, 50) for k in range(10, 80)]
+    found = values(in_order(rows))
+    assert found["iceberg_bid"] == pytest.approx(70 * 50 / 100)
+    assert found["iceberg_ask"] == 0.0
+    assert found["refill_imbalance_120s"] == 1.0
+    assert found["refill_ratio_120s"] == pytest.approx(1.0)
+    assert found["iceberg_flow_120s"] > 0
+
+
+def test_a_bid_that_is_traded_away_is_no_iceberg():
+    rows = quiet_book(lots=10_000) + frames(90)
+    for k in range(10, 80):
+        rows.append((TRADE, T0 + (k * 1000 + 400) * MS, -1, MID - 1, 50))
+        rows.append((LEVEL, T0 + (k * 1000 + 500) * MS, BID, MID - 1, 10_000 - 50 * (k - 9)))
+    found = values(sorted(rows, key=lambda row: (row[1], row[0] != LEVEL)))
+    assert found["iceberg_bid"] == 0.0
+    assert found["refill_ratio_120s"] == 0.0
+
+
+@pytest.mark.parametrize(("life_ms", "is_spoof"), [(1000, True), (5000, False)])
+def test_a_wall_that_vanishes_untraded_within_two_seconds_is_spoof_like(life_ms, is_spoof):
+    rows = quiet_book() + frames(70)
+    for k in range(120):
+        # Ordinary life two ticks behind the best ask: five lots come, and go.
+        rows.append((LEVEL, T0 + (k * 500 + 500) * MS, ASK, MID + 3, 105 if k % 2 == 0 else 100))
+    rows.append((LEVEL, T0 + 61_000 * MS, ASK, MID + 4, 5000))
+    rows.append((LEVEL, T0 + (61_000 + life_ms) * MS, ASK, MID + 4, 100))
+    found = values(sorted(rows, key=lambda row: (row[1], row[0] != LEVEL)))
+    assert (found["spoof_120s"] < 0) == is_spoof
+    assert found["spoof_traded_120s"] == 0.0
+    assert found["wall_imbalance"] == 0.0
+
+
+def test_one_sided_volume_fills_buckets_that_are_all_imbalance_and_balanced_volume_none():
+    def of(sign_of):
+        rows = quiet_book() + [(TRADE, T0 + k * S, sign_of(k), MID, 20) for k in range(1, 2400)]
+        return values(in_order(rows))["vpin"]
+
+    assert of(lambda k: 1) == pytest.approx(1.0)
+    assert of(lambda k: 1 if k % 2 else -1) < 0.05
+
+
+def test_orders_at_whole_ten_seconds_have_a_clock_and_random_ones_have_none():
+    def of(times_ms):
+        rows = quiet_book() + [(TRADE, T0 + int(ms) * MS, 1, MID, 20 + k % 7) for k, ms in enumerate(times_ms)]
+        return values(in_order([*rows, (TRADE, T0 + 901 * S, -1, MID, 5)]))["clockwork_buy_600s"]
+
+    random = np.sort(np.random.default_rng(5).integers(1000, 900_000, 90))
+    assert of(range(10_000, 900_000, 10_000)) > 40
+    assert of(random) < 10
+
+
+def test_a_run_of_buys_raises_the_buyers_cusum_and_lowers_nothing_of_it_by_being_a_run():
+    rng = np.random.default_rng(2)
+    noise = [int(x) for x in rng.choice([-1, 1], 400)]
+    planted = [1 if rng.random() < 0.3 else sign for sign in noise]
+
+    def of(signs):
+        rows = quiet_book() + [(TRADE, T0 + k * S, sign, MID, 20) for k, sign in enumerate(signs, 1)]
+        return values(in_order([*rows, (TRADE, T0 + 500 * S, -1, MID, 5)]))
+
+    assert of(planted)["splitting_cusum_buy"] > 5 > of(noise)["splitting_cusum_buy"]
+    assert of(planted)["splitting_cusum_imbalance"] > 0.5
+
+
+def test_bounce_between_two_prices_gives_rolls_spread():
+    rng = np.random.default_rng(3)
+    rows = quiet_book() + [(TRADE, T0 + k * S, int(sign), MID + int(sign), 20) for k, sign in enumerate(rng.choice([-1, 1], 3000), 1)]
+    assert values(in_order(rows))["roll_120s"] == pytest.approx(2 / MID * 1e4, rel=0.2)
+
+
+def test_price_that_follows_flow_gives_kyles_lambda_and_nothing_is_absorbed():
+    rows, mid = quiet_book(), MID
+    rng = np.random.default_rng(4)
+    for k in range(1, 400):
+        sign = int(rng.choice([-1, 1]))
+        rows.append((TRADE, T0 + (k * 1000 + 300) * MS, sign, mid, 1000))
+        away = [(LEVEL, T0 + (k * 1000 + 600) * MS, side, mid + (2 * side - 1) * d, 0) for side in (BID, ASK) for d in range(1, 9)]
+        mid += sign
+        back = [(LEVEL, T0 + (k * 1000 + 600) * MS, side, mid + (2 * side - 1) * d, 100) for side in (BID, ASK) for d in range(1, 9)]
+        rows += [*away, *back, (FRAME, T0 + (k * 1000 + 600) * MS, 0, 0, 0)]
+    found = values(rows)
+    notional = 1000 * 0.001 * MID * 0.05 / 1e6
+    assert found["kyle_lambda_120s"] == pytest.approx(1e4 / MID / notional, rel=0.02)
+    assert found["kyle_r2_120s"] > 0.99
+    assert abs(found["absorption_120s"]) < 0.1
+
+
+def test_silence_of_one_side_leans_the_hawkes_ratio_and_poisson_has_no_burstiness():
+    rng = np.random.default_rng(6)
+    times = np.cumsum(rng.exponential(0.5, 2000))
+    both = [(TRADE, T0 + int(t * 1e9), int(rng.choice([-1, 1])), MID, 20) for t in times]
+    found = values(in_order(quiet_book() + both))
+    assert abs(found["burstiness_120s"]) < 0.15
+    assert found["interarrival_mean_120s"] == pytest.approx(0.5, rel=0.25)
+    end = int(times[-1])
+    buys = [(TRADE, T0 + (end + 1 + k) * S, 1, MID, 20) for k in range(30)]
+    leaned = values(in_order(quiet_book() + both + buys))
+    assert leaned["hawkes_log_ratio_10s"] > 0.5
+    assert math.isfinite(leaned["hawkes_log_ratio_100ms"])
