@@ -60,6 +60,8 @@ def correlations(x: Floats, y: Floats, starts: NDArray[np.int64], length: int) -
         value[part] = _pearson(moments.sum(axis=0))
         if starts.shape[1]:
             samples[:, part] = _pearson(resampled_sums(moments, starts, length))
+    # A column that is known for a part of the rows has fewer blocks than they.
+    samples[:, count < BLOCKS_MIN * length] = np.nan
     return value, samples, count
 
 
@@ -106,7 +108,7 @@ def auc(x: Floats, y: Floats, starts: NDArray[np.int64], length: int) -> tuple[f
         return float("nan"), nothing, int(known.sum())
     beats = 0.5 * (np.searchsorted(down, x[is_up], "left") + np.searchsorted(down, x[is_up], "right")) / len(down)
     area = float(beats.mean())
-    if not starts.shape[1]:
+    if not starts.shape[1] or (np.isfinite(x) & np.isfinite(y)).sum() < BLOCKS_MIN * length:
         return area, nothing, int(known.sum())
     beaten = 1.0 - 0.5 * (np.searchsorted(up, x[is_down], "left") + np.searchsorted(up, x[is_down], "right")) / len(up)
     influence = np.zeros(len(x))

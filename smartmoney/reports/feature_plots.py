@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from smartmoney.learning.feature_study import (
     HISTOGRAM_BINS,
@@ -31,6 +32,7 @@ DPI = 110
 INK, FAINT, ACCENT = "#1f2933", "#9aa5b1", "#2a6f97"
 LAG_COLOURS = ("#0b3954", "#2a9d8f", "#e9a03b")
 _ROW_IN = 0.235
+_BAR_ROWS = 20
 _GRID_COLUMNS = 6
 _SHOWN = (0.005, 0.995)
 """Quantiles between which a distribution is drawn."""
@@ -67,7 +69,7 @@ def draw_correlations(study: FeatureStudy) -> bytes:
     axes.xaxis.tick_top()
     _name_rows(axes, features)
     _separate_groups(axes, features, len(headings))
-    bar = figure.colorbar(image, ax=axes, fraction=0.025, pad=0.01)
+    bar = figure.colorbar(image, ax=axes, fraction=0.025, pad=0.01, shrink=min(1.0, _BAR_ROWS / len(features)), anchor=(0.0, 1.0))
     bar.ax.tick_params(labelsize=7)
     _title(figure, study, "correlation with the mid's move, 95 % block-bootstrap interval (bold: excludes 0)")
     return _png(figure)
@@ -77,13 +79,16 @@ def draw_distributions(study: FeatureStudy, rows: StudyRows) -> bytes:
     """Draw a small histogram per feature, between its 0.5 and 99.5 % quantiles, the median marked."""
     count = len(study.features)
     lines = -(-count // _GRID_COLUMNS)
-    figure = Figure(figsize=(2.1 * _GRID_COLUMNS, 0.7 + 1.35 * lines), layout="constrained")
+    height = 0.8 + 1.35 * lines
+    figure = Figure(figsize=(2.1 * _GRID_COLUMNS, height))
+    # By hand: over a hundred axes the automatic layout takes ten seconds.
+    figure.subplots_adjust(left=0.01, right=0.99, top=1.0 - 0.55 / height, bottom=0.3 / height, hspace=0.7, wspace=0.12)
     for position, (axes, one) in enumerate(zip(_flat_axes(figure, lines, _GRID_COLUMNS), _padded(study.features, lines), strict=True)):
         if one is None:
             axes.set_visible(False)
             continue
         _histogram(axes, one, rows.values[:, position])
-    _title(figure, study, "distributions, 0.5 to 99.5 %; line: median")
+    _title(figure, study, "distributions, 0.5 to 99.5 %; line: median").set_y(1.0 - 0.08 / height)
     return _png(figure)
 
 
@@ -103,11 +108,11 @@ def draw_autocorrelations(study: FeatureStudy) -> bytes:
     axes.set_xlim(-1.02, 1.02)
     axes.set_ylim(len(features) - 0.5, -0.5)
     axes.grid(axis="x", color="#e4e8ec", linewidth=0.6)
-    axes.tick_params(axis="x", labelsize=8)
+    axes.tick_params(axis="x", labelsize=8, labeltop=True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     _name_rows(axes, features)
     _separate_groups(axes, features, None)
-    figure.legend(loc="outside upper center", ncols=len(LAGS_S), frameon=False, fontsize=8)
+    axes.legend(loc="upper left", title="lag", frameon=False, fontsize=8, title_fontsize=8)
     _title(figure, study, "autocorrelation, by lag")
     return _png(figure)
 
@@ -160,7 +165,7 @@ def _histogram(axes: Axes, one: FeatureStatistics, column: Floats) -> None:
     low, high = np.quantile(known, _SHOWN)
     if high <= low:
         low, high = low - 0.5, high + 0.5
-    axes.hist(known, bins=HISTOGRAM_BINS, range=(low, high), color=ACCENT, alpha=0.85)
+    axes.stairs(*np.histogram(known, bins=HISTOGRAM_BINS, range=(low, high)), fill=True, color=ACCENT, alpha=0.85)
     axes.axvline(float(np.median(known)), color="#c8553d", linewidth=1.0)
     axes.locator_params(axis="x", nbins=3)
     axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4), useOffset=False)
@@ -205,8 +210,8 @@ def _separate_groups(axes: Axes, features: Sequence[FeatureStatistics], columns:
                 axes.plot([-0.5, columns - 0.5], [y - 0.5, y - 0.5], color=INK, linewidth=0.7)
 
 
-def _title(figure: Figure, study: FeatureStudy, text: str) -> None:
-    figure.suptitle(f"{study.symbol} {study.market}, {study.rows} rows: {text}", fontsize=9.5, color=INK)
+def _title(figure: Figure, study: FeatureStudy, text: str) -> Text:
+    return figure.suptitle(f"{study.symbol} {study.market}, {study.rows} rows: {text}", fontsize=9.5, color=INK)
 
 
 def _png(figure: Figure) -> bytes:

@@ -97,6 +97,21 @@ def test_too_few_blocks_give_no_interval_and_the_seed_gives_the_same_ones():
     assert np.isnan(high).all()
 
 
+def test_a_column_known_for_too_few_rows_has_no_interval():
+    rng = np.random.default_rng(2)
+    y = rng.standard_normal(300)
+    x = np.stack((y + rng.standard_normal(300), y + rng.standard_normal(300)), axis=1)
+    x[: 300 - 10 * BLOCKS_MIN + 1, 1] = np.nan
+    starts = block_starts(300, 10, 50, 0)
+    value, samples, count = correlations(x, y, starts, 10)
+    assert count.tolist() == [300, 10 * BLOCKS_MIN - 1]
+    assert np.isfinite(value).all()
+    assert np.isfinite(samples[:, 0]).all()
+    assert np.isnan(samples[:, 1]).all()
+    assert len(auc(x[:, 0], y, starts, 10)[1]) == 50
+    assert len(auc(x[:, 1], y, starts, 10)[1]) == 0
+
+
 def test_an_interval_needs_nine_tenths_of_the_resamples():
     samples = np.tile(np.linspace(0.0, 1.0, 101)[:, None], (1, 2))
     samples[:20, 1] = np.nan
