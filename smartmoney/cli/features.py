@@ -44,6 +44,10 @@ def features(
 
     Example: smartmoney features --group top --json
     """
+    from smartmoney.runtime.kernel_cache import prepare
+
+    # For every subcommand, before it imports numba, which would else keep its cache beside the sources, and take stale kernels from there.
+    prepare()
     if context.invoked_subcommand is not None:
         return
     import msgspec
