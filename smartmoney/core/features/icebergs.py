@@ -57,7 +57,8 @@ def _feature(name: str, unit: str, parity: str, bounds: Bounds, scale: int, half
 
 _ICEBERG = (
     "Largest executed / peak lots over the flagged prices among {side}s, 0 without one. A price enters a table of 32 (the one traded "
-    "longest ago goes, of several the one that entered first) at a trade against it, and leaves it at a frame in which it lies more than 10 ticks from its side's best. "
+    "longest ago goes, of several the one that entered first) at a trade against it, and leaves it at a frame in which it lies more "
+    "than 10 ticks from its side's best. "
     "executed: lots traded there since; peak: most lots shown there, at entry and at later frames; a cycle: a frame with a refill "
     "(refill_ratio_120s). Flagged: executed > 3 peak, peak > 0, at least 3 cycles."
 )
@@ -144,7 +145,7 @@ def _entry_of(s: Any, side: int, tick: int) -> int:
             oldest = k
     if s.f_ice_count == PRICES_MAX:
         _remove(s, oldest)
-    new = s.f_ice_count
+    new: int = s.f_ice_count
     s.f_ice_count += 1
     s.f_ice_side[new] = side
     s.f_ice_tick[new] = tick
