@@ -157,12 +157,12 @@ def test_a_wall_that_was_traded_away_is_not_spoof_like():
 
 def test_a_trade_not_later_than_the_latest_frame_is_in_it_and_waits_for_no_refill():
     def of(late_ms):
-        rows = quiet_book() + frames(90)
+        rows = quiet_book() + frames(90, every_ms=250, first_ms=250)
         rows += [(TRADE, T0 + (k * 1000 + late_ms) * MS, -1, MID - 1, 50) for k in range(10, 80)]
         return values(sorted(rows, key=lambda row: (row[1], row[0] == TRADE)))
 
     assert of(500)["refill_ratio_120s"] == of(500)["iceberg_bid"] == 0.0
-    assert of(800)["refill_ratio_120s"] == pytest.approx(1.0)
+    assert of(600)["refill_ratio_120s"] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("others", [31, 32])
