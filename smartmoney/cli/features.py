@@ -44,6 +44,10 @@ def features(
 
     Example: smartmoney features --group top --json
     """
+    from smartmoney.runtime.kernel_cache import prepare
+
+    # For every subcommand, before it imports numba, which would else keep its cache beside the sources, and take stale kernels from there.
+    prepare()
     if context.invoked_subcommand is not None:
         return
     import msgspec
@@ -157,6 +161,8 @@ def study(
     every_ns = _checked(venue, market, every)
     if out is not None and out.exists() and not out.is_dir():
         raise typer.BadParameter(f"{out} is no folder; name one, it is made if need be", param_hint="--out")
+    if symbol is not None and symbol.lower() == "all":
+        raise typer.BadParameter("a study is of one instrument; name its symbol", param_hint="--symbol")
     settings = _prepared(files, config, profile, overrides)
     from smartmoney.runtime.feature_jobs import chosen_instruments, run_study
     from smartmoney.settings.build import feature_parameters

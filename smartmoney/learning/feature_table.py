@@ -113,8 +113,23 @@ def check_fold(fold: GridFold, symbol: str, rows: int, problems: list[str]) -> N
             f"{symbol}: no depth snapshot in the recordings that reaches their depth frames{damage}; a book is built from a snapshot only: "
             "name the file that holds one as well, before the others"
         )
+    unfit = int(state["malformed"]) + int(state["off_grid"]) + int(state["gaps"])
+    if int(state["levels"]) == 0 and unfit > 0:
+        raise RecordingRefused(f"{symbol}: no depth frame continues the snapshot, {unfit} do not fit{damage}; is --market right?")
     if rows == 0:
         raise RecordingRefused(f"{symbol}: the recordings end before the first row{damage}; choose a shorter --every")
+    problems.extend(_losses(state))
+
+
+def _losses(state: Any) -> list[str]:
+    """Return what was lost of the recordings' frames, in words."""
+    gaps, unreadable = int(state["gaps"]), int(state["malformed"]) + int(state["off_grid"])
+    found = []
+    if gaps:
+        found.append(f"{gaps} gaps in the sequence of depth frames; from each to the next snapshot there is no book")
+    if unreadable:
+        found.append(f"{unreadable} unreadable depth or trade frames, which changed nothing")
+    return found
 
 
 def compute_table(job: TableJob, codec: RecordedCodec) -> TableSummary:
@@ -173,6 +188,8 @@ def _open_sink(job: TableJob, codec: RecordedCodec) -> Iterator[RowSink]:
     """Give a sink that writes beside the table's name; the file takes the name at the end, or goes."""
     if not job.out.parent.is_dir():
         raise RecordingRefused(f"{job.out.parent}: no such folder to write {job.out.name} to; make it first")
+    if job.out.is_dir():
+        raise RecordingRefused(f"{job.out} is a folder; name a file to write to with --out")
     beside = job.out.with_name(f".{job.out.name}.{os.getpid()}.part")
     try:
         with _ArrowSink(beside, job.out.suffix, metadata_of(job, codec)) as sink:

@@ -20,7 +20,7 @@ p { max-width: 52rem; color: var(--faint); margin: .4rem 0; }
 table { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .18rem .6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 th { position: sticky; top: 0; background: #fff; color: var(--faint); font-weight: 600; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
 tr.group td { font-weight: 600; color: var(--mark); padding-top: .8rem; }
 td b { color: var(--ink); } td small { color: var(--faint); }
 img { max-width: 100%; height: auto; display: block; }
@@ -125,13 +125,13 @@ def _feature_table(features: Sequence[FeatureStatistics]) -> str:
         "feature",
         "unit",
         "warm",
+        "same second",
+        *(f"next {horizon} s" for horizon in HORIZONS_S),
+        "AUC 1 s",
         "mean",
         "sd",
         *("1 %", "25 %", "median", "75 %", "99 %"),
         *(f"ρ({lag} s)" for lag in LAGS_S),
-        "same second",
-        *(f"next {horizon} s" for horizon in HORIZONS_S),
-        "AUC 1 s",
     )
     return _table(headings, _feature_lines(features, len(headings)))
 
@@ -148,13 +148,13 @@ def _feature_lines(features: Sequence[FeatureStatistics], columns: int) -> Itera
             escape(one.name),
             escape(one.unit),
             f"{one.coverage:.0%}",
+            _cell(one.same_1s, signed=True),
+            *(_cell(one.next_move[str(horizon)], signed=True) for horizon in HORIZONS_S),
+            "" if area is None else _cell(area, signed=False),
             number_text(one.mean),
             number_text(one.sd),
             *map(number_text, one.quantiles),
             *("–" if value is None else f"{value:.2f}" for value in memory),
-            _cell(one.same_1s, signed=True),
-            *(_cell(one.next_move[str(horizon)], signed=True) for horizon in HORIZONS_S),
-            "" if area is None else _cell(area, signed=False),
         )
 
 

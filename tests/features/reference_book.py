@@ -10,13 +10,6 @@ import numpy as np
 from .history import MS, SECOND, weighted
 
 
-def take_out(table, entry):
-    """Remove an entry; the last one takes its place."""
-    k = table.index(entry)
-    table[k] = table[-1]
-    table.pop()
-
-
 class Icebergs:
     """Follow the prices that were traded at."""
 
@@ -34,10 +27,9 @@ class Icebergs:
         if entry is None:
             lots = h.book[side].get(trade.tick, 0)
             entry = {"side": side, "tick": trade.tick, "executed": 0, "cycles": 0, "peak": lots, "shown": lots, "waiting": 0, "since": 0}
-            if len(self.table) < 32:
-                self.table.append(entry)
-            else:
-                self.table[self.table.index(min(self.table, key=lambda e: e["last"]))] = entry
+            if len(self.table) == 32:
+                self.table.remove(min(self.table, key=lambda e: e["last"]))
+            self.table.append(entry)
         if self.flagged(entry):
             self.absorbed.append((trade.t, trade.value * (1 - 2 * side)))
         entry["executed"] += trade.lots
@@ -54,7 +46,7 @@ class Icebergs:
         del before
         for entry in list(self.table):
             if abs(entry["tick"] - (h.top.ask if entry["side"] else h.top.bid)) > 10:
-                take_out(self.table, entry)
+                self.table.remove(entry)
         for entry in self.table:
             lots, v = h.book[entry["side"]].get(entry["tick"], 0), entry["waiting"]
             if v and now - entry["since"] <= 300 * MS:
@@ -109,10 +101,7 @@ class Walls:
         best = h.top.ask if side else h.top.bid
         if not wall and self.adds[b] >= 50 and new > 5 * self.usual[b] and tick != best:
             entry = {"side": side, "tick": tick, "t": now, "peak": new, "traded": 0, "trades": self.trades[side]}
-            if len(self.walls) < 32:
-                self.walls.append(entry)
-            else:
-                self.walls[self.walls.index(min(self.walls, key=lambda w: w["t"]))] = entry
+            self.walls = [*self.walls[-31:], entry]
         size = new
         if self.adds[b] == 0:
             self.usual[b] = size
@@ -127,7 +116,7 @@ class Walls:
         if now - wall["t"] < 2 * SECOND and wall["traded"] < 0.05 * wall["peak"] and depth > 0:
             driven = self.trades[wall["side"]] > wall["trades"]
             self.spoofs.append((now, (1 - 2 * wall["side"]) * wall["peak"] / depth, driven))
-        take_out(self.walls, wall)
+        self.walls.remove(wall)
 
     def row(self, h, t):
         out = {}

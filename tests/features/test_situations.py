@@ -136,3 +136,95 @@ def test_silence_of_one_side_leans_the_hawkes_ratio_and_poisson_has_no_burstines
     leaned = values(in_order(quiet_book() + both + buys))
     assert leaned["hawkes_log_ratio_10s"] > 0.5
     assert math.isfinite(leaned["hawkes_log_ratio_100ms"])
+
+
+def test_a_wall_that_was_traded_away_is_not_spoof_like():
+    def of(traded):
+        rows = quiet_book() + frames(70)
+        for k in range(120):
+            rows.append((LEVEL, T0 + (k * 500 + 500) * MS, ASK, MID + 3, 105 if k % 2 == 0 else 100))
+        rows.append((LEVEL, T0 + 61_000 * MS, ASK, MID + 4, 5000))
+        if traded:
+            rows.append((TRADE, T0 + 61_900 * MS, 1, MID + 4, traded))
+        rows.append((LEVEL, T0 + 62_000 * MS, ASK, MID + 4, 100))
+        return values(sorted(rows, key=lambda row: (row[1], row[0] != LEVEL)))["spoof_120s"]
+
+    # A twentieth of the wall is the bound.
+    assert of(249) == pytest.approx(of(0))
+    assert of(0) < 0
+    assert of(250) == 0.0
+
+
+def test_a_trade_not_later_than_the_latest_frame_is_in_it_and_waits_for_no_refill():
+    def of(late_ms):
+        rows = quiet_book() + frames(90, every_ms=250, first_ms=250)
+        rows += [(TRADE, T0 + (k * 1000 + late_ms) * MS, -1, MID - 1, 50) for k in range(10, 80)]
+        return values(sorted(rows, key=lambda row: (row[1], row[0] == TRADE)))
+
+    assert of(500)["refill_ratio_120s"] == of(500)["iceberg_bid"] == 0.0
+    assert of(600)["refill_ratio_120s"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("others", [31, 32])
+def test_the_table_of_traded_prices_holds_32_and_the_one_traded_longest_ago_goes(others):
+    rows = [*((LEVEL, T0, side, MID + (2 * side - 1) * d, 100) for side in (BID, ASK) for d in range(1, 12)), (FRAME, T0, 0, 0, 0)]
+    rows += frames(90)
+    rows += [(TRADE, T0 + (k * 1000 + 400) * MS, -1, MID - 1, 50) for k in range(10, 80)]
+    # Prices more than ten ticks away from their best leave at the next frame; until then they take room.
+    rows += [(TRADE, T0 + 89_600 * MS + k * MS, 1, MID + 1000 + k, 1) for k in range(others)]
+    assert (values(in_order(rows))["iceberg_bid"] > 0) == (others == 31)
+
+
+def test_the_microprice_does_not_fall_with_the_imbalance_and_stays_within_the_spread():
+    rows, mid, ts = [], MID, T0
+
+    def frame(bid, ask, spread):
+        nonlocal ts
+        ts += 100 * MS
+        old = [(LEVEL, ts, side, tick, 0) for side in (BID, ASK) for tick in range(mid - 6, mid + 7)]
+        return [*old, (LEVEL, ts, BID, mid - 1, bid), (LEVEL, ts, ASK, mid - 1 + spread, ask), (FRAME, ts, 0, 0, 0)]
+
+    for _ in range(60):
+        for _ in range(20):
+            mid += 1
+            rows += frame(30, 20, 1)  # a little more to buy: it rises, and goes on rising
+        for _ in range(20):
+            rows += frame(90, 10, 1)  # much more: nothing moves
+        for _ in range(20):
+            mid -= 1
+            rows += frame(20, 30, 1)
+    little, much = (values(rows + frame(bid, 100 - bid, 1))["microprice_bps"] for bid in (60, 90))
+    assert little == pytest.approx(1 / (mid - 0.5) * 1e4)  # ten ticks are expected, one is between bid and ask
+    assert much == little
+
+
+def test_without_makers_the_score_falls_to_a_tenth_of_the_presence_and_not_further():
+    rows = quiet_book() + frames(70)
+    # One side has next to nothing near the mid most of the time.
+    for k in range(1, 140):
+        rows += [(LEVEL, T0 + k * 500 * MS, ASK, MID + d, 100 if k in {1, 139} else d == 1) for d in range(1, 9)]
+    found = values(sorted(rows, key=lambda row: (row[1], row[0] != LEVEL)))
+    assert found["mm_presence"] < 0.1
+    room = 3 * 100 * 0.001 * MID * 0.05 / (10 * 40.0)
+    assert found["liquidity_score"] == pytest.approx((min(1.0, room) * 0.1) ** (1 / 3))
+
+
+@pytest.mark.parametrize(("age_ms", "share"), [(300, 1.0), (301, 0.0)])
+def test_a_trade_explains_a_smaller_queue_for_300_ms(age_ms, share):
+    rows = quiet_book() + frames(20, every_ms=250, first_ms=250)
+    rows.append((TRADE, T0 + (15_000 - age_ms) * MS, 1, MID + 1, 40))
+    rows.append((LEVEL, T0 + 15_000 * MS, ASK, MID + 1, 60))
+    found = values(sorted(rows, key=lambda row: (row[1], row[0] != LEVEL)))
+    assert found["traded_share_10s"] == share
+
+
+def test_a_level_that_was_absent_is_as_far_away_as_can_be_on_either_side():
+    def of(side):
+        away = 2 * side - 1
+        rows = [*((LEVEL, T0, s, MID + (2 * s - 1) * d, 100) for s in (BID, ASK) for d in (1, 2)), (FRAME, T0, 0, 0, 0)]
+        rows.append((LEVEL, T0 + 25_000 * MS, side, MID + away * 5, 70))
+        rows += frames(30)
+        return values(sorted(rows, key=lambda row: (row[1], row[0] != LEVEL)))["ofi_multilevel_3_10s"]
+
+    assert of(BID) > 0
+    assert of(ASK) == -of(BID)

@@ -57,7 +57,8 @@ def _feature(name: str, unit: str, parity: str, bounds: Bounds, scale: int, half
 
 _ICEBERG = (
     "Largest executed / peak lots over the flagged prices among {side}s, 0 without one. A price enters a table of 32 (the one traded "
-    "longest ago goes) at a trade against it, and leaves it at a frame in which it lies more than 10 ticks from its side's best. "
+    "longest ago goes, of several the one that entered first) at a trade against it, and leaves it at a frame in which it lies more "
+    "than 10 ticks from its side's best. "
     "executed: lots traded there since; peak: most lots shown there, at entry and at later frames; a cycle: a frame with a refill "
     "(refill_ratio_120s). Flagged: executed > 3 peak, peak > 0, at least 3 cycles."
 )
@@ -114,6 +115,26 @@ def _is_flagged(s: Any, k: int) -> Any:
 
 
 @inner
+def _remove(s: Any, k: int) -> None:
+    """Take a price off the table, which stays in the order of entry."""
+    last = s.f_ice_count - 1
+    for table in (
+        s.f_ice_side,
+        s.f_ice_tick,
+        s.f_ice_executed,
+        s.f_ice_cycles,
+        s.f_ice_peak,
+        s.f_ice_shown,
+        s.f_ice_waiting,
+        s.f_ice_waiting_ns,
+        s.f_ice_traded_ns,
+    ):
+        for other in range(k, last):
+            table[other] = table[other + 1]
+    s.f_ice_count = last
+
+
+@inner
 def _entry_of(s: Any, side: int, tick: int) -> int:
     """Return the table's entry of a price, a new one if there is none yet."""
     oldest = 0
@@ -122,17 +143,18 @@ def _entry_of(s: Any, side: int, tick: int) -> int:
             return k
         if s.f_ice_traded_ns[k] < s.f_ice_traded_ns[oldest]:
             oldest = k
-    if s.f_ice_count < PRICES_MAX:
-        oldest = s.f_ice_count
-        s.f_ice_count += 1
-    s.f_ice_side[oldest] = side
-    s.f_ice_tick[oldest] = tick
-    s.f_ice_executed[oldest] = 0
-    s.f_ice_cycles[oldest] = 0
-    s.f_ice_waiting[oldest] = 0
-    s.f_ice_shown[oldest] = level_lots(s, side, tick)
-    s.f_ice_peak[oldest] = s.f_ice_shown[oldest]
-    return oldest
+    if s.f_ice_count == PRICES_MAX:
+        _remove(s, oldest)
+    new: int = s.f_ice_count
+    s.f_ice_count += 1
+    s.f_ice_side[new] = side
+    s.f_ice_tick[new] = tick
+    s.f_ice_executed[new] = 0
+    s.f_ice_cycles[new] = 0
+    s.f_ice_waiting[new] = 0
+    s.f_ice_shown[new] = level_lots(s, side, tick)
+    s.f_ice_peak[new] = s.f_ice_shown[new]
+    return new
 
 
 @inner
@@ -167,24 +189,6 @@ def _look_again(s: Any, k: int) -> None:
     s.f_ice_waiting[k] = 0
     s.f_ice_shown[k] = lots
     s.f_ice_peak[k] = max(s.f_ice_peak[k], lots)
-
-
-@inner
-def _remove(s: Any, k: int) -> None:
-    last = s.f_ice_count - 1
-    for table in (
-        s.f_ice_side,
-        s.f_ice_tick,
-        s.f_ice_executed,
-        s.f_ice_cycles,
-        s.f_ice_peak,
-        s.f_ice_shown,
-        s.f_ice_waiting,
-        s.f_ice_waiting_ns,
-        s.f_ice_traded_ns,
-    ):
-        table[k] = table[last]
-    s.f_ice_count = last
 
 
 @inner

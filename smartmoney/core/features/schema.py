@@ -16,7 +16,7 @@ from smartmoney.core.features.spec import FeatureSpec, WarmUp
 
 __all__ = ["COLUMNS", "FEATURES", "FEATURE_INDEX", "SCHEMA_HASH", "VERSION", "FeatureSpec", "WarmUp", "as_mapping"]
 
-VERSION = 2
+VERSION = 3
 """Raise it when a formula changes and its description does not."""
 
 FEATURES: tuple[FeatureSpec, ...] = tuple(feature for group in row.GROUPS for feature in group.FEATURES)

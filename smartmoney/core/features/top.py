@@ -81,10 +81,13 @@ def lots_near(s: Any, side: int, band_bps: int) -> Any:
     # Whole numbers, in halves of a tick and 1e-4: a level that lies exactly on the bound is inside, whatever the price.
     twice_mid = s.best_bid_tick + s.best_ask_tick
     reach = (np.int64(2.0 * s.f_reference) if s.f_reference > 0.0 else twice_mid) * band_bps
+    # The whole ticks of the mid are kept out of the products, which would not hold a price of 10^15 ticks.
+    whole = twice_mid >> 1
+    half = (twice_mid & 1) * _PER_BPS
     if side == 0:
-        first, last = -((reach - twice_mid * _PER_BPS) // (2 * _PER_BPS)), s.best_bid_tick
+        first, last = whole - (reach - half) // (2 * _PER_BPS), s.best_bid_tick
     else:
-        first, last = s.best_ask_tick, (twice_mid * _PER_BPS + reach) // (2 * _PER_BPS)
+        first, last = s.best_ask_tick, whole + (half + reach) // (2 * _PER_BPS)
     if first < s.base_tick or last >= s.base_tick + WINDOW:
         return lots_within(s, side, first if side == 0 else last)
     # Inside the dense window a plain sum of the slice is many times cheaper than a walk from level to level.

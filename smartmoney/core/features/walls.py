@@ -46,7 +46,7 @@ _SPOOF = (
     "of the frame before, leave it with more than 5 m, m the usual lots per distance bucket of cancel_add_ratio, both sides: the lots "
     "after the first addition, then * 1.02 or / 1.02 for each addition that leaves more or fewer (a running median; the wall is judged "
     "before it counts), from the 51st on. It closes when a change within 10 bps leaves less than half of its peak: like a spoof when it "
-    "lived under 2 s and under 5 % of its peak was traded in changes at its price. 32 walls at most, the oldest goes."
+    "lived under 2 s and under 5 % of its peak was traded in changes at its price. 32 walls at most, the one that opened first goes."
 )
 _DRIVEN = (
     "As spoof_{h}s, only walls during whose life something was traded in the direction that they drive: a public trade with a buyer as the "
@@ -100,15 +100,29 @@ def step_walls(s: Any) -> None:
 
 
 @inner
+def _bit(side: int, tick: int) -> Any:
+    return 1 << ((2 * tick + side) % 61)
+
+
+@inner
+def _remove(s: Any, k: int) -> None:
+    """Take a wall off the table, which stays in the order of opening."""
+    last = s.f_wall_count - 1
+    for table in (s.f_wall_side, s.f_wall_tick, s.f_wall_ns, s.f_wall_peak, s.f_wall_traded, s.f_wall_before):
+        for other in range(k, last):
+            table[other] = table[other + 1]
+    s.f_wall_count = last
+    s.f_wall_mask = 0
+    for other in range(last):
+        s.f_wall_mask |= _bit(s.f_wall_side[other], s.f_wall_tick[other])
+
+
+@inner
 def _open(s: Any, side: int, tick: int, lots: int) -> None:
+    if s.f_wall_count == WALLS_MAX:
+        _remove(s, 0)
     k = s.f_wall_count
-    if k == WALLS_MAX:
-        k = 0
-        for other in range(1, WALLS_MAX):
-            if s.f_wall_ns[other] < s.f_wall_ns[k]:
-                k = other
-    else:
-        s.f_wall_count += 1
+    s.f_wall_count += 1
     s.f_wall_side[k] = side
     s.f_wall_tick[k] = tick
     s.f_wall_ns[k] = s.f_now_ns
@@ -129,18 +143,7 @@ def _close(s: Any, k: int) -> None:
         add(s.f_wall_sums, _ALL, size)
         if s.f_wall_trades[side] > s.f_wall_before[k]:
             add(s.f_wall_sums, _TRADED, size)
-    last = s.f_wall_count - 1
-    for table in (s.f_wall_side, s.f_wall_tick, s.f_wall_ns, s.f_wall_peak, s.f_wall_traded, s.f_wall_before):
-        table[k] = table[last]
-    s.f_wall_count = last
-    s.f_wall_mask = 0
-    for other in range(last):
-        s.f_wall_mask |= _bit(s.f_wall_side[other], s.f_wall_tick[other])
-
-
-@inner
-def _bit(side: int, tick: int) -> Any:
-    return 1 << ((2 * tick + side) % 61)
+    _remove(s, k)
 
 
 @inner

@@ -130,3 +130,9 @@ def test_the_daemon_does_not_load_what_only_studies_need():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_study_is_of_one_instrument(call, tmp_path):
+    code, _, err = call("study", tmp_path / "x.gz", "--market", "usdm", "--symbol", "all")
+    assert code == 2
+    assert "--symbol" in err

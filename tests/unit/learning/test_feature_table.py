@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 
 import msgspec
 import numpy as np
@@ -227,6 +228,45 @@ def test_what_cannot_become_a_table_is_refused_and_leaves_nothing(codec, files, 
     nowhere = TableJob(files=(path,), instrument=instrument, every_ns=S, parameters=FeatureParameters(), out=tmp_path / "no" / "t.parquet")
     with pytest.raises(RecordingRefused, match="no such folder"):
         compute_table(nowhere, codec)
+
+
+def rewritten(path, folder, change):
+    """Give a copy of a recording whose list of lines was changed."""
+    copy = folder / "rewritten.gz"
+    copy.write_bytes(gzip.compress(b"".join(change(gzip.decompress(path.read_bytes()).splitlines(keepends=True)))))
+    return copy
+
+
+def test_depth_frames_of_another_market_make_no_table_without_a_book(codec, files, tmp_path):
+    spot = rewritten(files["BTCUSDT"], tmp_path, lambda lines: [re.sub(rb'"pu":[0-9]+,', b"", line) for line in lines])
+    out = tmp_path / "t.parquet"
+    job = TableJob(files=(spot,), instrument=instrument_of(codec, [spot]), every_ns=S, parameters=FeatureParameters(), out=out)
+    with pytest.raises(RecordingRefused, match="is --market right"):
+        compute_table(job, codec)
+    assert not out.exists()
+
+
+def test_a_gap_in_the_recording_is_told_and_ends_the_book(codec, files, tmp_path):
+    def without_one(lines):
+        depth = [k for k, line in enumerate(lines) if b"depthUpdate" in line]
+        return [line for k, line in enumerate(lines) if k != depth[len(depth) // 2]]
+
+    cut, out = rewritten(files["BTCUSDT"], tmp_path, without_one), tmp_path / "t.parquet"
+    job = TableJob(files=(cut,), instrument=instrument_of(codec, [cut]), every_ns=S, parameters=FeatureParameters(), out=out)
+    [problem] = compute_table(job, codec).problems
+    assert problem.startswith("1 gaps in the sequence")
+    spread = pyarrow.parquet.read_table(out)["spread_bps"].to_numpy()
+    assert np.isfinite(spread[len(spread) // 3])
+    assert np.isnan(spread[-1])
+
+
+def test_a_table_is_not_written_over_a_folder(codec, files, tmp_path):
+    path, out = files["BTCUSDT"], tmp_path / "folder.parquet"
+    out.mkdir()
+    job = TableJob(files=(path,), instrument=instrument_of(codec, [path]), every_ns=S, parameters=FeatureParameters(), out=out)
+    with pytest.raises(RecordingRefused, match="is a folder"):
+        compute_table(job, codec)
+    assert os.listdir(tmp_path) == ["folder.parquet"]
 
 
 def test_an_old_table_survives_a_failed_one(codec, files, tmp_path):

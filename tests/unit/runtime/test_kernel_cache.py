@@ -120,3 +120,39 @@ def test_a_read_only_cache_is_copied_to_where_it_can_be_written_and_the_copy_goe
         assert verdict == "True True"
         assert not Path(directory).exists()
         assert not (image / "room_abc" / "new.nbc").exists()
+
+
+STOP_AT_PREPARE = """
+import sys
+from smartmoney.runtime import kernel_cache
+
+def stop():
+    print("numba" in sys.modules)
+    sys.stdout.flush()
+    raise KeyboardInterrupt
+
+kernel_cache.prepare = stop
+from smartmoney.cli.main import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("features",),
+        ("features", "compute", __file__, "--market", "usdm", "--out", "x.parquet"),
+        ("features", "study", __file__, "--market", "usdm"),
+        ("replay", "--frames", __file__),
+        ("bench", "decode"),
+        ("sim",),
+        ("run", "--paper"),
+        ("kernels",),
+    ],
+    ids=" ".join,
+)
+def test_no_command_imports_numba_before_it_is_told_where_its_cache_is(words, tmp_path):
+    # An import before that keeps the cache beside the sources, where a kernel whose callee changed is taken for fresh.
+    command = [sys.executable, "-c", STOP_AT_PREPARE, *words]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert said.stdout == "False\n", said.stderr

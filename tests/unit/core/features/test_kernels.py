@@ -210,6 +210,15 @@ def test_depth_outside_the_dense_window_counts_like_any_other():
     assert row(states)["depth_bid_5bps"] == pytest.approx(17 * 0.001 * 1000)
 
 
+def test_depth_at_prices_of_almost_as_many_ticks_as_a_venue_may_send():
+    states, mid = fresh(), 9 * 10**14
+    frame(states, START, (0, mid - 1, 10), (0, mid - 10**12, 7), (1, mid + 1, 30), (1, mid + 5 * 10**11, 5))
+    values = row(states)
+    assert values["depth_bid_10bps"] == pytest.approx(10 * 0.001 * mid * 0.05)
+    assert values["depth_ask_10bps"] == pytest.approx(35 * 0.001 * mid * 0.05)
+    assert values["depth_ask_5bps"] == pytest.approx(30 * 0.001 * mid * 0.05)
+
+
 def traded_orders(states, sizes, *, gap_ns=S):
     ts = START
     for lots in sizes:
