@@ -29,7 +29,14 @@ FIRST_ACCOUNT = int64(8)
 BID, ASK = int64(0), int64(1)
 
 TRADE, LEVEL, TOUCH, PARENT_STARTED, PARENT_ENDED = int64(1), int64(2), int64(3), int64(8), int64(9)
-"""Kinds of rows. TOUCH has bid tick and lots in TICK and LOTS, ask tick and lots in MAKER and TAKER. From 8 on: truth, never public."""
+CASCADE, TRAP, SPOOF = int64(11), int64(12), int64(13)
+"""Kinds of rows. TOUCH has bid tick and lots in TICK and LOTS, ask tick and lots in MAKER and TAKER. From 8 on: truth, never public.
+
+Of the truth, ID numbers the parent, cascade, trap or wall, and SIDE is its side (a trap's: where it runs to). A parent's rows have its kind
+in TICK, its lots (ended: what is left) in LOTS, its style in MAKER and, when it starts, the planned end in TAKER. A trap has 1 in TICK for
+a run, 0 for a fake-out, and the pulled share in LOTS, in hundredths. A wall has 1 in TICK when it is put up, 0 when it comes down, its
+lots in LOTS and its owner in MAKER_OWNER.
+"""
 KIND, TIME, ID, SIDE, TICK, LOTS, MAKER, TAKER, MAKER_OWNER, TAKER_OWNER, MAKER_PARENT, TAKER_PARENT = range(12)
 """Columns of `out`. SIDE is the level's side, or the aggressor's for a trade. ID is the update id or the trade id."""
 

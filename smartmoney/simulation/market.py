@@ -14,86 +14,11 @@ import numpy.typing as npt
 
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.simulation import flow, ladder
+from smartmoney.simulation.fair import memory_of
 from smartmoney.simulation.random import seed_stream
-
-BANNER = "synthetic market, edge planted: proves nothing about yours"
+from smartmoney.simulation.scenario import FIRST_RUN, Scenario, SymbolProfile, parameters
 
 Rows = npt.NDArray[np.int64]
-
-
-class SymbolProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """Describe a symbol: where its price starts, and how much base counts as one unit of size (about one bitcoin's worth)."""
-
-    base: str
-    quote: str
-    price: Decimal
-    unit: Decimal
-    spot_tick: Decimal
-    spot_lot: Decimal
-    usdm_tick: Decimal
-    usdm_lot: Decimal
-    usdm_min_notional: Decimal
-
-    @property
-    def symbol(self) -> str:
-        """Return the venue's spelling."""
-        return self.base + self.quote
-
-
-PROFILES = {
-    profile.symbol: profile
-    for profile in (
-        SymbolProfile(
-            base="BTC",
-            quote="USDT",
-            price=Decimal(60000),
-            unit=Decimal(1),
-            spot_tick=Decimal("0.01"),
-            spot_lot=Decimal("0.00001"),
-            usdm_tick=Decimal("0.10"),
-            usdm_lot=Decimal("0.001"),
-            usdm_min_notional=Decimal(100),
-        ),
-        SymbolProfile(
-            base="ETH",
-            quote="USDT",
-            price=Decimal(3000),
-            unit=Decimal(12),
-            spot_tick=Decimal("0.01"),
-            spot_lot=Decimal("0.0001"),
-            usdm_tick=Decimal("0.01"),
-            usdm_lot=Decimal("0.001"),
-            usdm_min_notional=Decimal(20),
-        ),
-    )
-}
-
-FIRST_RUN = {
-    "vol_bps_min": 3.8,
-    "jumps_per_s": 1.0 / 240.0,
-    "jump_bps": 3.0,
-    "informed_every_s": 100.0,
-    "informed_s": 120.0,
-    "informed_share": 0.8,
-    "informed_rate": 1.7,
-    "informed_size": 0.065,
-    "informed_passive": 0.15,
-    "drift_bps": 10.0,
-    "drift_s": 90.0,
-    "persistence": 0.6,
-    "splitter_every_s": 70.0,
-    "splitter_rate": 0.5,
-    "splitter_size": 0.03,
-    "impact_bps_per_unit": 0.5,
-    "crowd_rate": 45.0,
-    "crowd_target": 1000,
-    "crowd_size": 0.03,
-    "noise_base": 0.6,
-    "noise_size": 0.013,
-    "refresh_rate": 12.0,
-    "maker_size": 0.6,
-}
-"""The population of a first run: rates a second, sizes in units, moves in bps."""
 
 _FIRST_IDS = {Market.SPOT: (35_000_000_000, 3_700_000_000, 1), Market.USDM: (5_123_000_000_000, 5_266_000_000, 24)}
 """First update id, first trade id, stride of update ids (futures symbols share one id space, so a symbol's ids have holes)."""
@@ -110,7 +35,7 @@ class Depth(msgspec.Struct, frozen=True):
 class SimulatedBook:
     """Run one market of one symbol."""
 
-    def __init__(self, instrument: Instrument, profile: SymbolProfile, seed: int) -> None:
+    def __init__(self, instrument: Instrument, profile: SymbolProfile, seed: int, scenario: Scenario = FIRST_RUN) -> None:
         self.instrument = instrument
         self.now_ns = 0
         self.worlds = np.zeros(1, flow.WORLD)
@@ -119,9 +44,15 @@ class SimulatedBook:
         world["anchor_ticks"] = float(profile.price / tick)
         world["ticks_per_bp"] = float(profile.price / tick / 10_000)
         world["lots_per_unit"] = float(profile.unit / lot)
-        world["basis_sd"] = 0.4 if instrument.market is Market.USDM else 0.0
-        for name, value in FIRST_RUN.items():
-            world[name] = value
+        for name, value in parameters(scenario, profile.activity).items():
+            if name.startswith("makers_layers"):
+                world[name][: len(value)] = value
+            else:
+                world[name] = value
+        world["maker_count"] = len(scenario.makers.layers_bps)
+        world["basis_sd"] = scenario.price.basis_sd_bps if instrument.market is Market.USDM else 0.0
+        impact = scenario.impact
+        world["impact_weights"], world["impact_kept"] = memory_of(impact.memory_exponent, impact.shortest_s, impact.longest_s)
         salt = int.from_bytes(instrument.symbol.encode()[:7], "big")
         seed_stream(world["latent_words"], seed, salt)
         seed_stream(world["words4"], seed, salt + (1 << 60 if instrument.market is Market.SPOT else 1 << 61))
@@ -151,7 +82,7 @@ class SimulatedBook:
         return rows
 
     def truth(self) -> Rows:
-        """Return, and forget, the parents that started and ended since the last call."""
+        """Return, and forget, what began and ended behind the scenes since the last call: parents, cascades, traps, walls."""
         found = np.concatenate(self._truth) if self._truth else np.zeros((0, 12), np.int64)
         self._truth.clear()
         return found
@@ -178,8 +109,13 @@ class SimulatedBook:
 
     @property
     def efficient_ticks(self) -> float:
-        """Return the latent efficient price, in ticks: truth, or the index that a perpetual's mark price is made of."""
+        """Return the latent efficient price, in ticks. Truth: it knows the news that the public will learn."""
         return float(self.worlds["efficient"][0])
+
+    @property
+    def index_ticks(self) -> float:
+        """Return what the public has learned of the efficient price, in ticks: the index that a perpetual's mark price is made of."""
+        return float(self.worlds["reference"][0])
 
     @property
     def fault(self) -> int:
@@ -193,17 +129,25 @@ class SyntheticMarket:
     """Run every symbol's spot and perpetual book on one clock."""
 
     def __init__(
-        self, seed: int, symbols: Sequence[str] = ("BTCUSDT", "ETHUSDT"), markets: Sequence[Market] = (Market.SPOT, Market.USDM)
+        self,
+        seed: int,
+        scenario: Scenario = FIRST_RUN,
+        symbols: Sequence[str] | None = None,
+        markets: Sequence[Market] = (Market.SPOT, Market.USDM),
     ) -> None:
-        unknown = [symbol for symbol in symbols if symbol not in PROFILES]
-        if unknown:
-            raise ValueError(f"no profile for {', '.join(unknown)}; there are {', '.join(PROFILES)}")
+        """Make every book; `symbols` left out means all that the scenario has.
+
+        Raises:
+            ValueError: the scenario lacks a symbol.
+        """
+        chosen = [profile.symbol for profile in scenario.symbols] if symbols is None else symbols
+        profiles = [scenario.profile(symbol) for symbol in chosen]
         self.seed = seed
+        self.scenario = scenario
         self.books: dict[tuple[Market, str], SimulatedBook] = {}
         for market in markets:
-            for symbol in symbols:
-                profile = PROFILES[symbol]
-                self.books[market, symbol] = SimulatedBook(instrument_of(profile, market), profile, seed)
+            for profile in profiles:
+                self.books[market, profile.symbol] = SimulatedBook(instrument_of(profile, market), profile, seed, scenario)
 
     def advance(self, to_ns: int) -> dict[tuple[Market, str], Rows]:
         """Run every book to a time and return each one's public rows."""
