@@ -34,6 +34,7 @@ from smartmoney.simulation.ladder import (
 )
 from smartmoney.simulation.latent import GRID_S, LATENT_FIELDS, NEVER, PARENTS, start_latent, step_latent
 from smartmoney.simulation.makers import ARBITRAGE, MAKER_FIELDS, refresh, requote, start_makers, watch_price
+from smartmoney.simulation.matching import settle
 from smartmoney.simulation.parents import PARENT_FIELDS, start_parents, step_parents
 from smartmoney.simulation.random import draw, exponential, normal
 from smartmoney.simulation.scenario import PARAMETER_FIELDS
@@ -101,7 +102,9 @@ def run(worlds: npt.NDArray[Any], i: int, until: int) -> bool:
     """Run one world to a time in ns and return True, or False when `out` must be drained first (set `out_len` to 0, call again)."""
     b = worlds[i]
     while True:
-        if OUT_ROWS - b.out_len < 4 * b.live + 1024:
+        if b.out_len > 0 and OUT_ROWS - b.out_len < 4 * (b.live + b.parts) + 8 * b.s_used + 1024:
+            return False
+        if not settle(b):
             return False
         if b.pending_at < 0.0:
             b.pending_rate = _total_rate(b)
@@ -122,9 +125,24 @@ def run(worlds: npt.NDArray[Any], i: int, until: int) -> bool:
             _certain_event(b, certain_at)
         b.pending_at = -1.0
         b.events += 1
-        _learn_from_trades(b)
-        watch_price(b)
-        emit_touch(b)
+        heed(b)
+
+
+@njit(cache=True, nogil=True)
+def heed(b: Any) -> None:
+    """Let everybody notice what just happened: to be called after any event, and after an order from outside."""
+    _learn_from_trades(b)
+    watch_price(b)
+    emit_touch(b)
+
+
+@njit(cache=True, nogil=True)
+def settle_outside(worlds: npt.NDArray[Any], i: int) -> bool:
+    """Carry out what an order from outside has made due and let everybody notice; return False when `out` must be drained first."""
+    b = worlds[i]
+    done = settle(b)
+    heed(b)
+    return done
 
 
 @njit(cache=True, nogil=True)
