@@ -128,7 +128,7 @@ def add_news(b: Any, bps: float, start: int, seconds: float) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _jump_factor(b: Any) -> float:
+def _jump_factor(b: Any) -> Any:
     u = 1.0 - draw(b.latent_words)
     if b.price_jump_tail <= 1.0:
         return -math.log(u)
@@ -185,7 +185,9 @@ def _start_trap(b: Any, now: int) -> None:
     if back > 0.0:
         add_news(b, -back * signed, begins + int(1e9 * b.traps_run_s), b.traps_recovery_s)
     b.trap_seq += 1
-    emit(b, TRAP, b.trap_seq, NIL if is_up else NIL + 1, NIL + 1 if is_run else NIL, int(100.0 * b.trap_share), NIL, NIL, NIL, NIL, NIL, NIL)
+    emit(
+        b, TRAP, b.trap_seq, NIL if is_up else NIL + 1, NIL + 1 if is_run else NIL, int(100.0 * b.trap_share), NIL, NIL, NIL, NIL, NIL, NIL
+    )
 
 
 @njit(cache=True, nogil=True)
