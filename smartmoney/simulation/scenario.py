@@ -68,6 +68,7 @@ class Impact(msgspec.Struct, frozen=True, kw_only=True):
     bps: Annotated[float, _m("Push of an order of one unit.", ge=0, le=100)] = 0.5
     volume_exponent: Annotated[float, _m("Push grows with size to this power.", gt=0, le=1)] = 1.0
     most_bps: Annotated[float, _m("Largest push of one order.", gt=0, le=100)] = 0.5
+    noise_share: Annotated[float, _m("Noise takers and crowd push by this share; makers know them for what they are.", ge=0, le=1)] = 1.0
     volatility_reaction: Annotated[float, _m("Push grows with volatility to this power.", ge=0, le=3)] = 0.0
     memory_exponent: Annotated[float, _m("The push falls with time to minus this power.", ge=0, le=2)] = 0.0
     shortest_s: Annotated[float, _m("Memory of the quickest part.", gt=0, le=864_000)] = 20.0
