@@ -43,7 +43,7 @@ DAEMON_S = 20
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """Be one measurement; `ratio` is the peer's value over ours, or ours over the peer's for rates: more than 1 means that we are cheaper."""
+    """Be one measurement; `ratio` is the peer's value over ours, or the inverse for rates: more than 1 means that we are cheaper."""
 
     group: str
     name: str
@@ -254,7 +254,7 @@ def measure_market() -> list[Figure]:
     return [
         Figure(
             group="market",
-            name=f"matching engine alone, {limit} % limit, {market} % market, {cancel} % cancel, {shown}",
+            name=f"matching engine alone, of CPU time, {limit} % limit, {market} % market, {cancel} % cancel, {shown}",
             value=round(rate, 0),
             unit="events/s",
             peer=peer,
@@ -263,7 +263,7 @@ def measure_market() -> list[Figure]:
         )
         for shown, rate in (("rows not written", speed.engine), ("rows written", speed.engine_with_rows))
     ] + [
-        _figure("market", "one book with the whole population, rows collected", speed.population, "events/s"),
+        _figure("market", "one book with the whole population, of CPU time, rows collected", speed.population, "events/s"),
         _figure("market", "  the same, published rows", speed.population_rows, "rows/s"),
     ]
 

@@ -179,6 +179,10 @@ class SimulatedBook:
         """Cancel an order and place another, with nothing in between; `mode` says whether a failed cancel stops it."""
         return self._act(client_orders.replace, order_id, order, mode)
 
+    def position(self, owner: int) -> int:
+        """Return the lots that an owner has bought less those that it has sold in this book."""
+        return int(self.worlds["position"][0, owner])
+
     def truth(self) -> Rows:
         """Return, and forget, what nobody outside knows: rows of kinds 8 to 15 and, while the book tells, order rows and all trades."""
         found = _joined(self._truth)
