@@ -34,7 +34,7 @@ _WARM_S = 60
 _SECOND = 1_000_000_000
 _LIMIT, _MARKET, _CANCEL = int64(0), int64(1), int64(2)
 _KIND, _SIDE, _TICK, _LOTS, _OF = range(5)
-_CENTRE = int64(1_000_000)
+CENTRE = int64(1_000_000)
 _STRIDE = int64(1)
 _RESTING_TARGET = 600.0
 
@@ -59,23 +59,23 @@ def measure_speed() -> MarketSpeed:
         AssertionError: engine and peer, or two ways of running the engine, did not trade the same lots.
     """
     book = np.zeros(1, WORLD)
-    stream = _recorded(book, EVENTS)
+    stream = recorded(book, EVENTS)
     ids = np.zeros(EVENTS, np.int64)
     quiet: list[float] = []
     telling: list[float] = []
     lots: set[int] = set()
     for _ in range(ROUNDS):
         for is_quiet, times in ((1, quiet), (0, telling)):
-            reset(book[0], _CENTRE, _STRIDE)
+            reset(book[0], CENTRE, _STRIDE)
             book["quiet"] = is_quiet
             started = process_time()
             lots.add(int(replay(book, stream, ids)))
             times.append(process_time() - started)
     assert len(lots) == 1, lots
     peer = stream[:PEER_EVENTS]
-    reset(book[0], _CENTRE, _STRIDE)
+    reset(book[0], CENTRE, _STRIDE)
     same = int(replay(book, peer, ids))
-    seconds, traded = _run_python(peer)
+    seconds, traded = run_python(peer)
     assert traded == same, (traded, same)
     population = _population()
     counts = np.bincount(stream[:, _KIND], minlength=3) / EVENTS
@@ -89,12 +89,13 @@ def measure_speed() -> MarketSpeed:
     )
 
 
-def _recorded(book: Any, count: int) -> Stream:
+def recorded(book: Any, count: int) -> Stream:
+    """Return the events of a Santa-Fe flow: rows of kind, side, tick, lots, and for a cancel the event of its order. Uses the book up."""
     words = np.zeros(4, np.uint64)
     seed_stream(words, 7, 11)
     stream = np.zeros((count, 5), np.int64)
     events_of = np.zeros(ladder.POOL, np.int64)
-    reset(book[0], _CENTRE, _STRIDE)
+    reset(book[0], CENTRE, _STRIDE)
     record(book, stream, words, events_of)
     return stream
 
@@ -124,7 +125,7 @@ def record(worlds: Any, stream: Stream, words: npt.NDArray[np.uint64], events_of
                 away += 1
             opposite = b.best_ask if side == BID else b.best_bid
             if opposite < 0:
-                opposite = _CENTRE
+                opposite = CENTRE
             tick = opposite - away if side == BID else opposite + away
             stream[i, 0] = _LIMIT
             stream[i, 1] = side
@@ -197,7 +198,8 @@ class PythonBook:
         self.orders.pop(number)[0] = 0
 
 
-def _run_python(stream: Stream) -> tuple[float, int]:
+def run_python(stream: Stream) -> tuple[float, int]:
+    """Return the CPU seconds of the best of three rounds through the plain Python book, and the lots traded."""
     rows = stream.tolist()
     best = float("inf")
     traded = 0

@@ -365,3 +365,31 @@ def test_a_clients_position_is_held_against_its_trades(live):
     live.worlds["position"][0, 0] -= 1
     with pytest.raises(AssertionError, match=VIOLATIONS[CLIENT_POSITION]):
         live.advance(61 * SECOND)
+
+
+def test_a_cascade_that_does_not_fit_into_the_rows_pauses_and_goes_on_the_same():
+    def run(room):
+        ladder.reset(_world[0], P, 1)
+        book, rows = _world[0], []
+        for i in range(60):
+            assert place(book, new(ASK, 2, P + 50 + i, trigger=FALLS_TO, trigger_tick=P)).status == entry.WAITING
+        m.submit(book, BID, P, 1, m.GTC, m.MAY_TAKE, 1, 0)
+        start = ladder.OUT_ROWS - room
+        book["out_len"] = start
+        assert m.submit(book, ASK, P, 1, m.IOC, m.MAY_TAKE, 2, 0) == m.FILLED
+        pauses = 0
+        while True:
+            rows += book["out"][start : book["out_len"]].tolist()
+            if book["due_head"] < 0:
+                break
+            pauses, start = pauses + 1, 0
+            book["out_len"] = 0
+            m.settle(book)
+        assert check(book) == SOUND
+        return pauses, rows
+
+    needed = 2 * 1 + 3 * 60 + 16
+    pauses, rows = run(needed)
+    assert pauses == 1
+    assert run(ladder.OUT_ROWS) == (0, rows)
+    assert len(rows) == 2 + 60 + 2 * 60
