@@ -218,7 +218,7 @@ def run_python(stream: Stream) -> tuple[float, int]:
 
 def _population() -> tuple[float, float]:
     """Return events and published rows a second of CPU of one book with everybody in it, rows collected, in the best of some stretches."""
-    book = SyntheticMarket(7, ("BTCUSDT",), (Market.SPOT,)).books[Market.SPOT, "BTCUSDT"]
+    book = SyntheticMarket(7, symbols=("BTCUSDT",), markets=(Market.SPOT,)).books[Market.SPOT, "BTCUSDT"]
     book.advance(_WARM_S * _SECOND)
     best = (0.0, 0.0)
     for part in range(1, ROUNDS + 1):

@@ -103,7 +103,7 @@ def compile_market_kernels() -> None:
     from smartmoney.simulation.market import SyntheticMarket
     from smartmoney.simulation.order_table import FALLS_TO
 
-    market = SyntheticMarket(1, ("BTCUSDT",))
+    market = SyntheticMarket(1, symbols=("BTCUSDT",))
     market.advance(1_000_000_000)
     book = market.books[Market.SPOT, "BTCUSDT"]
     bid, _, ask, _ = book.touch

@@ -136,6 +136,15 @@ def test_an_iceberg_of_too_many_parts_is_refused(book):
     assert place(book, new(ASK, entry.PARTS_MAX * 2 + 1, P, display_lots=2)).status == m.REJECTED_INPUT
 
 
+def test_icebergs_cannot_fill_the_book_so_that_nothing_else_is_taken(book):
+    statuses = [place(book, new(ASK, 100, P + i, display_lots=1)).status for i in range(90)]
+    assert statuses.count(m.RESTING) == 82
+    assert set(statuses[82:]) == {m.REJECTED_POOL_FULL}
+    full = ladder.POOL + entry.PARTS_IN_BOOK_MAX + order_table.REDUCING
+    assert 2 * full + 3 * order_table.SPECIALS + 16 <= ladder.OUT_ROWS
+    assert place(book, new(BID, 1, P, owner=OTHER)).status == m.FILLED
+
+
 def test_a_fill_or_kill_order_counts_hidden_lots(book):
     rest(book, ASK, P, 10, display_lots=2)
     assert place(book, new(BID, 11, P, tif=m.FOK)).status == m.EXPIRED
@@ -313,7 +322,7 @@ def test_order_rows_are_for_clients_unless_the_book_tells_everything(book):
 
 @pytest.fixture
 def live():
-    market = SyntheticMarket(4, ("BTCUSDT",))
+    market = SyntheticMarket(4, symbols=("BTCUSDT",))
     book = market.books[Market.USDM, "BTCUSDT"]
     book.advance(20 * SECOND)
     return book
@@ -337,7 +346,7 @@ def test_a_client_trades_in_the_living_market_and_hears_of_its_own_orders_only(l
 
 def test_client_orders_leave_the_market_the_same_however_time_is_cut():
     def run(cuts):
-        book = SyntheticMarket(5, ("BTCUSDT",)).books[Market.SPOT, "BTCUSDT"]
+        book = SyntheticMarket(5, symbols=("BTCUSDT",)).books[Market.SPOT, "BTCUSDT"]
         parts = [book.advance(at) for at in (*cuts, 10 * SECOND)]
         bid, _, ask, _ = book.touch
         book.place(new(BID, 9_000))
