@@ -43,6 +43,8 @@ ANY_POSITION, REDUCE_ONLY = int64(0), int64(1)
 GTC, IOC, FOK = int64(0), int64(1), int64(2)
 PARTS_MAX = 100
 """Parts that an iceberg may have, as on Binance spot (filter ICEBERG_PARTS)."""
+PARTS_IN_BOOK_MAX = 8192
+"""Refills that all resting icebergs together may need: with pool and table full, the rows of any one order still fit into `out`."""
 
 RESTING, FILLED, EXPIRED, WAITING = 1, 2, 3, 4
 """Statuses of accepted orders; WAITING: for a trigger, or for another order."""
@@ -303,6 +305,8 @@ def _refusal(b: Any, s: int) -> Any:
     if b.s_reduce[s] != 0 and reducible(b, b.s_owner[s], b.s_side[s]) == 0:
         return REJECTED_REDUCE_ONLY
     if rests and (b.free < 0 or (b.s_reduce[s] != 0 and b.reducing_count >= REDUCING)):
+        return REJECTED_POOL_FULL
+    if b.s_display[s] > 0 and b.parts + parts_of(b.s_lots[s], b.s_display[s]) > PARTS_IN_BOOK_MAX:
         return REJECTED_POOL_FULL
     if b.s_post[s] == POST_ONLY and crosses(b, b.s_side[s], limit_of(b.s_side[s], b.s_tick[s])):
         return REJECTED_POST_ONLY

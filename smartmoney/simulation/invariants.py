@@ -6,10 +6,12 @@ import numpy as np
 from numba import njit
 
 from smartmoney.simulation.bits import int64, next_bit
+from smartmoney.simulation.invariants_orders import ORDER_VIOLATIONS, check_orders
 from smartmoney.simulation.ladder import ASK, BID, CROWD, LADDER, OWNERS, POOL
 
 _FIRST = int64(0)
 SOUND = 0
+CLIENT_POSITION = 21
 VIOLATIONS = {
     1: "a level's lots differ from the sum of its orders",
     2: "an order stands at the wrong price, on the wrong side, or its links are broken",
@@ -23,6 +25,8 @@ VIOLATIONS = {
     10: "orders were leaked or counted twice",
     11: "the crowd's list is wrong",
     12: "the overflow's counts are wrong",
+    **ORDER_VIOLATIONS,
+    CLIENT_POSITION: "a client's position is not the sum of its trades",
 }
 
 
@@ -44,7 +48,8 @@ def check(b: Any) -> Any:
     fault = _check_accounts(b)
     if fault != SOUND:
         return fault
-    return _check_pool(b, count + over_count)
+    fault = _check_pool(b, count + over_count)
+    return fault if fault != SOUND else check_orders(b)
 
 
 @njit(cache=True, nogil=True)
@@ -65,7 +70,8 @@ def check_quickly(b: Any) -> Any:
         return 5
     if b.lots_in != lots + 2 * b.lots_traded + b.lots_withdrawn:
         return 7
-    return _check_accounts(b)
+    fault = _check_accounts(b)
+    return fault if fault != SOUND else check_orders(b)
 
 
 @njit(cache=True, nogil=True)
@@ -109,7 +115,7 @@ def _check_ladder(b: Any) -> tuple[Any, ...]:
             at_home = b.order_ticks[slot] == b.base + i and b.order_sides[slot] == side
             if not at_home or b.order_prev[slot] != previous or b.order_lots[slot] <= 0:
                 return 2, lots, count, bid, ask
-            if previous >= 0 and rank_of(b, previous) >= rank_of(b, slot):
+            if previous >= 0 and rank_of(b, int(previous)) >= rank_of(b, slot):
                 return 3, lots, count, bid, ask
             level += b.order_lots[slot]
             count += 1

@@ -17,7 +17,7 @@ from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.simulation import client_orders, flow, ladder
 from smartmoney.simulation.client_orders import STOP_ON_FAILURE, NewOrder, Placed, PlacedList, PlacedPair, Replaced
 from smartmoney.simulation.fair import memory_of
-from smartmoney.simulation.invariants import VIOLATIONS, check, check_quickly
+from smartmoney.simulation.invariants import CLIENT_POSITION, VIOLATIONS, check, check_quickly
 from smartmoney.simulation.matching import amend, cancel
 from smartmoney.simulation.random import seed_stream
 from smartmoney.simulation.scenario import FIRST_RUN, Scenario, SymbolProfile, parameters
@@ -67,6 +67,7 @@ class SimulatedBook:
         self._fresh: list[Rows] = []
         self._truth: list[Rows] = []
         self._client: list[Rows] = []
+        self._client_positions = np.zeros(ladder.OWNERS, np.int64)
 
     def advance(self, to_ns: int) -> Rows:
         """Run to a time and return the public rows that happened since the last call (columns: see `ladder`). Cost: about 1 µs an event.
@@ -109,6 +110,10 @@ class SimulatedBook:
         """Cancel an order and place another, with nothing in between; `mode` says whether a failed cancel stops it."""
         return self._act(client_orders.replace, order_id, order, mode)
 
+    def position(self, owner: int) -> int:
+        """Return the lots that an owner has bought less those that it has sold in this book."""
+        return int(self.worlds["position"][0, owner])
+
     def truth(self) -> Rows:
         """Return, and forget, what nobody outside knows: rows of kinds 8 to 15 and, while the book tells, order rows and all trades."""
         found = _joined(self._truth)
@@ -147,13 +152,22 @@ class SimulatedBook:
         is_traded_or_order = (kinds == ladder.TRADE) | is_order
         owners = np.maximum(rows[:, ladder.MAKER_OWNER], rows[:, ladder.TAKER_OWNER])
         is_clients = is_traded_or_order & (owners >= ladder.FIRST_CLIENT)
+        self._count_positions(rows[is_clients & is_public])
         is_truth = (~is_public & ~is_order) | (is_traded_or_order if world["tells"] else False)
         for is_chosen, kept in ((is_public, self._fresh), (is_clients, self._client), (is_truth, self._truth)):
             if is_chosen.any():
                 kept.append(rows[is_chosen])
 
+    def _count_positions(self, trades: Rows) -> None:
+        """Sum up clients' trades from the rows alone, to hold against the positions that the engine keeps."""
+        bought = np.where(trades[:, ladder.SIDE] == ladder.BID, trades[:, ladder.LOTS], -trades[:, ladder.LOTS])
+        np.add.at(self._client_positions, trades[:, ladder.TAKER_OWNER], bought)
+        np.subtract.at(self._client_positions, trades[:, ladder.MAKER_OWNER], bought)
+
     def _assert_sound(self) -> None:
         fault = int(check_quickly(self.worlds[0]))
+        if not fault and (self.worlds["position"][0, ladder.FIRST_CLIENT :] != self._client_positions[ladder.FIRST_CLIENT :]).any():
+            fault = CLIENT_POSITION
         if fault:
             name = f"{self.instrument.symbol} {self.instrument.market.value}"
             raise AssertionError(f"the book of {name} is broken at {self.now_ns} ns: {VIOLATIONS[fault]}")
