@@ -33,6 +33,7 @@ from smartmoney.simulation.ladder import (
 from smartmoney.simulation.latent import FIRST_PARENT_OWNER, LATENT_FIELDS, PARENTS, start_latent, step_latent
 from smartmoney.simulation.matching import GTC, IOC, MARKET_PRICE, MAY_TAKE, NO_PARENT, POST_ONLY, RESTING, cancel, submit
 from smartmoney.simulation.random import draw, exponential, normal
+from smartmoney.simulation.truth_bar import tell_bar
 
 NOISE = int64(1)
 ARBITRAGE = int64(2)
@@ -285,6 +286,7 @@ def _parent_child(b: Any, k: int) -> None:
 
 @njit(cache=True, nogil=True)
 def _on_grid(b: Any) -> None:
+    tell_bar(b)
     if b.basis_sd > 0.0:
         dt = 0.05
         b.basis += -b.basis * dt / 20.0 + b.basis_sd * math.sqrt(2.0 * dt / 20.0) * normal(b.words4)

@@ -29,6 +29,7 @@ FIRST_ACCOUNT = int64(8)
 BID, ASK = int64(0), int64(1)
 
 TRADE, LEVEL, TOUCH, PARENT_STARTED, PARENT_ENDED = int64(1), int64(2), int64(3), int64(8), int64(9)
+TRUTH_BAR = int64(10)
 """Kinds of rows. TOUCH has bid tick and lots in TICK and LOTS, ask tick and lots in MAKER and TAKER. From 8 on: truth, never public."""
 KIND, TIME, ID, SIDE, TICK, LOTS, MAKER, TAKER, MAKER_OWNER, TAKER_OWNER, MAKER_PARENT, TAKER_PARENT = range(12)
 """Columns of `out`. SIDE is the level's side, or the aggressor's for a trade. ID is the update id or the trade id."""
@@ -59,6 +60,7 @@ BOOK_FIELDS = [
     ("lots_in", "i8"),
     ("lots_traded", "i8"),
     ("lots_withdrawn", "i8"),
+    ("tells", "i8"),
     ("touch", "i8", (4,)),
     ("position", "i8", (OWNERS,)),
     ("cash", "i8", (OWNERS,)),
@@ -96,6 +98,7 @@ def reset(b: Any, centre_tick: int, update_stride: int) -> None:
     b.lots_in = 0
     b.lots_traded = 0
     b.lots_withdrawn = 0
+    b.tells = 0
     b.touch[:] = -1
     b.position[:] = 0
     b.cash[:] = 0

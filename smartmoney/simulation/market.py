@@ -145,13 +145,17 @@ class SimulatedBook:
             return np.zeros((0, 12), np.int64)
         rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
         hidden = rows[:, ladder.KIND] >= ladder.PARENT_STARTED
-        if hidden.any():
-            self._truth.append(rows[hidden])
-            rows = rows[~hidden]
-        return rows
+        told = hidden | (rows[:, ladder.KIND] == ladder.TRADE) if self.worlds["tells"][0] else hidden
+        if told.any():
+            self._truth.append(rows[told])
+        return rows[~hidden] if hidden.any() else rows
+
+    def tell(self) -> None:
+        """Tell everything from now on: a truth bar every second, and whose each event was. Public rows stay the same."""
+        self.worlds["tells"] = 1
 
     def truth(self) -> Rows:
-        """Return, and forget, the parents that started and ended since the last call."""
+        """Return, and forget, what nobody outside knows: rows of kind 8 and up and, while the book tells, all trades with their owners."""
         found = np.concatenate(self._truth) if self._truth else np.zeros((0, 12), np.int64)
         self._truth.clear()
         return found

@@ -1,0 +1,70 @@
+"""Write down, at each whole second of a book that tells, what its latent world and its hidden owners are like.
+
+One TRUTH_BAR row a second, made from latents and resting orders only; it draws nothing, so a market that tells is the market that does not.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from smartmoney.simulation.bits import int64
+from smartmoney.simulation.ladder import BID, POOL, TRUTH_BAR, emit
+from smartmoney.simulation.latent import INFORMED, PARENTS
+
+SECOND_NS = int64(1_000_000_000)
+PRICE_ONE = 65536.0
+"""A tick of the efficient price in a row's fixed point."""
+MILLION = 1e6
+CASCADE_ON, TRAP_ON, INFORMED_ON = int64(1), int64(2), int64(4)
+"""Bits of a bar's SIDE: a cascade is active, a trap is, an informed parent is."""
+FIRST_SPOOFER, SPOOFERS_END = int64(16), int64(20)
+_FIRST_MAKER = int64(8)
+_NOTHING = int64(-1)
+
+
+@njit(cache=True, nogil=True)
+def tell_bar(b: Any) -> None:
+    """Emit the bar that ends now, if now is a whole second and the book tells.
+
+    Columns: ID bid plus ask tick, or −1 while a side is empty; SIDE flags; TICK efficient price in 1/65536 ticks; LOTS what informed
+    parents have left, bought minus sold; MAKER volatility multiplier and TAKER σ of 60 s in ticks, both in millionths; MAKER_OWNER and
+    TAKER_OWNER resting lots of market makers and of spoofers; MAKER_PARENT and TAKER_PARENT the largest share that an informed buyer, or
+    seller, has left, in millionths.
+    """
+    if b.tells == 0 or b.now % SECOND_NS != 0:
+        return
+    # Today's latent world has no cascades, no traps, and parents that have a time to fill and not a number of lots.
+    multiplier = math.exp(b.log_vol)
+    sigma = 1e-4 * b.vol_bps_min * multiplier * b.efficient
+    flags = np.int64(0)
+    left = np.int64(0)
+    buyer = 0.0
+    seller = 0.0
+    for k in range(PARENTS):
+        if b.p_kind[k] != INFORMED or b.p_end[k] <= b.now:
+            continue
+        flags |= INFORMED_ON
+        share = (b.p_end[k] - b.now) / (b.p_end[k] - b.p_start[k])
+        lots = np.int64(b.p_rate[k] * b.p_size[k] * (b.p_end[k] - b.now) * 1e-9 * b.lots_per_unit)
+        if b.p_side[k] == BID:
+            left += lots
+            buyer = max(buyer, share)
+        else:
+            left -= lots
+            seller = max(seller, share)
+    makers = np.int64(0)
+    spoofers = np.int64(0)
+    for slot in range(POOL):
+        owner = b.order_owners[slot]
+        if b.order_ids[slot] != 0 and _FIRST_MAKER <= owner < SPOOFERS_END:
+            if owner < FIRST_SPOOFER:
+                makers += b.order_lots[slot]
+            else:
+                spoofers += b.order_lots[slot]
+    middle = b.best_bid + b.best_ask if b.best_bid >= 0 and b.best_ask >= 0 else _NOTHING
+    efficient = np.int64(round(b.efficient * PRICE_ONE))
+    volatility, spread = np.int64(multiplier * MILLION), np.int64(sigma * MILLION)
+    most_bought, most_sold = np.int64(buyer * MILLION), np.int64(seller * MILLION)
+    emit(b, TRUTH_BAR, middle, flags, efficient, left, volatility, spread, makers, spoofers, most_bought, most_sold)
