@@ -172,7 +172,11 @@ def _summary(market: SyntheticMarket, scribes: list[_Scribe], directory: Path, s
         origin_ns=origin_ns,
         seconds=seconds,
         scenario_hash=hashlib.sha256(msgspec.json.encode(FIRST_RUN, order="sorted")).hexdigest(),
-        versions={"smartmoney": __version__, "dataset": str(DATASET_VERSION), **{name: version(name) for name in ("numba", "numpy", "pyarrow")}},
+        versions={
+            "smartmoney": __version__,
+            "dataset": str(DATASET_VERSION),
+            **{name: version(name) for name in ("numba", "numpy", "pyarrow")},
+        },
         rows={scribe.key: scribe.rows for scribe in scribes},
         mean_dwell_s={scribe.key: scribe.dwell.mean_s() for scribe in scribes},
         seconds_in={scribe.key: dict(zip(REGIMES, scribe.dwell.seconds, strict=True)) for scribe in scribes},

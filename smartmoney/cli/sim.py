@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smartmoney.cli import sim_oracle
+
 if TYPE_CHECKING:
     from smartmoney.adapters.exchange_server import Endpoints
     from smartmoney.core.domain.instruments import Market
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 _EPILOG = "Example: smartmoney sim --seed 7 --port 0 --json"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app.command()(sim_oracle.oracle)
 
 
 @app.callback(invoke_without_command=True, epilog=_EPILOG)
@@ -53,9 +56,7 @@ def sim(
     _serve_market(seed, port, symbols, speed, prerun, warm_out, die_with_parent=die_with_parent, as_json=as_json)
 
 
-def _record(
-    directory: Path, seed: int, symbols: str, seconds: int, origin_ns: int | None, *, with_truth: bool, as_json: bool
-) -> None:
+def _record(directory: Path, seed: int, symbols: str, seconds: int, origin_ns: int | None, *, with_truth: bool, as_json: bool) -> None:
     from smartmoney.cli import sim_record
 
     names = tuple(name for name in symbols.upper().split(",") if name)

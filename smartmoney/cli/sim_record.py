@@ -56,5 +56,7 @@ def _say(summary: "Recorded") -> None:
         if "bars" not in tables:
             continue
         dwell, held = summary.mean_dwell_s[key], summary.seconds_in[key]
-        shown = [f"{name} {dwell[name]:.0f} s ({held[name] / summary.seconds:.0%} of the time)" for name in dwell if dwell[name] is not None]
+        shown = [
+            f"{name} {dwell[name]:.0f} s ({held[name] / summary.seconds:.0%} of the time)" for name in dwell if dwell[name] is not None
+        ]
         print("    a regime holds, on average: " + ", ".join(shown))

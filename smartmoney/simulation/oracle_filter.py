@@ -179,7 +179,7 @@ def _move(f: Any, source: int, target: int, share: float) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _survival_ratio(f: Any, c: int, to_ns: int) -> float:
+def _survival_ratio(f: Any, c: int, to_ns: int) -> Any:
     """Return P(no child until `to_ns` | none until now), if candidate c was the last child."""
     if f.style == MEMORYLESS:
         return math.exp(-f.target_per_s * (to_ns - f.clock) * 1e-9)
@@ -191,7 +191,7 @@ def _survival_ratio(f: Any, c: int, to_ns: int) -> float:
 
 
 @njit(cache=True, nogil=True)
-def survival(f: Any, age_s: float, is_start: int) -> float:
+def survival(f: Any, age_s: float, is_start: int) -> Any:
     """Return P(distance to the next child > age): uniform between shortest and longest; from a target's start, what is left of one."""
     low, high = f.shortest_s, f.longest_s
     if age_s >= high:
@@ -204,7 +204,7 @@ def survival(f: Any, age_s: float, is_start: int) -> float:
 
 
 @njit(cache=True, nogil=True)
-def hazard(f: Any, c: int) -> float:
+def hazard(f: Any, c: int) -> Any:
     """Return the target's intensity now, if candidate c was its last child."""
     if f.style == MEMORYLESS:
         return f.target_per_s
@@ -263,7 +263,7 @@ def _take_order(f: Any, side: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def refill_chance(f: Any, side: int, splitters: int) -> float:
+def refill_chance(f: Any, side: int, splitters: int) -> Any:
     """Return P(an eaten price is filled up again), given how many hidden icebergs stand on its side."""
     missed = 1.0 - f.refill_base
     for _ in range(splitters):
@@ -300,7 +300,7 @@ def _normalise(f: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def intensity(filters: npt.NDArray[Any], k: int, side: int) -> float:
+def intensity(filters: npt.NDArray[Any], k: int, side: int) -> Any:
     """Return λ̂: the expected intensity of a side's orders now, given what was public."""
     f = filters[k]
     total = f.hawkes[side, 0] + f.hawkes[side, 1]
@@ -315,7 +315,7 @@ def intensity(filters: npt.NDArray[Any], k: int, side: int) -> float:
 
 
 @njit(cache=True, nogil=True)
-def follow(filters: npt.NDArray[Any], k: int, events: npt.NDArray[np.int64], until_ns: int) -> float:
+def follow(filters: npt.NDArray[Any], k: int, events: npt.NDArray[np.int64], until_ns: int) -> Any:
     """Fold public events (rows of time and kind, ordered) and the silence after them up to a time; return the log-likelihood."""
     for n in range(events.shape[0]):
         take(filters, k, events[n, 0], events[n, 1])

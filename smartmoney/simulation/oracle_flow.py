@@ -155,7 +155,7 @@ def run(b: Any, flows: npt.NDArray[Any], until: int, events: npt.NDArray[np.int6
         if o.pending_at < 0.0:
             o.pending_rate = _total_rate(o)
             o.pending_at = o.clock + exponential(o.words) / o.pending_rate
-        drawn_at = np.int64(o.pending_at * 1e9)
+        drawn_at = int(o.pending_at * 1e9)
         slot_at = o.slot_at[o.slot_first] if o.slot_count > 0 else _NEVER
         if drawn_at == slot_at:
             # One nanosecond holds one public thing, so that a reader of the feed can tell refills from takers.
@@ -167,7 +167,7 @@ def run(b: Any, flows: npt.NDArray[Any], until: int, events: npt.NDArray[np.int6
             # Makers wait for refills that are due, so that a refill always finds its price uncrossed.
             last = o.slot_at[(o.slot_first + o.slot_count - 1) % SLOTS]
             o.requote_at = max(o.requote_at, last + 1)
-        at = min(min(drawn_at, slot_at), min(child_at, o.requote_at))
+        at = min(drawn_at, slot_at, child_at, o.requote_at)
         if at > until:
             return True
         if o.has_book == 1:
@@ -192,14 +192,14 @@ def run(b: Any, flows: npt.NDArray[Any], until: int, events: npt.NDArray[np.int6
 
 
 @njit(cache=True, nogil=True)
-def _distance(o: Any) -> float:
+def _distance(o: Any) -> Any:
     if o.style == MEMORYLESS:
         return exponential(o.words) / o.target_per_s
     return o.shortest_s + (o.longest_s - o.shortest_s) * draw(o.words)
 
 
 @njit(cache=True, nogil=True)
-def _total_rate(o: Any) -> float:
+def _total_rate(o: Any) -> Any:
     total = 2.0 * o.base_per_s * o.levels[o.activity]
     for side in range(2):
         o.bound[side] = o.hawkes[side, 0] + o.hawkes[side, 1]
@@ -275,7 +275,7 @@ def _taker(b: Any, o: Any, events: npt.NDArray[np.int64], at: int, side: int, ow
     lots = _ONE_LOT
     if o.has_book == 1:
         units = min(_SIZE * math.exp(_SIZE_SPREAD * normal(o.maker_words)), _SIZE_MAX)
-        lots = max(_ONE_LOT, np.int64(units * o.lots_per_unit))
+        lots = max(_ONE_LOT, int(units * o.lots_per_unit))
         tick = b.best_ask if side == BID else b.best_bid
         submit(b, side, MARKET_PRICE, lots, IOC, MAY_TAKE, owner, parent)
         if b.filled == 0:
@@ -341,15 +341,15 @@ def _requote(b: Any, o: Any) -> None:
     for k in range(o.refill_count):
         cancel(b, o.refills[k])
     o.refill_count = 0
-    bid = max(np.int64(LAYERS * LAYERS), np.int64(math.floor(o.fair)))
+    bid = max(int(LAYERS * LAYERS), math.floor(o.fair))
     _clear(b, BID, bid + 1)
     _clear(b, ASK, bid)
     for side in (BID, ASK):
         for j in range(LAYERS):
-            away = np.int64(0.15 * j * j * o.ticks_per_bp)
+            away = int(0.15 * j * j * o.ticks_per_bp)
             units = _LAYER * math.exp(0.5 * normal(o.maker_words))
             tick = bid - away if side == BID else bid + 1 + away
-            if submit(b, side, tick, max(_ONE_LOT, np.int64(units * o.lots_per_unit)), GTC, POST_ONLY, FIRST_MAKER, NO_PARENT) == RESTING:
+            if submit(b, side, tick, max(_ONE_LOT, int(units * o.lots_per_unit)), GTC, POST_ONLY, FIRST_MAKER, NO_PARENT) == RESTING:
                 o.quotes[side, j] = b.order_id
 
 
@@ -369,8 +369,8 @@ def _crowd(b: Any, o: Any) -> None:
     if b.crowd_count >= _CROWD_TARGET:
         cancel(b, b.order_ids[b.crowd[int(draw(words) * b.crowd_count)]])
     side = BID if draw(words) < 0.5 else ASK
-    away = np.int64(3.0 * exponential(words) * o.ticks_per_bp)
+    away = int(3.0 * exponential(words) * o.ticks_per_bp)
     tick = b.best_bid - away if side == BID else b.best_ask + away
     units = 0.05 * exponential(words)
     if tick > 0:
-        submit(b, side, tick, max(_ONE_LOT, np.int64(units * o.lots_per_unit)), GTC, POST_ONLY, CROWD, NO_PARENT)
+        submit(b, side, tick, max(_ONE_LOT, int(units * o.lots_per_unit)), GTC, POST_ONLY, CROWD, NO_PARENT)

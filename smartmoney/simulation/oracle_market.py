@@ -37,7 +37,7 @@ class OracleBook(SimulatedBook):
         self._events: list[Rows] = []
 
     def advance(self, to_ns: int) -> Rows:
-        """Run to a time and return the public rows that happened, with owners and parents blank.
+        """Run to a time and return the public rows that happened (their owner columns are for `events`, not for readers).
 
         Raises:
             AssertionError: a taker found no book, or more refills were due than the world has room for.
@@ -54,7 +54,7 @@ class OracleBook(SimulatedBook):
             raise AssertionError(f"oracle world broken: fault {int(self.flows['fault'][0])} at {to_ns} ns")
         self.now_ns = max(self.now_ns, to_ns)
         rows = np.concatenate(parts)
-        return rows[np.isin(rows[:, ladder.KIND], PUBLIC_KINDS)]
+        return np.asarray(rows[np.isin(rows[:, ladder.KIND], PUBLIC_KINDS)], np.int64)
 
     def events(self) -> Rows:
         """Return, and forget, the events as the generator made them: time, kind, owner, parent. Owner and parent are truth."""
@@ -97,7 +97,7 @@ def public_events(rows: Rows, world: OracleWorld) -> Rows:
     first = np.flatnonzero(np.r_[True, trades[1:, ladder.TAKER] != trades[:-1, ladder.TAKER]]) if len(trades) else np.zeros(0, np.int64)
     orders = trades[first][:, [ladder.TIME, ladder.SIDE]]
     if world.kind != "iceberg":
-        return orders
+        return np.asarray(orders, np.int64)
     due = orders[:, 0] + round(world.refill_after_ms * 1e6)
     known = due <= (int(rows[-1, ladder.TIME]) if len(rows) else 0)
     levels = rows[rows[:, ladder.KIND] == ladder.LEVEL]

@@ -134,10 +134,10 @@ def watch(
             if is_new:
                 totals[2, side] = total
             if since_ns >= 0:
-                if events[n, 0] >= since_ns and total > _LEAST_PEAK and used < peaks.shape[0]:
-                    if used == 0 or total > peaks[used - 1, 1]:
-                        peaks[used, 0], peaks[used, 1], peaks[used, 2] = events[n, 0], total, side
-                        used += 1
+                is_high = used == 0 or total > peaks[max(used - 1, 0), 1]
+                if is_high and events[n, 0] >= since_ns and total > _LEAST_PEAK and used < peaks.shape[0]:
+                    peaks[used, 0], peaks[used, 1], peaks[used, 2] = events[n, 0], total, side
+                    used += 1
             elif total <= 0.0 and totals[2, side] > _LEAST_PEAK and used < peaks.shape[0]:
                 peaks[used, 0], peaks[used, 1], peaks[used, 2] = events[n, 0], totals[2, side], side
                 used += 1

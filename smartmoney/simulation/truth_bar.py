@@ -6,11 +6,10 @@ One TRUTH_BAR row a second, made from latents and resting orders only; it draws 
 import math
 from typing import Any
 
-import numpy as np
 from numba import njit
 
 from smartmoney.simulation.bits import int64
-from smartmoney.simulation.ladder import BID, POOL, TRUTH_BAR, emit
+from smartmoney.simulation.ladder import BID, NIL, POOL, TRUTH_BAR, emit
 from smartmoney.simulation.latent import INFORMED, PARENTS
 
 SECOND_NS = int64(1_000_000_000)
@@ -38,8 +37,8 @@ def tell_bar(b: Any) -> None:
     # Today's latent world has no cascades, no traps, and parents that have a time to fill and not a number of lots.
     multiplier = math.exp(b.log_vol)
     sigma = 1e-4 * b.vol_bps_min * multiplier * b.efficient
-    flags = np.int64(0)
-    left = np.int64(0)
+    flags = NIL
+    left = NIL
     buyer = 0.0
     seller = 0.0
     for k in range(PARENTS):
@@ -47,15 +46,15 @@ def tell_bar(b: Any) -> None:
             continue
         flags |= INFORMED_ON
         share = (b.p_end[k] - b.now) / (b.p_end[k] - b.p_start[k])
-        lots = np.int64(b.p_rate[k] * b.p_size[k] * (b.p_end[k] - b.now) * 1e-9 * b.lots_per_unit)
+        lots = int(b.p_rate[k] * b.p_size[k] * (b.p_end[k] - b.now) * 1e-9 * b.lots_per_unit)
         if b.p_side[k] == BID:
             left += lots
             buyer = max(buyer, share)
         else:
             left -= lots
             seller = max(seller, share)
-    makers = np.int64(0)
-    spoofers = np.int64(0)
+    makers = NIL
+    spoofers = NIL
     for slot in range(POOL):
         owner = b.order_owners[slot]
         if b.order_ids[slot] != 0 and _FIRST_MAKER <= owner < SPOOFERS_END:
@@ -64,7 +63,7 @@ def tell_bar(b: Any) -> None:
             else:
                 spoofers += b.order_lots[slot]
     middle = b.best_bid + b.best_ask if b.best_bid >= 0 and b.best_ask >= 0 else _NOTHING
-    efficient = np.int64(round(b.efficient * PRICE_ONE))
-    volatility, spread = np.int64(multiplier * MILLION), np.int64(sigma * MILLION)
-    most_bought, most_sold = np.int64(buyer * MILLION), np.int64(seller * MILLION)
+    efficient = math.floor(b.efficient * PRICE_ONE + 0.5)
+    volatility, spread = int(multiplier * MILLION), int(sigma * MILLION)
+    most_bought, most_sold = int(buyer * MILLION), int(seller * MILLION)
     emit(b, TRUTH_BAR, middle, flags, efficient, left, volatility, spread, makers, spoofers, most_bought, most_sold)
