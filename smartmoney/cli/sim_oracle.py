@@ -44,9 +44,8 @@ def oracle(
 
 def _say(found: "OracleReport") -> None:
     print(f"{found.kind}: {found.worlds} worlds a side, seed {found.seed}; {found.events_per_s:.2f} orders/s without a target,")
-    print(
-        f"participation {found.participation:.3f}, window {found.world.window_s:g} s, mean exp(LLR) without a target {found.mean_ratio_h0:.3f}"
-    )
+    print(f"participation {found.participation:.3f}, window {found.world.window_s:g} s")
+    print(f"mean exp(LLR) without a target, which is 1 in expectation: {found.mean_ratio_h0:.3f}")
     rows = (
         ("AUC, side unknown", found.auc),
         ("d', side unknown", found.d_prime),

@@ -87,11 +87,11 @@ def _no_book() -> Any:
     return _NOWHERE[0][0]
 
 
-def public_events(rows: Rows, world: OracleWorld) -> Rows:
-    """Return the oracle's events, as rows of (time, kind), from what was public.
+def public_events(rows: Rows, world: OracleWorld, until_ns: int) -> Rows:
+    """Return the oracle's events up to a time, as rows of (time, kind), from what was public until then.
 
     A taker's order is the prints that share its id. In an iceberg world a fixed time after it either a level of the eaten side grows,
-    in that very nanosecond, or nothing does. Rows must reach that time past the last order whose refill is wanted.
+    in that very nanosecond, or nothing does.
     """
     trades = rows[rows[:, ladder.KIND] == ladder.TRADE]
     first = np.flatnonzero(np.r_[True, trades[1:, ladder.TAKER] != trades[:-1, ladder.TAKER]]) if len(trades) else np.zeros(0, np.int64)
@@ -99,7 +99,7 @@ def public_events(rows: Rows, world: OracleWorld) -> Rows:
     if world.kind != "iceberg":
         return np.asarray(orders, np.int64)
     due = orders[:, 0] + round(world.refill_after_ms * 1e6)
-    known = due <= (int(rows[-1, ladder.TIME]) if len(rows) else 0)
+    known = due <= until_ns
     levels = rows[rows[:, ladder.KIND] == ladder.LEVEL]
     eaten = 1 - orders[:, 1]
     # Time and side in one number: a refill is a level change of the eaten side at exactly the due time.
