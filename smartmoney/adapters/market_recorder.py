@@ -21,7 +21,7 @@ from smartmoney.adapters.dataset import DATASET_VERSION, InstrumentDataset, Parq
 from smartmoney.adapters.exchange_feed import Desk
 from smartmoney.adapters.exchange_warm import CaptureWriter
 from smartmoney.simulation import ladder
-from smartmoney.simulation.market import FIRST_RUN, Rows, SimulatedBook, SyntheticMarket
+from smartmoney.simulation.market import Rows, SimulatedBook, SyntheticMarket
 from smartmoney.simulation.truth import BAR, REGIMES, BarMaker, Dwell
 
 ORIGIN_NS = 1_735_689_600_000_000_000
@@ -68,6 +68,7 @@ class Recorded(msgspec.Struct, frozen=True):
     """Sum up a recording: rows per instrument and table, and the mean seconds that each regime held."""
 
     directory: str
+    scenario: str
     seed: int
     origin_ns: int
     seconds: int
@@ -84,11 +85,14 @@ def record(
     directory: Path,
     seconds: int,
     *,
+    scenario: str = "first_run",
     origin_ns: int = ORIGIN_NS,
     with_truth: bool = True,
     progress: Callable[[float], None] = lambda _done: None,
 ) -> Recorded:
     """Run a fresh market for so many simulated seconds and write it down; `progress` gets the share done.
+
+    `scenario` is the name to write down; what the market was is told by the scenario's hash.
 
     Raises:
         RecordingRefused: the directory holds something already, or the market has run before.
@@ -105,7 +109,7 @@ def record(
                 scribe.advance(to_ns)
             progress(to_ns / until)
         files.close()
-        summary = _summary(market, scribes, directory, seconds, origin_ns)
+        summary = _summary(market, scribes, directory, seconds, origin_ns, scenario)
         if with_truth:
             meta = {"truth_version": TRUTH_VERSION, **msgspec.to_builtins(summary)}
             del meta["directory"]
@@ -165,13 +169,14 @@ class _Scribe:
         self._truth["events"].write(dict(zip(EVENT_COLUMNS, (events[:, c] for c in order), strict=True)))
 
 
-def _summary(market: SyntheticMarket, scribes: list[_Scribe], directory: Path, seconds: int, origin_ns: int) -> Recorded:
+def _summary(market: SyntheticMarket, scribes: list[_Scribe], directory: Path, seconds: int, origin_ns: int, scenario: str) -> Recorded:
     return Recorded(
         directory=str(directory),
+        scenario=scenario,
         seed=market.seed,
         origin_ns=origin_ns,
         seconds=seconds,
-        scenario_hash=hashlib.sha256(msgspec.json.encode(FIRST_RUN, order="sorted")).hexdigest(),
+        scenario_hash=hashlib.sha256(msgspec.json.encode(market.scenario, order="sorted")).hexdigest(),
         versions={
             "smartmoney": __version__,
             "dataset": str(DATASET_VERSION),

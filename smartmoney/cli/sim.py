@@ -1,4 +1,4 @@
-"""`smartmoney sim`: the built-in exchange alone, on loopback; or its market recorded, or its oracle scored."""
+"""`smartmoney sim`: the built-in exchange alone, on loopback, or its market recorded; `sim scenarios` lists them, `sim oracle` scores."""
 
 import json
 import sys
@@ -13,19 +13,21 @@ from smartmoney.cli import sim_oracle
 if TYPE_CHECKING:
     from smartmoney.adapters.exchange_server import Endpoints
     from smartmoney.core.domain.instruments import Market
+    from smartmoney.simulation.scenario import Scenario
 
 _EPILOG = "Example: smartmoney sim --seed 7 --port 0 --json"
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None)
 app.command()(sim_oracle.oracle)
 
 
 @app.callback(invoke_without_command=True, epilog=_EPILOG)
 def sim(
     context: typer.Context,
+    scenario: Annotated[str, typer.Option(help="Which market: a name of `sim scenarios`, or a file.")] = "first_run",
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same market.")] = 1,
     port: Annotated[int, typer.Option(min=0, max=65534, help="Spot listens here, USD-M one above; 0 takes free ports.")] = 0,
-    symbols: Annotated[str, typer.Option(help="Comma-separated symbols.")] = "BTCUSDT,ETHUSDT",
+    symbols: Annotated[str, typer.Option(help="Comma-separated symbols; left out, all that the scenario has.")] = "",
     speed: Annotated[float, typer.Option(min=0.01, max=1000.0, help="Simulated seconds per second.")] = 1.0,
     prerun: Annotated[int, typer.Option(min=0, max=86_400, help="Simulate so many seconds before the start; their clock ends now.")] = 0,
     warm_out: Annotated[Path | None, typer.Option(help="Write the pre-run's public feed to FILE.<market>.<symbol>.gz.")] = None,
@@ -43,44 +45,69 @@ def sim(
     if context.invoked_subcommand is not None:
         return
     from smartmoney.runtime.kernel_cache import prepare
+    from smartmoney.settings.scenario import load_scenario
 
     prepare()
     if hours is not None and seconds is not None:
         raise typer.BadParameter("give --hours or --seconds, not both", param_hint="--seconds")
+    population = load_scenario(scenario)
+    names = tuple(name for name in symbols.upper().split(",") if name) or None
     if record is not None:
         lasts = seconds or round(3600 * (hours or 1.0))
-        _record(record, seed, symbols, lasts, origin_ns, with_truth=truth, as_json=as_json)
+        _record(record, seed, scenario, population, names, lasts, origin_ns, with_truth=truth, as_json=as_json)
         return
     if hours is not None or seconds is not None or origin_ns is not None:
         raise typer.BadParameter("it says how to record; name a folder with --record", param_hint="--hours, --seconds, --origin-ns")
-    _serve_market(seed, port, symbols, speed, prerun, warm_out, die_with_parent=die_with_parent, as_json=as_json)
+    _serve_market(seed, population, port, names, speed, prerun, warm_out, die_with_parent=die_with_parent, as_json=as_json)
 
 
-def _record(directory: Path, seed: int, symbols: str, seconds: int, origin_ns: int | None, *, with_truth: bool, as_json: bool) -> None:
+def _record(
+    directory: Path,
+    seed: int,
+    name: str,
+    population: "Scenario",
+    symbols: tuple[str, ...] | None,
+    seconds: int,
+    origin_ns: int | None,
+    *,
+    with_truth: bool,
+    as_json: bool,
+) -> None:
     from smartmoney.cli import sim_record
+    from smartmoney.simulation.market import SyntheticMarket
 
-    names = tuple(name for name in symbols.upper().split(",") if name)
+    sys.stderr.write(f"smartmoney sim: {population.banner}\n")
     try:
-        sim_record.run(directory, seed, names, seconds, origin_ns, with_truth=with_truth, as_json=as_json)
+        market = SyntheticMarket(seed, population, symbols)
     except ValueError as error:
         _fail(str(error), 2)
+    sim_record.run(market, directory, Path(name).stem, seconds, origin_ns, with_truth=with_truth, as_json=as_json)
 
 
 def _serve_market(
-    seed: int, port: int, symbols: str, speed: float, prerun: int, warm_out: Path | None, *, die_with_parent: bool, as_json: bool
+    seed: int,
+    population: "Scenario",
+    port: int,
+    symbols: tuple[str, ...] | None,
+    speed: float,
+    prerun: int,
+    warm_out: Path | None,
+    *,
+    die_with_parent: bool,
+    as_json: bool,
 ) -> None:
-    from smartmoney.simulation.market import BANNER, SyntheticMarket
+    from smartmoney.simulation.market import SyntheticMarket
 
-    sys.stderr.write(f"smartmoney sim: {BANNER}\n")
+    sys.stderr.write(f"smartmoney sim: {population.banner}\n")
     try:
-        market = SyntheticMarket(seed, tuple(name for name in symbols.upper().split(",") if name))
+        market = SyntheticMarket(seed, population, symbols)
     except ValueError as error:
         _fail(str(error), 2)
     from smartmoney.adapters.exchange_warm import capture_path
     from smartmoney.adapters.exchange_warm import prerun as simulate_before
 
     # Kernels are compiled (or loaded) before the clock is read: a first start may take half a minute for it.
-    SyntheticMarket(seed, ("BTCUSDT",)).advance(1_000_000_000)
+    SyntheticMarket(seed, population, tuple(symbol for _, symbol in market.books)[:1]).advance(1_000_000_000)
     origin_ns = time.time_ns() - prerun * 1_000_000_000
     try:
         desks = simulate_before(market, origin_ns, prerun, warm_out, now_ns=time.time_ns)
@@ -91,6 +118,20 @@ def _serve_market(
     warm = {key: str(capture_path(warm_out, *key)) for key in market.books} if warm_out is not None else {}
     server = ExchangeServer(market, origin_ns, speed=speed, desks=desks)
     _serve(server, port, lambda endpoints: _announce(endpoints, warm, as_json=as_json), die_with_parent=die_with_parent)
+
+
+@app.command(epilog="Example: smartmoney sim scenarios --json")
+def scenarios(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """List the markets that come with the package: name, what it is, whether an edge is planted. Example: smartmoney sim scenarios."""
+    from smartmoney.settings.scenario import named_scenarios
+
+    found = named_scenarios()
+    if as_json:
+        listing = [{"name": s.name, "title": s.title, "edge_planted": s.is_planted, "file": str(s.path)} for s in found]
+        print(json.dumps({"scenarios": listing}))
+        return
+    for s in found:
+        print(f"{s.name:16} {'edge planted' if s.is_planted else 'no edge':13} {s.title}")
 
 
 def _announce(endpoints: "dict[Market, Endpoints]", warm: "dict[tuple[Market, str], str]", *, as_json: bool) -> None:

@@ -1,7 +1,6 @@
 """`smartmoney sim --record DIR`: a synthetic market in simulated time, written down with its truth beside it."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,26 +10,22 @@ import msgspec
 
 if TYPE_CHECKING:
     from smartmoney.adapters.market_recorder import Recorded
+    from smartmoney.simulation.market import SyntheticMarket
 
 
 def run(
-    directory: Path, seed: int, symbols: tuple[str, ...], seconds: int, origin_ns: int | None, *, with_truth: bool, as_json: bool
+    market: "SyntheticMarket", directory: Path, scenario: str, seconds: int, origin_ns: int | None, *, with_truth: bool, as_json: bool
 ) -> None:
-    """Record a market and say what was written.
+    """Record a fresh market and say what was written.
 
     Raises:
         RecordingRefused: the directory holds something.
-        ValueError: there is no such symbol.
     """
     from smartmoney.adapters.market_recorder import ORIGIN_NS, record
-    from smartmoney.simulation.market import BANNER, SyntheticMarket
 
-    market = SyntheticMarket(seed, symbols)
-    sys.stderr.write(f"smartmoney sim: {BANNER}\n")
+    begins_ns = ORIGIN_NS if origin_ns is None else origin_ns
     with _bar() as progress:
-        summary = record(
-            market, directory, seconds, origin_ns=ORIGIN_NS if origin_ns is None else origin_ns, with_truth=with_truth, progress=progress
-        )
+        summary = record(market, directory, seconds, scenario=scenario, origin_ns=begins_ns, with_truth=with_truth, progress=progress)
     if as_json:
         print(json.dumps(msgspec.to_builtins(summary)))
         return
@@ -50,7 +45,7 @@ def _bar() -> Iterator[Callable[[float], None]]:
 
 
 def _say(summary: "Recorded") -> None:
-    print(f"{summary.seconds} s of seed {summary.seed} in {summary.directory} (scenario {summary.scenario_hash[:12]})")
+    print(f"{summary.seconds} s of seed {summary.seed} in {summary.directory} (scenario {summary.scenario}, {summary.scenario_hash[:12]})")
     for key, tables in summary.rows.items():
         print(f"  {key}: " + ", ".join(f"{count} {name}" for name, count in tables.items()))
         if "bars" not in tables:

@@ -8,8 +8,9 @@ import numpy.typing as npt
 
 from smartmoney.core.domain.instruments import Market
 from smartmoney.simulation import flow, ladder, oracle_flow
-from smartmoney.simulation.market import PROFILES, Rows, SimulatedBook, instrument_of
+from smartmoney.simulation.market import Rows, SimulatedBook, instrument_of
 from smartmoney.simulation.oracle_world import ASK_LEFT, ASK_REFILLED, BID_LEFT, BID_REFILLED, OracleWorld
+from smartmoney.simulation.scenario import FIRST_RUN
 
 PUBLIC_KINDS = (ladder.TRADE, ladder.LEVEL, ladder.TOUCH)
 _FIRST_UPDATE, _FIRST_TRADE = 1_000_000, 1_000_000
@@ -20,7 +21,7 @@ class OracleBook(SimulatedBook):
     """Run one oracle world on one perpetual market; public rows, snapshots and touch are those of any simulated book."""
 
     def __init__(self, world: OracleWorld, seed: int, *, under_h1: bool, side: int = 0, symbol: str = "BTCUSDT") -> None:
-        profile = PROFILES[symbol]
+        profile = FIRST_RUN.profile(symbol)
         self.instrument = instrument_of(profile, Market.USDM)
         self.now_ns = 0
         self.worlds = np.zeros(1, flow.WORLD)

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from smartmoney.simulation import ladder
-from smartmoney.simulation.latent import INFORMED, MISTAKEN, SPLITTER
 from smartmoney.simulation.market import Rows
+from smartmoney.simulation.parents import INFORMED, MISTAKEN, SPLITTER
 from smartmoney.simulation.truth_bar import CASCADE_ON, INFORMED_ON, MILLION, PRICE_ONE, TRAP_ON
 
 REGIMES = ("neutral", "accumulation", "distribution", "trending", "volatile")

@@ -10,7 +10,8 @@ from numba import njit
 
 from smartmoney.simulation.bits import int64
 from smartmoney.simulation.ladder import BID, NIL, POOL, TRUTH_BAR, emit
-from smartmoney.simulation.latent import INFORMED, PARENTS
+from smartmoney.simulation.latent import PARENTS
+from smartmoney.simulation.parents import INFORMED
 
 SECOND_NS = int64(1_000_000_000)
 PRICE_ONE = 65536.0
@@ -34,19 +35,20 @@ def tell_bar(b: Any) -> None:
     """
     if b.tells == 0 or b.now % SECOND_NS != 0:
         return
-    # Today's latent world has no cascades, no traps, and parents that have a time to fill and not a number of lots.
-    multiplier = math.exp(b.log_vol)
-    sigma = 1e-4 * b.vol_bps_min * multiplier * b.efficient
     flags = NIL
+    if b.now < b.cascade_until:
+        flags |= CASCADE_ON
+    if b.now < b.trap_until:
+        flags |= TRAP_ON
     left = NIL
     buyer = 0.0
     seller = 0.0
     for k in range(PARENTS):
-        if b.p_kind[k] != INFORMED or b.p_end[k] <= b.now:
+        lots = b.p_left[k]
+        if b.p_kind[k] != INFORMED or lots <= 0:
             continue
         flags |= INFORMED_ON
-        share = (b.p_end[k] - b.now) / (b.p_end[k] - b.p_start[k])
-        lots = int(b.p_rate[k] * b.p_size[k] * (b.p_end[k] - b.now) * 1e-9 * b.lots_per_unit)
+        share = lots / b.p_lots[k]
         if b.p_side[k] == BID:
             left += lots
             buyer = max(buyer, share)
@@ -64,6 +66,6 @@ def tell_bar(b: Any) -> None:
                 spoofers += b.order_lots[slot]
     middle = b.best_bid + b.best_ask if b.best_bid >= 0 and b.best_ask >= 0 else _NOTHING
     efficient = math.floor(b.efficient * PRICE_ONE + 0.5)
-    volatility, spread = int(multiplier * MILLION), int(sigma * MILLION)
+    volatility, spread = int(b.vol_mult * MILLION), int(b.sigma_60s_ticks * MILLION)
     most_bought, most_sold = int(buyer * MILLION), int(seller * MILLION)
     emit(b, TRUTH_BAR, middle, flags, efficient, left, volatility, spread, makers, spoofers, most_bought, most_sold)

@@ -22,7 +22,7 @@ SECONDS = 70
 
 
 def market(seed=3):
-    return SyntheticMarket(seed, ("BTCUSDT",))
+    return SyntheticMarket(seed, symbols=("BTCUSDT",))
 
 
 def digests(folder):
@@ -49,7 +49,7 @@ def table(folder, kind, name, market="usdm"):
 
 
 def test_the_same_seed_gives_the_same_bytes_of_every_file_and_another_does_not(recorded, tmp_path):
-    folder, summary = recorded
+    folder, _ = recorded
     record(market(), tmp_path / "again", SECONDS)
     first = digests(folder)
     assert digests(tmp_path / "again") == first

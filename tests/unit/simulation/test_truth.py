@@ -118,7 +118,7 @@ def test_bars_are_a_slow_sum_over_their_trades_however_the_rows_are_cut(seconds,
 
 @pytest.fixture(scope="module")
 def told():
-    silent, telling = (SyntheticMarket(6, ("BTCUSDT",), (Market.USDM,)) for _ in range(2))
+    silent, telling = (SyntheticMarket(6, symbols=("BTCUSDT",), markets=(Market.USDM,)) for _ in range(2))
     telling.books[USDM_BTC].tell()
     rows = [market.advance(240 * SECOND)[USDM_BTC] for market in (silent, telling)]
     return rows, telling.books[USDM_BTC], telling.books[USDM_BTC].truth()
