@@ -33,7 +33,10 @@ class OracleBook(SimulatedBook):
         anchor = int(profile.price / self.instrument.tick_size)
         oracle_flow.open_book(self.worlds[0], self.flows, anchor, 1)
         self.worlds["update_id"], self.worlds["trade_id"] = _FIRST_UPDATE, _FIRST_TRADE
-        self.worlds["efficient"] = float(anchor)
+        self.worlds["efficient"] = self.worlds["reference"] = float(anchor)
+        # No latent world and no clients here: `truth` and `client_rows` have nothing to tell, `events` does.
+        self._truth: list[Rows] = []
+        self._client: list[Rows] = []
         self._buffer = np.zeros((oracle_flow.EVENT_ROWS, 4), np.int64)
         self._events: list[Rows] = []
 
