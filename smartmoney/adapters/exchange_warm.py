@@ -33,7 +33,9 @@ class CaptureWriter:
             if writer is None:
                 raise AssertionError(f"the exchange has no stream {kind}")
             self._streams.append((f"{desk.grid.symbol.lower()}@{kind}", writer))
-        self._file = gzip.GzipFile(path, "wb", compresslevel=1)
+        # Neither name nor time in the header: the same seed gives the same bytes.
+        self._raw = path.open("wb")
+        self._file = gzip.GzipFile("", "wb", compresslevel=1, fileobj=self._raw, mtime=0)
         self._has_snapshot = False
         self._lines: list[str] = []
 
@@ -51,6 +53,7 @@ class CaptureWriter:
         """Write the rest and close the file."""
         self._flush()
         self._file.close()
+        self._raw.close()
 
     def _flush(self) -> None:
         self._file.write("".join(self._lines).encode())

@@ -1,4 +1,4 @@
-"""`smartmoney sim`: the built-in exchange alone, on loopback; `sim scenarios` lists the markets that it can hold."""
+"""`smartmoney sim`: the built-in exchange alone, on loopback, or its market recorded; `sim scenarios` lists them, `sim oracle` scores."""
 
 import json
 import sys
@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smartmoney.cli import sim_oracle
+
 if TYPE_CHECKING:
     from smartmoney.adapters.exchange_server import Endpoints
     from smartmoney.core.domain.instruments import Market
+    from smartmoney.simulation.scenario import Scenario
 
 _EPILOG = "Example: smartmoney sim --seed 7 --port 0 --json"
 
 app = typer.Typer(rich_markup_mode=None)
+app.command()(sim_oracle.oracle)
 
 
 @app.callback(invoke_without_command=True, epilog=_EPILOG)
@@ -27,6 +31,13 @@ def sim(
     speed: Annotated[float, typer.Option(min=0.01, max=1000.0, help="Simulated seconds per second.")] = 1.0,
     prerun: Annotated[int, typer.Option(min=0, max=86_400, help="Simulate so many seconds before the start; their clock ends now.")] = 0,
     warm_out: Annotated[Path | None, typer.Option(help="Write the pre-run's public feed to FILE.<market>.<symbol>.gz.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Serve nothing: write feed and truth to an empty or new folder, as fast as it goes.")
+    ] = None,
+    hours: Annotated[float | None, typer.Option(min=1 / 3600, max=24 * 31, help="With --record: simulate so long.")] = None,
+    seconds: Annotated[int | None, typer.Option(min=1, max=86_400 * 31, help="With --record: or so long [default: an hour].")] = None,
+    origin_ns: Annotated[int | None, typer.Option(min=0, help="With --record: wall time of its beginning [default: 2025-01-01].")] = None,
+    truth: Annotated[bool, typer.Option(help="With --record: write the truth too.")] = True,
     die_with_parent: Annotated[bool, typer.Option("--die-with-parent", help="Exit when standard input ends.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the endpoints as one JSON line.")] = False,
 ) -> None:
@@ -37,12 +48,59 @@ def sim(
     from smartmoney.settings.scenario import load_scenario
 
     prepare()
+    if hours is not None and seconds is not None:
+        raise typer.BadParameter("give --hours or --seconds, not both", param_hint="--seconds")
     population = load_scenario(scenario)
+    names = tuple(name for name in symbols.upper().split(",") if name) or None
+    if record is not None:
+        lasts = seconds or round(3600 * (hours or 1.0))
+        _record(record, seed, scenario, population, names, lasts, origin_ns, with_truth=truth, as_json=as_json)
+        return
+    if hours is not None or seconds is not None or origin_ns is not None:
+        raise typer.BadParameter("it says how to record; name a folder with --record", param_hint="--hours, --seconds, --origin-ns")
+    _serve_market(seed, population, port, names, speed, prerun, warm_out, die_with_parent=die_with_parent, as_json=as_json)
+
+
+def _record(
+    directory: Path,
+    seed: int,
+    name: str,
+    population: "Scenario",
+    symbols: tuple[str, ...] | None,
+    seconds: int,
+    origin_ns: int | None,
+    *,
+    with_truth: bool,
+    as_json: bool,
+) -> None:
+    from smartmoney.cli import sim_record
     from smartmoney.simulation.market import SyntheticMarket
 
     sys.stderr.write(f"smartmoney sim: {population.banner}\n")
     try:
-        market = SyntheticMarket(seed, population, tuple(name for name in symbols.upper().split(",") if name) or None)
+        market = SyntheticMarket(seed, population, symbols)
+    except ValueError as error:
+        _fail(str(error), 2)
+    sim_record.run(market, directory, Path(name).stem, seconds, origin_ns, with_truth=with_truth, as_json=as_json)
+
+
+def _serve_market(
+    seed: int,
+    population: "Scenario",
+    port: int,
+    symbols: tuple[str, ...] | None,
+    speed: float,
+    prerun: int,
+    warm_out: Path | None,
+    *,
+    die_with_parent: bool,
+    as_json: bool,
+) -> None:
+    from smartmoney.simulation.market import SyntheticMarket
+
+    sys.stderr.write(f"smartmoney sim: {population.banner}\n")
+    try:
+        market = SyntheticMarket(seed, population, symbols)
     except ValueError as error:
         _fail(str(error), 2)
     from smartmoney.adapters.exchange_warm import capture_path

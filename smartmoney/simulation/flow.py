@@ -43,6 +43,7 @@ from smartmoney.simulation.stops import STOP_FIELDS, fire_stops, forget_stops, m
 from smartmoney.simulation.takers import TAKER_FIELDS, decay_takers, maybe_take, pace_takers, start_takers, taker_bound
 from smartmoney.simulation.traps import TRAP_FIELDS, carry_out_trap
 from smartmoney.simulation.trend import TREND_FIELDS, follow_trend, watch_trend
+from smartmoney.simulation.truth_bar import tell_bar
 
 LOOP_FIELDS: list[Any] = [
     ("words4", "u8", (4,)),
@@ -212,6 +213,7 @@ def _certain_event(b: Any, at: int) -> None:
 
 @njit(cache=True, nogil=True)
 def _on_grid(b: Any) -> None:
+    tell_bar(b)
     if b.basis_sd > 0.0:
         pull = GRID_S / b.price_basis_s
         b.basis += -b.basis * pull + b.basis_sd * math.sqrt(2.0 * pull) * normal(b.words4)

@@ -32,13 +32,13 @@ FIRST_CLIENT = int64(192)
 BID, ASK = int64(0), int64(1)
 
 TRADE, LEVEL, TOUCH, PARENT_STARTED, PARENT_ENDED = int64(1), int64(2), int64(3), int64(8), int64(9)
-CASCADE, TRAP, SPOOF = int64(11), int64(12), int64(13)
+TRUTH_BAR, CASCADE, TRAP, SPOOF = int64(10), int64(11), int64(12), int64(13)
 """Kinds of rows. TOUCH has bid tick and lots in TICK and LOTS, ask tick and lots in MAKER and TAKER. From 8 on: truth, never public.
 
-Of the truth, ID numbers the parent, cascade, trap or wall, and SIDE is its side (a trap's: where it runs to). A parent's rows have its kind
-in TICK, its lots (ended: what is left) in LOTS, its style in MAKER and, when it starts, the planned end in TAKER. A trap has 1 in TICK for
-a run, 0 for a fake-out, and the pulled share in LOTS, in hundredths. A wall has 1 in TICK when it is put up, 0 when it comes down, its
-lots in LOTS and its owner in MAKER_OWNER.
+Of the truth (a bar's columns: see `truth_bar`), ID numbers the parent, cascade, trap or wall, and SIDE is its side (a trap's: where it
+runs to). A parent's rows have its kind in TICK, its lots (ended: what is left) in LOTS, its style in MAKER and, when it starts, the planned
+end in TAKER. A trap has 1 in TICK for a run, 0 for a fake-out, and the pulled share in LOTS, in hundredths. A wall has 1 in TICK when it is
+put up, 0 when it comes down, its lots in LOTS and its owner in MAKER_OWNER.
 """
 ORDER_RESTED, ORDER_WITHDRAWN, ORDER_EXPIRED = int64(16), int64(17), int64(18)
 ORDER_TRIGGERED, ORDER_REPLENISHED, ORDER_REDUCED = int64(19), int64(20), int64(21)

@@ -114,6 +114,10 @@ class SimulatedBook:
         """Return the lots that an owner has bought less those that it has sold in this book."""
         return int(self.worlds["position"][0, owner])
 
+    def tell(self) -> None:
+        """Tell everything from now on: a truth bar every second, and whose each event was. Public rows stay the same."""
+        self.worlds["tells"] = 1
+
     def truth(self) -> Rows:
         """Return, and forget, what nobody outside knows: rows of kinds 8 to 15 and, while the book tells, order rows and all trades."""
         found = _joined(self._truth)
