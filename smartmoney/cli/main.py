@@ -25,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(run.run)
-app.command()(sim.sim)
+app.add_typer(sim.app, name="sim")
 app.command()(operate.status)
 app.command()(operate.halt)
 app.command()(operate.resume)

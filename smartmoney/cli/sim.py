@@ -1,4 +1,4 @@
-"""`smartmoney sim`: the built-in exchange alone, on loopback."""
+"""`smartmoney sim`: the built-in exchange alone, on loopback; `sim check` measures its market."""
 
 import json
 import sys
@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smartmoney.cli.sim_check import sim_check
+
 if TYPE_CHECKING:
     from smartmoney.adapters.exchange_server import Endpoints
     from smartmoney.core.domain.instruments import Market
 
 _EPILOG = "Example: smartmoney sim --seed 7 --port 0 --json"
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app.command("check")(sim_check)
 
 
-@app.command(epilog=_EPILOG)
+@app.callback(invoke_without_command=True, epilog=_EPILOG)
 def sim(
+    context: typer.Context,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same market.")] = 1,
     port: Annotated[int, typer.Option(min=0, max=65534, help="Spot listens here, USD-M one above; 0 takes free ports.")] = 0,
     symbols: Annotated[str, typer.Option(help="Comma-separated symbols.")] = "BTCUSDT,ETHUSDT",
@@ -29,6 +33,8 @@ def sim(
     as_json: Annotated[bool, typer.Option("--json", help="Print the endpoints as one JSON line.")] = False,
 ) -> None:
     """Serve a synthetic market as Binance spot and USD-M until interrupted. Example: smartmoney sim --seed 7 --port 0 --json."""
+    if context.invoked_subcommand is not None:
+        return
     from smartmoney.runtime.kernel_cache import prepare
 
     prepare()

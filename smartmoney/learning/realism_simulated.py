@@ -100,7 +100,9 @@ def observe_book(book: SimulatedBook, name: str, seconds: int, on_stretch: Calla
     ends = begin_ns + FINE_NS * np.arange(1, len(mid) + 1, dtype=np.int64)
     return Observed(
         name=name,
-        bars=Bars(times=ends, mid=mid, queue_imbalance=queue, order_flow=flow, trade_flow=_per_bar(times, signs * lots, begin_ns, len(ends))),
+        bars=Bars(
+            times=ends, mid=mid, queue_imbalance=queue, order_flow=flow, trade_flow=_per_bar(times, signs * lots, begin_ns, len(ends))
+        ),
         spreads=tops.spreads,
         fills=merged(*(np.ascontiguousarray(column) for column in (times, signs, lots, ticks))),
         removed_lots=int(book.worlds["lots_withdrawn"][0]) - withdrawn + traded_lots,

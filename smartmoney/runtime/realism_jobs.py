@@ -1,0 +1,107 @@
+"""Run a realism check in several processes: a seed is a job, and what it gives does not depend on how many processes there are."""
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from smartmoney.core.domain.instruments import Market
+from smartmoney.learning.realism_check import Finding, Report, derived_seeds, find, report_on
+from smartmoney.learning.realism_curves import Curves, curves_of
+from smartmoney.learning.realism_leak import Lives, lives_of
+from smartmoney.learning.realism_likeness import likeness, second_rows, without_scale
+from smartmoney.learning.realism_recorded import observe_captures
+from smartmoney.learning.realism_series import Floats
+from smartmoney.learning.realism_simulated import observe_book
+from smartmoney.runtime.codecs import RECORDED_CODECS
+from smartmoney.simulation.market import SimulatedBook, SyntheticMarket
+
+SYMBOL = "BTCUSDT"
+MARKET = Market.USDM
+SCENARIOS = ("mixed_day",)
+LEAK_SCENARIO = ""
+LEAK_HOURS = 2.0
+
+
+class CheckJob(msgspec.Struct, frozen=True, kw_only=True):
+    """Say what to check: `seeds` markets of a scenario, `hours` each, from a base; recordings in `captures`, or None."""
+
+    scenario: str
+    seeds: int
+    base: int
+    hours: float
+    processes: int
+    captures: Path | None
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold the report, and what pictures are drawn from."""
+
+    report: Report
+    findings: tuple[Finding, ...]
+    real: tuple[Curves, ...]
+
+
+def open_book(scenario: str, seed: int) -> SimulatedBook:
+    """Return a market's most liquid book at its beginning.
+
+    Raises:
+        ValueError: there is no such scenario.
+    """
+    if scenario not in SCENARIOS:
+        raise ValueError(f"no scenario {scenario!r}; there is {', '.join(SCENARIOS)}")
+    return SyntheticMarket(seed, (SYMBOL,), (MARKET,)).books[MARKET, SYMBOL]
+
+
+def run_check(job: CheckJob, on_done: Callable[[int, int], None]) -> Outcome:
+    """Check a scenario; `on_done(done, of)` is called as jobs end.
+
+    Raises:
+        ValueError: there is no such scenario.
+        OSError: recordings cannot be read.
+    """
+    # Once here, so that kernels are compiled before many processes want them.
+    open_book(job.scenario, 1).advance(1_000_000_000)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(job.processes, mp_context=spawn) as pool:
+        return _run(job, pool, on_done)
+
+
+def _run(job: CheckJob, pool: Executor, on_done: Callable[[int, int], None]) -> Outcome:
+    seeds = derived_seeds(job.base, job.scenario, job.seeds)
+    worlds = derived_seeds(job.base, LEAK_SCENARIO, job.seeds) if LEAK_SCENARIO else ()
+    seconds = round(job.hours * 3600)
+    recorded = [pool.submit(_observe_real, job.captures)] if job.captures is not None else []
+    days = [pool.submit(_find, job.scenario, seed, seconds) for seed in seeds]
+    leaks = [pool.submit(_live, LEAK_SCENARIO, seed) for seed in worlds]
+    first: list[Future[Any]] = [*recorded, *days, *leaks]
+    total = len(first) + (len(days) if recorded else 0)
+    for done, _ in enumerate(as_completed(first), 1):
+        on_done(done, total)
+    findings = tuple(day.result() for day in days)
+    rows, real = recorded[0].result() if recorded else ((), ())
+    alike = [pool.submit(_compare, one.stretches, rows) for one in findings] if rows else []
+    for done, _ in enumerate(as_completed(alike), 1):
+        on_done(len(first) + done, total)
+    report = report_on(job.scenario, job.base, job.hours, findings, [one.result() for one in alike], [leak.result() for leak in leaks])
+    return Outcome(report=report, findings=findings, real=tuple(real))
+
+
+def _find(scenario: str, seed: int, seconds: int) -> Finding:
+    return find(open_book(scenario, seed), seed, seconds)
+
+
+def _live(scenario: str, seed: int) -> Lives:
+    return lives_of(observe_book(open_book(scenario, seed), scenario, round(LEAK_HOURS * 3600)))
+
+
+def _observe_real(captures: Path) -> tuple[list[Floats], list[Curves]]:
+    observed = observe_captures(captures, RECORDED_CODECS["binance"]())
+    return [without_scale(second_rows(one)) for one in observed], [curves_of(one) for one in observed]
+
+
+def _compare(stretches: Sequence[Floats], real: Sequence[Floats]) -> float:
+    return likeness(stretches, real)["likeness"]
