@@ -118,7 +118,7 @@ BANDS: tuple[Band, ...] = (
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """Judge one statistic. `values` are the seeds', None where unknown; `share_inside` is of all seeds; `judged` what a pooled band is judged by."""
+    """Judge one statistic. `values` are the seeds', None where unknown; `share_inside` is of all seeds; `judged` is the pooled value."""
 
     number: int
     key: str

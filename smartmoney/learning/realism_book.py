@@ -6,8 +6,8 @@ The measures are those of the feature study (`feature_study`, `resampling`), on 
 import numpy as np
 
 from smartmoney.learning.feature_study import SECOND_NS, bar_sums, moves_bps
-from smartmoney.learning.realism_series import Floats, Observed
-from smartmoney.learning.resampling import auc, correlations
+from smartmoney.learning.realism_series import Observed
+from smartmoney.learning.resampling import Floats, auc, correlations
 
 _NO_RESAMPLES = np.empty((0, 0), np.int64)
 
@@ -35,7 +35,7 @@ def flow_and_queue(observed: Observed) -> dict[str, float]:
 def cancelled(observed: Observed) -> dict[str, float]:
     """Return the share of lots that left the book by being withdrawn, not traded.
 
-    By lots, because recordings do not show orders; adding and withdrawing between two depth frames is not seen in them, so the true share is larger.
+    By lots, because recordings do not show orders; what comes and goes between two depth frames is not seen in them: the share is larger.
     """
     left = observed.removed_lots
     return {"cancelled_share": 1.0 - observed.traded_lots / left if left > 0 else float("nan")}

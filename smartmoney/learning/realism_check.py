@@ -18,8 +18,9 @@ from smartmoney.learning.realism_leak import Lives, detector_auc
 from smartmoney.learning.realism_likeness import stretches_of
 from smartmoney.learning.realism_orders import clustering, sign_memory
 from smartmoney.learning.realism_returns import Slow, return_memory, slow_part, slow_statistics, volume_volatility
-from smartmoney.learning.realism_series import Floats, Observed
+from smartmoney.learning.realism_series import Observed
 from smartmoney.learning.realism_simulated import observe_book
+from smartmoney.learning.resampling import Floats
 from smartmoney.simulation.market import SimulatedBook
 
 ORDERS_PER_SEED = 500
@@ -28,7 +29,7 @@ _FAST: tuple[Callable[[Observed], dict[str, float]], ...] = (return_memory, volu
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold what one seed's stretch gave: values by key, what is pooled, rows to compare with recordings, curves to draw, and CPU seconds."""
+    """Hold what one seed's stretch gave: values by key, what is pooled, rows to compare with recordings, curves, CPU seconds."""
 
     seed: int
     values: dict[str, float]
@@ -61,7 +62,7 @@ def derived_seeds(base: int, scenario: str, count: int) -> tuple[int, ...]:
 
 def fast_statistics(observed: Observed) -> dict[str, float]:
     """Return every statistic that one stretch can tell by itself."""
-    found = {}
+    found: dict[str, float] = {}
     for statistic in _FAST:
         found |= statistic(observed)
     return found | sign_memory(observed.fills) | clustering(observed.fills)
@@ -115,7 +116,7 @@ def report_on(
 
 
 def _unmeasured(findings: Sequence[Finding], likenesses: Sequence[float], leaks: Sequence[Lives]) -> dict[str, str]:
-    reasons = {}
+    reasons: dict[str, str] = {}
     orders = sum(len(one.impacts.sizes) for one in findings)
     if orders < ORDERS_MIN:
         text = f"{orders} uninformed parents in all; {ORDERS_MIN} are needed: more seeds or hours"

@@ -5,7 +5,8 @@ import numpy as np
 
 from smartmoney.learning.realism_orders import sign_correlations
 from smartmoney.learning.realism_returns import autocorrelation
-from smartmoney.learning.realism_series import SPREADS, Floats, Observed, returns_bps
+from smartmoney.learning.realism_series import SPREADS, Observed, returns_bps
+from smartmoney.learning.resampling import Floats
 
 MOVE_EDGES = np.concatenate(([-np.inf], np.linspace(-12.0, 12.0, 97), [np.inf]))
 """Edges of the histogram of 1 s moves, in their standard deviations."""
@@ -16,7 +17,7 @@ _DAY_S = 86_400
 
 
 class Curves(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold shares of 1 s moves by size, autocorrelations of r and |r|, of signs, shares of spreads, and volatility by half hour of the day."""
+    """Hold shares of 1 s moves by size, autocorrelations of r, |r| and signs, shares of spreads, volatility by half hour of the day."""
 
     name: str
     moves: Floats

@@ -1,8 +1,8 @@
 """What large orders do to the price: the exponent and the prefactor of impact against size, and what is left of it later.
 
-Of each order: the mid's move in its direction from its start to its end, and to as long again after its end, over the day's volatility; its lots
-over the day's volume. Only orders that know nothing are taken: the move of one that knows is not its own doing. I = Y (Q/V)^delta is fitted
-to means over bins of equally many orders, weighted by their errors (the exponent from a grid of 1/200).
+Of each order: the mid's move in its direction from its start to its end, and to as long again after its end, over the day's volatility; its
+lots over the day's volume. Only orders that know nothing are taken: the move of one that knows is not its own doing. I = Y (Q/V)^delta is
+fitted to means over bins of equally many orders, weighted by their errors; the exponent comes from a grid of 1/200.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 
 from smartmoney.learning.feature_study import FINE_NS, SECOND_NS
-from smartmoney.learning.realism_series import SPLITTER, Floats, Ints, Observed, returns_bps
+from smartmoney.learning.realism_series import SPLITTER, Ints, Observed, returns_bps
+from smartmoney.learning.resampling import Floats
 from smartmoney.learning.top_watch import Bars
 
 ORDERS_MIN = 4000

@@ -1,8 +1,11 @@
-"""Does anything public give the informed away where nothing may? In worlds whose informed and uninformed parents have the same schedules, and
-where no drift follows, a detector must be at chance: if the interval of its AUC leaves out .50, the generator leaks.
+"""Does anything public give the informed away where nothing may?
+
+In worlds whose informed and uninformed parents have the same schedules, and where no drift follows, a detector must be at chance: if the
+interval of its AUC leaves out .50, the generator leaks.
 
 The detector sees what the public sees over a parent's life, on the parent's side: the move, the flow of the book and of trades, the queue,
-volume and volatility, in thirds. Folds are worlds, so that no world is both learned and judged; the interval is a bootstrap over the parents of each fold.
+volume and volatility, in thirds. Folds are worlds, so that no world is both learned and judged; the interval is a bootstrap over the
+parents of each fold.
 """
 
 from collections.abc import Sequence
@@ -11,7 +14,8 @@ import msgspec
 import numpy as np
 
 from smartmoney.learning.feature_study import FINE_NS
-from smartmoney.learning.realism_series import INFORMED, SPLITTER, Floats, Ints, Observed
+from smartmoney.learning.realism_series import INFORMED, SPLITTER, Ints, Observed
+from smartmoney.learning.resampling import Floats
 
 PARTS = 3
 WORLDS_MIN = 4

@@ -1,7 +1,7 @@
 """Can a classifier tell two markets apart from single seconds? The area under its ROC curve says how well: .5 not at all, 1 always.
 
-Rows have no scale: every size is over its own market's mean size. Folds are blocks of a minute, since neighbouring seconds are alike. Two real
-markets are told apart, too; a simulated one is good enough if it is no stranger to the real ones than they are to each other.
+Rows have no scale: every size is over its own market's mean size. Folds are blocks of a minute, since neighbouring seconds are alike. Two
+real markets are told apart, too; a simulated one is good enough if it is no stranger to the real ones than they are to each other.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,8 @@ from itertools import combinations
 import numpy as np
 
 from smartmoney.learning.feature_study import SECOND_NS, bar_sums, moves_bps
-from smartmoney.learning.realism_series import Floats, Ints, Observed
+from smartmoney.learning.realism_series import Ints, Observed
+from smartmoney.learning.resampling import Floats
 
 COLUMNS = ("move", "move before", "queue imbalance", "order flow", "trade flow", "size of moves, 10 s")
 """Counts of orders and lots are left out: over their mean they lie on a grid whose step gives the market away at once."""
@@ -38,7 +39,8 @@ def second_rows(observed: Observed) -> Floats:
         _trailing(np.abs(move), 10),
     )
     rows = np.column_stack(columns)
-    return rows[np.isfinite(rows).all(axis=1)]
+    whole: Floats = rows[np.isfinite(rows).all(axis=1)]
+    return whole
 
 
 def without_scale(rows: Floats) -> Floats:

@@ -1,14 +1,17 @@
 """What takers' orders are like: the long memory of their signs, and how they come in clusters. Fills are merged per aggressor before.
 
 The branching ratio of a self-exciting process is read off its counts: n = 1 - sqrt(mean / variance) over windows that are long against its
-memory (Hardiman, Bouchaud 2014, "Branching-ratio approximation for the self-exciting Hawkes process"). Slow changes of activity raise it, and
-windows that are not long enough lower it, alike for the simulated and the recorded.
+memory (Hardiman, Bouchaud 2014, "Branching-ratio approximation for the self-exciting Hawkes process"). Slow changes of activity raise it,
+and windows that are not long enough lower it, alike for the simulated and the recorded.
 """
+
+from itertools import pairwise
 
 import numpy as np
 
 from smartmoney.learning.realism_returns import autocorrelation
-from smartmoney.learning.realism_series import Fills, Floats
+from smartmoney.learning.realism_series import Fills
+from smartmoney.learning.resampling import Floats
 
 WINDOW_S = 10
 LAGS_MAX = 100
@@ -36,7 +39,7 @@ def decay_exponent(correlations: Floats) -> float:
     Bins whose mean is not positive have no logarithm and are left out; NaN where fewer than six are left.
     """
     lags, means = [], []
-    for low, high in zip(_EDGES[:-1], _EDGES[1:], strict=True):
+    for low, high in pairwise(_EDGES):
         mean = float(correlations[low - 1 : high - 1].mean())
         if mean > 0.0:
             lags.append(np.log(np.arange(low, high)).mean())

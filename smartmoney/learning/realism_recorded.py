@@ -1,6 +1,6 @@
 """Recordings in the form of `realism_series`: the live fold over the frames, every public trade, and the spreads of the best-quote stream.
 
-Best-quote frames never reach the fold, which would ignore them: the spread of each is counted, and the rest is as if they had not been sent.
+Best-quote frames never reach the fold, which would ignore them: the spread of each is counted, the rest is as if they had not been sent.
 """
 
 from array import array

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from smartmoney.learning.realism_series import Floats, Observed, returns_bps, summed
+from smartmoney.learning.realism_series import Observed, returns_bps, summed
+from smartmoney.learning.resampling import Floats
 
 LAGS_S = range(2, 31)
 MINUTES_MIN = 120

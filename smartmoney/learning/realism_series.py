@@ -1,15 +1,17 @@
 """The one form in which a market is looked at for its realism, whether it was simulated or recorded.
 
-Bars are of the book after each depth frame that the venue publishes, spreads of each change of its best quote; trades are fills merged per aggressor, by the rule that the
-recordings allow (nobody prints whose order took): same side, within ten milliseconds of the first fill, at prices that only get worse. Times are
-ns, prices ticks, sizes lots; returns are of the mid, in bps. Nothing here knows where the market came from.
+Bars are of the book after each depth frame that the venue publishes, spreads of each change of its best quote. Trades are fills merged per
+aggressor, by the rule that the recordings allow (nobody prints whose order took): same side, within ten milliseconds of the first fill, at
+prices that only get worse. Times are ns, prices ticks, sizes lots; returns are of the mid, in bps. Nothing here knows where the market came
+from.
 """
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from smartmoney.learning.feature_study import SECOND_NS, Floats, moves_bps
+from smartmoney.learning.feature_study import SECOND_NS, moves_bps
+from smartmoney.learning.resampling import Floats
 from smartmoney.learning.top_watch import Bars
 
 Ints = NDArray[np.int64]
@@ -99,5 +101,4 @@ def summed(fills: Fills, values: Ints, bars: Bars, step_s: int) -> Floats:
     count = max(0, (last - first) // step_ns)
     place = -(-(fills.times - first) // step_ns) - 1
     inside = (place >= 0) & (place < count)
-    found: Floats = np.bincount(place[inside], values[inside].astype(np.float64), count)
-    return found
+    return np.bincount(place[inside], values[inside].astype(np.float64), count).astype(np.float64)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import numpy as np
 
 from smartmoney.learning.feature_study import FINE_NS
-from smartmoney.learning.realism_series import SPREADS, Floats, Ints, Observed, Parents, merged
+from smartmoney.learning.realism_series import SPREADS, Ints, Observed, Parents, merged
+from smartmoney.learning.resampling import Floats
 from smartmoney.learning.top_watch import Bars
 from smartmoney.simulation import ladder
 from smartmoney.simulation.market import Rows, SimulatedBook
@@ -38,7 +39,7 @@ class _Tops:
         last = np.flatnonzero(np.concatenate((frame[1:] != frame[:-1], [True]))) if len(frame) else np.empty(0, np.int64)
         seen = np.concatenate((self._top, tops[last]))
         bar = np.maximum(-(-(times[last] - begin_ns) // FINE_NS) - 1, 0)
-        flow = np.bincount(bar, _order_flow(seen[:-1], seen[1:]), bars)
+        flow = np.bincount(bar, _order_flow(seen[:-1], seen[1:]), bars).astype(np.float64)
         shown = seen[np.searchsorted(bar, np.arange(bars), "right")].astype(np.float64)
         valid = (shown[:, 0] > 0) & (shown[:, 2] > shown[:, 0])
         mid = np.where(valid, 0.5 * (shown[:, 0] + shown[:, 2]), np.nan)
@@ -113,8 +114,7 @@ def observe_book(book: SimulatedBook, name: str, seconds: int, on_stretch: Calla
 
 def _per_bar(times: Ints, values: Ints, begin_ns: int, bars: int) -> Floats:
     place = np.clip(-(-(times - begin_ns) // FINE_NS) - 1, 0, bars - 1)
-    found: Floats = np.bincount(place, values.astype(np.float64), bars)
-    return found
+    return np.bincount(place, values.astype(np.float64), bars).astype(np.float64)
 
 
 def _parents(truth: Rows, lots: dict[int, int]) -> Parents:

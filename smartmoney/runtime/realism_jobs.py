@@ -14,8 +14,8 @@ from smartmoney.learning.realism_curves import Curves, curves_of
 from smartmoney.learning.realism_leak import Lives, lives_of
 from smartmoney.learning.realism_likeness import likeness, second_rows, without_scale
 from smartmoney.learning.realism_recorded import observe_captures
-from smartmoney.learning.realism_series import Floats
 from smartmoney.learning.realism_simulated import observe_book
+from smartmoney.learning.resampling import Floats
 from smartmoney.runtime.codecs import RECORDED_CODECS
 from smartmoney.simulation.market import SimulatedBook, SyntheticMarket
 
