@@ -69,9 +69,9 @@ class Desk:
         return wire.depth_snapshot(self.grid, depth.update_id, depth.bids, depth.asks, event_ns=self.now_ns, transaction_ns=self.now_ns)
 
     def mark_price(self) -> tuple[float, float]:
-        """Return mark and index price in quote currency: the index is the efficient price, the mark leans to the book's middle."""
+        """Return mark and index price in quote currency: the index is what the public knows of the efficient price, the mark leans to the book's middle."""
         tick = float(self.book.instrument.tick_size)
-        index = self.book.efficient_ticks * tick
+        index = self.book.index_ticks * tick
         bid, _, ask, _ = self.book.touch
         middle = (bid + ask) / 2 * tick if bid > 0 and ask > 0 else index
         return index + 0.5 * (middle - index), index

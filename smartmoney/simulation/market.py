@@ -5,95 +5,26 @@ nanoseconds since the market began; wall clocks belong to whoever drives it. Wha
 (owners, parents) come apart here: `advance` returns public rows, `truth` the rest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import TypeVar
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from smartmoney.core.domain.instruments import Instrument, Market
-from smartmoney.simulation import flow, ladder
+from smartmoney.simulation import client_orders, flow, ladder
+from smartmoney.simulation.client_orders import STOP_ON_FAILURE, NewOrder, Placed, PlacedList, PlacedPair, Replaced
+from smartmoney.simulation.fair import memory_of
+from smartmoney.simulation.invariants import VIOLATIONS, check, check_quickly
+from smartmoney.simulation.matching import amend, cancel
 from smartmoney.simulation.random import seed_stream
-
-BANNER = "synthetic market, edge planted: proves nothing about yours"
+from smartmoney.simulation.scenario import FIRST_RUN, Scenario, SymbolProfile, parameters
 
 Rows = npt.NDArray[np.int64]
-
-
-class SymbolProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """Describe a symbol: where its price starts, and how much base counts as one unit of size (about one bitcoin's worth)."""
-
-    base: str
-    quote: str
-    price: Decimal
-    unit: Decimal
-    spot_tick: Decimal
-    spot_lot: Decimal
-    usdm_tick: Decimal
-    usdm_lot: Decimal
-    usdm_min_notional: Decimal
-
-    @property
-    def symbol(self) -> str:
-        """Return the venue's spelling."""
-        return self.base + self.quote
-
-
-PROFILES = {
-    profile.symbol: profile
-    for profile in (
-        SymbolProfile(
-            base="BTC",
-            quote="USDT",
-            price=Decimal(60000),
-            unit=Decimal(1),
-            spot_tick=Decimal("0.01"),
-            spot_lot=Decimal("0.00001"),
-            usdm_tick=Decimal("0.10"),
-            usdm_lot=Decimal("0.001"),
-            usdm_min_notional=Decimal(100),
-        ),
-        SymbolProfile(
-            base="ETH",
-            quote="USDT",
-            price=Decimal(3000),
-            unit=Decimal(12),
-            spot_tick=Decimal("0.01"),
-            spot_lot=Decimal("0.0001"),
-            usdm_tick=Decimal("0.01"),
-            usdm_lot=Decimal("0.001"),
-            usdm_min_notional=Decimal(20),
-        ),
-    )
-}
-
-FIRST_RUN = {
-    "vol_bps_min": 3.8,
-    "jumps_per_s": 1.0 / 240.0,
-    "jump_bps": 3.0,
-    "informed_every_s": 100.0,
-    "informed_s": 120.0,
-    "informed_share": 0.8,
-    "informed_rate": 1.7,
-    "informed_size": 0.065,
-    "informed_passive": 0.15,
-    "drift_bps": 10.0,
-    "drift_s": 90.0,
-    "persistence": 0.6,
-    "splitter_every_s": 70.0,
-    "splitter_rate": 0.5,
-    "splitter_size": 0.03,
-    "impact_bps_per_unit": 0.5,
-    "crowd_rate": 45.0,
-    "crowd_target": 1000,
-    "crowd_size": 0.03,
-    "noise_base": 0.6,
-    "noise_size": 0.013,
-    "refresh_rate": 12.0,
-    "maker_size": 0.6,
-}
-"""The population of a first run: rates a second, sizes in units, moves in bps."""
+Found = TypeVar("Found")
+MINUTE_NS = 60_000_000_000
 
 _FIRST_IDS = {Market.SPOT: (35_000_000_000, 3_700_000_000, 1), Market.USDM: (5_123_000_000_000, 5_266_000_000, 24)}
 """First update id, first trade id, stride of update ids (futures symbols share one id space, so a symbol's ids have holes)."""
@@ -110,7 +41,7 @@ class Depth(msgspec.Struct, frozen=True):
 class SimulatedBook:
     """Run one market of one symbol."""
 
-    def __init__(self, instrument: Instrument, profile: SymbolProfile, seed: int) -> None:
+    def __init__(self, instrument: Instrument, profile: SymbolProfile, seed: int, scenario: Scenario = FIRST_RUN) -> None:
         self.instrument = instrument
         self.now_ns = 0
         self.worlds = np.zeros(1, flow.WORLD)
@@ -119,42 +50,113 @@ class SimulatedBook:
         world["anchor_ticks"] = float(profile.price / tick)
         world["ticks_per_bp"] = float(profile.price / tick / 10_000)
         world["lots_per_unit"] = float(profile.unit / lot)
-        world["basis_sd"] = 0.4 if instrument.market is Market.USDM else 0.0
-        for name, value in FIRST_RUN.items():
-            world[name] = value
+        for name, value in parameters(scenario, profile.activity).items():
+            if name.startswith("makers_layers"):
+                world[name][: len(value)] = value
+            else:
+                world[name] = value
+        world["maker_count"] = len(scenario.makers.layers_bps)
+        world["basis_sd"] = scenario.price.basis_sd_bps if instrument.market is Market.USDM else 0.0
+        impact = scenario.impact
+        world["impact_weights"], world["impact_kept"] = memory_of(impact.memory_exponent, impact.shortest_s, impact.longest_s)
         salt = int.from_bytes(instrument.symbol.encode()[:7], "big")
         seed_stream(world["latent_words"], seed, salt)
         seed_stream(world["words4"], seed, salt + (1 << 60 if instrument.market is Market.SPOT else 1 << 61))
         update_id, trade_id, stride = _FIRST_IDS[instrument.market]
         flow.begin(world, stride, trade_id, update_id)
+        self._fresh: list[Rows] = []
         self._truth: list[Rows] = []
+        self._client: list[Rows] = []
 
     def advance(self, to_ns: int) -> Rows:
-        """Run to a time and return the public rows that happened (columns: see `ladder`). Cost: about 1 µs an event."""
-        parts = []
+        """Run to a time and return the public rows that happened since the last call (columns: see `ladder`). Cost: about 1 µs an event.
+
+        Raises:
+            AssertionError: an invariant of the book is broken, as checked once each simulated minute.
+        """
         done = False
         while not done:
             done = flow.run(self.worlds, 0, to_ns)
-            count = int(self.worlds["out_len"][0])
-            if count:
-                parts.append(self.worlds["out"][0, :count].copy())
-            self.worlds["out_len"] = 0
-            self.worlds["rows_seen"] = 0
+            self._drain()
+        if self.now_ns // MINUTE_NS != to_ns // MINUTE_NS:
+            self._assert_sound()
         self.now_ns = max(self.now_ns, to_ns)
-        if not parts:
-            return np.zeros((0, 12), np.int64)
-        rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        hidden = rows[:, ladder.KIND] >= ladder.PARENT_STARTED
-        if hidden.any():
-            self._truth.append(rows[hidden])
-            rows = rows[~hidden]
+        rows = _joined(self._fresh)
+        self._fresh.clear()
         return rows
 
+    def place(self, order: NewOrder) -> Placed:
+        """Place a client's order of any kind, now."""
+        return self._act(client_orders.place, order)
+
+    def place_oco(self, first: NewOrder, second: NewOrder) -> PlacedPair:
+        """Place a pair of which the first that trades or triggers ends the other."""
+        return self._act(client_orders.place_pair, first, second)
+
+    def place_otoco(self, working: NewOrder, first: NewOrder, second: NewOrder) -> PlacedList:
+        """Place a working limit order and a pair that is placed once the working order has been filled whole."""
+        return self._act(client_orders.place_list, working, first, second)
+
+    def cancel(self, order_id: int) -> int:
+        """Withdraw an order and what is tied to it; return the lots that were left of it, or `matching.UNKNOWN_ORDER`."""
+        return int(self._act(cancel, order_id))
+
+    def amend(self, order_id: int, lots_left: int) -> int:
+        """Leave a resting order fewer lots and its place in the queue; return them, or a refusal."""
+        return int(self._act(amend, order_id, lots_left))
+
+    def replace(self, order_id: int, order: NewOrder, mode: int = STOP_ON_FAILURE) -> Replaced:
+        """Cancel an order and place another, with nothing in between; `mode` says whether a failed cancel stops it."""
+        return self._act(client_orders.replace, order_id, order, mode)
+
     def truth(self) -> Rows:
-        """Return, and forget, the parents that started and ended since the last call."""
-        found = np.concatenate(self._truth) if self._truth else np.zeros((0, 12), np.int64)
+        """Return, and forget, what nobody outside knows: rows of kinds 8 to 15 and, while the book tells, order rows and all trades."""
+        found = _joined(self._truth)
         self._truth.clear()
         return found
+
+    def client_rows(self) -> Rows:
+        """Return, and forget, the order rows of clients and the trades in which one takes part."""
+        found = _joined(self._client)
+        self._client.clear()
+        return found
+
+    def _act(self, act: Callable[..., Found], *arguments: object) -> Found:
+        """Let somebody outside do something at the present time; its rows are published by the next `advance`."""
+        world = self.worlds[0]
+        world["now"] = self.now_ns
+        found = act(world, *arguments)
+        done = False
+        while not done:
+            done = flow.settle_outside(self.worlds, 0)
+            self._drain()
+        self._assert_sound()
+        return found
+
+    def _drain(self) -> None:
+        """Empty the book's rows and sort them by who may see them."""
+        world = self.worlds[0]
+        rows = world["out"][: world["out_len"]].copy()
+        world["out_len"] = 0
+        world["rows_seen"] = 0
+        if not len(rows):
+            return
+        kinds = rows[:, ladder.KIND]
+        is_public = kinds < ladder.PARENT_STARTED
+        is_order = kinds >= ladder.ORDER_RESTED
+        is_traded_or_order = (kinds == ladder.TRADE) | is_order
+        owners = np.maximum(rows[:, ladder.MAKER_OWNER], rows[:, ladder.TAKER_OWNER])
+        is_clients = is_traded_or_order & (owners >= ladder.FIRST_CLIENT)
+        is_truth = (~is_public & ~is_order) | (is_traded_or_order if world["tells"] else False)
+        for is_chosen, kept in ((is_public, self._fresh), (is_clients, self._client), (is_truth, self._truth)):
+            if is_chosen.any():
+                kept.append(rows[is_chosen])
+
+    def _assert_sound(self) -> None:
+        fault = int(check_quickly(self.worlds[0]))
+        if fault:
+            name = f"{self.instrument.symbol} {self.instrument.market.value}"
+            raise AssertionError(f"the book of {name} is broken at {self.now_ns} ns: {VIOLATIONS[fault]}")
 
     def snapshot(self, limit: int) -> Depth:
         """Return the book now, at most `limit` levels a side."""
@@ -178,14 +180,17 @@ class SimulatedBook:
 
     @property
     def efficient_ticks(self) -> float:
-        """Return the latent efficient price, in ticks: truth, or the index that a perpetual's mark price is made of."""
+        """Return the latent efficient price, in ticks. Truth: it knows the news that the public will learn."""
         return float(self.worlds["efficient"][0])
+
+    @property
+    def index_ticks(self) -> float:
+        """Return what the public has learned of the efficient price, in ticks: the index that a perpetual's mark price is made of."""
+        return float(self.worlds["reference"][0])
 
     @property
     def fault(self) -> int:
         """Return 0, or the number of the invariant that is broken (`invariants.VIOLATIONS`)."""
-        from smartmoney.simulation.invariants import check
-
         return int(check(self.worlds[0]))
 
 
@@ -193,17 +198,25 @@ class SyntheticMarket:
     """Run every symbol's spot and perpetual book on one clock."""
 
     def __init__(
-        self, seed: int, symbols: Sequence[str] = ("BTCUSDT", "ETHUSDT"), markets: Sequence[Market] = (Market.SPOT, Market.USDM)
+        self,
+        seed: int,
+        scenario: Scenario = FIRST_RUN,
+        symbols: Sequence[str] | None = None,
+        markets: Sequence[Market] = (Market.SPOT, Market.USDM),
     ) -> None:
-        unknown = [symbol for symbol in symbols if symbol not in PROFILES]
-        if unknown:
-            raise ValueError(f"no profile for {', '.join(unknown)}; there are {', '.join(PROFILES)}")
+        """Make every book; `symbols` left out means all that the scenario has.
+
+        Raises:
+            ValueError: the scenario lacks a symbol.
+        """
+        chosen = [profile.symbol for profile in scenario.symbols] if symbols is None else symbols
+        profiles = [scenario.profile(symbol) for symbol in chosen]
         self.seed = seed
+        self.scenario = scenario
         self.books: dict[tuple[Market, str], SimulatedBook] = {}
         for market in markets:
-            for symbol in symbols:
-                profile = PROFILES[symbol]
-                self.books[market, symbol] = SimulatedBook(instrument_of(profile, market), profile, seed)
+            for profile in profiles:
+                self.books[market, profile.symbol] = SimulatedBook(instrument_of(profile, market), profile, seed, scenario)
 
     def advance(self, to_ns: int) -> dict[tuple[Market, str], Rows]:
         """Run every book to a time and return each one's public rows."""
@@ -226,3 +239,9 @@ def instrument_of(profile: SymbolProfile, market: Market) -> Instrument:
         max_lots=int((9000 if is_spot else 1000) * profile.unit / (profile.spot_lot if is_spot else profile.usdm_lot)),
         min_notional=Decimal(5) if is_spot else profile.usdm_min_notional,
     )
+
+
+def _joined(parts: list[Rows]) -> Rows:
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.zeros((0, 12), np.int64)

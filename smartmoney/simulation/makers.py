@@ -1,0 +1,182 @@
+"""Competing market makers: layers around one price, sizes that lean, withdrawal when it is wild, and re-quotes in blocks.
+
+Real prices move by tens or hundreds of ticks a second while the spread stays at one tick, which moves of one tick could not give; so once
+the makers' price has left the quoted one far enough, they pull what is in the way and quote around the new one together. An arbitrageur
+takes what the others leave standing there. Each maker is an owner of its own, with its own distances, sizes and inventory.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from smartmoney.simulation.bits import int64
+from smartmoney.simulation.fair import FIRST_MAKER, fair, lots_of, off_centre
+from smartmoney.simulation.ladder import ASK, BID, CROWD, slot_of
+from smartmoney.simulation.latent import NEVER
+from smartmoney.simulation.matching import GTC, IOC, MAY_TAKE, NO_PARENT, POST_ONLY, RESTING, cancel, submit
+from smartmoney.simulation.random import draw, exponential, normal
+from smartmoney.simulation.scenario import LAYERS, MAKERS_MAX
+from smartmoney.simulation.spoofers import flee
+
+ARBITRAGE = int64(2)
+_LOWEST_CENTRE = int64(2)
+_IN_THE_WAY_MAX = 4096
+_WILDEST = 6.0
+
+MAKER_FIELDS: list[Any] = [
+    ("trigger_bps", "f8"),
+    ("reprice_at", "i8"),
+    ("reprices", "i8"),
+    ("maker_centre", "i8", (MAKERS_MAX,)),
+    ("maker_orders", "i8", (MAKERS_MAX, 2, LAYERS)),
+]
+"""`reprice_at` is when the next block re-quote happens (NEVER: none is due), `maker_orders` the order of each maker, side and layer."""
+
+
+@njit(cache=True, nogil=True)
+def start_makers(b: Any) -> None:
+    """Let every maker quote around the first price."""
+    b.centre = int(b.anchor_ticks)
+    b.trigger_bps = b.makers_requote_bps
+    b.reprice_at = NEVER
+    for k in range(b.maker_count):
+        _quote(b, k)
+
+
+@njit(cache=True, nogil=True)
+def watch_price(b: Any) -> None:
+    """Plan a re-quote, some milliseconds from now, once the makers' price has left the quoted one far enough."""
+    off = abs(fair(b) - b.centre - 0.5)
+    if off > b.trigger_bps * b.ticks_per_bp and b.reprice_at == NEVER:
+        b.reprice_at = b.now + 1_000_000 + int(1e6 * b.makers_requote_ms * exponential(b.words4))
+
+
+@njit(cache=True, nogil=True)
+def requote(b: Any) -> None:
+    """Move the makers' quotes as a block; what stands on the wrong side of the new price is pulled, or taken by the arbitrageur."""
+    b.reprice_at = NEVER
+    target = max(_LOWEST_CENTRE, math.floor(fair(b)))
+    up = target > b.centre
+    b.centre = target
+    b.reprices += 1
+    b.trigger_bps = b.makers_requote_bps + b.makers_requote_spread_bps * draw(b.words4)
+    flee(b, target, target + 1)
+    moved = np.zeros(MAKERS_MAX, np.bool_)
+    for k in range(b.maker_count):
+        # The further from the touch a maker quotes, the more it lets the price move before it follows.
+        patience = 4.0 * b.makers_layers_bps[k, 0]
+        far = abs(target - b.maker_centre[k]) > patience * b.ticks_per_bp
+        if far or _is_in_the_way(b, k, target):
+            _pull_quotes(b, k)
+            moved[k] = True
+    _clear_the_way(b, up, target)
+    for k in range(b.maker_count):
+        if moved[k]:
+            _quote(b, k)
+
+
+@njit(cache=True, nogil=True)
+def refresh(b: Any) -> None:
+    """Let one maker look at one of its layers: replace it if it was eaten, or now and then anyway."""
+    words = b.words4
+    k = int(draw(words) * b.maker_count)
+    side = BID if draw(words) < 0.5 else ASK
+    j = int(draw(words) * draw(words) * LAYERS)
+    slot = slot_of(b, b.maker_orders[k, side, j])
+    if slot >= 0:
+        if draw(words) > 0.35:
+            return
+        cancel(b, b.maker_orders[k, side, j])
+    b.maker_orders[k, side, j] = 0
+    _place(b, k, side, j)
+
+
+@njit(cache=True, nogil=True)
+def pull_layers(b: Any, share: float) -> None:
+    """Withdraw each layer of each maker with a chance."""
+    for k in range(b.maker_count):
+        for side in range(2):
+            for j in range(LAYERS):
+                if b.maker_orders[k, side, j] != 0 and draw(b.words4) < share:
+                    cancel(b, b.maker_orders[k, side, j])
+                    b.maker_orders[k, side, j] = 0
+
+
+@njit(cache=True, nogil=True)
+def _is_in_the_way(b: Any, k: int, target: int) -> bool:
+    for side in range(2):
+        for j in range(LAYERS):
+            slot = slot_of(b, b.maker_orders[k, side, j])
+            if slot >= 0 and (b.order_ticks[slot] > target if side == BID else b.order_ticks[slot] <= target):
+                return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _clear_the_way(b: Any, up: bool, target: int) -> None:
+    side = ASK if up else BID
+    limit = target if up else target + 1
+    for _ in range(_IN_THE_WAY_MAX):
+        best = b.best_ask if up else b.best_bid
+        if best < 0 or (best > limit if up else best < limit):
+            return
+        slot = _first_of_best(b, best)
+        if slot >= 0 and b.order_owners[slot] == CROWD and draw(b.words4) < b.makers_crowd_withdraws:
+            cancel(b, b.order_ids[slot])
+        elif slot >= 0:
+            submit(b, 1 - side, limit, b.order_lots[slot], IOC, MAY_TAKE, ARBITRAGE, NO_PARENT)
+        else:
+            return
+
+
+@njit(cache=True, nogil=True)
+def _first_of_best(b: Any, tick: int) -> Any:
+    i = tick - b.base
+    return b.heads[i] if 0 <= i < b.heads.size else -1
+
+
+@njit(cache=True, nogil=True)
+def _pull_quotes(b: Any, k: int) -> None:
+    for side in range(2):
+        for j in range(LAYERS):
+            if b.maker_orders[k, side, j] != 0:
+                cancel(b, b.maker_orders[k, side, j])
+                b.maker_orders[k, side, j] = 0
+
+
+@njit(cache=True, nogil=True)
+def _quote(b: Any, k: int) -> None:
+    b.maker_centre[k] = b.centre
+    for side in (BID, ASK):
+        for j in range(LAYERS):
+            _place(b, k, side, j)
+
+
+@njit(cache=True, nogil=True)
+def _place(b: Any, k: int, side: int, j: int) -> None:
+    words = b.words4
+    wild = min(max(b.vol_fast - b.makers_withdraw_above, 0.0), _WILDEST)
+    bps = b.makers_layers_bps[k, j]
+    if bps > 0.0:
+        bps *= 0.8 + 0.4 * draw(words)
+    if wild > 0.0 and draw(words) < 0.5:
+        bps += b.makers_withdraw_bps * wild * draw(words)
+    away = int(bps * b.ticks_per_bp)
+    held = math.tanh(b.position[FIRST_MAKER + k] / (b.makers_inventory * b.lots_per_unit))
+    favour = b.makers_lean * off_centre(b, 0.4) - b.makers_inventory_lean * held
+    if side == ASK:
+        favour = -favour
+    units = b.makers_size * b.makers_layers_size[k, j] * math.exp(b.makers_size_spread * normal(words) + favour)
+    units /= 1.0 + b.makers_withdraw_size * wild
+    if b.now < b.trap_until:
+        units *= 1.0 - b.trap_share
+    if side == BID:
+        tick = b.centre - away
+        if b.best_ask >= 0:
+            tick = min(tick, b.best_ask - 1)
+    else:
+        tick = max(b.centre + 1 + away, b.best_bid + 1)
+    if tick > 0 and submit(b, side, tick, lots_of(b, units), GTC, POST_ONLY, FIRST_MAKER + k, NO_PARENT) == RESTING:
+        b.maker_orders[k, side, j] = b.order_id
