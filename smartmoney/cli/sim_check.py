@@ -41,17 +41,15 @@ def sim_check(
     if captures is not None and not captures.is_dir():
         raise typer.BadParameter(f"{captures} is no folder of recordings", param_hint="--captures")
     from smartmoney.runtime.kernel_cache import prepare
+    from smartmoney.settings.scenario import load_scenario
 
+    population = load_scenario(scenario)
     prepare()
     from smartmoney.runtime.feature_jobs import worker_count
-    from smartmoney.runtime.realism_jobs import CheckJob, open_book
+    from smartmoney.runtime.realism_jobs import CheckJob
 
-    try:
-        open_book(scenario, 1)
-    except ValueError as unknown:
-        raise typer.BadParameter(str(unknown), param_hint="--scenario") from None
     job = CheckJob(
-        scenario=scenario,
+        scenario=population,
         seeds=seeds,
         base=secrets.randbelow(1 << 31) if base is None else base,
         hours=hours,

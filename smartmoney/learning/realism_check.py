@@ -22,7 +22,11 @@ from smartmoney.learning.realism_series import Observed
 from smartmoney.learning.realism_simulated import observe_book
 from smartmoney.learning.resampling import Floats
 from smartmoney.simulation.market import SimulatedBook
+from smartmoney.simulation.scenario import Scenario
 
+LEAK_EVERY_S = 60.0
+LEAK_MOST_S = 120.0
+"""Seconds between the informed in worlds for band 14, and the longest that one of common size takes there."""
 ORDERS_PER_SEED = 500
 """Uninformed parents from which a seed gets a value of its own, to show; the verdict is on all seeds together."""
 _FAST: tuple[Callable[[Observed], dict[str, float]], ...] = (return_memory, volume_volatility, touch, flow_and_queue, cancelled)
@@ -58,6 +62,17 @@ def derived_seeds(base: int, scenario: str, count: int) -> tuple[int, ...]:
     """Return seeds that follow from a base: nobody chose them, and the same base gives them again."""
     digests = (hashlib.sha256(f"sim check|{scenario}|{base}|{i}".encode()).digest() for i in range(count))
     return tuple(int.from_bytes(digest[:6], "big") for digest in digests)
+
+
+def without_leak(scenario: Scenario) -> Scenario:
+    """Return the same market with half of its informed mistaken, and no drift after any: who is called informed is so in name only.
+
+    They come a few at a time whatever the scenario says, so that there are enough of them in hours.
+    """
+    informed = msgspec.structs.replace(
+        scenario.informed, every_s=LEAK_EVERY_S, right_share=0.5, drift_bps=0.0, duration_s=min(scenario.informed.duration_s, LEAK_MOST_S)
+    )
+    return msgspec.structs.replace(scenario, informed=informed)
 
 
 def fast_statistics(observed: Observed) -> dict[str, float]:

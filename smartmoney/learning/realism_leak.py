@@ -1,7 +1,7 @@
 """Does anything public give the informed away where nothing may?
 
-In worlds whose informed and uninformed parents have the same schedules, and where no drift follows, a detector must be at chance: if the
-interval of its AUC leaves out .50, the generator leaks.
+In worlds where parents that are right and parents that are mistaken have the same schedules, and where no drift follows, a detector must be
+at chance: if the interval of its AUC leaves out .50, the generator leaks. Splitters are the background: they come at other times.
 
 The detector sees what the public sees over a parent's life, on the parent's side: the move, the flow of the book and of trades, the queue,
 volume and volatility, in thirds. Folds are worlds, so that no world is both learned and judged; the interval is a bootstrap over the
@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from smartmoney.learning.feature_study import FINE_NS
-from smartmoney.learning.realism_series import INFORMED, SPLITTER, Ints, Observed
+from smartmoney.learning.realism_series import INFORMED, MISTAKEN, Ints, Observed
 from smartmoney.learning.resampling import Floats
 
 PARTS = 3
@@ -49,7 +49,7 @@ def lives_of(observed: Observed) -> Lives:
         *(column.tolist() for column in (parents.kinds, parents.signs, parents.starts, parents.ends)), strict=True
     ):
         first, last = ((at - int(bars.times[0])) // FINE_NS + 1 for at in (start, end))
-        if kind not in {INFORMED, SPLITTER} or first < 0 or last > len(bars.times) or last - first < _BARS_MIN:
+        if kind not in {INFORMED, MISTAKEN} or first < 0 or last > len(bars.times) or last - first < _BARS_MIN:
             continue
         edges = np.linspace(first, last, PARTS + 1).astype(np.int64)
         means = np.array([np.diff(total[edges]) / np.diff(edges) for total in sums])

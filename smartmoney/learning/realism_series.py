@@ -19,8 +19,8 @@ Ints = NDArray[np.int64]
 MERGE_NS = 10_000_000
 SPREADS = 64
 """Spreads told apart, in ticks; the last place counts all wider ones."""
-INFORMED, SPLITTER = 1, 3
-"""Kinds of parents that statistics tell apart: preceded a drift; knew nothing."""
+INFORMED, MISTAKEN, SPLITTER = 1, 2, 3
+"""Kinds of parents: precedes a drift; looks like one that does; knows nothing."""
 
 
 class Fills(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from smartmoney.core.domain.instruments import Market
-from smartmoney.learning.realism_check import Finding, Report, derived_seeds, find, report_on
+from smartmoney.learning.realism_check import Finding, Report, derived_seeds, find, report_on, without_leak
 from smartmoney.learning.realism_curves import Curves, curves_of
 from smartmoney.learning.realism_leak import Lives, lives_of
 from smartmoney.learning.realism_likeness import likeness, second_rows, without_scale
@@ -18,18 +18,18 @@ from smartmoney.learning.realism_simulated import observe_book
 from smartmoney.learning.resampling import Floats
 from smartmoney.runtime.codecs import RECORDED_CODECS
 from smartmoney.simulation.market import SimulatedBook, SyntheticMarket
+from smartmoney.simulation.scenario import Scenario
 
-SYMBOL = "BTCUSDT"
 MARKET = Market.USDM
-SCENARIOS = ("mixed_day",)
-LEAK_SCENARIO = ""
-LEAK_HOURS = 2.0
+LEAK_HOURS = 4.0
+"""Of each world of band 14; there are as many worlds as seeds, but at least `LEAK_WORLDS_MIN`."""
+LEAK_WORLDS_MIN = 8
 
 
 class CheckJob(msgspec.Struct, frozen=True, kw_only=True):
     """Say what to check: `seeds` markets of a scenario, `hours` each, from a base; recordings in `captures`, or None."""
 
-    scenario: str
+    scenario: Scenario
     seeds: int
     base: int
     hours: float
@@ -45,22 +45,16 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     real: tuple[Curves, ...]
 
 
-def open_book(scenario: str, seed: int) -> SimulatedBook:
-    """Return a market's most liquid book at its beginning.
-
-    Raises:
-        ValueError: there is no such scenario.
-    """
-    if scenario not in SCENARIOS:
-        raise ValueError(f"no scenario {scenario!r}; there is {', '.join(SCENARIOS)}")
-    return SyntheticMarket(seed, (SYMBOL,), (MARKET,)).books[MARKET, SYMBOL]
+def open_book(scenario: Scenario, seed: int) -> SimulatedBook:
+    """Return the book of a scenario's first symbol at its beginning: by custom the most liquid one."""
+    symbol = scenario.symbols[0].symbol
+    return SyntheticMarket(seed, scenario, (symbol,), (MARKET,)).books[MARKET, symbol]
 
 
 def run_check(job: CheckJob, on_done: Callable[[int, int], None]) -> Outcome:
     """Check a scenario; `on_done(done, of)` is called as jobs end.
 
     Raises:
-        ValueError: there is no such scenario.
         OSError: recordings cannot be read.
     """
     # Once here, so that kernels are compiled before many processes want them.
@@ -71,12 +65,13 @@ def run_check(job: CheckJob, on_done: Callable[[int, int], None]) -> Outcome:
 
 
 def _run(job: CheckJob, pool: Executor, on_done: Callable[[int, int], None]) -> Outcome:
-    seeds = derived_seeds(job.base, job.scenario, job.seeds)
-    worlds = derived_seeds(job.base, LEAK_SCENARIO, job.seeds) if LEAK_SCENARIO else ()
+    seeds = derived_seeds(job.base, job.scenario.name, job.seeds)
+    level = without_leak(job.scenario)
+    worlds = derived_seeds(job.base, f"{job.scenario.name}, no leak", max(job.seeds, LEAK_WORLDS_MIN))
     seconds = round(job.hours * 3600)
     recorded = [pool.submit(_observe_real, job.captures)] if job.captures is not None else []
     days = [pool.submit(_find, job.scenario, seed, seconds) for seed in seeds]
-    leaks = [pool.submit(_live, LEAK_SCENARIO, seed) for seed in worlds]
+    leaks = [pool.submit(_live, level, seed) for seed in worlds]
     first: list[Future[Any]] = [*recorded, *days, *leaks]
     total = len(first) + (len(days) if recorded else 0)
     for done, _ in enumerate(as_completed(first), 1):
@@ -86,16 +81,16 @@ def _run(job: CheckJob, pool: Executor, on_done: Callable[[int, int], None]) -> 
     alike = [pool.submit(_compare, one.stretches, rows) for one in findings] if rows else []
     for done, _ in enumerate(as_completed(alike), 1):
         on_done(len(first) + done, total)
-    report = report_on(job.scenario, job.base, job.hours, findings, [one.result() for one in alike], [leak.result() for leak in leaks])
+    report = report_on(job.scenario.name, job.base, job.hours, findings, [one.result() for one in alike], [leak.result() for leak in leaks])
     return Outcome(report=report, findings=findings, real=tuple(real))
 
 
-def _find(scenario: str, seed: int, seconds: int) -> Finding:
+def _find(scenario: Scenario, seed: int, seconds: int) -> Finding:
     return find(open_book(scenario, seed), seed, seconds)
 
 
-def _live(scenario: str, seed: int) -> Lives:
-    return lives_of(observe_book(open_book(scenario, seed), scenario, round(LEAK_HOURS * 3600)))
+def _live(scenario: Scenario, seed: int) -> Lives:
+    return lives_of(observe_book(open_book(scenario, seed), scenario.name, round(LEAK_HOURS * 3600)))
 
 
 def _observe_real(captures: Path) -> tuple[list[Floats], list[Curves]]:

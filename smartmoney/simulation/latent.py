@@ -185,7 +185,9 @@ def _start_trap(b: Any, now: int) -> None:
     if back > 0.0:
         add_news(b, -back * signed, begins + int(1e9 * b.traps_run_s), b.traps_recovery_s)
     b.trap_seq += 1
-    emit(b, TRAP, b.trap_seq, NIL if is_up else NIL + 1, NIL + 1 if is_run else NIL, int(100.0 * b.trap_share), NIL, NIL, NIL, NIL, NIL, NIL)
+    emit(
+        b, TRAP, b.trap_seq, NIL if is_up else NIL + 1, NIL + 1 if is_run else NIL, int(100.0 * b.trap_share), NIL, NIL, NIL, NIL, NIL, NIL
+    )
 
 
 @njit(cache=True, nogil=True)

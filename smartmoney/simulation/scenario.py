@@ -127,7 +127,9 @@ class Makers(msgspec.Struct, frozen=True, kw_only=True):
     requote_bps: Annotated[float, _m("The price must have moved so far before they re-quote, at least.", ge=0, le=100)] = 0.22
     requote_spread_bps: Annotated[float, _m("Up to so much more, at random.", ge=0, le=100)] = 0.3
     requote_ms: Annotated[float, _m("Mean time that a re-quote takes, beyond 1 ms.", ge=0, le=10_000)] = 12.0
-    crowd_withdraws: Annotated[float, _m("Share of crowd orders in the way of a re-quote that leave; the others are taken.", ge=0, le=1)] = 0.97
+    crowd_withdraws: Annotated[
+        float, _m("Share of crowd orders in the way of a re-quote that leave; the others are taken.", ge=0, le=1)
+    ] = 0.97
     lean: Annotated[float, _m("How far queue sizes lean to where the price is going.", ge=0, le=3)] = 0.7
     inventory_lean: Annotated[float, _m("How far queue sizes lean against their inventory.", ge=0, le=3)] = 0.3
     inventory: Annotated[float, _m("Inventory of one maker that counts as much.", gt=0, le=100_000)] = 15.0
@@ -264,7 +266,9 @@ _ETH = SymbolProfile(
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """Hold a market's whole population and its symbols. The defaults are those of a first run."""
 
-    name: Annotated[str, Meta(description="What it is called; a file's name where it is left out.", pattern="^[a-z0-9_-]{1,40}$")] = "first_run"
+    name: Annotated[str, Meta(description="What it is called; a file's name where it is left out.", pattern="^[a-z0-9_-]{1,40}$")] = (
+        "first_run"
+    )
     title: Annotated[str, Meta(description="One line about it.", min_length=1, max_length=200)] = "A lively first run"
     symbols: Annotated[tuple[SymbolProfile, ...], Meta(description="Which symbols there are.", min_length=1, max_length=200)] = (_BTC, _ETH)
     price: Price = Price()

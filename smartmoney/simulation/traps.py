@@ -38,5 +38,9 @@ def carry_out_trap(b: Any) -> None:
     while n > 0:
         n -= 1
         slot = b.crowd[n]
-        if abs(best_of(b, b.order_sides[slot]) - b.order_ticks[slot]) < reach and draw(b.words4) < share and slot_of(b, b.order_ids[slot]) >= 0:
+        if (
+            abs(best_of(b, b.order_sides[slot]) - b.order_ticks[slot]) < reach
+            and draw(b.words4) < share
+            and slot_of(b, b.order_ids[slot]) >= 0
+        ):
             cancel(b, b.order_ids[slot])
