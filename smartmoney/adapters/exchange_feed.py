@@ -69,7 +69,7 @@ class Desk:
         return wire.depth_snapshot(self.grid, depth.update_id, depth.bids, depth.asks, event_ns=self.now_ns, transaction_ns=self.now_ns)
 
     def mark_price(self) -> tuple[float, float]:
-        """Return mark and index price in quote currency: the index is what the public knows of the efficient price, the mark leans to the book's middle."""
+        """Return mark and index price in quote: the index is what the public knows of the efficient price, the mark leans to the middle."""
         tick = float(self.book.instrument.tick_size)
         index = self.book.index_ticks * tick
         bid, _, ask, _ = self.book.touch

@@ -1,4 +1,5 @@
-"""`smartmoney sim`: the built-in exchange alone, on loopback; `sim check` measures its market."""
+"""`smartmoney sim`: the built-in exchange alone, on loopback; `sim scenarios` lists the markets that it can hold, `sim check` measures
+one against a real one."""
 
 import json
 import sys
@@ -16,16 +17,17 @@ if TYPE_CHECKING:
 
 _EPILOG = "Example: smartmoney sim --seed 7 --port 0 --json"
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None)
 app.command("check")(sim_check)
 
 
 @app.callback(invoke_without_command=True, epilog=_EPILOG)
 def sim(
     context: typer.Context,
+    scenario: Annotated[str, typer.Option(help="Which market: a name of `sim scenarios`, or a file.")] = "first_run",
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same market.")] = 1,
     port: Annotated[int, typer.Option(min=0, max=65534, help="Spot listens here, USD-M one above; 0 takes free ports.")] = 0,
-    symbols: Annotated[str, typer.Option(help="Comma-separated symbols.")] = "BTCUSDT,ETHUSDT",
+    symbols: Annotated[str, typer.Option(help="Comma-separated symbols; left out, all that the scenario has.")] = "",
     speed: Annotated[float, typer.Option(min=0.01, max=1000.0, help="Simulated seconds per second.")] = 1.0,
     prerun: Annotated[int, typer.Option(min=0, max=86_400, help="Simulate so many seconds before the start; their clock ends now.")] = 0,
     warm_out: Annotated[Path | None, typer.Option(help="Write the pre-run's public feed to FILE.<market>.<symbol>.gz.")] = None,
@@ -36,20 +38,22 @@ def sim(
     if context.invoked_subcommand is not None:
         return
     from smartmoney.runtime.kernel_cache import prepare
+    from smartmoney.settings.scenario import load_scenario
 
     prepare()
-    from smartmoney.simulation.market import BANNER, SyntheticMarket
+    population = load_scenario(scenario)
+    from smartmoney.simulation.market import SyntheticMarket
 
-    sys.stderr.write(f"smartmoney sim: {BANNER}\n")
+    sys.stderr.write(f"smartmoney sim: {population.banner}\n")
     try:
-        market = SyntheticMarket(seed, tuple(name for name in symbols.upper().split(",") if name))
+        market = SyntheticMarket(seed, population, tuple(name for name in symbols.upper().split(",") if name) or None)
     except ValueError as error:
         _fail(str(error), 2)
     from smartmoney.adapters.exchange_warm import capture_path
     from smartmoney.adapters.exchange_warm import prerun as simulate_before
 
     # Kernels are compiled (or loaded) before the clock is read: a first start may take half a minute for it.
-    SyntheticMarket(seed, ("BTCUSDT",)).advance(1_000_000_000)
+    SyntheticMarket(seed, population, tuple(symbol for _, symbol in market.books)[:1]).advance(1_000_000_000)
     origin_ns = time.time_ns() - prerun * 1_000_000_000
     try:
         desks = simulate_before(market, origin_ns, prerun, warm_out, now_ns=time.time_ns)
@@ -60,6 +64,20 @@ def sim(
     warm = {key: str(capture_path(warm_out, *key)) for key in market.books} if warm_out is not None else {}
     server = ExchangeServer(market, origin_ns, speed=speed, desks=desks)
     _serve(server, port, lambda endpoints: _announce(endpoints, warm, as_json=as_json), die_with_parent=die_with_parent)
+
+
+@app.command(epilog="Example: smartmoney sim scenarios --json")
+def scenarios(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """List the markets that come with the package: name, what it is, whether an edge is planted. Example: smartmoney sim scenarios."""
+    from smartmoney.settings.scenario import named_scenarios
+
+    found = named_scenarios()
+    if as_json:
+        listing = [{"name": s.name, "title": s.title, "edge_planted": s.is_planted, "file": str(s.path)} for s in found]
+        print(json.dumps({"scenarios": listing}))
+        return
+    for s in found:
+        print(f"{s.name:16} {'edge planted' if s.is_planted else 'no edge':13} {s.title}")
 
 
 def _announce(endpoints: "dict[Market, Endpoints]", warm: "dict[tuple[Market, str], str]", *, as_json: bool) -> None:

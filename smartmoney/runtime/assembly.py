@@ -10,6 +10,7 @@ from smartmoney.core.engine.parameters import EngineParameters
 from smartmoney.core.strategy.base import OrderFlowStrategy
 from smartmoney.settings.build import build_parameters, fees_bps, strategy_config
 from smartmoney.settings.models import Settings
+from smartmoney.settings.scenario import scenario_of
 
 
 def engine_parameters(settings: Settings) -> EngineParameters:
@@ -46,5 +47,6 @@ def simulated_words(settings: Settings) -> str:
     maker, taker = fees_bps(settings)
     orders = f"orders, fills and the account (latency {settings.paper.latency_ms:g} ms, fees {maker:f}/{taker:f} bps)"
     if settings.venue == "sim":
-        return f"the market (synthetic, edge planted: proves nothing about yours), {orders}"
+        kind, _, said = scenario_of(settings).banner.partition(" market")
+        return f"the market ({kind}{said}), {orders}"
     return f"{orders}; the market is {settings.venue}'s own"

@@ -74,7 +74,7 @@ def sample_of(path: Path | None, market: Market) -> Sample:
     if path is None:
         with tempfile.TemporaryDirectory(prefix="smartmoney-bench-") as folder:
             base = Path(folder) / "bench"
-            prerun(SyntheticMarket(7, ("BTCUSDT",)), 1_700_000_000_000_000_000, SYNTHETIC_S, base)
+            prerun(SyntheticMarket(7, symbols=("BTCUSDT",)), 1_700_000_000_000_000_000, SYNTHETIC_S, base)
             frames = tuple(read_recording(capture_path(base, market, "BTCUSDT")))
     else:
         frames = tuple(read_recording(path))

@@ -63,14 +63,17 @@ class BuiltinExchange:
 
 
 @contextlib.asynccontextmanager
-async def builtin_exchange(symbols: Sequence[str], seed: int, prerun_s: int, scratch: Path) -> AsyncIterator[BuiltinExchange]:
+async def builtin_exchange(
+    symbols: Sequence[str], scenario: str, seed: int, prerun_s: int, scratch: Path
+) -> AsyncIterator[BuiltinExchange]:
     """Run the exchange while the context lasts; `scratch` takes the recordings of its pre-run, and what it says.
 
     Raises:
         ExchangeFailed: it ended, or said nothing, before it was ready.
         ConfigurationError: it does not have one of the symbols.
     """
-    arguments = ["sim", "--seed", str(seed), "--port", "0", "--symbols", ",".join(symbols), "--json", "--die-with-parent"]
+    arguments = ["sim", "--scenario", scenario, "--seed", str(seed), "--port", "0", "--symbols", ",".join(symbols)]
+    arguments += ["--json", "--die-with-parent"]
     if prerun_s:
         arguments += ["--prerun", str(prerun_s), "--warm-out", str(scratch / "warm")]
     said = scratch / "exchange.log"

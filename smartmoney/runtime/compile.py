@@ -99,4 +99,4 @@ def compile_market_kernels() -> None:
     """Compile (or load) the kernels of the built-in exchange's market by letting it live for a second."""
     from smartmoney.simulation.market import SyntheticMarket
 
-    SyntheticMarket(1, ("BTCUSDT",)).advance(1_000_000_000)
+    SyntheticMarket(1, symbols=("BTCUSDT",)).advance(1_000_000_000)

@@ -25,6 +25,7 @@ from smartmoney.runtime.codecs import binance_codec
 from smartmoney.runtime.inbox import Inbox
 from smartmoney.runtime.supervisor import Beat
 from smartmoney.settings.models import Settings
+from smartmoney.settings.scenario import path_of
 from smartmoney.venues.binance.protocol import DEFAULT_STREAMS, endpoints, plan_connections
 
 log = structlog.get_logger("venue")
@@ -151,7 +152,7 @@ async def open_venue(settings: Settings, inbox: Inbox, scratch: Path, seed: int)
         return
     if settings.venue == "sim":
         symbols = [name.partition(":")[0].replace("/", "") for name in settings.instruments]
-        async with builtin_exchange(symbols, seed, settings.sim.prerun_s, scratch) as exchange:
+        async with builtin_exchange(symbols, str(path_of(settings)), seed, settings.sim.prerun_s, scratch) as exchange:
             address = exchange.ready.binance[settings.market]
             async with _open_binance(settings, inbox, address.rest, address.ws, seed) as session:
                 session.warm_recordings = {symbol: Path(path) for symbol, path in exchange.ready.warm.get(settings.market, {}).items()}

@@ -17,6 +17,7 @@ from smartmoney.settings.advanced import Section
 from smartmoney.settings.errors import ConfigurationError
 from smartmoney.settings.explain import configuration_error
 from smartmoney.settings.models import Mode, Settings
+from smartmoney.settings.scenario import scenario_of
 from smartmoney.settings.sources import Layer, advanced_layer, override_layer, package_directory, profile_layer, read_yaml
 
 _SECTIONS = frozenset(name for name, field in Settings.model_fields.items() if isinstance(field.default, Section)) | {"regime_overrides"}
@@ -61,6 +62,8 @@ def load_settings(
     _check_money(settings)
     settings._sources = ("built-in defaults", *(layer.origin for layer in layers))  # noqa: SLF001  # private to users of settings
     settings._directory = None if directory is None else str(directory)  # noqa: SLF001
+    if settings.venue == "sim":
+        scenario_of(settings)
     return settings
 
 

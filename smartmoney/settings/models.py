@@ -174,6 +174,8 @@ class RegimeOverride(Section):
 class Sim(Section):
     """The built-in exchange, where `venue: sim` trades."""
 
+    scenario: str = Field(default="first_run", min_length=1, max_length=4096)
+    """Which market: a name of `smartmoney sim scenarios`, or a file (docs/market.md)."""
     seed: int = Field(default=7, ge=0, lt=2**31)
     """Same seed, same market."""
     prerun_s: int = Field(default=1800, ge=0, le=86_400)

@@ -109,7 +109,7 @@ def run(worlds: npt.NDArray[Any], i: int, until: int) -> bool:
         if b.pending_at < 0.0:
             b.pending_rate = _total_rate(b)
             b.pending_at = b.clock + exponential(b.words4) / b.pending_rate
-        certain_at = min(min(b.grid_next, b.reprice_at), min(b.child_next, b.stop_at))
+        certain_at = min(b.grid_next, b.reprice_at, b.child_next, b.stop_at)
         drawn_at = np.int64(b.pending_at * 1e9)
         if min(certain_at, drawn_at) > until:
             # The draw is kept: how a caller cuts time into steps must not change what happens.

@@ -128,7 +128,7 @@ def add_news(b: Any, bps: float, start: int, seconds: float) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _jump_factor(b: Any) -> float:
+def _jump_factor(b: Any) -> Any:
     u = 1.0 - draw(b.latent_words)
     if b.price_jump_tail <= 1.0:
         return -math.log(u)

@@ -17,8 +17,8 @@ Four = tuple[float, float, float, float]
 Layers = tuple[tuple[float, float, float, float, float], ...]
 
 
-def _m(meaning: str, **bounds: float) -> Any:
-    return Meta(description=meaning, **bounds)  # type: ignore[arg-type]
+def _m(meaning: str, **bounds: Any) -> Any:
+    return Meta(description=meaning, **bounds)
 
 
 class SymbolProfile(msgspec.Struct, frozen=True, kw_only=True):
@@ -266,9 +266,7 @@ _ETH = SymbolProfile(
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """Hold a market's whole population and its symbols. The defaults are those of a first run."""
 
-    name: Annotated[str, Meta(description="What it is called; a file's name where it is left out.", pattern="^[a-z0-9_-]{1,40}$")] = (
-        "first_run"
-    )
+    name: Annotated[str, Meta(description="What it is called; left out, the file's name.", pattern="^[a-z0-9_-]{1,40}$")] = "first_run"
     title: Annotated[str, Meta(description="One line about it.", min_length=1, max_length=200)] = "A lively first run"
     symbols: Annotated[tuple[SymbolProfile, ...], Meta(description="Which symbols there are.", min_length=1, max_length=200)] = (_BTC, _ETH)
     price: Price = Price()

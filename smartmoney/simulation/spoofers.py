@@ -62,7 +62,7 @@ def flee(b: Any, bid: int, ask: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _is_near(b: Any, k: int, best: int) -> bool:
+def _is_near(b: Any, k: int, best: int) -> Any:
     away = best - b.spoof_first[k] if b.spoof_sides[k] == BID else b.spoof_first[k] - best
     return away < b.spoofers_flee_bps * b.ticks_per_bp
 

@@ -33,7 +33,7 @@ STOP_FIELDS: list[Any] = [
     ("stop_fired", "f8"),
     ("cascade_seq", "i8"),
 ]
-"""Stops by the side that they will take (a buy stop is at index 0), the nearest of each side, and the furthest price that trades reached."""
+"""Stops by the side that they will take (a buy stop is at index 0), each side's nearest, and the furthest price that trades reached."""
 
 
 @njit(cache=True, nogil=True)

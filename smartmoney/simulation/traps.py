@@ -10,7 +10,7 @@ from typing import Any
 from numba import njit
 
 from smartmoney.simulation.fair import best_of
-from smartmoney.simulation.ladder import slot_of
+from smartmoney.simulation.ladder import ASK, BID
 from smartmoney.simulation.latent import GRID_NS
 from smartmoney.simulation.makers import pull_layers
 from smartmoney.simulation.matching import cancel
@@ -31,6 +31,7 @@ def carry_out_trap(b: Any) -> None:
     steps = max(1, int(1e6 * b.traps_pull_ms) // GRID_NS)
     b.trap_steps -= 1
     share = 1.0 - math.pow(1.0 - b.trap_share, 1.0 / steps)
+    bid, ask = best_of(b, BID), best_of(b, ASK)
     pull_layers(b, share)
     reach = b.traps_reach_bps * b.ticks_per_bp
     n = b.crowd_count
@@ -38,9 +39,6 @@ def carry_out_trap(b: Any) -> None:
     while n > 0:
         n -= 1
         slot = b.crowd[n]
-        if (
-            abs(best_of(b, b.order_sides[slot]) - b.order_ticks[slot]) < reach
-            and draw(b.words4) < share
-            and slot_of(b, b.order_ids[slot]) >= 0
-        ):
+        away = bid - b.order_ticks[slot] if b.order_sides[slot] == BID else b.order_ticks[slot] - ask
+        if away < reach and draw(b.words4) < share:
             cancel(b, b.order_ids[slot])

@@ -289,7 +289,7 @@ async def test_the_live_feed_continues_the_capture_without_a_hole(tmp_path):
 
     from smartmoney.adapters.exchange_warm import capture_path, prerun
 
-    market = SyntheticMarket(8, ("BTCUSDT",))
+    market = SyntheticMarket(8, symbols=("BTCUSDT",))
     origin = time.time_ns() - 30_000_000_000
     desks = prerun(market, origin, 30, tmp_path / "warm")
     for which, rule in ((Market.SPOT, "U"), (Market.USDM, "pu")):

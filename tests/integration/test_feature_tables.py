@@ -23,7 +23,7 @@ SECONDS = 180
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     base = tmp_path_factory.mktemp("market") / "built-in"
-    prerun(SyntheticMarket(11, SYMBOLS, (Market.USDM,)), 1_700_000_000_250_000_000, SECONDS, base)
+    prerun(SyntheticMarket(11, symbols=SYMBOLS, markets=(Market.USDM,)), 1_700_000_000_250_000_000, SECONDS, base)
     return {symbol: capture_path(base, Market.USDM, symbol) for symbol in SYMBOLS}
 
 

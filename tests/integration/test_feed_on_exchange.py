@@ -51,7 +51,7 @@ class Inbox:
 @pytest.fixture(scope="module")
 def compiled() -> None:
     """Compile the exchange's kernels before anything is served: a loop that compiles for half a minute answers nobody."""
-    for book in SyntheticMarket(1, ("BTCUSDT",)).books.values():
+    for book in SyntheticMarket(1, symbols=("BTCUSDT",)).books.values():
         desk = Desk(book, 0)
         streams = [desk.open_stream(kind) for kind in ("depth@100ms", "trade")]
         batch = desk.take(book.advance(2 * 10**9))
@@ -61,7 +61,7 @@ def compiled() -> None:
 
 @pytest.fixture
 async def exchange(compiled: None) -> AsyncIterator[dict[Market, Endpoints]]:
-    server = ExchangeServer(SyntheticMarket(11, ("BTCUSDT",)), time.time_ns() - 10**10, speed=SPEED)
+    server = ExchangeServer(SyntheticMarket(11, symbols=("BTCUSDT",)), time.time_ns() - 10**10, speed=SPEED)
     yield await server.start()
     await server.stop()
 

@@ -35,7 +35,7 @@ EAGER = {
 def recordings(tmp_path_factory):
     """Record some minutes of the built-in market, each market in a file of its own."""
     base = tmp_path_factory.mktemp("recorded") / "feed"
-    market = SyntheticMarket(3, ("BTCUSDT",))
+    market = SyntheticMarket(3, symbols=("BTCUSDT",))
     prerun(market, 1_700_000_000_000_000_000, SECONDS, base)
     return {kind: capture_path(base, kind, "BTCUSDT") for kind in MARKETS}
 

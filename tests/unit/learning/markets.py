@@ -14,7 +14,7 @@ ORIGIN_NS = 1_700_000_000_250_000_000
 
 def record(folder, seconds, symbols=("BTCUSDT", "ETHUSDT"), market=Market.USDM, seed=11):
     """Record the built-in market; return the file of each symbol."""
-    prerun(SyntheticMarket(seed, symbols, (market,)), ORIGIN_NS, seconds, folder / "built-in")
+    prerun(SyntheticMarket(seed, symbols=symbols, markets=(market,)), ORIGIN_NS, seconds, folder / "built-in")
     return {symbol: capture_path(folder / "built-in", market, symbol) for symbol in symbols}
 
 

@@ -24,7 +24,7 @@ S = 1_000_000_000
 
 def record(folder, seconds, ends_wall_ns, *, symbols=("BTCUSDT",), seed=5):
     """Record the spot market so that it ends at a time; return file by symbol and the instruments."""
-    market = SyntheticMarket(seed, symbols, (Market.SPOT,))
+    market = SyntheticMarket(seed, symbols=symbols, markets=(Market.SPOT,))
     prerun(market, ends_wall_ns - seconds * S, seconds, folder / "feed")
     instruments = tuple(market.books[Market.SPOT, symbol].instrument for symbol in symbols)
     return {symbol: capture_path(folder / "feed", Market.SPOT, symbol) for symbol in symbols}, instruments

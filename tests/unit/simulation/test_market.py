@@ -36,7 +36,7 @@ def test_another_seed_gives_another_market():
 
 
 def test_spot_and_perpetual_follow_one_efficient_price_and_the_same_parents():
-    market = SyntheticMarket(4, ("BTCUSDT",))
+    market = SyntheticMarket(4, symbols=("BTCUSDT",))
     market.advance(400 * SECOND)
     spot, usdm = market.books[SPOT_BTC], market.books[USDM_BTC]
     spot_price = spot.efficient_ticks * float(spot.instrument.tick_size)
@@ -48,7 +48,7 @@ def test_spot_and_perpetual_follow_one_efficient_price_and_the_same_parents():
 
 
 def test_public_rows_hold_no_truth_and_truth_is_told_once():
-    market = SyntheticMarket(4, ("BTCUSDT",))
+    market = SyntheticMarket(4, symbols=("BTCUSDT",))
     rows = market.advance(300 * SECOND)[SPOT_BTC]
     assert set(np.unique(rows[:, ladder.KIND])) == {ladder.TRADE, ladder.LEVEL, ladder.TOUCH}
     truth = market.books[SPOT_BTC].truth()
@@ -106,7 +106,7 @@ def test_every_touch_agrees_with_the_book_folded_to_its_update_id():
 
 
 def test_money_and_lots_are_conserved_over_half_an_hour():
-    market = SyntheticMarket(2, ("BTCUSDT",))
+    market = SyntheticMarket(2, symbols=("BTCUSDT",))
     for step in range(1, 31):
         market.advance(step * 60 * SECOND)
         for book in market.books.values():
@@ -137,7 +137,7 @@ def test_the_market_is_as_lively_and_liquid_as_a_first_run_needs(key):
 def test_an_informed_parent_leans_on_the_flow_and_most_of_them_are_right():
     leaning, right, parents = [], 0, 0
     for seed in range(6):
-        book = SyntheticMarket(seed, ("BTCUSDT",)).books[USDM_BTC]
+        book = SyntheticMarket(seed, symbols=("BTCUSDT",)).books[USDM_BTC]
         rows = book.advance(1500 * SECOND)
         trades = rows[rows[:, ladder.KIND] == ladder.TRADE]
         truth = book.truth()
@@ -159,7 +159,7 @@ def test_an_informed_parent_leans_on_the_flow_and_most_of_them_are_right():
 
 def test_an_unknown_symbol_is_refused():
     with pytest.raises(ValueError, match="DOGEUSDT"):
-        SyntheticMarket(1, ("DOGEUSDT",))
+        SyntheticMarket(1, symbols=("DOGEUSDT",))
 
 
 def test_prints_of_one_taker_at_one_price_make_one_aggregate_and_candles_add_up():
