@@ -1,5 +1,4 @@
-"""`smartmoney sim`: the built-in exchange alone, on loopback; `sim scenarios` lists the markets that it can hold, `sim check` measures
-one against a real one."""
+"""`smartmoney sim`: the built-in exchange alone, on loopback; `scenarios` lists its markets, `check` measures one against a real one."""
 
 import json
 import sys
