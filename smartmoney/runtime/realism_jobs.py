@@ -22,7 +22,7 @@ from smartmoney.simulation.scenario import Scenario
 
 MARKET = Market.USDM
 LEAK_HOURS = 4.0
-"""Of each world of band 14; there are as many worlds as seeds, but at least `LEAK_WORLDS_MIN`."""
+"""Most hours of each world of band 14, a day's being more than it needs; there are as many worlds as seeds, but at least `LEAK_WORLDS_MIN`."""
 LEAK_WORLDS_MIN = 8
 
 
@@ -71,7 +71,7 @@ def _run(job: CheckJob, pool: Executor, on_done: Callable[[int, int], None]) -> 
     seconds = round(job.hours * 3600)
     recorded = [pool.submit(_observe_real, job.captures)] if job.captures is not None else []
     days = [pool.submit(_find, job.scenario, seed, seconds) for seed in seeds]
-    leaks = [pool.submit(_live, level, seed) for seed in worlds]
+    leaks = [pool.submit(_live, level, seed, round(min(LEAK_HOURS, job.hours) * 3600)) for seed in worlds]
     first: list[Future[Any]] = [*recorded, *days, *leaks]
     total = len(first) + (len(days) if recorded else 0)
     for done, _ in enumerate(as_completed(first), 1):
@@ -89,8 +89,8 @@ def _find(scenario: Scenario, seed: int, seconds: int) -> Finding:
     return find(open_book(scenario, seed), seed, seconds)
 
 
-def _live(scenario: Scenario, seed: int) -> Lives:
-    return lives_of(observe_book(open_book(scenario, seed), scenario.name, round(LEAK_HOURS * 3600)))
+def _live(scenario: Scenario, seed: int, seconds: int) -> Lives:
+    return lives_of(observe_book(open_book(scenario, seed), scenario.name, seconds))
 
 
 def _observe_real(captures: Path) -> tuple[list[Floats], list[Curves]]:
