@@ -2,7 +2,7 @@
 
 Of each order: the mid's move in its direction from its start to its end, and to as long again after its end, over the day's volatility; its
 lots over the day's volume. Only orders that know nothing are taken: the move of one that knows is not its own doing. I = Y (Q/V)^delta is
-fitted to means over bins of equally many orders, weighted by their errors; the exponent comes from a grid of 1/200.
+fitted to means over bins of log size, weighted by their errors; the exponent comes from a grid of 1/200.
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from smartmoney.learning.top_watch import Bars
 
 ORDERS_MIN = 4000
 BINS = 16
+BIN_ORDERS_MIN = 20
 _EXPONENTS = np.linspace(0.0, 1.5, 301)
 _DAY_S = 86_400.0
 
@@ -56,6 +57,8 @@ def impact_statistics(parts: Sequence[Impacts], orders_min: int = ORDERS_MIN) ->
     if len(sizes) < max(orders_min, 2 * BINS):
         return dict.fromkeys(names, float("nan"))
     x, y, error = impact_curve(sizes, at_end)
+    if not len(x):
+        return dict.fromkeys(names, float("nan"))
     peak = float(at_end.mean())
     values = (
         _exponent(x, y, error),
@@ -67,9 +70,10 @@ def impact_statistics(parts: Sequence[Impacts], orders_min: int = ORDERS_MIN) ->
 
 
 def impact_curve(sizes: Floats, at_end: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return size, mean impact and its standard error in `BINS` bins of equally many orders, by rising size."""
-    order = np.argsort(sizes, kind="stable")
-    bins = np.array_split(order, BINS)
+    """Return size, mean impact and its standard error in bins of equal width in log size, by rising size; bins of few orders are left out."""
+    edges = np.geomspace(sizes.min(), sizes.max(), BINS + 1)
+    place = np.clip(np.searchsorted(edges, sizes, "right") - 1, 0, BINS - 1)
+    bins = [one for k in range(BINS) if len(one := np.flatnonzero(place == k)) >= BIN_ORDERS_MIN]
     x = np.array([np.exp(np.log(sizes[one]).mean()) for one in bins])
     y = np.array([at_end[one].mean() for one in bins])
     error = np.array([at_end[one].std() / np.sqrt(len(one)) for one in bins])
