@@ -62,6 +62,8 @@ def off_centre(b: Any, scale_bps: float) -> Any:
 def push(b: Any, side: int, lots: int) -> None:
     """Let one taker's order move the makers' price."""
     bps = min(b.impact_bps * math.pow(lots / b.lots_per_unit, b.impact_volume_exponent), b.impact_most_bps)
+    if b.impact_volatility_reaction > 0.0:
+        bps *= math.pow(b.vol_mult, b.impact_volatility_reaction)
     if side != BID:
         bps = -bps
     for j in range(MEMORIES):

@@ -62,6 +62,8 @@ def requote(b: Any) -> None:
     b.centre = target
     b.reprices += 1
     b.trigger_bps = b.makers_requote_bps + b.makers_requote_spread_bps * draw(b.words4)
+    if b.makers_requote_reaction > 0.0:
+        b.trigger_bps *= math.pow(b.vol_mult, b.makers_requote_reaction)
     flee(b, target, target + 1)
     moved = np.zeros(MAKERS_MAX, np.bool_)
     for k in range(b.maker_count):

@@ -44,7 +44,7 @@ class SymbolProfile(msgspec.Struct, frozen=True, kw_only=True):
 class Price(msgspec.Struct, frozen=True, kw_only=True):
     """The efficient price: diffusion with volatility of several memories, bursts, jumps, and waves that the public learns slowly."""
 
-    bps_per_minute: Annotated[float, _m("Volatility where its multiplier is 1.", ge=0, le=500)] = 3.8
+    bps_per_minute: Annotated[float, _m("Volatility where its multiplier is 1.", ge=0, le=500)] = 3.6
     volatility_times_s: Annotated[Four, _m("Memories of log volatility.", gt=0, le=864_000)] = (30.0, 300.0, 1800.0, 14_400.0)
     volatility_sds: Annotated[Four, _m("Standard deviations of log volatility, one per memory.", ge=0, le=2)] = (0.0, 0.35, 0.0, 0.0)
     burst_every_s: Annotated[float, _m("Mean seconds from a burst of volatility to the next.", ge=0, le=864_000)] = 0.0
@@ -68,6 +68,7 @@ class Impact(msgspec.Struct, frozen=True, kw_only=True):
     bps: Annotated[float, _m("Push of an order of one unit.", ge=0, le=100)] = 0.5
     volume_exponent: Annotated[float, _m("Push grows with size to this power.", gt=0, le=1)] = 1.0
     most_bps: Annotated[float, _m("Largest push of one order.", gt=0, le=100)] = 0.5
+    volatility_reaction: Annotated[float, _m("Push grows with volatility to this power.", ge=0, le=3)] = 0.0
     memory_exponent: Annotated[float, _m("The push falls with time to minus this power.", ge=0, le=2)] = 0.0
     shortest_s: Annotated[float, _m("Memory of the quickest part.", gt=0, le=864_000)] = 20.0
     longest_s: Annotated[float, _m("Memory of the slowest part.", gt=0, le=8_640_000)] = 20.0
@@ -94,7 +95,7 @@ class Crowd(msgspec.Struct, frozen=True, kw_only=True):
 class Takers(msgspec.Struct, frozen=True, kw_only=True):
     """Noise takers whose arrivals excite each other (Hawkes, four exponentials a side)."""
 
-    base_rate: Annotated[float, _m("Orders a second and side that nothing excited.", ge=0, le=1000)] = 0.55
+    base_rate: Annotated[float, _m("Orders a second and side that nothing excited.", ge=0, le=1000)] = 0.6
     decays_per_s: Annotated[Four, _m("How fast each excitement passes.", gt=0, le=1000)] = (3.0, 0.12, 0.02, 0.005)
     same_side: Annotated[Four, _m("Orders on the same side that one excites, per decay.", ge=0, le=1)] = (0.30, 0.25, 0.0, 0.0)
     other_side: Annotated[Four, _m("Orders on the other side that one excites, per decay.", ge=0, le=1)] = (0.12, 0.0, 0.0, 0.0)
@@ -126,6 +127,7 @@ class Makers(msgspec.Struct, frozen=True, kw_only=True):
     refresh_rate: Annotated[float, _m("Looks at a layer a second, to replace what was eaten.", gt=0, le=5000)] = 12.0
     requote_bps: Annotated[float, _m("The price must have moved so far before they re-quote, at least.", ge=0, le=100)] = 0.22
     requote_spread_bps: Annotated[float, _m("Up to so much more, at random.", ge=0, le=100)] = 0.3
+    requote_reaction: Annotated[float, _m("That distance grows with volatility to this power.", ge=0, le=2)] = 0.0
     requote_ms: Annotated[float, _m("Mean time that a re-quote takes, beyond 1 ms.", ge=0, le=10_000)] = 12.0
     crowd_withdraws: Annotated[
         float, _m("Share of crowd orders in the way of a re-quote that leave; the others are taken.", ge=0, le=1)
@@ -142,10 +144,10 @@ class Makers(msgspec.Struct, frozen=True, kw_only=True):
 class Trend(msgspec.Struct, frozen=True, kw_only=True):
     """Trend followers: three of them, who buy what has risen and sell what has fallen."""
 
-    rate: Annotated[float, _m("Looks at the market a second.", ge=0, le=100)] = 0.1
+    rate: Annotated[float, _m("Looks at the market a second.", ge=0, le=100)] = 0.05
     lookbacks_s: Annotated[tuple[float, float, float], _m("Memory of each one's average price.", gt=0, le=86_400)] = (60.0, 240.0, 900.0)
     threshold_bps: Annotated[float, _m("Distance from that average that makes them act.", gt=0, le=1000)] = 12.0
-    size: Annotated[float, _m("Largest position of one follower.", gt=0, le=10_000)] = 0.5
+    size: Annotated[float, _m("Largest position of one follower.", gt=0, le=10_000)] = 0.25
     child: Annotated[float, _m("Size of one order.", gt=0, le=1000)] = 0.03
 
 

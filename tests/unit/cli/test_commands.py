@@ -170,6 +170,24 @@ def test_an_unknown_symbol_of_the_exchange_is_wrong_usage(call):
     assert "BTCUSDT" in err
 
 
+def test_the_scenarios_of_the_exchange_are_listed(call):
+    code, out, _ = call("sim", "scenarios", "--json")
+    listed = {entry["name"]: entry for entry in json.loads(out)["scenarios"]}
+    assert code == 0
+    assert len(listed) >= 12
+    assert listed["first_run"]["edge_planted"]
+    assert not listed["no_information"]["edge_planted"]
+    code, out, _ = call("sim", "scenarios")
+    assert code == 0
+    assert len(out.splitlines()) == len(listed)
+
+
+def test_an_unknown_scenario_is_a_matter_of_configuration(call):
+    code, _, err = call("sim", "--scenario", "moon")
+    assert code == 78
+    assert "there is no scenario 'moon'; choose one of" in err
+
+
 def test_halting_nothing_is_not_called_halted(call, tmp_path):
     code, out, err = call("halt", "--state-dir", tmp_path / "nowhere")
     assert (code, out) == (1, "")

@@ -52,6 +52,11 @@ def features_writer():
     return script("write_features")
 
 
+def test_the_market_page_is_what_the_scenarios_and_their_structs_say():
+    page, writer = read("docs/market.md"), script("write_market")
+    assert writer.with_generated(page, writer.generated()) == page, "behind the structs: run python docs/write_market.py"
+
+
 def test_every_feature_is_documented_as_the_schema_has_it(features_writer):
     page, generated = read("docs/features.md"), features_writer.entries(FEATURES)
     assert features_writer.with_entries(page, generated) == page, "behind the schema: run python docs/write_features.py"

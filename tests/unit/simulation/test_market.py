@@ -42,7 +42,10 @@ def test_spot_and_perpetual_follow_one_efficient_price_and_the_same_parents():
     spot_price = spot.efficient_ticks * float(spot.instrument.tick_size)
     assert usdm.efficient_ticks * float(usdm.instrument.tick_size) == pytest.approx(spot_price, rel=1e-12)
     columns = [ladder.KIND, ladder.TIME, ladder.ID, ladder.SIDE, ladder.TICK]
-    assert spot.truth()[:, columns].tolist() == usdm.truth()[:, columns].tolist()
+    told = [book.truth() for book in (spot, usdm)]
+    spot_parents, usdm_parents = (truth[truth[:, ladder.KIND] <= ladder.PARENT_ENDED][:, columns].tolist() for truth in told)
+    assert len(spot_parents) > 5
+    assert spot_parents == usdm_parents
     middle = (spot.touch[0] + spot.touch[2]) / 2 * float(spot.instrument.tick_size)
     assert abs(middle / spot_price - 1) < 0.001
 
@@ -52,7 +55,7 @@ def test_public_rows_hold_no_truth_and_truth_is_told_once():
     rows = market.advance(300 * SECOND)[SPOT_BTC]
     assert set(np.unique(rows[:, ladder.KIND])) == {ladder.TRADE, ladder.LEVEL, ladder.TOUCH}
     truth = market.books[SPOT_BTC].truth()
-    assert set(np.unique(truth[:, ladder.KIND])) == {ladder.PARENT_STARTED, ladder.PARENT_ENDED}
+    assert {ladder.PARENT_STARTED, ladder.PARENT_ENDED} <= set(np.unique(truth[:, ladder.KIND])) <= set(range(8, 16))
     assert len(market.books[SPOT_BTC].truth()) == 0
 
 
