@@ -70,7 +70,7 @@ def impact_statistics(parts: Sequence[Impacts], orders_min: int = ORDERS_MIN) ->
 
 
 def impact_curve(sizes: Floats, at_end: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return size, mean impact and its standard error in bins of equal width in log size, by rising size; bins of few orders are left out."""
+    """Return size, mean impact and its standard error in bins of equal width in log size, by rising size; sparse bins are left out."""
     edges = np.geomspace(sizes.min(), sizes.max(), BINS + 1)
     place = np.clip(np.searchsorted(edges, sizes, "right") - 1, 0, BINS - 1)
     bins = [one for k in range(BINS) if len(one := np.flatnonzero(place == k)) >= BIN_ORDERS_MIN]

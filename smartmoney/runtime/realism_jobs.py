@@ -22,7 +22,7 @@ from smartmoney.simulation.scenario import Scenario
 
 MARKET = Market.USDM
 LEAK_HOURS = 4.0
-"""Most hours of each world of band 14, a day's being more than it needs; there are as many worlds as seeds, but at least `LEAK_WORLDS_MIN`."""
+"""Most hours of each world of band 14; there are as many worlds as seeds, but at least `LEAK_WORLDS_MIN`."""
 LEAK_WORLDS_MIN = 8
 
 
