@@ -1,4 +1,4 @@
-"""`smartmoney sim`: the built-in exchange alone, on loopback, or its market recorded; `sim scenarios` lists them, `sim oracle` scores."""
+"""`smartmoney sim`: the built-in exchange alone, on loopback, or its market recorded; `scenarios`, `oracle` and `check` tell of the market."""
 
 import json
 import sys
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from smartmoney.cli import sim_oracle
+from smartmoney.cli.sim_check import sim_check
 
 if TYPE_CHECKING:
     from smartmoney.adapters.exchange_server import Endpoints
@@ -19,6 +20,7 @@ _EPILOG = "Example: smartmoney sim --seed 7 --port 0 --json"
 
 app = typer.Typer(rich_markup_mode=None)
 app.command()(sim_oracle.oracle)
+app.command("check")(sim_check)
 
 
 @app.callback(invoke_without_command=True, epilog=_EPILOG)

@@ -72,7 +72,7 @@ def draw_correlations(study: FeatureStudy) -> bytes:
     bar = figure.colorbar(image, ax=axes, fraction=0.025, pad=0.01, shrink=min(1.0, _BAR_ROWS / len(features)), anchor=(0.0, 1.0))
     bar.ax.tick_params(labelsize=7)
     _title(figure, study, "correlation with the mid's move, 95 % block-bootstrap interval (bold: excludes 0)")
-    return _png(figure)
+    return png_of(figure)
 
 
 def draw_distributions(study: FeatureStudy, rows: StudyRows) -> bytes:
@@ -89,7 +89,7 @@ def draw_distributions(study: FeatureStudy, rows: StudyRows) -> bytes:
             continue
         _histogram(axes, one, rows.values[:, position])
     _title(figure, study, "distributions, 0.5 to 99.5 %; line: median").set_y(1.0 - 0.08 / height)
-    return _png(figure)
+    return png_of(figure)
 
 
 def draw_autocorrelations(study: FeatureStudy) -> bytes:
@@ -114,7 +114,7 @@ def draw_autocorrelations(study: FeatureStudy) -> bytes:
     _separate_groups(axes, features, None)
     axes.legend(loc="upper left", title="lag", frameon=False, fontsize=8, title_fontsize=8)
     _title(figure, study, "autocorrelation, by lag")
-    return _png(figure)
+    return png_of(figure)
 
 
 def draw_flow(study: FeatureStudy, rows: StudyRows) -> bytes:
@@ -131,7 +131,7 @@ def draw_flow(study: FeatureStudy, rows: StudyRows) -> bytes:
     for axes, (label, column, r2) in zip(_flat_axes(figure, 1, 2), panels, strict=True):
         _scatter(axes, bar_sums(bars, column, whole, SECOND_NS), move, label, r2)
     _title(figure, study, "flow against the mid's move of the same second")
-    return _png(figure)
+    return png_of(figure)
 
 
 def _scatter(axes: Axes, flow: Floats, move: Floats, label: str, r2: Estimate) -> None:
@@ -214,7 +214,8 @@ def _title(figure: Figure, study: FeatureStudy, text: str) -> Text:
     return figure.suptitle(f"{study.symbol} {study.market}, {study.rows} rows: {text}", fontsize=9.5, color=INK)
 
 
-def _png(figure: Figure) -> bytes:
+def png_of(figure: Figure) -> bytes:
+    """Return a figure as PNG."""
     FigureCanvasAgg(figure)
     out = io.BytesIO()
     # No software, no date: the same study gives the same bytes.

@@ -1,0 +1,91 @@
+"""The statistics of realism on real recordings: published figures, and the table that `sim check` prints beside its own."""
+
+import math
+from statistics import median
+
+import numpy as np
+import pytest
+
+from smartmoney.core.features.parameters import FeatureParameters
+from smartmoney.learning.feature_study import collect_rows, study_features
+from smartmoney.learning.realism_bands import BANDS
+from smartmoney.learning.realism_check import fast_statistics
+from smartmoney.learning.realism_likeness import real_against_real, second_rows, without_scale
+from smartmoney.learning.realism_recorded import FOLDER, SESSIONS, observe_captures
+from smartmoney.learning.recorded import find_instruments, read_files
+from smartmoney.runtime.codecs import RECORDED_CODECS
+
+ONE_TICK = {"usdm BTC 2024": 0.942, "usdm ETH": 0.953, "coinm BTC": 0.950, "spot BTC": 0.893, "spot ETH": 0.882}
+
+
+@pytest.fixture(scope="module")
+def recorded(captures):
+    found = observe_captures(captures, RECORDED_CODECS["binance"]())
+    assert [one.name for one in found] == [session.name for session in SESSIONS]
+    return found
+
+
+@pytest.fixture(scope="module")
+def measured(recorded):
+    return [fast_statistics(one) for one in recorded]
+
+
+@pytest.mark.parametrize("band", [band for band in BANDS if len(band.real) == len(SESSIONS)], ids=lambda band: band.key)
+def test_the_table_holds_what_the_recordings_give(measured, band):
+    assert [one[band.key] for one in measured] == pytest.approx(list(band.real), abs=0.0006)
+
+
+def test_one_tick_spreads_are_as_published(measured):
+    found = {session.name: one["one_tick_share"] for session, one in zip(SESSIONS, measured, strict=True)}
+    assert {name: round(found[name], 3) for name in ONE_TICK} == ONE_TICK
+    assert all(0.88 <= found[name] <= 0.955 for name in ONE_TICK)  # published: .88 to .95
+
+
+def test_order_flow_and_queues_are_those_of_the_feature_study(captures, measured):
+    session = SESSIONS[2]
+    paths = [captures / FOLDER / one for one in session.files]
+    codec = RECORDED_CODECS["binance"]()
+    [instrument] = find_instruments(paths, codec, session.market)
+    rows = collect_rows(read_files(paths), codec, instrument, FeatureParameters(), 1_000_000_000, [])
+    facts = {fact.key: fact.measured.value for fact in study_features(rows, instrument, "binance").facts}
+    mine = measured[2]
+    assert mine["ofi_r2_same"] == pytest.approx(facts["r2_same_ofi"], abs=1e-9)
+    assert mine["ofi_r2_next"] == pytest.approx(facts["r2_next_ofi"], abs=1e-9)
+    assert mine["qi_auc_1s"] == pytest.approx(facts["auc_1s_qi"], abs=1e-9)
+    assert mine["qi_auc_5s"] == pytest.approx(facts["auc_5s_qi"], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "sign_acf_1",
+        "sign_decay",
+        "arrival_cv",
+        "branching",
+        "cancelled_share",
+        "qi_auc_1s",
+        "qi_auc_5s",
+        "ofi_r2_same",
+        "ofi_r2_next",
+        "volume_volatility",
+        "one_tick_share",
+        "return_acf_1",
+    ],
+)
+def test_the_usual_recording_lies_inside_the_band(measured, key):
+    [band] = [band for band in BANDS if band.key == key]
+    assert sum(band.contains(one[key]) for one in measured) >= 4
+    assert band.contains(median(one[key] for one in measured))
+
+
+def test_recordings_are_as_strange_to_each_other_as_the_band_says(recorded):
+    areas = real_against_real([without_scale(second_rows(one)) for one in recorded])
+    [band] = [band for band in BANDS if band.key == "likeness"]
+    assert median(areas) == pytest.approx(band.real[0], abs=0.01)
+    assert band.high == pytest.approx(band.real[0] + 0.05, abs=0.005)
+    assert all(math.isfinite(area) for area in areas)
+    square = np.full((6, 6), np.nan)
+    square[np.triu_indices(6, 1)] = areas
+    medians = np.nanmedian(np.fmax(square, square.T), axis=1)
+    assert 0.6 < medians.min()
+    assert medians.max() < 0.87
