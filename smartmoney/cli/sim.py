@@ -1,4 +1,4 @@
-"""`smartmoney sim`: the built-in exchange alone, on loopback, or its market recorded; `scenarios`, `oracle` and `check` tell of the market."""
+"""`smartmoney sim`: the built-in exchange alone, on loopback, or its market recorded; `scenarios`, `oracle`, `check` tell of it."""
 
 import json
 import sys

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from numba import njit
 
 from smartmoney.simulation.bits import int64
-from smartmoney.simulation.fair import FIRST_MAKER
+from smartmoney.simulation.fair import FIRST_MAKER, NOISE
 from smartmoney.simulation.ladder import ASK, BID, CROWD, OUT_ROWS, emit_touch, first_at, reset
 from smartmoney.simulation.matching import GTC, IOC, MARKET_PRICE, MAY_TAKE, NO_PARENT, POST_ONLY, RESTING, cancel, submit
 from smartmoney.simulation.oracle_filter import survival
@@ -35,7 +35,6 @@ from smartmoney.simulation.oracle_world import (
 )
 from smartmoney.simulation.parents import FIRST_PARENT_OWNER
 from smartmoney.simulation.random import draw, exponential, normal, seed_stream
-from smartmoney.simulation.takers import NOISE
 
 SLOTS = 256
 """Refills that may be awaited, or rest, at once."""
