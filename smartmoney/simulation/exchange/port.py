@@ -25,7 +25,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Execution(msgspec.Struct, frozen=True):
-    """Be one side of a trade of a known order; `time_ns` is the market's."""
+    """Be one side of a trade of a known order; `time_ns` is the wall's."""
 
     order: Order
     trade_id: int
@@ -38,8 +38,9 @@ class Execution(msgspec.Struct, frozen=True):
 class Port:
     """Carry orders of one market's accounts into its books and bring back what happened to them."""
 
-    def __init__(self, books: Mapping[str, SimulatedBook]) -> None:
+    def __init__(self, books: Mapping[str, SimulatedBook], origin_ns: int) -> None:
         self.books = books
+        self._origin_ns = origin_ns
         self._orders: dict[tuple[str, int], Order] = {}
 
     def submit(self, order: Order, lots: int, tick: int, tif: str, *, post_only: bool) -> Outcome:
@@ -79,7 +80,7 @@ class Port:
             for owner, number, is_maker in ((row[TAKER_OWNER], row[TAKER], False), (row[MAKER_OWNER], row[MAKER], True)):
                 order = self._orders.get((symbol, number)) if owner >= FIRST_CLIENT else None
                 if order is not None:
-                    found.append(Execution(order, row[ID], row[TICK], row[LOTS], is_maker, row[TIME]))
+                    found.append(Execution(order, row[ID], row[TICK], row[LOTS], is_maker, self._origin_ns + row[TIME]))
         return found
 
     def cost(self, symbol: str, *, is_buy: bool, lots: int, limit_tick: int = 0) -> tuple[int, int]:

@@ -279,9 +279,12 @@ class SpotDesk:
             self.lists.changed(order)
 
     def settle(self, symbol: str, rows: Rows) -> None:
-        """Take the public rows of an advance: apply fills of resting orders, wake the stops that were reached."""
+        """Take the public rows of an advance and apply the fills of resting orders."""
         self.prices[symbol].see(rows)
         self._apply(symbol)
+
+    def watch(self, symbol: str) -> None:
+        """Wake the stops that were reached since the last look."""
         if not self.dormant[symbol]:
             self.prices[symbol].look()
             return
@@ -316,7 +319,7 @@ class SpotDesk:
         order.filled_lots += e.lots
         order.tick_lots += e.lots * e.tick
         order.status = FILLED if order.left_lots == 0 else PARTIALLY_FILLED
-        order.updated_ns = self.now_ns()
+        order.updated_ns = e.time_ns
         fill = Fill(
             trade_id=e.trade_id,
             order_id=order.id,
@@ -353,7 +356,7 @@ class SpotDesk:
                 owner=order.owner,
                 order=msgspec.structs.replace(order),
                 execution=execution,
-                time_ns=self.now_ns(),
+                time_ns=fill.time_ns if fill is not None else self.now_ns(),
                 number=self._executions,
                 fill=fill,
                 is_working=is_working,

@@ -255,7 +255,7 @@ class UsdmDesk:
         rate = account.fees.usdm_maker if e.is_maker else account.fees.usdm_taker
         fee = truncated(i.notional(e.tick, e.lots) * rate)
         realised = position.trade(e.lots if order.is_buy else -e.lots, price, fee)
-        position.updated_ns = self.now_ns()
+        position.updated_ns = e.time_ns
         self.ledger.move(ASSET, realised, source=MARKET, target=wallet)
         self.ledger.move(ASSET, fee, source=wallet, target=FEES)
         order.filled_lots += e.lots
@@ -285,11 +285,10 @@ class UsdmDesk:
         if order.status == FILLED:
             self.port.forget(order)
             self.log.finish(order)
-        self.tell_account(account, "ORDER", (i.symbol,))
+        self.tell_account(account, "ORDER", (i.symbol,), at_ns=e.time_ns)
         self.tell(order, "TRADE", fill)
-        self._fit_reducing(account, i.symbol)
 
-    def _fit_reducing(self, account: Account, symbol: str) -> None:
+    def fit_reducing(self, account: Account, symbol: str) -> None:
         """Expire resting reduce-only orders that have nothing left to reduce."""
         held = self.positions[account.owner][symbol].lots
         for order in self.log.open_of(account.owner, symbol):
@@ -314,15 +313,16 @@ class UsdmDesk:
     def tell(self, order: Order, execution: str, fill: Fill | None = None) -> None:
         """Queue an order update."""
         copy = msgspec.structs.replace(order)
+        at_ns = fill.time_ns if fill is not None else self.now_ns()
         self.events.append(
-            OrderEvent(owner=order.owner, order=copy, execution=execution, time_ns=self.now_ns(), number=self.next_number(), fill=fill)
+            OrderEvent(owner=order.owner, order=copy, execution=execution, time_ns=at_ns, number=self.next_number(), fill=fill)
         )
 
-    def tell_account(self, account: Account, reason: str, symbols: tuple[str, ...], change: Decimal = ZERO) -> None:
+    def tell_account(self, account: Account, reason: str, symbols: tuple[str, ...], change: Decimal = ZERO, at_ns: int = 0) -> None:
         """Queue the wallet and the positions that changed."""
         wallet = self.wallet(account)
         isolated = sum((p.isolated_wallet for p in self.positions[account.owner].values()), ZERO)
-        account.updated_ns = self.now_ns()
+        account.updated_ns = at_ns or self.now_ns()
         rows = tuple(self.position_row(account, symbol) for symbol in symbols)
         balances = ((ASSET, wallet, wallet - isolated, change),)
         self.events.append(AccountEvent(owner=account.owner, time_ns=account.updated_ns, reason=reason, balances=balances, positions=rows))

@@ -42,7 +42,10 @@ class UsdmClock:
         self._expire_dated()
         self._fund()
         for account in self._desk.accounts.all:
-            if any(position.lots for position in self._desk.positions[account.owner].values()):
+            positions = self._desk.positions[account.owner]
+            for symbol in positions:
+                self._desk.fit_reducing(account, symbol)
+            if any(position.lots for position in positions.values()):
                 self._liquidate(account)
         self._algos.finish()
 
