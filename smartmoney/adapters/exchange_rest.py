@@ -39,6 +39,11 @@ class Answer(msgspec.Struct, frozen=True):
     body: str
     headers: dict[str, str]
 
+    @property
+    def retry_after_s(self) -> int:
+        """Return for how long the answer asks for quiet, 0 when it does not."""
+        return int(self.headers.get("Retry-After", "0"))
+
 
 class Rest:
     """Answer one market's REST calls."""
