@@ -59,11 +59,13 @@ class FaultControl:
         try:
             asked = msgspec.json.decode(body)
             entries = asked["faults"] if isinstance(asked, dict) and list(asked) == ["faults"] else [asked]
+            if not isinstance(entries, list):
+                return _problem(400, "faults: is no list; write [{...}, ...]")
             found = [self._read(entry) for entry in entries]
             self._check_names(found)
         except (msgspec.DecodeError, RecursionError):
             return _problem(400, "the body is not JSON")
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             return _problem(400, str(error))
         return _answer(201, {"added": [self._plan.add(fault, self._now_ns()).name for fault in found]})
 

@@ -113,7 +113,7 @@ class Line:
         del self.repairs[frame.stream]
         bids, asks = _levels(frame.desk)
         if not repair.bid:
-            return msgspec.structs.replace(frame, text=fault_wire.with_levels(frame.text, bids, asks))
+            return msgspec.structs.replace(frame, text=fault_wire.with_levels(frame.text, bids, asks, frame.desk.grid.quantity(0)))
         quantity = next((lots for price, lots in bids if price == repair.bid), frame.desk.grid.quantity(0))
         return msgspec.structs.replace(frame, text=fault_wire.with_level(frame.text, "b", repair.bid, quantity))
 
@@ -186,7 +186,7 @@ def _large(_plan: FaultPlan, _acting: Acting, size: int) -> str:
 
 _JUNK: dict[str, Callable[[FaultPlan, Acting, int], str | bytes]] = {
     "not_json": lambda _plan, _acting, _size: "<html><head><title>502 Bad Gateway</title></head></html>",
-    "binary": lambda plan, acting, size: plan.noise(acting.fault.name, acting.act, size),
+    "binary": lambda plan, acting, size: plan.noise(acting, size),
     "large": _large,
     "deep": lambda _plan, _acting, size: "[" * size,
     "empty": lambda _plan, _acting, _size: "",

@@ -19,7 +19,7 @@ from smartmoney.adapters.exchange_fault_requests import Asked
 from smartmoney.adapters.exchange_faults import HaltedBooks, SiteFaults, response
 from smartmoney.adapters.exchange_feed import Desk, StreamWriter, in_time_order
 from smartmoney.adapters.exchange_paths import StreamPath, channel_of, rest_path, stream_path
-from smartmoney.adapters.exchange_rest import Rest
+from smartmoney.adapters.exchange_rest import Answer, Rest
 from smartmoney.core.domain.instruments import Market
 from smartmoney.simulation.faults import FaultPlan
 from smartmoney.simulation.market import SyntheticMarket
@@ -119,16 +119,18 @@ class MarketSite:
         if request.path.startswith("/sim/"):
             return await self._control.handle(request)
         if request.headers.get("Upgrade", "").lower() == "websocket":
-            path = stream_path(request.path, request.query.get("streams", ""))
-            refusal = await self._faults.refusal("api" if path.is_api else "stream", request)
-            return refusal or await (self._serve_api(request) if path.is_api else self._serve_streams(request, path))
-        path_asked = rest_path(request.path)
-        if request.method != "GET":
-            return web.json_response(wire.error(-5000, f"Path {request.path}, Method {request.method} is invalid"), status=404)
-        asked = Asked(method=request.method, call=path_asked.call, query=request.query, has_key="X-MBX-APIKEY" in request.headers)
-        return response(
-            await self._faults.answer(asked, lambda: self.rest.answer(path_asked.family, path_asked.call, request.query)), request
-        )
+            place = stream_path(request.path, request.query.get("streams", ""))
+            refusal = await self._faults.refusal("api" if place.is_api else "stream", request)
+            return refusal or await (self._serve_api(request) if place.is_api else self._serve_streams(request, place))
+        path = rest_path(request.path)
+
+        def execute() -> Answer:
+            if request.method != "GET":
+                return Answer(404, json.dumps(wire.error(-5000, f"Path {request.path}, Method {request.method} is invalid")), {})
+            return self.rest.answer(path.family, path.call, request.query)
+
+        asked = Asked(method=request.method, call=path.call, query=request.query, has_key="X-MBX-APIKEY" in request.headers)
+        return response(await self._faults.answer(asked, execute), request)
 
     async def _serve_streams(self, request: web.Request, path: StreamPath) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=1 << 16)

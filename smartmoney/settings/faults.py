@@ -55,7 +55,7 @@ class FaultEntry(Section):
     every: int = Field(default=1, ge=1)
     """Then each n-th match meets the fault."""
     count: int | None = Field(default=None, ge=0)
-    """Acts at most so often; 0: without end; left out, as the kind has it."""
+    """Acts at most so often (frames and events: on each connection); 0: without end; left out, as the kind has it."""
     probability: float = Field(default=1.0, gt=0, le=1)
     """Chance that a match meets the fault, drawn from the plan's seed."""
 

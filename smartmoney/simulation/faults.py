@@ -23,7 +23,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
     Times are seconds of the exchange's clock: it begins `after_s` after the exchange's start (or after it was added, if later), or at
     `at_ms` of the epoch, and lasts `for_s` (None: without end). Of what matches, the first `skip` pass, then each `every`-th meets the
-    fault with `probability`, at most `count` times (0: without end).
+    fault with `probability`, at most `count` times (0: without end). Frames and events are counted for each connection by itself.
     `stream` and `call` are patterns (`*`, `?`, `[...]`), alternatives separated by `|`; `connection` is the n-th of its market, from 1.
     """
 
@@ -67,11 +67,11 @@ class Where(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Acting(msgspec.Struct, frozen=True):
-    """Be one fault acting: when its window began, and the how-manieth act of it this is, from 1."""
+    """Be one fault acting: when its window began, and what tells this act from every other of the fault."""
 
     fault: Fault
     start_ns: int
-    act: int
+    salt: str
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +84,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Standing:
-    __slots__ = ("acted", "calls", "end_ns", "fault", "limit", "matched", "seen", "start_ns", "streams")
+    __slots__ = ("acted", "calls", "end_ns", "fault", "is_total", "limit", "matched", "seen", "start_ns", "streams")
 
     def __init__(self, fault: Fault, begin_ns: int) -> None:
         kind = KINDS[fault.kind]
@@ -96,10 +96,16 @@ class _Standing:
         self.calls = tuple((fault.call or kind.call).split("|"))
         self.matched = 0
         self.acted = 0
-        self.seen: dict[tuple[str, int], int] = {}
+        self.is_total = not {Point.FRAME, Point.EVENT} & set(kind.points)
+        # For each connection: how much matched, and how often the fault acted.
+        self.seen: dict[tuple[str, int], tuple[int, int]] = {}
 
     def is_open(self, now_ns: int) -> bool:
         return self.start_ns <= now_ns and (self.end_ns is None or now_ns < self.end_ns)
+
+    @property
+    def is_spent(self) -> bool:
+        return bool(self.limit) and self.is_total and self.acted >= self.limit
 
     def concerns(self, where: Where) -> bool:
         fault = self.fault
@@ -167,7 +173,7 @@ class FaultPlan:
     def acting(self, point: Point, now_ns: int, where: Where, only: Callable[[Fault], bool] | None = None) -> list[Acting]:
         """Return what acts on this, in the order in which the faults were added, and count it. What `only` refuses is no match."""
         return [
-            Acting(standing.fault, standing.start_ns, standing.acted)
+            Acting(standing.fault, standing.start_ns, f"{where.market}:{where.connection}:{standing.seen[where.market, where.connection]}")
             for standing in self._at[point]
             if standing.is_open(now_ns)
             and standing.concerns(where)
@@ -209,7 +215,7 @@ class FaultPlan:
     def reports(self, now_ns: int) -> list[Report]:
         """Return every fault that stands and how it has done."""
         return [
-            Report(fault=s.fault, matched=s.matched, acted=s.acted, is_active=s.is_open(now_ns) and not (s.limit and s.acted >= s.limit))
+            Report(fault=s.fault, matched=s.matched, acted=s.acted, is_active=s.is_open(now_ns) and not s.is_spent)
             for s in self._standing.values()
         ]
 
@@ -218,21 +224,22 @@ class FaultPlan:
         words = ":".join(map(str, (self.seed, name, *salt)))
         return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "big") * _UNIT
 
-    def noise(self, name: str, act: int, size: int) -> bytes:
+    def noise(self, acting: Acting, size: int) -> bytes:
         """Return bytes that look random and depend on the seed, a fault's name and its act alone."""
-        return hashlib.shake_128(f"{self.seed}:{name}:{act}".encode()).digest(size)
+        return hashlib.shake_128(f"{self.seed}:{acting.fault.name}:{acting.salt}".encode()).digest(size)
 
     def _falls_to(self, standing: _Standing, where: Where) -> bool:
         # Counted for each connection by itself, so that another client's presence moves nothing.
         fault, key = standing.fault, (where.market, where.connection)
-        number = standing.seen.get(key, 0)
-        standing.seen[key] = number + 1
+        number, acted = standing.seen.get(key, (0, 0))
+        standing.seen[key] = (number + 1, acted)
         standing.matched += 1
-        if standing.limit and standing.acted >= standing.limit:
+        if standing.limit and (standing.acted if standing.is_total else acted) >= standing.limit:
             return False
         if number < fault.skip or (number - fault.skip) % fault.every:
             return False
         if fault.probability < 1.0 and self.draw(fault.name, *key, number) >= fault.probability:
             return False
+        standing.seen[key] = (number + 1, acted + 1)
         standing.acted += 1
         return True

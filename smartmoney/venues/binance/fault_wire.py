@@ -117,11 +117,14 @@ def with_level(frame: str, side: str, price: str, quantity: str) -> str:
     return altered(frame, change)
 
 
-def with_levels(frame: str, bids: list[list[str]], asks: list[list[str]]) -> str:
-    """Return a depth diff whose levels are replaced by others; where one is named twice, the later counts."""
+def with_levels(frame: str, bids: list[list[str]], asks: list[list[str]], none: str) -> str:
+    """Return a depth diff after which a client has exactly these levels: what the diff names besides has quantity `none`."""
 
     def change(body: dict[str, Any]) -> None:
-        body["b"], body["a"] = (list({price: [price, quantity] for price, quantity in side}.values()) for side in (bids, asks))
+        for key, levels in (("b", bids), ("a", asks)):
+            quantities = dict.fromkeys((price for price, _ in body[key]), none)
+            quantities.update((price, quantity) for price, quantity in levels)
+            body[key] = [[price, quantity] for price, quantity in quantities.items()]
 
     return altered(frame, change)
 

@@ -74,7 +74,9 @@ def test_the_examples_show_every_kind():
     assert shown == set(KINDS)
 
 
-@given(st.sampled_from(sorted(KINDS)), st.dictionaries(st.text(max_size=12), st.none() | st.booleans() | st.integers() | st.text(), max_size=4))
+@given(
+    st.sampled_from(sorted(KINDS)), st.dictionaries(st.text(max_size=12), st.none() | st.booleans() | st.integers() | st.text(), max_size=4)
+)
 def test_whatever_is_given_is_read_or_refused_in_one_line(kind, entry):
     try:
         assert read_fault({**entry, "kind": kind}).kind == kind

@@ -117,9 +117,22 @@ def test_what_only_refuses_is_no_match():
 
 
 def test_noise_is_of_the_asked_size_and_the_same_for_the_same_act():
-    plan = FaultPlan(seed=3)
-    assert len(plan.noise("x", 1, 1000)) == 1000
-    assert plan.noise("x", 1, 1000) == plan.noise("x", 1, 1000) != plan.noise("x", 2, 1000)
+    def noises(seed):
+        plan = FaultPlan([Fault(kind="garbage")], seed)
+        return [plan.noise(plan.acting(Point.FRAME, S, HERE)[0], 1000) for _ in range(2)]
+
+    assert [len(noise) for noise in noises(3)] == [1000, 1000]
+    assert noises(3) == noises(3)
+    assert len({*noises(3), *noises(4)}) == 4
+
+
+def test_a_count_of_frames_is_each_connections_own_and_one_of_connections_is_not():
+    there = Where(market="spot", symbol="BTCUSDT", connection=2, stream="btcusdt@depth@100ms")
+    plan = FaultPlan([Fault(kind="gap", count=1)])
+    assert (acts(plan, 2), acts(plan, 2, there)) == ([True, False], [True, False])
+    storm = FaultPlan([Fault(kind="disconnect", count=1)])
+    assert [storm.meets("disconnect-1", where) for where in (HERE, there)] == [True, False]
+    assert not storm.reports(S)[0].is_active
 
 
 def test_every_kind_stands_somewhere_and_its_defaults_lie_in_their_ranges():
