@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from itertools import pairwise
 
 import pytest
 import websockets
@@ -36,7 +37,7 @@ async def test_a_gap_breaks_the_sequence_exactly_where_it_acts(market):
     async with exchange({"kind": "gap", "skip": 3, "count": 1}) as (server, endpoints):
         async with websockets.connect(endpoints[market].ws + DEPTH[market]) as socket:
             got = await frames(socket, 8)
-        assert [joins(market, a, b) for a, b in zip(got, got[1:], strict=False)] == [True, True, False, True, True, True, True]
+        assert [joins(market, a, b) for a, b in pairwise(got)] == [True, True, False, True, True, True, True]
         assert acted(server) == 1
 
 
@@ -69,7 +70,7 @@ async def test_a_backlog_is_held_back_and_then_sent_at_once_in_order():
                 (frame,) = await frames(socket, 1)
                 got.append((frame, server.now_ns() / 1e6 - frame["E"]))
         start = next(n for n, (_, age_ms) in enumerate(got) if age_ms > 4_000)
-        assert all(joins(Market.SPOT, a, b) for (a, _), (b, _) in zip(got, got[1:], strict=False)), "nothing is lost"
+        assert all(joins(Market.SPOT, a, b) for (a, _), (b, _) in pairwise(got)), "nothing is lost"
         held = [frame["E"] for frame, _ in got[start : start + 45]]
         assert max(held) - min(held) > 3_500, "a burst of several seconds of frames"
         assert 40 <= acted(server) <= 51
@@ -317,10 +318,10 @@ async def test_a_halted_symbol_is_silent_and_opens_without_a_gap_where_it_has_go
                     etherium += 1
         assert etherium > 10
         depth = [frame for frame in got if frame["e"] == "depthUpdate"]
-        assert all(joins(Market.SPOT, a, b) for a, b in zip(depth, depth[1:], strict=False))
-        pauses = [b["E"] - a["E"] for a, b in zip(depth, depth[1:], strict=False)]
+        assert all(joins(Market.SPOT, a, b) for a, b in pairwise(depth))
+        pauses = [b["E"] - a["E"] for a, b in pairwise(depth)]
         assert 5_500 < max(pauses) < 7_500
-        opened = next(b["E"] for a, b in zip(depth, depth[1:], strict=False) if b["E"] - a["E"] == max(pauses))
+        opened = next(b["E"] for a, b in pairwise(depth) if b["E"] - a["E"] == max(pauses))
         assert not [f for f in got if f["e"] == "trade" and opened - max(pauses) + 200 < f["T"] < opened - 200]
         assert any(f["e"] == "trade" and f["T"] >= opened - 200 for f in got)
         assert json.loads(before)["lastUpdateId"] < depth[-1]["u"]
