@@ -34,7 +34,7 @@ class Frame(msgspec.Struct, frozen=True):
 
 
 class Out(msgspec.Struct, frozen=True, kw_only=True):
-    """Be what leaves: a payload (`is_whole`: not to be wrapped), not before `due_ns`, and not before so many others."""
+    """Be what leaves: a payload (`is_whole`: not to be wrapped), not before `due_ns`, and not before so many others of its stream."""
 
     payload: str | bytes
     is_whole: bool = False
@@ -58,8 +58,8 @@ class Line:
         self.is_combined = is_combined
         self.repairs: dict[str, _Repair] = {}
         self._deliver = deliver
-        self._held: list[tuple[int, int, str | bytes]] = []
-        self._behind: list[tuple[int, str | bytes]] = []
+        self._held: list[tuple[int, int, str, str | bytes]] = []
+        self._behind: list[tuple[int, str, str | bytes]] = []
         self._numbered = 0
 
     def carry(self, frame: Frame) -> None:
@@ -75,11 +75,11 @@ class Line:
             payload = self.whole(frame, out)
             if out.due_ns:
                 self._numbered += 1
-                heapq.heappush(self._held, (out.due_ns, self._numbered, payload))
+                heapq.heappush(self._held, (out.due_ns, self._numbered, frame.stream, payload))
             elif out.overtaken_by:
-                self._behind.append((out.overtaken_by, payload))
+                self._behind.append((out.overtaken_by, frame.stream, payload))
             else:
-                self._send(payload)
+                self._send(frame.stream, payload)
 
     @property
     def is_busy(self) -> bool:
@@ -89,7 +89,8 @@ class Line:
     def settle(self, now_ns: int) -> None:
         """Send what was held back until now."""
         while self._held and self._held[0][0] <= now_ns:
-            self._send(heapq.heappop(self._held)[2])
+            _, _, stream, payload = heapq.heappop(self._held)
+            self._send(stream, payload)
 
     def whole(self, frame: Frame, out: Out) -> str | bytes:
         """Return the payload as the client's endpoint words it."""
@@ -97,12 +98,12 @@ class Line:
             return out.payload
         return wire.envelope(frame.stream, out.payload)
 
-    def _send(self, payload: str | bytes) -> None:
+    def _send(self, stream: str, payload: str | bytes) -> None:
         self._deliver(payload)
         if self._behind:
-            waiting = [(left - 1, late) for left, late in self._behind]
-            self._behind = [(left, late) for left, late in waiting if left > 0]
-            for left, late in waiting:
+            waiting = [(left - (whose == stream), whose, late) for left, whose, late in self._behind]
+            self._behind = [each for each in waiting if each[0] > 0]
+            for left, _, late in waiting:
                 if left <= 0:
                     self._deliver(late)
 

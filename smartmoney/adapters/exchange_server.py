@@ -17,7 +17,7 @@ from smartmoney.adapters.exchange_client import StreamClient
 from smartmoney.adapters.exchange_fault_control import FaultControl, FaultReader
 from smartmoney.adapters.exchange_fault_requests import Asked
 from smartmoney.adapters.exchange_faults import HaltedBooks, SiteFaults, response
-from smartmoney.adapters.exchange_feed import Desk, StreamWriter, in_time_order
+from smartmoney.adapters.exchange_feed import Desk, StreamWriter, in_time_order, quiet
 from smartmoney.adapters.exchange_paths import StreamPath, channel_of, rest_path, stream_path
 from smartmoney.adapters.exchange_rest import Answer, Rest
 from smartmoney.core.domain.instruments import Market
@@ -92,12 +92,9 @@ class MarketSite:
             del self._writers[stream]
 
     def publish(self, batches: Mapping[str, Any], now_ns: int) -> None:
-        """Write what a step until `now_ns` brought to everyone who listens, in the order of event time; a halted symbol has no batch."""
+        """Write what a step until `now_ns` brought to everyone who listens, in the order of event time."""
         frames = [
-            (at_ns, stream, frame)
-            for stream, (desk, write) in self._writers.items()
-            if desk.grid.symbol in batches
-            for at_ns, frame in write(batches[desk.grid.symbol])
+            (at_ns, stream, frame) for stream, (desk, write) in self._writers.items() for at_ns, frame in write(batches[desk.grid.symbol])
         ]
         touched = self._faults.touches_frames
         for at_ns, stream, frame in in_time_order(frames):
@@ -335,7 +332,6 @@ class ExchangeServer:
         batches: dict[Market, dict[str, Any]] = {which: {} for which in self.sites}
         for (which, symbol), book in self.market.books.items():
             rows = self._halts.advance(which.value, symbol, book, to_ns)
-            if rows is not None:
-                batches[which][symbol] = self._desks[which, symbol].take(rows)
+            batches[which][symbol] = self._desks[which, symbol].take(rows) if rows is not None else quiet(self._origin_ns + to_ns)
         for which, site in self.sites.items():
             site.publish(batches[which], self._origin_ns + to_ns)

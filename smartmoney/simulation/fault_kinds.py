@@ -85,8 +85,8 @@ STREAM_KINDS = {
     ),
     "reorder": Kind(
         points=_FRAME,
-        meaning="The frame comes after frames that followed it.",
-        parameters={"by": _number(1, "How many later frames of the connection overtake it.", least=1, most=1000)},
+        meaning="The frame comes after frames of its stream that followed it.",
+        parameters={"by": _number(1, "How many later frames of the same stream overtake it.", least=1, most=1000)},
     ),
     "backlog": Kind(
         points=_FRAME,

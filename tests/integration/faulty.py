@@ -50,7 +50,7 @@ async def ask(method, url, *, headers=None, **query):
 
 async def until(condition):
     async with asyncio.timeout(30):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 (what is waited for is on the other side of a socket)
             await asyncio.sleep(0.005)
 
 

@@ -31,7 +31,7 @@ from .faulty import acted, exchange, until
 
 TICK_S = 0.01
 POLICY = FeedPolicy(
-    link=LinkPolicy(silent_s=2.0, half_open_s=1.0, ping_interval_s=0.2, watch_interval_s=0.1, open_timeout_s=2.0, ack_timeout_s=2.0),
+    link=LinkPolicy(silent_s=2.0, half_open_s=0.7, ping_interval_s=0.3, watch_interval_s=0.05, open_timeout_s=2.0, ack_timeout_s=2.0),
     backoff=BackoffPolicy(first_s=0.02, cap_s=0.1),
     overlap_s=0.1,
 )
@@ -196,7 +196,7 @@ async def test_silence_makes_the_book_stale_within_its_limit_and_ends_in_a_new_c
 async def test_a_half_open_connection_is_noticed_and_replaced():
     async with product({"kind": "half_open", "connection": 1}) as (server, it):
         await until(lambda: it.feed.losses == 1)
-        assert "half-open" in it.feed.last_failure
+        assert it.feed.last_failure.startswith(("half-open", "the book moved on"))
         await recovers(server, it)
 
 
@@ -261,11 +261,11 @@ async def test_an_empty_book_has_no_touch_and_comes_back():
         await recovers(server, it)
 
 
-@pytest.mark.parametrize("fault", [{"kind": "stale_timestamps", "age_s": 60}, {"kind": "delay", "delay_s": 20, "for_s": 60}])
+@pytest.mark.parametrize("fault", [{"kind": "stale_timestamps", "age_s": 60}, {"kind": "delay", "delay_s": 7}])
 async def test_late_frames_are_stale_by_the_venues_clock(fault):
     async with product({**fault, "name": "late"}) as (server, it):
         await until(lambda: it.trust is FeedTrust.STALE)
-        await until(lambda: "late by the venue" in it.books.trust(0).reason or fault["kind"] == "delay")
+        await until(lambda: "late by the venue" in it.books.trust(0).reason)
         server.faults.remove("late")
         await recovers(server, it)
 

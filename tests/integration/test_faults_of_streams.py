@@ -8,6 +8,7 @@ import pytest
 import websockets
 
 from smartmoney.core.domain.instruments import Market
+
 from .faulty import acted, ask, exchange, frames, until
 
 DEPTH = {Market.SPOT: "/ws/btcusdt@depth@100ms", Market.USDM: "/public/ws/btcusdt@depth@100ms"}
@@ -231,9 +232,7 @@ async def test_half_open_neither_reads_nor_writes_nor_closes_until_the_fault_end
             await frames(socket, 1)
             await until(lambda: acted(server) == 1)
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.5):
-                    while True:
-                        await socket.recv()
+                await asyncio.wait_for(frames(socket, 1_000_000), 0.5)
             await frames(other, 2)
             pong = await socket.ping()
             await frames(other, 10)
