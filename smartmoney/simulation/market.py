@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from smartmoney.core.domain.instruments import Instrument, Market
-from smartmoney.simulation import flow, ladder
+from smartmoney.simulation import flow, ladder, matching
+from smartmoney.simulation.matching import GTC, MARKET_PRICE, MAY_TAKE, NO_PARENT, POST_ONLY
 from smartmoney.simulation.random import seed_stream
 
 BANNER = "synthetic market, edge planted: proves nothing about yours"
@@ -99,6 +100,29 @@ _FIRST_IDS = {Market.SPOT: (35_000_000_000, 3_700_000_000, 1), Market.USDM: (5_1
 """First update id, first trade id, stride of update ids (futures symbols share one id space, so a symbol's ids have holes)."""
 
 
+FIRST_CLIENT = 192
+"""Owners from here to 255 are accounts of people outside."""
+
+
+class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """Ask for an order of a client, in ticks and lots. Without a tick it is a market order, which cannot rest."""
+
+    owner: int
+    side: int
+    lots: int
+    tick: int = MARKET_PRICE
+    tif: int = GTC
+    post_only: bool = False
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """Say what became of an order at once: a status of `matching`, its id in the book, and the lots that traded."""
+
+    status: int
+    order_id: int
+    filled: int
+
+
 class Depth(msgspec.Struct, frozen=True):
     """Be a book at one update id: rows of (ticks, lots), best first."""
 
@@ -128,6 +152,8 @@ class SimulatedBook:
         update_id, trade_id, stride = _FIRST_IDS[instrument.market]
         flow.begin(world, stride, trade_id, update_id)
         self._truth: list[Rows] = []
+        self._client_rows: list[Rows] = []
+        self._rows_told = 0
 
     def advance(self, to_ns: int) -> Rows:
         """Run to a time and return the public rows that happened (columns: see `ladder`). Cost: about 1 µs an event."""
@@ -136,6 +162,8 @@ class SimulatedBook:
         while not done:
             done = flow.run(self.worlds, 0, to_ns)
             count = int(self.worlds["out_len"][0])
+            self._collect_client_rows()
+            self._rows_told = 0
             if count:
                 parts.append(self.worlds["out"][0, :count].copy())
             self.worlds["out_len"] = 0
@@ -149,6 +177,39 @@ class SimulatedBook:
             self._truth.append(rows[hidden])
             rows = rows[~hidden]
         return rows
+
+    def place(self, new: NewOrder) -> Placed:
+        """Submit a client's order at the book's present time (`advance` first); its public rows come with the next `advance`."""
+        world = self.worlds[0]
+        world["now"] = self.now_ns
+        post = POST_ONLY if new.post_only else MAY_TAKE
+        status = matching.submit(world, new.side, new.tick, new.lots, new.tif, post, new.owner, NO_PARENT)
+        ladder.emit_touch(world)
+        return Placed(int(status), int(world["order_id"]), int(world["filled"]))
+
+    def cancel(self, order_id: int) -> int:
+        """Withdraw a client's order at the present time and return the lots that were left of it, or UNKNOWN_ORDER."""
+        world = self.worlds[0]
+        world["now"] = self.now_ns
+        lots = int(matching.cancel(world, order_id))
+        ladder.emit_touch(world)
+        return lots
+
+    def client_rows(self) -> Rows:
+        """Return, and forget, the trades since the last call in which a client takes part."""
+        self._collect_client_rows()
+        found = np.concatenate(self._client_rows) if self._client_rows else np.zeros((0, 12), np.int64)
+        self._client_rows.clear()
+        return found
+
+    def _collect_client_rows(self) -> None:
+        count = int(self.worlds["out_len"][0])
+        rows = self.worlds["out"][0, self._rows_told : count]
+        is_client = (rows[:, ladder.MAKER_OWNER] >= FIRST_CLIENT) | (rows[:, ladder.TAKER_OWNER] >= FIRST_CLIENT)
+        found = rows[(rows[:, ladder.KIND] == ladder.TRADE) & is_client]
+        if len(found):
+            self._client_rows.append(found.copy())
+        self._rows_told = count
 
     def truth(self) -> Rows:
         """Return, and forget, the parents that started and ended since the last call."""
