@@ -119,7 +119,7 @@ def read_fault(entry: Any, place: str = "") -> Fault:
 def _check_sense(kind: Kind, read: FaultEntry, place: str) -> None:
     points = set(kind.points)
     senseless = {
-        "stream": not points & _FRAME_POINTS,
+        "stream": Point.FRAME not in points,
         "call": Point.REQUEST not in points,
         "connection": not points & {*_FRAME_POINTS, Point.CONNECTION},
     }

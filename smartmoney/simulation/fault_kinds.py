@@ -275,5 +275,45 @@ STATE_KINDS = {
     ),
 }
 
-KINDS: dict[str, Kind] = {**STREAM_KINDS, **CONNECTION_KINDS, **REQUEST_KINDS, **STATE_KINDS}
+EVENT_KINDS = {
+    "lost_fill": Kind(
+        points=_EVENT,
+        meaning="A fill is not told, while the stream stays healthy and REST knows it.",
+        parameters={"account": Parameter(default=True, meaning="What the fill changed in balances or position is not told either.")},
+    ),
+    "duplicate_fill": Kind(
+        points=_EVENT,
+        meaning="A fill is told again, under the same trade id.",
+        parameters={"times": _number(1, "How many copies follow.", least=1, most=1000)},
+    ),
+    "late_fill": Kind(
+        points=_EVENT,
+        meaning="A fill is told late.",
+        parameters={"delay_s": _seconds(5.0, "Seconds of delay.", least=0.001)},
+    ),
+    "fill_before_ack": Kind(
+        points=_EVENT,
+        meaning="The acknowledgement (NEW) of an order comes after its next event, such as its fill.",
+        parameters={"wait_s": _seconds(1.0, "Seconds after which it comes without one.")},
+    ),
+    "private_silence": Kind(points=_EVENT, meaning="Nothing is told, while pings are answered."),
+}
+
+ACCOUNT_KINDS = {
+    "vanished_stop": Kind(
+        points=(Point.ACCOUNT,),
+        count=1,
+        meaning="A conditional order is cancelled by somebody else.",
+        parameters={"told": Parameter(default=False, meaning="Whether the private stream tells it.")},
+    ),
+    "liquidation": Kind(points=(Point.ACCOUNT,), count=1, meaning="The venue takes a USD-M position over (`autoclose-`)."),
+    "funding": Kind(
+        points=(Point.ACCOUNT,),
+        count=1,
+        meaning="Funding is charged on a USD-M position, out of turn.",
+        parameters={"rate": Parameter(default=0.0075, meaning="Rate; positive: longs pay.", least=-0.1, most=0.1)},
+    ),
+}
+
+KINDS: dict[str, Kind] = {**STREAM_KINDS, **CONNECTION_KINDS, **REQUEST_KINDS, **STATE_KINDS, **EVENT_KINDS, **ACCOUNT_KINDS}
 """Every kind by name."""
