@@ -11,6 +11,7 @@ import pytest
 
 from smartmoney.adapters.backoff import BackoffPolicy
 from smartmoney.adapters.clock import SystemClock
+from smartmoney.adapters.exchange_feed import Desk
 from smartmoney.adapters.feed import FeedPolicy, MarketFeed
 from smartmoney.adapters.feed_link import LinkPolicy
 from smartmoney.adapters.rest import RestError, RestPolicy, VenueRest
@@ -24,6 +25,7 @@ from smartmoney.core.engine.market import Market as Books
 from smartmoney.core.engine.market import top_of_book
 from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.runtime.codecs import binance_codec
+from smartmoney.simulation.market import SyntheticMarket
 from smartmoney.venues.binance.protocol import endpoints as venue_endpoints
 from smartmoney.venues.binance.protocol import plan_connections
 
@@ -35,6 +37,24 @@ POLICY = FeedPolicy(
     backoff=BackoffPolicy(first_s=0.02, cap_s=0.1),
     overlap_s=0.1,
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled():
+    """Load the kernels before anything is served: a loop that compiles answers nobody, and then all is late."""
+    for market in (Market.SPOT, Market.USDM):
+        desk = Desk(SyntheticMarket(1, ("BTCUSDT",), (market,)).books[market, "BTCUSDT"], 0)
+        books = Books(binance_codec(), [desk.book.instrument], FeatureParameters(), TrustLimits())
+        writers = [desk.open_stream(kind) for kind in ("depth@100ms", "trade")]
+        snapshot = Entry(seq=1, kind=EntryKind.SNAPSHOT, ts_wall_ns=1, ts_mono_ns=1, frame=desk.snapshot(1000).encode(), instrument=0)
+        books.on_snapshot(snapshot)
+        batch = desk.take(desk.book.advance(2 * 10**9))
+        for write in writers:
+            for at_ns, frame in write(batch):
+                books.on_frame(Entry(seq=2, kind=EntryKind.FRAME, ts_wall_ns=at_ns, ts_mono_ns=at_ns, frame=frame.encode()))
+                books.on_frame(Entry(seq=2, kind=EntryKind.FRAME, ts_wall_ns=at_ns, ts_mono_ns=at_ns, frame=frame[:30].encode()))
+        books.on_tick(3 * 10**9)
+        assert books.trust(0)
 
 
 class Product:

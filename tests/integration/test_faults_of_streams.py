@@ -153,11 +153,12 @@ async def followed(server, endpoints, market, socket, fault):
         touches.append(book.best())
     assert acted(server) >= 10
     server.faults.remove(fault)
+    removed_ms = server.now_ns() / 1e6
     known, desk = server.market.books[market, "BTCUSDT"], server.sites[market].desks["BTCUSDT"]
     for _ in range(200):
         (frame,) = await frames(socket, 1)
         book.apply(frame)
-        if known.update_id == frame["u"]:
+        if known.update_id == frame["u"] and frame["E"] > removed_ms:
             now = json.loads(desk.snapshot(20))
             for key, side in (("bids", "b"), ("asks", "a")):
                 ours = sorted(book.sides[side].items(), key=lambda level: float(level[0]), reverse=side == "b")[:20]
