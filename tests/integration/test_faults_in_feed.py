@@ -4,6 +4,7 @@ Everything is stamped with the exchange's clock, which runs five times as fast, 
 """
 
 import asyncio
+import re
 from contextlib import asynccontextmanager
 from random import Random
 
@@ -57,6 +58,9 @@ def compiled():
         assert books.trust(0)
 
 
+_EVENT = re.compile(rb'"E":([0-9]+)')
+
+
 class Product:
     """Follow one instrument as the daemon does: feed to books, commands to feed and REST; remember each judgement."""
 
@@ -66,6 +70,7 @@ class Product:
         self.rest = rest
         self.feed = None
         self.trusts = []
+        self.judged = []
         self.commands = []
         self.connections = []
         self.rest_errors = []
@@ -84,7 +89,11 @@ class Product:
         )
 
     def frame(self, connection, raw):
-        self._obey(self.books.on_frame(self.entry(EntryKind.FRAME, raw)))
+        entry = self.entry(EntryKind.FRAME, raw)
+        self._obey(self.books.on_frame(entry))
+        found = _EVENT.search(raw)
+        if found is not None:
+            self.judged.append((entry.ts_wall_ns / 1e9 - int(found[1]) / 1e3, self.trust))
         return True
 
     def event(self, payload):
@@ -286,16 +295,16 @@ async def test_late_frames_are_stale_by_the_venues_clock(fault):
     async with product({**fault, "name": "late"}) as (server, it):
         await until(lambda: it.trust is FeedTrust.STALE)
         await until(lambda: "late by the venue" in it.books.trust(0).reason)
+        assert FeedTrust.SYNCED not in {trust for age_s, trust in it.judged if age_s > 8}
         server.faults.remove("late")
         await recovers(server, it)
 
 
 async def test_a_backlog_that_comes_at_once_is_not_traded_on():
     async with product({"kind": "backlog", "hold_s": 20, "for_s": 20}) as (server, it):
-        await until(lambda: it.trust is not FeedTrust.SYNCED)
-        seen = it.books.frames
-        await until(lambda: it.books.frames > seen + 100 or FeedTrust.SYNCED not in it.trusts[-1:])
+        await until(lambda: sum(age_s > 10 for age_s, _ in it.judged) > 20)
         await recovers(server, it)
+        assert FeedTrust.SYNCED not in {trust for age_s, trust in it.judged if age_s > 8}, "five seconds, and the usual delay"
 
 
 async def test_a_constant_clock_offset_does_not_hide_or_invent_staleness():

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 
 import aiohttp
 import pytest
@@ -277,3 +280,37 @@ async def test_a_form_that_a_web_page_could_send_and_other_paths_are_refused():
         assert (await ask("GET", endpoints[Market.SPOT].rest + "/sim/other"))[0] == 404
         assert (await ask("PUT", endpoints[Market.SPOT].rest + "/sim/faults"))[0] == 405
         assert not server.faults.reports(0)
+
+
+COMMAND = [sys.executable, "-m", "smartmoney", "sim", "--symbols", "BTCUSDT", "--json"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.getcwd()}
+
+
+async def test_the_command_reads_a_file_and_takes_faults_while_it_runs(tmp_path):
+    path = tmp_path / "faults.yaml"
+    path.write_text("seed: 9\nfaults:\n  - {kind: server_error, call: GET time, status: 500, code: -1000}\n")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*COMMAND, "--faults", str(path), "--die-with-parent"], text=True, env=ENVIRONMENT, **pipes) as process:
+        try:
+            ready = json.loads(await asyncio.to_thread(process.stdout.readline))
+            rest = ready["binance"]["spot"]["rest"]
+            assert await refused("GET", rest + "/api/v3/time") == (
+                500,
+                {"code": -1000, "msg": "An unknown error occurred while processing the request."},
+            )
+            async with aiohttp.ClientSession() as session:
+                async with session.post(rest + "/sim/faults", json={"kind": "gap", "evry": 3}) as answer:
+                    assert (answer.status, (await answer.json())["problem"]) == (400, "evry: unknown key; did you mean every?")
+                async with session.get(ready["binance"]["usdm"]["rest"] + "/sim/faults") as answer:
+                    listed = await answer.json()
+            assert (listed["seed"], [fault["acted"] for fault in listed["faults"]]) == (9, [1])
+        finally:
+            process.kill()
+
+
+def test_the_command_refuses_a_file_that_is_wrong_with_one_line(tmp_path):
+    path = tmp_path / "faults.yaml"
+    path.write_text("faults: [{kind: silense}]\n")
+    done = subprocess.run([*COMMAND, "--faults", str(path)], capture_output=True, text=True, env=ENVIRONMENT, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (78, "")
+    assert done.stderr.splitlines()[-1] == "smartmoney sim: faults.0.kind: there is no kind 'silense'; did you mean silence?"
