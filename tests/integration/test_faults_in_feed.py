@@ -34,7 +34,7 @@ from .faulty import acted, exchange, until
 
 TICK_S = 0.01
 POLICY = FeedPolicy(
-    link=LinkPolicy(silent_s=2.0, half_open_s=0.7, ping_interval_s=0.3, watch_interval_s=0.05, open_timeout_s=2.0, ack_timeout_s=2.0),
+    link=LinkPolicy(silent_s=5.0, half_open_s=0.7, ping_interval_s=0.3, watch_interval_s=0.05, open_timeout_s=2.0, ack_timeout_s=2.0),
     backoff=BackoffPolicy(first_s=0.02, cap_s=0.1),
     overlap_s=0.1,
 )

@@ -286,26 +286,29 @@ COMMAND = [sys.executable, "-m", "smartmoney", "sim", "--symbols", "BTCUSDT", "-
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.getcwd()}
 
 
-async def test_the_command_reads_a_file_and_takes_faults_while_it_runs(tmp_path):
+def test_the_command_reads_a_file_and_takes_faults_while_it_runs(tmp_path):
     path = tmp_path / "faults.yaml"
     path.write_text("seed: 9\nfaults:\n  - {kind: server_error, call: GET time, status: 500, code: -1000}\n")
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen([*COMMAND, "--faults", str(path), "--die-with-parent"], text=True, env=ENVIRONMENT, **pipes) as process:
         try:
-            ready = json.loads(await asyncio.to_thread(process.stdout.readline))
-            rest = ready["binance"]["spot"]["rest"]
-            assert await refused("GET", rest + "/api/v3/time") == (
-                500,
-                {"code": -1000, "msg": "An unknown error occurred while processing the request."},
-            )
-            async with aiohttp.ClientSession() as session:
-                async with session.post(rest + "/sim/faults", json={"kind": "gap", "evry": 3}) as answer:
-                    assert (answer.status, (await answer.json())["problem"]) == (400, "evry: unknown key; did you mean every?")
-                async with session.get(ready["binance"]["usdm"]["rest"] + "/sim/faults") as answer:
-                    listed = await answer.json()
-            assert (listed["seed"], [fault["acted"] for fault in listed["faults"]]) == (9, [1])
+            asyncio.run(use(json.loads(process.stdout.readline())["binance"]))
         finally:
             process.kill()
+
+
+async def use(endpoints):
+    rest = endpoints["spot"]["rest"]
+    assert await refused("GET", rest + "/api/v3/time") == (
+        500,
+        {"code": -1000, "msg": "An unknown error occurred while processing the request."},
+    )
+    async with aiohttp.ClientSession() as session:
+        async with session.post(rest + "/sim/faults", json={"kind": "gap", "evry": 3}) as answer:
+            assert (answer.status, (await answer.json())["problem"]) == (400, "evry: unknown key; did you mean every?")
+        async with session.get(endpoints["usdm"]["rest"] + "/sim/faults") as answer:
+            listed = await answer.json()
+    assert (listed["seed"], [fault["acted"] for fault in listed["faults"]]) == (9, [1])
 
 
 def test_the_command_refuses_a_file_that_is_wrong_with_one_line(tmp_path):
