@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 from aiohttp import web
 
@@ -111,8 +112,11 @@ class SiteFaults:
 
     # Requests.
 
-    async def answer(self, asked: Asked, execute: Callable[[], Answer]) -> Answer | None:
-        """Return the answer to a request, after the waits that faults impose; None when it gets none (`lose` then ends it)."""
+    async def answer(self, asked: Asked, execute: Callable[[], Answer], used: Callable[[], dict[str, str]] | None = None) -> Answer | None:
+        """Return the answer to a request, after the waits that faults impose; None when it gets none.
+
+        `used` gives the headers of used weight, which the venue puts on refusals too (a proxy's page has none).
+        """
         if not self.plan.stands(Point.REQUEST):
             return execute()
         verdict = self._requests.judge(asked)
@@ -122,7 +126,10 @@ class SiteFaults:
         if verdict.lost:
             await self._wait(_HANG_S if verdict.lost == "hang" else 0.0)
             return None
-        answer = verdict.answer or answer
+        if verdict.answer is not None:
+            is_page = "Content-Type" in verdict.answer.headers
+            headers = used() if used is not None and not is_page else {}
+            answer = msgspec.structs.replace(verdict.answer, headers={**headers, **verdict.answer.headers})
         assert answer is not None, "a request that is not carried out has an answer of its own"
         return verdict.change(answer) if verdict.change is not None else answer
 

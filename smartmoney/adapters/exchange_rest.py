@@ -96,6 +96,10 @@ class Rest:
         if minute != self._minute:
             self._minute, self._used_weight = minute, 0
         self._used_weight += weight
+        return self.used()
+
+    def used(self) -> dict[str, str]:
+        """Return the headers that say what weight was used in the minute."""
         used = str(self._used_weight)
         return {"X-MBX-USED-WEIGHT": used, "X-MBX-USED-WEIGHT-1M": used}
 

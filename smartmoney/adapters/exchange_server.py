@@ -127,7 +127,7 @@ class MarketSite:
             return self.rest.answer(path.family, path.call, request.query)
 
         asked = Asked(method=request.method, call=path.call, query=request.query, has_key="X-MBX-APIKEY" in request.headers)
-        return response(await self._faults.answer(asked, execute), request)
+        return response(await self._faults.answer(asked, execute, self.rest.used), request)
 
     async def _serve_streams(self, request: web.Request, path: StreamPath) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=1 << 16)
@@ -197,7 +197,7 @@ class MarketSite:
         params = asked.get("params") or {}
         query = {str(key): str(value) for key, value in params.items()} if isinstance(params, dict) else {}
         request = Asked(method="GET", call=call, query=query, has_key="apiKey" in query)
-        answer = await self._faults.answer(request, lambda: self.rest.answer("", call, query))
+        answer = await self._faults.answer(request, lambda: self.rest.answer("", call, query), self.rest.used)
         if answer is None:
             return ""
         body = self._faults.api_body(answer)

@@ -31,7 +31,7 @@ async def test_a_rate_limit_is_429_and_going_on_asking_is_418():
     async with exchange({"kind": "rate_limit", "retry_after_s": 1000, "patience": 2, "ban_s": 180}) as (server, endpoints):
         for _ in range(3):
             status, text, headers = await ask("GET", place(endpoints, Market.SPOT, "time"))
-            assert (status, headers["Retry-After"]) == (429, "1000")
+            assert (status, headers["Retry-After"], headers["X-MBX-USED-WEIGHT-1M"]) == (429, "1000", "0")
             assert json.loads(text) == {
                 "code": -1003,
                 "msg": "Too much request weight used; current limit is 6000 request weight per 1 MINUTE. "
@@ -81,6 +81,7 @@ async def test_a_proxys_page_is_html():
         status, text, headers = await ask("GET", place(endpoints, Market.SPOT, "time"))
         assert (status, headers["Content-Type"].partition(";")[0]) == (502, "text/html")
         assert "502 Bad Gateway" in text
+        assert not [name for name in headers if name.upper().startswith("X-MBX")]
 
 
 async def test_slow_answers_before_and_after_the_request_was_carried_out():
