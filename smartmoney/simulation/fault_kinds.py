@@ -91,7 +91,11 @@ STREAM_KINDS = {
     "backlog": Kind(
         points=_FRAME,
         meaning="Frames are held back, then all sent at once, in order; again and again while the fault stands.",
-        parameters={"hold_s": _seconds(60.0, "Seconds from the first frame held to the delivery.", least=0.001)},
+        parameters={
+            "hold_s": _seconds(
+                60.0, "Seconds of holding, from the beginning of the fault; then all is sent and the next holding begins.", least=0.001
+            )
+        },
     ),
     "delay": Kind(
         points=_FRAME,
