@@ -128,11 +128,11 @@ def _levels(desk: Desk) -> tuple[list[list[str]], list[list[str]]]:
     return bids, asks
 
 
-def _rewritten(change: Callable[[Line, Acting, Frame, str], str]) -> FrameAct:
-    """Return the act of a fault that changes a frame's text; what is not text any more stays as it is."""
+def _rewritten(change: Callable[[Line, Acting, Frame, str], str], kinds: tuple[str, ...] = ("",)) -> FrameAct:
+    """Return the act of a fault that changes a frame's text, of some kinds of streams; what is spoilt already stays as it is."""
 
     def act(line: Line, acting: Acting, frame: Frame, out: Out) -> list[Out]:
-        if out.is_whole or not isinstance(out.payload, str):
+        if out.is_whole or not isinstance(out.payload, str) or not frame.stream.partition("@")[2].startswith(kinds):
             return [out]
         return [msgspec.structs.replace(out, payload=change(line, acting, frame, out.payload))]
 
@@ -169,12 +169,14 @@ def _truncate(line: Line, acting: Acting, frame: Frame, out: Out) -> list[Out]:
     return [msgspec.structs.replace(out, payload=payload[: int(len(payload) * acting.fault.number("keep"))], is_whole=True)]
 
 
-def _garbage(line: Line, acting: Acting, _frame: Frame, out: Out) -> list[Out]:
+def _garbage(line: Line, acting: Acting, frame: Frame, out: Out) -> list[Out]:
     form, size = str(acting.fault.value("form")), int(acting.fault.number("size"))
     if form in fault_wire.NUMBERS:
         if out.is_whole or not isinstance(out.payload, str):
             return [out]
+        # Whole from here on: what follows in the plan must not read it as a frame again.
         spoilt = msgspec.structs.replace(out, payload=fault_wire.with_number(out.payload, form))
+        spoilt = msgspec.structs.replace(spoilt, payload=line.whole(frame, spoilt), is_whole=True)
     else:
         spoilt = msgspec.structs.replace(out, payload=_JUNK[form](line.plan, acting, size), is_whole=True)
     return [spoilt] if acting.fault.value("instead") else [spoilt, out]
@@ -254,9 +256,9 @@ FRAME_ACTS: dict[str, FrameAct] = {
     "delay": _delay,
     "truncate": _truncate,
     "garbage": _garbage,
-    "crossed_book": _rewritten(_cross),
-    "empty_book": _rewritten(_empty),
-    "price_spike": _rewritten(_spike),
+    "crossed_book": _rewritten(_cross, ("depth", "bookTicker")),
+    "empty_book": _rewritten(_empty, ("depth",)),
+    "price_spike": _rewritten(_spike, ("trade", "aggTrade")),
     "stale_timestamps": _rewritten(_age),
     "clock_offset": _rewritten(_shift),
 }

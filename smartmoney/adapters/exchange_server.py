@@ -281,7 +281,8 @@ class ExchangeServer:
             raise
         self._start_ns = max(self._reached_ns(), time.time_ns() - self._origin_ns)
         self._started_at = time.monotonic_ns()
-        self.faults.begin(self._origin_ns + self._start_ns)
+        # Not the wall's time: what the market has to make up first is sent to clients too, and must find the faults standing.
+        self.faults.begin(self._origin_ns + self._reached_ns())
         self._pump = asyncio.create_task(self._run(), name="exchange clock")
         return {which: site.endpoints for which, site in self.sites.items()}
 

@@ -34,6 +34,7 @@ def test_a_daemon_lives_through_a_feed_full_of_faults_and_its_run_can_be_replaye
         with Daemon(*arguments, "--for", 15, "--json", "--state-dir", state) as daemon:
             assert daemon.finish(120) == 0, daemon.said()
             summary = daemon.summary()
+        assert exchange.process.poll() is None, exchange.said()
         with urllib.request.urlopen(usdm["rest"] + "/sim/faults") as answer:
             acted = {fault["name"]: fault["acted"] for fault in json.load(answer)["faults"]}
         assert exchange.stop() == 0

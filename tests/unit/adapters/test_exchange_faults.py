@@ -121,3 +121,17 @@ def test_a_halt_in_simulated_time_begins_and_ends_when_it_was_asked_for():
     assert not [t for t in times if 2_000 < t < 5_000]
     assert [t for t in times if t <= 2_000]
     assert [t for t in times if t >= 5_000]
+
+
+@pytest.mark.parametrize("form", ["nan", "bare_nan", "exponent", "binary", "empty"])
+def test_faults_that_meet_on_one_frame_never_end_the_exchange(form):
+    everything = [
+        {"kind": "garbage", "form": form, "size": 50, "probability": 0.5, "instead": False},
+        *({"kind": kind, "stream": "*", "count": 0} for kind in ("price_spike", "crossed_book", "empty_book")),
+        {"kind": "clock_offset"},
+        {"kind": "truncate", "probability": 0.3},
+        {"kind": "reorder", "probability": 0.3},
+    ]
+    server, clients = run(everything, S // 10, seconds=3)
+    assert all(report.acted for report in server.faults.reports(ORIGIN))
+    assert all(len(client.sent) > 100 for client in clients)
