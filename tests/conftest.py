@@ -1,9 +1,12 @@
 """Shared fixtures: where the captured market data is, and one kernel cache for the whole run."""
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from smartmoney.runtime import kernel_cache
@@ -15,6 +18,14 @@ settings.register_profile("house", deadline=None, derandomize=bool(os.environ.ge
 settings.load_profile("house")
 
 _ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """Undo what a command did to logging: its lines went to one test's standard error, which is closed when that test ends."""
+    yield
+    structlog.reset_defaults()
+    logging.getLogger().handlers.clear()
 
 
 def _beside_the_checkout(variable: str, folder: str) -> Path | None:

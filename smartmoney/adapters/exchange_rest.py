@@ -39,6 +39,11 @@ class Answer(msgspec.Struct, frozen=True):
     body: str
     headers: dict[str, str]
 
+    @property
+    def retry_after_s(self) -> int:
+        """Return for how long the answer asks for quiet, 0 when it does not."""
+        return int(self.headers.get("Retry-After", "0"))
+
 
 class Rest:
     """Answer one market's REST calls."""
@@ -91,6 +96,10 @@ class Rest:
         if minute != self._minute:
             self._minute, self._used_weight = minute, 0
         self._used_weight += weight
+        return self.used()
+
+    def used(self) -> dict[str, str]:
+        """Return the headers that say what weight was used in the minute."""
         used = str(self._used_weight)
         return {"X-MBX-USED-WEIGHT": used, "X-MBX-USED-WEIGHT-1M": used}
 

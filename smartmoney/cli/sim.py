@@ -4,13 +4,14 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
     from smartmoney.adapters.exchange_server import Endpoints
     from smartmoney.core.domain.instruments import Market
+    from smartmoney.simulation.faults import Fault, FaultPlan
 
 _EPILOG = "Example: smartmoney sim --seed 7 --port 0 --json"
 
@@ -25,6 +26,7 @@ def sim(
     speed: Annotated[float, typer.Option(min=0.01, max=1000.0, help="Simulated seconds per second.")] = 1.0,
     prerun: Annotated[int, typer.Option(min=0, max=86_400, help="Simulate so many seconds before the start; their clock ends now.")] = 0,
     warm_out: Annotated[Path | None, typer.Option(help="Write the pre-run's public feed to FILE.<market>.<symbol>.gz.")] = None,
+    faults: Annotated[Path | None, typer.Option(help="Misbehave as this file says (see docs/faults.md, config/faults/).")] = None,
     die_with_parent: Annotated[bool, typer.Option("--die-with-parent", help="Exit when standard input ends.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the endpoints as one JSON line.")] = False,
 ) -> None:
@@ -35,6 +37,7 @@ def sim(
     from smartmoney.simulation.market import BANNER, SyntheticMarket
 
     sys.stderr.write(f"smartmoney sim: {BANNER}\n")
+    plan = _fault_plan(faults)
     try:
         market = SyntheticMarket(seed, tuple(name for name in symbols.upper().split(",") if name))
     except ValueError as error:
@@ -52,8 +55,31 @@ def sim(
     from smartmoney.adapters.exchange_server import ExchangeServer
 
     warm = {key: str(capture_path(warm_out, *key)) for key in market.books} if warm_out is not None else {}
-    server = ExchangeServer(market, origin_ns, speed=speed, desks=desks)
+    server = ExchangeServer(market, origin_ns, speed=speed, desks=desks, faults=plan, read_fault=_read_fault)
     _serve(server, port, lambda endpoints: _announce(endpoints, warm, as_json=as_json), die_with_parent=die_with_parent)
+
+
+def _fault_plan(path: Path | None) -> "FaultPlan":
+    from smartmoney.settings.errors import ConfigurationError
+    from smartmoney.settings.faults import load_faults
+    from smartmoney.simulation.faults import FaultPlan
+
+    if path is None:
+        return FaultPlan()
+    try:
+        return load_faults(path)
+    except ConfigurationError as error:
+        _fail(str(error), error.exit_code)
+
+
+def _read_fault(entry: object) -> "Fault":
+    from smartmoney.settings.errors import ConfigurationError
+    from smartmoney.settings.faults import read_fault
+
+    try:
+        return read_fault(entry)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
 
 
 def _announce(endpoints: "dict[Market, Endpoints]", warm: "dict[tuple[Market, str], str]", *, as_json: bool) -> None:
@@ -85,6 +111,6 @@ def _serve(server: object, port: int, announce: object, *, die_with_parent: bool
             _fail(f"cannot listen on 127.0.0.1:{port} or :{port + 1}: {error.strerror}. Choose another --port, or 0 for free ones.", 1)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     sys.stderr.write(f"smartmoney sim: {message}\n")
     raise typer.Exit(code)

@@ -78,11 +78,12 @@ class UsdmClock:
         for account in self._desk.accounts.all:
             for symbol, position in self._desk.positions[account.owner].items():
                 if position.lots:
-                    self._pay_funding(account, symbol, position)
+                    self.pay_funding(account, symbol, self._funding_rate(symbol))
 
-    def _pay_funding(self, account: Account, symbol: str, position: Position) -> None:
-        desk = self._desk
-        amount = -truncated(position.quantity * desk.mark(symbol) * self._funding_rate(symbol))
+    def pay_funding(self, account: Account, symbol: str, rate: Decimal) -> None:
+        """Charge funding on a position at its mark price; a positive rate is paid by longs."""
+        desk, position = self._desk, self._desk.positions[account.owner][symbol]
+        amount = -truncated(position.quantity * desk.mark(symbol) * rate)
         desk.ledger.move(ASSET, amount, source=MARKET, target=usdm_wallet(account.owner))
         if position.is_isolated:
             position.isolated_wallet += amount
@@ -103,6 +104,10 @@ class UsdmClock:
             due += cross
         for symbol in due:
             self._take_over(account, symbol, held[symbol])
+
+    def liquidate(self, account: Account, symbol: str) -> None:
+        """Take a position over whatever its margin: cancel its symbol's orders, close it at market, charge the fee."""
+        self._take_over(account, symbol, self._desk.positions[account.owner][symbol])
 
     def _take_over(self, account: Account, symbol: str, position: Position) -> None:
         desk = self._desk

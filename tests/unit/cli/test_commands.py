@@ -2,14 +2,12 @@
 
 import contextlib
 import json
-import logging
 import socket
 import sqlite3
 import sys
 from decimal import Decimal
 
 import pytest
-import structlog
 
 from smartmoney.adapters.journal import Journal
 from smartmoney.cli import main as command_line
@@ -27,10 +25,7 @@ def call(monkeypatch, capsys):
         said = capsys.readouterr()
         return ended.value.code or 0, said.out, said.err
 
-    yield run
-    # The commands made the log go to this test's standard error, which is about to be closed.
-    structlog.reset_defaults()
-    logging.getLogger().handlers.clear()
+    return run
 
 
 @pytest.fixture

@@ -42,7 +42,10 @@ class Lives:
 
 async def stopped_once(supervisor, event):
     running = asyncio.ensure_future(supervisor.run())
-    await event.wait()
+    waiting = asyncio.ensure_future(event.wait())
+    # A supervisor that ends by itself must fail the test, not leave it waiting.
+    await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
     supervisor.stop()
     await running
 
