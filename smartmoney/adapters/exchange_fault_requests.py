@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from smartmoney.adapters.exchange_feed import Desk
-from smartmoney.adapters.exchange_rest import Answer
+from smartmoney.adapters.exchange_weights import Answer
 from smartmoney.simulation.fault_kinds import Point
 from smartmoney.simulation.faults import Acting, Fault, FaultPlan, Where
 from smartmoney.venues.binance import fault_wire, wire

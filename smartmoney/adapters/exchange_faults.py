@@ -16,7 +16,7 @@ from smartmoney.adapters.exchange_client import StreamClient
 from smartmoney.adapters.exchange_fault_frames import Frame, Line
 from smartmoney.adapters.exchange_fault_requests import Asked, Requests
 from smartmoney.adapters.exchange_feed import Desk
-from smartmoney.adapters.exchange_rest import Answer
+from smartmoney.adapters.exchange_weights import Answer
 from smartmoney.simulation.fault_kinds import KINDS, Point
 from smartmoney.simulation.faults import Fault, FaultPlan, Where
 from smartmoney.simulation.ladder import KIND, TIME, TRADE

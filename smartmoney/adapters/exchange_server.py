@@ -19,7 +19,8 @@ from smartmoney.adapters.exchange_fault_requests import Asked
 from smartmoney.adapters.exchange_faults import HaltedBooks, SiteFaults, response
 from smartmoney.adapters.exchange_feed import Desk, StreamWriter, in_time_order, quiet
 from smartmoney.adapters.exchange_paths import StreamPath, channel_of, rest_path, stream_path
-from smartmoney.adapters.exchange_rest import Answer, Rest
+from smartmoney.adapters.exchange_rest import Rest
+from smartmoney.adapters.exchange_weights import Answer
 from smartmoney.core.domain.instruments import Market
 from smartmoney.simulation.faults import FaultPlan
 from smartmoney.simulation.market import SyntheticMarket
@@ -127,7 +128,7 @@ class MarketSite:
             return self.rest.answer(path.family, path.call, request.query)
 
         asked = Asked(method=request.method, call=path.call, query=request.query, has_key="X-MBX-APIKEY" in request.headers)
-        return response(await self._faults.answer(asked, execute, self.rest.used), request)
+        return response(await self._faults.answer(asked, execute, self.rest.weights.used), request)
 
     async def _serve_streams(self, request: web.Request, path: StreamPath) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=1 << 16)
@@ -197,7 +198,7 @@ class MarketSite:
         params = asked.get("params") or {}
         query = {str(key): str(value) for key, value in params.items()} if isinstance(params, dict) else {}
         request = Asked(method="GET", call=call, query=query, has_key="apiKey" in query)
-        answer = await self._faults.answer(request, lambda: self.rest.answer("", call, query), self.rest.used)
+        answer = await self._faults.answer(request, lambda: self.rest.answer("", call, query), self.rest.weights.used)
         if answer is None:
             return ""
         body = self._faults.api_body(answer)

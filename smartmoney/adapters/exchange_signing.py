@@ -10,8 +10,6 @@ import re
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl
 
-import msgspec
-
 from smartmoney.simulation.exchange.accounts import Account, Accounts, Permissions
 from smartmoney.simulation.exchange.refusals import Refusal, mandatory
 
@@ -30,23 +28,11 @@ MAY: dict[str, Callable[[Permissions], bool]] = {
 """Which permission a security type asks for."""
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """Be a REST request as it arrived: raw query and body, the key's header, and from where."""
-
-    method: str
-    family: str
-    version: str
-    call: str
-    query: str = ""
-    body: str = ""
-    key: str = ""
-    address: str = "127.0.0.1"
-
-
 class Parameters:
     """Read a request's parameters and remember which were asked for."""
 
-    def __init__(self, values: Mapping[str, str]) -> None:
+    def __init__(self, values: Mapping[str, str], permissions: Permissions) -> None:
+        self.permissions = permissions
         self._values = {name: value for name, value in values.items() if name not in _OWN}
         self._read: set[str] = set()
 
@@ -141,8 +127,8 @@ def signed_params(params: Mapping[str, str]) -> str:
     return "&".join(f"{name}={params[name]}" for name in sorted(params) if name != "signature")
 
 
-def identify(accounts: Accounts, key: str, address: str, security: str) -> Account:
-    """Return the account of a key that may do what is asked, from where it is asked.
+def identify(accounts: Accounts, key: str, address: str, security: str) -> tuple[Account, Permissions]:
+    """Return the account and the permissions of a key that may do what is asked, from where it is asked.
 
     Raises:
         Refusal: -2014 or -2015, with status 401.
@@ -154,7 +140,7 @@ def identify(accounts: Accounts, key: str, address: str, security: str) -> Accou
         raise Refusal(-2015, "Invalid API-key, IP, or permissions for action.", 401)
     if found[1].permissions.addresses and address not in found[1].permissions.addresses:
         raise Refusal(-2015, "Invalid API-key, IP, or permissions for action.", 401)
-    return found[0]
+    return found[0], found[1].permissions
 
 
 def check_signature(accounts: Accounts, key: str, signed: str, fields: Mapping[str, str], now_ns: int) -> None:

@@ -5,7 +5,7 @@ from decimal import Decimal
 import msgspec
 
 from smartmoney.simulation.exchange.refusals import Refusal
-from smartmoney.simulation.market import FIRST_CLIENT
+from smartmoney.simulation.ladder import FIRST_CLIENT
 
 ACCOUNTS_MAX = 64
 _SECOND_NS = 1_000_000_000
@@ -93,6 +93,7 @@ class Account:
         self.usdm_rate = OrderRate(USDM_WINDOWS)
         self.locked: dict[str, Decimal] = {}
         self.updated_ns = 0
+        self.opened_ns = 0
 
 
 class Accounts:
@@ -101,7 +102,7 @@ class Accounts:
     def __init__(self, specs: tuple[AccountSpec, ...]) -> None:
         if len(specs) > ACCOUNTS_MAX:
             raise ValueError(f"accounts: {len(specs)} are too many; at most {ACCOUNTS_MAX} can trade in one market")
-        self.all = [Account(FIRST_CLIENT + place, spec) for place, spec in enumerate(specs)]
+        self.all = [Account(int(FIRST_CLIENT) + place, spec) for place, spec in enumerate(specs)]
         self._by_key: dict[str, tuple[Account, ApiKey]] = {}
         names: set[str] = set()
         for account in self.all:
@@ -127,4 +128,4 @@ class Accounts:
 
     def of_owner(self, owner: int) -> Account:
         """Return the account of an owner in the books."""
-        return self.all[owner - FIRST_CLIENT]
+        return self.all[owner - int(FIRST_CLIENT)]

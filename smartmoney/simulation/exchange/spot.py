@@ -29,13 +29,14 @@ from smartmoney.simulation.exchange.orders import (
     OrderLog,
     OrderRequest,
 )
-from smartmoney.simulation.exchange.port import Execution, LastPrice, Port
+from smartmoney.simulation.exchange.port import Ending, Execution, LastPrice, Port
 from smartmoney.simulation.exchange.refusals import Refusal, filter_failure, rejected
 from smartmoney.simulation.exchange.rules import Rules, check_notional, check_spot_price
 from smartmoney.simulation.market import Rows
 
 STOPS = frozenset({"STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"})
 LIMITS = frozenset({"LIMIT", "LIMIT_MAKER", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"})
+_EXPIRY = {"FOK": "UNFILLED_FOK_ORDER_EXPIRED", "IOC": "UNFILLED_IOC_QUANTITY_EXPIRED"}
 _ROUNDS_MAX = 64
 FILLS_MAX = 20_000
 
@@ -241,7 +242,7 @@ class SpotDesk:
         at_market = order.kind in {"MARKET", "STOP_LOSS", "TAKE_PROFIT"}
         tick, tif = (0, "IOC") if at_market else (asked.tick, asked.tif)
         order.working_ns = self.now_ns()
-        outcome = self.port.submit(order, order.lots, tick, tif, post_only=order.kind == "LIMIT_MAKER")
+        outcome = self.port.submit(order, tick, tif, post_only=order.kind == "LIMIT_MAKER")
         if is_new:
             if not outcome.is_taken:
                 raise rejected(refusals.WOULD_TAKE if outcome.would_take else "Market is closed.")
@@ -249,16 +250,9 @@ class SpotDesk:
         else:
             order.updated_ns = order.working_ns
             self.tell(order, "NEW")
+            if not outcome.is_taken:
+                self.end(order, EXPIRED, "EXPIRED", reason="REJECTED")
         self._apply(asked.symbol)
-        if outcome.is_taken and outcome.rests:
-            return
-        if order.is_open:
-            reason = {"FOK": "UNFILLED_FOK_ORDER_EXPIRED", "IOC": "UNFILLED_IOC_QUANTITY_EXPIRED"}.get(tif, "REJECTED")
-            if outcome.is_prevented:
-                self.end(order, EXPIRED_IN_MATCH, "TRADE_PREVENTION")
-            else:
-                self.end(order, EXPIRED, "EXPIRED", reason="INSUFFICIENT_LIQUIDITY" if at_market else reason)
-        self.port.forget(order)
 
     def end(self, order: Order, status: str, execution: str, *, cancel_id: str = "", reason: str = "") -> None:
         """Bring an open order to its end and give back what it had locked."""
@@ -301,9 +295,22 @@ class SpotDesk:
         return high >= asked.stop_tick if rises else 0 < low <= asked.stop_tick
 
     def _apply(self, symbol: str) -> None:
-        for execution in self.port.executions(symbol):
-            if self.ledger.claim(spot_wallet(execution.order.owner), symbol, execution.trade_id):
-                self._fill(execution)
+        for what in self.port.happenings(symbol):
+            if isinstance(what, Ending):
+                self._ended(what)
+            elif self.ledger.claim(spot_wallet(what.order.owner), symbol, what.trade_id):
+                self._fill(what)
+
+    def _ended(self, what: Ending) -> None:
+        order = what.order
+        if not order.is_open:
+            return
+        if what.is_prevented:
+            self.end(order, EXPIRED_IN_MATCH, "TRADE_PREVENTION")
+            return
+        tif = "FOK" if what.is_killed else order.asked.tif
+        reason = _EXPIRY.get(tif, "INSUFFICIENT_LIQUIDITY") if order.kind in LIMITS else "INSUFFICIENT_LIQUIDITY"
+        self.end(order, EXPIRED, "EXPIRED", reason=reason)
 
     def _fill(self, e: Execution) -> None:
         order, i = e.order, self.instrument(e.order.asked.symbol)

@@ -26,7 +26,7 @@ from smartmoney.simulation.exchange.orders import (
     OrderLog,
     OrderRequest,
 )
-from smartmoney.simulation.exchange.port import Execution, LastPrice, Port
+from smartmoney.simulation.exchange.port import Ending, Execution, LastPrice, Port
 from smartmoney.simulation.exchange.positions import (
     Margin,
     Position,
@@ -210,22 +210,21 @@ class UsdmDesk:
         """
         asked = order.asked
         tick, tif = (0, "IOC") if asked.kind == "MARKET" else (asked.tick, asked.tif)
-        outcome = self.port.submit(order, order.lots, tick, tif, post_only=asked.tif == "GTX" and tick > 0)
+        post_only = asked.tif == "GTX" and tick > 0
+        outcome = self.port.submit(order, tick, tif, post_only=post_only, reduce_only=order.reduce_only)
         if not outcome.is_taken:
-            raise Refusal(*refusals.POST_ONLY_REJECTED) if outcome.would_take else Refusal(-4141, "Symbol is closed.")
-        executions = self.port.executions(asked.symbol)
-        if tif == "FOK" and not any(e.order is order for e in executions):
+            if outcome.would_take:
+                raise Refusal(*refusals.POST_ONLY_REJECTED)
+            raise Refusal(*refusals.REDUCE_ONLY_REJECTED) if order.reduce_only else Refusal(-4141, "Symbol is closed.")
+        is_killed = tif == "FOK" and not outcome.filled_lots
+        if is_killed:
             self.port.forget(order)
+        else:
+            self.log.add(order)
+            self.tell(order, "NEW")
+        self._apply(asked.symbol)
+        if is_killed:
             raise Refusal(*refusals.FOK_REJECTED)
-        self.log.add(order)
-        self.tell(order, "NEW")
-        self._apply(executions)
-        if outcome.rests:
-            return
-        if order.is_open:
-            status, word = (EXPIRED_IN_MATCH, "TRADE_PREVENTION") if outcome.is_prevented else (EXPIRED, "EXPIRED")
-            self.end(order, status, word)
-        self.port.forget(order)
 
     def end(self, order: Order, status: str, execution: str) -> None:
         """Bring an open order to its end."""
@@ -238,13 +237,23 @@ class UsdmDesk:
     def settle(self, symbol: str, rows: Rows) -> None:
         """Take the public rows of an advance and apply the fills of resting orders."""
         self.prices[symbol].see(rows)
-        self._apply(self.port.executions(symbol))
+        self._apply(symbol)
 
-    def _apply(self, executions: list[Execution]) -> None:
-        for execution in executions:
-            holder = usdm_wallet(execution.order.owner)
-            if self.ledger.claim(holder, execution.order.asked.symbol, execution.trade_id):
-                self._fill(execution)
+    def _apply(self, symbol: str) -> None:
+        for what in self.port.happenings(symbol):
+            if isinstance(what, Ending):
+                self._ended(what)
+            elif self.ledger.claim(usdm_wallet(what.order.owner), symbol, what.trade_id):
+                self._fill(what)
+
+    def _ended(self, what: Ending) -> None:
+        order = what.order
+        if not what.is_whole:
+            # A reduce-only order was cut to what is left to reduce.
+            order.lots -= what.lots
+        elif order.is_open:
+            is_prevented = what.is_prevented
+            self.end(order, EXPIRED_IN_MATCH if is_prevented else EXPIRED, "TRADE_PREVENTION" if is_prevented else "EXPIRED")
 
     def _fill(self, e: Execution) -> None:
         order = e.order
@@ -287,13 +296,6 @@ class UsdmDesk:
             self.log.finish(order)
         self.tell_account(account, "ORDER", (i.symbol,), at_ns=e.time_ns)
         self.tell(order, "TRADE", fill)
-
-    def fit_reducing(self, account: Account, symbol: str) -> None:
-        """Expire resting reduce-only orders that have nothing left to reduce."""
-        held = self.positions[account.owner][symbol].lots
-        for order in self.log.open_of(account.owner, symbol):
-            if order.reduce_only and order.book_id and (held == 0 or (held > 0) == order.is_buy):
-                self.end(order, EXPIRED, "EXPIRED")
 
     # ---- telling
 

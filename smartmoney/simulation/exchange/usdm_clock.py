@@ -42,10 +42,7 @@ class UsdmClock:
         self._expire_dated()
         self._fund()
         for account in self._desk.accounts.all:
-            positions = self._desk.positions[account.owner]
-            for symbol in positions:
-                self._desk.fit_reducing(account, symbol)
-            if any(position.lots for position in positions.values()):
+            if any(position.lots for position in self._desk.positions[account.owner].values()):
                 self._liquidate(account)
         self._algos.finish()
 
