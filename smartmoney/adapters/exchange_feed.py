@@ -7,6 +7,8 @@ happened since the last one, on the wall clock) and return timed frames. No IO h
 from collections.abc import Callable, Iterable
 from functools import cached_property
 
+import numpy as np
+
 from smartmoney.simulation import tape
 from smartmoney.simulation.ladder import TIME
 from smartmoney.simulation.market import Rows, SimulatedBook
@@ -38,6 +40,11 @@ class Batch:
     def touches(self) -> list[tape.Touch]:
         """Return the changes of the best prices."""
         return tape.touches_of(self._rows)
+
+
+def quiet(now_ns: int) -> Batch:
+    """Return the batch of a step in which nothing happened."""
+    return Batch(now_ns, np.zeros((0, 12), np.int64), [], [])
 
 
 StreamWriter = Callable[[Batch], list[TimedFrame]]

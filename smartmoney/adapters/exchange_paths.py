@@ -13,10 +13,11 @@ _API_MARKERS = frozenset({"ws-api", "ws-fapi"})
 
 
 class RestPath(msgspec.Struct, frozen=True):
-    """Name a REST call: its family (api, fapi, dapi …, empty if the path has none) and what follows the version."""
+    """Name a REST call: its family (api, fapi, dapi …, empty if the path has none), version (v3) and what follows it."""
 
     family: str
     call: str
+    version: str = ""
 
 
 class StreamPath(msgspec.Struct, frozen=True):
@@ -33,7 +34,8 @@ def rest_path(path: str) -> RestPath:
     parts = [part for part in path.split("/") if part]
     family = next((part for part in reversed(parts) if part in _FAMILIES), "")
     start = max((i + 1 for i, part in enumerate(parts) if part in _VERSIONS or part in _FAMILIES), default=0)
-    return RestPath(family, "/".join(parts[start:]))
+    version = next((part for part in reversed(parts) if part in _VERSIONS), "")
+    return RestPath(family, "/".join(parts[start:]), version)
 
 
 def stream_path(path: str, streams: str = "") -> StreamPath:

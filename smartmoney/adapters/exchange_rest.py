@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 
 from smartmoney.adapters.exchange_feed import FUNDING_RATE, Desk
+from smartmoney.adapters.exchange_weights import Answer, Weights
+from smartmoney.simulation.exchange.refusals import Refusal
 from smartmoney.simulation.tape import MINUTE_NS, Candle
 from smartmoney.venues.binance import wire
 
@@ -23,23 +25,6 @@ _MINUTE_BARS = {f"{n}m": n for n in (1, 3, 5, 15, 30)}
 _INTERVAL_MINUTES = _MINUTE_BARS | {f"{n}h": 60 * n for n in (1, 2, 4, 6, 8, 12)} | {"1d": 1440}
 
 
-class Refused(Exception):
-    """Carry an error body and its HTTP status."""
-
-    def __init__(self, code: int, message: str, status: int = 400) -> None:
-        super().__init__(message)
-        self.code = code
-        self.status = status
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """Be a response: HTTP status, JSON text, extra headers."""
-
-    status: int
-    body: str
-    headers: dict[str, str]
-
-
 class Rest:
     """Answer one market's REST calls."""
 
@@ -47,8 +32,7 @@ class Rest:
         self._desks = desks
         self._is_spot = is_spot
         self._now_ns = now_ns
-        self._minute = 0
-        self._used_weight = 0
+        self.weights = Weights(_WEIGHT_LIMIT[is_spot], now_ns)
         self._calls: dict[str, Callable[[Mapping[str, str]], str]] = {
             "ping": lambda _query: "{}",
             "time": lambda _query: f'{{"serverTime":{self._now_ns() // _MS}}}',
@@ -76,31 +60,21 @@ class Rest:
             return Answer(200, json.dumps(empty), {})
         if handler is None or family not in {own_family, ""}:
             return Answer(404, json.dumps(wire.error(-5000, f"Path /{call} is invalid")), {})
-        headers = self._charge(weight_of(call, query, is_spot=self._is_spot))
-        if self._used_weight > _WEIGHT_LIMIT[self._is_spot]:
-            wait_s = 60 - self._now_ns() // 1_000_000_000 % 60
-            message = f"Too many requests; current limit is {_WEIGHT_LIMIT[self._is_spot]} request weight per 1 MINUTE."
-            return Answer(429, json.dumps(wire.error(-1003, message)), {**headers, "Retry-After": str(wait_s)})
+        refusal = self.weights.charge(weight_of(call, query, is_spot=self._is_spot))
+        if refusal is not None:
+            return refusal
         try:
-            return Answer(200, handler(query), headers)
-        except Refused as refused:
-            return Answer(refused.status, json.dumps(wire.error(refused.code, str(refused))), headers)
-
-    def _charge(self, weight: int) -> dict[str, str]:
-        minute = self._now_ns() // MINUTE_NS
-        if minute != self._minute:
-            self._minute, self._used_weight = minute, 0
-        self._used_weight += weight
-        used = str(self._used_weight)
-        return {"X-MBX-USED-WEIGHT": used, "X-MBX-USED-WEIGHT-1M": used}
+            return Answer(200, handler(query), self.weights.used())
+        except Refusal as refused:
+            return Answer(refused.status, json.dumps(wire.error(refused.code, refused.message)), self.weights.used())
 
     def _desk(self, query: Mapping[str, str]) -> Desk:
         symbol = query.get("symbol", "")
         if not symbol:
-            raise Refused(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
+            raise Refusal(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
         desk = self._desks.get(symbol)
         if desk is None:
-            raise Refused(-1121, "Invalid symbol.")
+            raise Refusal(-1121, "Invalid symbol.")
         return desk
 
     def _each(self, query: Mapping[str, str], write: Callable[[Desk], dict[str, Any]]) -> str:
@@ -110,7 +84,7 @@ class Rest:
             try:
                 symbols = msgspec.json.decode(query["symbols"], type=list[str])
             except msgspec.MsgspecError as error:
-                raise Refused(-1100, "Illegal characters found in parameter 'symbols'.") from error
+                raise Refusal(-1100, "Illegal characters found in parameter 'symbols'.") from error
             return json.dumps([write(self._desk({"symbol": symbol})) for symbol in symbols])
         return json.dumps([write(desk) for desk in self._desks.values()])
 
@@ -170,7 +144,7 @@ class Rest:
         desk = self._desk(query)
         minutes = _INTERVAL_MINUTES.get(query.get("interval", ""))
         if minutes is None:
-            raise Refused(-1120, "Invalid interval.")
+            raise Refusal(-1120, "Invalid interval.")
         limit = _whole(query, "limit", 500, most=1000)
         start_ms, end_ms = _whole(query, "startTime", 0, least=0), _whole(query, "endTime", 1 << 60, least=0)
         bars = [bar for bar in _merged(desk.tape.candles, minutes) if start_ms <= bar.start_ns // _MS <= end_ms]
@@ -254,7 +228,7 @@ def _whole(query: Mapping[str, str], name: str, default: int, *, least: int = 1,
     if text is None:
         return default
     if not text.isascii() or not text.isdigit() or int(text) < least:
-        raise Refused(-1130, f"Data sent for parameter '{name}' is not valid.")
+        raise Refusal(-1130, f"Data sent for parameter '{name}' is not valid.")
     return min(int(text), most)
 
 

@@ -14,10 +14,15 @@ import msgspec
 from aiohttp import WSMsgType, web
 
 from smartmoney.adapters.exchange_client import StreamClient
-from smartmoney.adapters.exchange_feed import Desk, StreamWriter, in_time_order
+from smartmoney.adapters.exchange_fault_control import FaultControl, FaultReader
+from smartmoney.adapters.exchange_fault_requests import Asked
+from smartmoney.adapters.exchange_faults import HaltedBooks, SiteFaults, response
+from smartmoney.adapters.exchange_feed import Desk, StreamWriter, in_time_order, quiet
 from smartmoney.adapters.exchange_paths import StreamPath, channel_of, rest_path, stream_path
 from smartmoney.adapters.exchange_rest import Rest
+from smartmoney.adapters.exchange_weights import Answer
 from smartmoney.core.domain.instruments import Market
+from smartmoney.simulation.faults import FaultPlan
 from smartmoney.simulation.market import SyntheticMarket
 from smartmoney.venues.binance import wire
 
@@ -39,14 +44,18 @@ class Endpoints(msgspec.Struct, frozen=True):
 class MarketSite:
     """Serve one market (spot or USD-M): its REST calls, its streams, its subscribers."""
 
-    def __init__(self, desks: Mapping[str, Desk], *, is_spot: bool, now_ns: Callable[[], int]) -> None:
+    def __init__(
+        self, desks: Mapping[str, Desk], faults: SiteFaults, control: FaultControl, *, is_spot: bool, now_ns: Callable[[], int]
+    ) -> None:
         self.desks = desks
         self.is_spot = is_spot
         self.clients: set[StreamClient] = set()
-        self._by_stream: dict[str, set[StreamClient]] = {}
+        # Dictionaries, not sets: clients are served in the order in which they subscribed.
+        self._by_stream: dict[str, dict[StreamClient, None]] = {}
         self._writers: dict[str, tuple[Desk, StreamWriter]] = {}
-        self.rest = Rest(desks, is_spot=is_spot, now_ns=now_ns)
-        self._now_ns = now_ns
+        self.rest = Rest(desks, is_spot=is_spot, now_ns=lambda: now_ns() + faults.offset_ns())
+        self._faults = faults
+        self._control = control
         self.port = 0
 
     @property
@@ -70,7 +79,7 @@ class MarketSite:
             if writer is None:
                 return
             self._writers[stream] = (desk, writer)
-        self._by_stream.setdefault(stream, set()).add(client)
+        self._by_stream.setdefault(stream, {})[client] = None
 
     def unsubscribe(self, client: StreamClient, stream: str) -> None:
         """Stop delivering a stream to a client, and writing it once nobody listens."""
@@ -78,17 +87,22 @@ class MarketSite:
         listeners = self._by_stream.get(stream)
         if listeners is None:
             return
-        listeners.discard(client)
+        listeners.pop(client, None)
         if not listeners:
             del self._by_stream[stream]
             del self._writers[stream]
 
-    def publish(self, batches: Mapping[str, Any]) -> None:
-        """Write what a step brought to everyone who listens, in the order of event time."""
+    def publish(self, batches: Mapping[str, Any], now_ns: int) -> None:
+        """Write what a step until `now_ns` brought to everyone who listens, in the order of event time."""
         frames = [
             (at_ns, stream, frame) for stream, (desk, write) in self._writers.items() for at_ns, frame in write(batches[desk.grid.symbol])
         ]
-        for _, stream, frame in in_time_order(frames):
+        touched = self._faults.touches_frames
+        for at_ns, stream, frame in in_time_order(frames):
+            if touched:
+                for client in self._by_stream[stream]:
+                    self._faults.carry(client, stream, at_ns, frame, self._writers[stream][0])
+                continue
             wrapped = ""
             for client in self._by_stream[stream]:
                 if client.is_combined:
@@ -96,35 +110,46 @@ class MarketSite:
                     client.offer(wrapped)
                 else:
                     client.offer(frame)
+        self._faults.step(now_ns)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer any request that reaches this market's port."""
+        if request.path.startswith("/sim/"):
+            return await self._control.handle(request)
         if request.headers.get("Upgrade", "").lower() == "websocket":
-            path = stream_path(request.path, request.query.get("streams", ""))
-            return await (self._serve_api(request) if path.is_api else self._serve_streams(request, path))
-        path_asked = rest_path(request.path)
-        if request.method != "GET":
-            return web.json_response(wire.error(-5000, f"Path {request.path}, Method {request.method} is invalid"), status=404)
-        answer = self.rest.answer(path_asked.family, path_asked.call, request.query)
-        return web.Response(status=answer.status, text=answer.body, content_type="application/json", headers=answer.headers)
+            place = stream_path(request.path, request.query.get("streams", ""))
+            refusal = await self._faults.refusal("api" if place.is_api else "stream", request)
+            return refusal or await (self._serve_api(request) if place.is_api else self._serve_streams(request, place))
+        path = rest_path(request.path)
+
+        def execute() -> Answer:
+            if request.method != "GET":
+                return Answer(404, json.dumps(wire.error(-5000, f"Path {request.path}, Method {request.method} is invalid")), {})
+            return self.rest.answer(path.family, path.call, request.query)
+
+        asked = Asked(method=request.method, call=path.call, query=request.query, has_key="X-MBX-APIKEY" in request.headers)
+        return response(await self._faults.answer(asked, execute, self.rest.weights.used), request)
 
     async def _serve_streams(self, request: web.Request, path: StreamPath) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(autoping=False, compress=False, max_msg_size=1 << 16)
         await socket.prepare(request)
         client = StreamClient(
             socket,
+            request.transport,
             is_combined=path.is_combined,
             channel="" if self.is_spot else path.channel,
             ping_every_s=_SPOT_PING_S if self.is_spot else _USDM_PING_S,
             messages_per_s=5 if self.is_spot else 10,
         )
         self.clients.add(client)
+        self._faults.opened(client)
         for stream in path.streams:
             self.subscribe(client, stream)
         try:
             await client.run(lambda text: self._command(client, text))
         finally:
             self.clients.discard(client)
+            self._faults.closed(client)
             for stream in list(client.streams):
                 self.unsubscribe(client, stream)
         return socket
@@ -157,10 +182,12 @@ class MarketSite:
         await socket.prepare(request)
         async for message in socket:
             if message.type is WSMsgType.TEXT:
-                await socket.send_str(self._api_reply(message.data))
+                reply = await self._api_reply(message.data)
+                if reply:
+                    await socket.send_str(reply)
         return socket
 
-    def _api_reply(self, text: str) -> str:
+    async def _api_reply(self, text: str) -> str:
         try:
             asked = msgspec.json.decode(text, type=dict[str, Any])
         except msgspec.MsgspecError:
@@ -169,8 +196,12 @@ class MarketSite:
         if call is None:
             return json.dumps({"id": asked.get("id"), "status": 400, "error": wire.error(-1100, "Illegal method.")})
         params = asked.get("params") or {}
-        answer = self.rest.answer("", call, {str(key): str(value) for key, value in params.items()} if isinstance(params, dict) else {})
-        body = json.loads(answer.body)
+        query = {str(key): str(value) for key, value in params.items()} if isinstance(params, dict) else {}
+        request = Asked(method="GET", call=call, query=query, has_key="apiKey" in query)
+        answer = await self._faults.answer(request, lambda: self.rest.answer("", call, query), self.rest.weights.used)
+        if answer is None:
+            return ""
+        body = self._faults.api_body(answer)
         outcome = {"result": body} if answer.status == 200 else {"error": body}
         limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000 if self.is_spot else 2400}
         limits = [{**limit, "count": int(answer.headers.get("X-MBX-USED-WEIGHT", "0"))}]
@@ -205,6 +236,8 @@ class ExchangeServer:
         *,
         speed: float = 1.0,
         desks: dict[tuple[Market, str], Desk] | None = None,
+        faults: FaultPlan | None = None,
+        read_fault: FaultReader | None = None,
     ) -> None:
         self.market = market
         self._speed = speed
@@ -212,16 +245,19 @@ class ExchangeServer:
         self._origin_ns = origin_ns
         self._started_at = 0
         self._start_ns = 0
-        self.sites = {
-            which: MarketSite(
-                {symbol: desk for (owner, symbol), desk in self._desks.items() if owner is which},
-                is_spot=which is Market.SPOT,
-                now_ns=self.now_ns,
-            )
-            for which in dict.fromkeys(key[0] for key in market.books)
-        }
+        self._advanced_ns = 0
+        self.faults = faults or FaultPlan()
+        self._halts = HaltedBooks(self.faults, origin_ns)
+        control = FaultControl(self.faults, self.now_ns, read_fault)
+        self.sites = {which: self._site(which, control) for which in dict.fromkeys(key[0] for key in market.books)}
         self._runners: list[web.AppRunner] = []
         self._pump: asyncio.Task[None] | None = None
+
+    def _site(self, which: Market, control: FaultControl) -> MarketSite:
+        desks = {symbol: desk for (owner, symbol), desk in self._desks.items() if owner is which}
+        is_spot = which is Market.SPOT
+        faults = SiteFaults(self.faults, which.value, desks, is_spot=is_spot, now_ns=self.now_ns, speed=self._speed)
+        return MarketSite(desks, faults, control, is_spot=is_spot, now_ns=self.now_ns)
 
     def now_ns(self) -> int:
         """Return the exchange's clock: wall time, faster if `speed` is."""
@@ -246,11 +282,13 @@ class ExchangeServer:
             raise
         self._start_ns = max(self._reached_ns(), time.time_ns() - self._origin_ns)
         self._started_at = time.monotonic_ns()
+        # Not the wall's time: what the market has to make up first is sent to clients too, and must find the faults standing.
+        self.faults.begin(self._origin_ns + self._reached_ns())
         self._pump = asyncio.create_task(self._run(), name="exchange clock")
         return {which: site.endpoints for which, site in self.sites.items()}
 
     def _reached_ns(self) -> int:
-        return max(book.now_ns for book in self.market.books.values())
+        return max(self._advanced_ns, *(book.now_ns for book in self.market.books.values()))
 
     async def stop(self) -> None:
         """Disconnect everybody and close the ports."""
@@ -292,8 +330,10 @@ class ExchangeServer:
 
     def advance(self, to_ns: int) -> None:
         """Advance every book to a market time and publish what happened."""
+        self._advanced_ns = max(self._advanced_ns, to_ns)
         batches: dict[Market, dict[str, Any]] = {which: {} for which in self.sites}
-        for (which, symbol), rows in self.market.advance(to_ns).items():
-            batches[which][symbol] = self._desks[which, symbol].take(rows)
+        for (which, symbol), book in self.market.books.items():
+            rows = self._halts.advance(which.value, symbol, book, to_ns)
+            batches[which][symbol] = self._desks[which, symbol].take(rows) if rows is not None else quiet(self._origin_ns + to_ns)
         for which, site in self.sites.items():
-            site.publish(batches[which])
+            site.publish(batches[which], self._origin_ns + to_ns)

@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -14,6 +14,7 @@ from smartmoney.cli.sim_check import sim_check
 if TYPE_CHECKING:
     from smartmoney.adapters.exchange_server import Endpoints
     from smartmoney.core.domain.instruments import Market
+    from smartmoney.simulation.faults import Fault, FaultPlan
     from smartmoney.simulation.scenario import Scenario
 
 _EPILOG = "Example: smartmoney sim --seed 7 --port 0 --json"
@@ -40,6 +41,7 @@ def sim(
     seconds: Annotated[int | None, typer.Option(min=1, max=86_400 * 31, help="With --record: or so long [default: an hour].")] = None,
     origin_ns: Annotated[int | None, typer.Option(min=0, help="With --record: wall time of its beginning [default: 2025-01-01].")] = None,
     truth: Annotated[bool, typer.Option(help="With --record: write the truth too.")] = True,
+    faults: Annotated[Path | None, typer.Option(help="Misbehave as this file says (see docs/faults.md, config/faults/).")] = None,
     die_with_parent: Annotated[bool, typer.Option("--die-with-parent", help="Exit when standard input ends.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the endpoints as one JSON line.")] = False,
 ) -> None:
@@ -60,7 +62,8 @@ def sim(
         return
     if hours is not None or seconds is not None or origin_ns is not None:
         raise typer.BadParameter("it says how to record; name a folder with --record", param_hint="--hours, --seconds, --origin-ns")
-    _serve_market(seed, population, port, names, speed, prerun, warm_out, die_with_parent=die_with_parent, as_json=as_json)
+    plan = _fault_plan(faults)
+    _serve_market(seed, population, port, names, speed, prerun, warm_out, plan, die_with_parent=die_with_parent, as_json=as_json)
 
 
 def _record(
@@ -94,6 +97,7 @@ def _serve_market(
     speed: float,
     prerun: int,
     warm_out: Path | None,
+    plan: "FaultPlan",
     *,
     die_with_parent: bool,
     as_json: bool,
@@ -118,7 +122,7 @@ def _serve_market(
     from smartmoney.adapters.exchange_server import ExchangeServer
 
     warm = {key: str(capture_path(warm_out, *key)) for key in market.books} if warm_out is not None else {}
-    server = ExchangeServer(market, origin_ns, speed=speed, desks=desks)
+    server = ExchangeServer(market, origin_ns, speed=speed, desks=desks, faults=plan, read_fault=_read_fault)
     _serve(server, port, lambda endpoints: _announce(endpoints, warm, as_json=as_json), die_with_parent=die_with_parent)
 
 
@@ -134,6 +138,29 @@ def scenarios(as_json: Annotated[bool, typer.Option("--json", help="Print one JS
         return
     for s in found:
         print(f"{s.name:16} {'edge planted' if s.is_planted else 'no edge':13} {s.title}")
+
+
+def _fault_plan(path: Path | None) -> "FaultPlan":
+    from smartmoney.settings.errors import ConfigurationError
+    from smartmoney.settings.faults import load_faults
+    from smartmoney.simulation.faults import FaultPlan
+
+    if path is None:
+        return FaultPlan()
+    try:
+        return load_faults(path)
+    except ConfigurationError as error:
+        _fail(str(error), error.exit_code)
+
+
+def _read_fault(entry: object) -> "Fault":
+    from smartmoney.settings.errors import ConfigurationError
+    from smartmoney.settings.faults import read_fault
+
+    try:
+        return read_fault(entry)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
 
 
 def _announce(endpoints: "dict[Market, Endpoints]", warm: "dict[tuple[Market, str], str]", *, as_json: bool) -> None:
@@ -165,6 +192,6 @@ def _serve(server: object, port: int, announce: object, *, die_with_parent: bool
             _fail(f"cannot listen on 127.0.0.1:{port} or :{port + 1}: {error.strerror}. Choose another --port, or 0 for free ones.", 1)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     sys.stderr.write(f"smartmoney sim: {message}\n")
     raise typer.Exit(code)

@@ -16,6 +16,7 @@ from smartmoney.core.domain.signals import FeedTrust, MarketData, RefusalCode, S
 from smartmoney.core.features.schema import FEATURES
 from smartmoney.core.strategy.driving import drive
 from smartmoney.settings import json_schema, load_settings
+from smartmoney.simulation.fault_kinds import KINDS
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "docs"
@@ -65,6 +66,18 @@ def test_every_feature_is_documented_as_the_schema_has_it(features_writer):
     ]
     headings = re.findall(r"^### (.+)$", generated, re.MULTILINE)
     assert headings == list(dict.fromkeys(feature.group for feature in FEATURES))
+
+
+def test_every_fault_is_documented_with_its_keys_and_its_wire_form():
+    faults, page = script("write_faults"), read("docs/faults.md")
+    assert faults.with_entries(page, faults.entries()) == page, "behind the table: run python docs/write_faults.py"
+    shown = [name for kinds in faults.GROUPS.values() for name in kinds]
+    assert sorted(shown) == sorted(KINDS)
+    wire = page.split("## Wire forms")[1]
+    rows = [line.split(" | ")[0] for line in wire.splitlines() if line.startswith("| `")]
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(KINDS)
+    with pytest.raises(ValueError, match="in the page"):
+        faults.with_entries("no marks", "")
 
 
 def test_a_feature_is_shown_as_it_is_written_whatever_its_formula_holds(features_writer):

@@ -1,0 +1,58 @@
+"""An exchange that misbehaves as it is told, and what tests need to look at it."""
+
+import asyncio
+import json
+import time
+from contextlib import asynccontextmanager
+
+import aiohttp
+
+from smartmoney.adapters.exchange_server import ExchangeServer
+from smartmoney.settings.errors import ConfigurationError
+from smartmoney.settings.faults import read_fault
+from smartmoney.simulation.faults import FaultPlan
+from smartmoney.simulation.market import SyntheticMarket
+
+START = 10_000_000_000
+
+
+def reader(entry):
+    try:
+        return read_fault(entry)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+
+
+@asynccontextmanager
+async def exchange(*faults, seed=5, speed=5.0, symbols=("BTCUSDT",)):
+    """Serve a market with faults (dictionaries, as in a file)."""
+    plan = FaultPlan([read_fault(fault) for fault in faults])
+    server = ExchangeServer(SyntheticMarket(seed, symbols), time.time_ns() - START, speed=speed, faults=plan, read_fault=reader)
+    server.advance(START)
+    endpoints = await server.start()
+    try:
+        async with asyncio.timeout(40):
+            yield server, endpoints
+    finally:
+        await server.stop()
+
+
+def acted(server, name=""):
+    """Return how often a fault (or all together) acted."""
+    return sum(r.acted for r in server.faults.reports(server.now_ns()) if name in {"", r.fault.name})
+
+
+async def ask(method, url, *, headers=None, **query):
+    """Return status, text and headers of a request."""
+    async with aiohttp.ClientSession() as session, session.request(method, url, params=query, headers=headers) as response:
+        return response.status, await response.text(), response.headers
+
+
+async def until(condition):
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 (what is waited for is on the other side of a socket)
+            await asyncio.sleep(0.005)
+
+
+async def frames(socket, count):
+    return [json.loads(await socket.recv()) for _ in range(count)]

@@ -1,0 +1,44 @@
+"""The whole daemon, as a process, against an exchange that misbehaves in every way that a feed knows; its run replays to the same digest."""
+
+import json
+import urllib.request
+
+from .daemons import Daemon, smartmoney
+
+FAULTS = """
+seed: 4
+faults:
+  - {kind: gap, skip: 20, every: 40, count: 3}
+  - {kind: duplicate, probability: 0.2}
+  - {kind: reorder, probability: 0.02}
+  - {kind: truncate, probability: 0.01}
+  - {kind: garbage, form: nan, probability: 0.02, instead: false}
+  - {kind: garbage, form: binary, size: 2000, probability: 0.02, instead: false}
+  - {kind: garbage, form: deep, size: 100000, probability: 0.01, instead: false}
+  - {kind: garbage, form: large, skip: 60, count: 1, connection: 1}
+  - {kind: price_spike, skip: 5, every: 10, count: 3}
+  - {kind: disconnect, life_s: 6, count: 2}
+  - {kind: server_error, call: GET depth, status: 502, code: 0, every: 2}
+  - {kind: slow_answer, call: GET depth, delay_s: 0.5}
+"""
+
+
+def test_a_daemon_lives_through_a_feed_full_of_faults_and_its_run_can_be_replayed(tmp_path):
+    (tmp_path / "faults.yaml").write_text(FAULTS)
+    state = tmp_path / "state"
+    words = ("--seed", 3, "--port", 0, "--symbols", "BTCUSDT", "--faults", tmp_path / "faults.yaml", "--json")
+    with Daemon(*words, command="sim") as exchange:
+        usdm = exchange.first_printed()["binance"]["usdm"]
+        settings = ("venue=binance", "market=usdm", f"endpoints.rest={usdm['rest']}", f"endpoints.ws={usdm['ws']}")
+        arguments = [word for setting in settings for word in ("--set", setting)]
+        with Daemon(*arguments, "--for", 15, "--json", "--state-dir", state) as daemon:
+            assert daemon.finish(120) == 0, daemon.said()
+            summary = daemon.summary()
+        assert exchange.process.poll() is None, exchange.said()
+        with urllib.request.urlopen(usdm["rest"] + "/sim/faults") as answer:
+            acted = {fault["name"]: fault["acted"] for fault in json.load(answer)["faults"]}
+        assert exchange.stop() == 0
+    assert {name for name, times in acted.items() if not times} <= {"garbage-7"}, acted
+    assert summary["gaps"] >= 3
+    assert summary["decisions"] >= 5
+    assert json.loads(smartmoney("replay", "last", "--json", "--state-dir", state).stdout)["digest"] == summary["digest"]
