@@ -44,7 +44,7 @@ POLICY = FeedPolicy(
 def compiled():
     """Load the kernels before anything is served: a loop that compiles answers nobody, and then all is late."""
     for market in (Market.SPOT, Market.USDM):
-        desk = Desk(SyntheticMarket(1, ("BTCUSDT",), (market,)).books[market, "BTCUSDT"], 0)
+        desk = Desk(SyntheticMarket(1, symbols=("BTCUSDT",), markets=(market,)).books[market, "BTCUSDT"], 0)
         books = Books(binance_codec(), [desk.book.instrument], FeatureParameters(), TrustLimits())
         writers = [desk.open_stream(kind) for kind in ("depth@100ms", "trade")]
         snapshot = Entry(seq=1, kind=EntryKind.SNAPSHOT, ts_wall_ns=1, ts_mono_ns=1, frame=desk.snapshot(1000).encode(), instrument=0)

@@ -51,7 +51,7 @@ def run(faults, step_ns, *, seed=1, seconds=9):
     """Run both markets in steps; return the server and a raw and a combined client of each."""
     plan = FaultPlan([read_fault(fault) for fault in faults], seed)
     plan.begin(ORIGIN)
-    server = ExchangeServer(SyntheticMarket(3, ("BTCUSDT",)), ORIGIN, faults=plan)
+    server = ExchangeServer(SyntheticMarket(3, symbols=("BTCUSDT",)), ORIGIN, faults=plan)
     clients = []
     for site in server.sites.values():
         for is_combined in (False, True):
@@ -72,7 +72,7 @@ def test_without_faults_the_streams_writers_bytes_are_sent_and_no_frame_is_touch
     monkeypatch.setattr(exchange_fault_frames.Line, "carry", forbidden)
     server, clients = run([], S // 10, seconds=4)
     assert not any(site._faults.touches_frames for site in server.sites.values())
-    bare = ExchangeServer(SyntheticMarket(3, ("BTCUSDT",)), ORIGIN)
+    bare = ExchangeServer(SyntheticMarket(3, symbols=("BTCUSDT",)), ORIGIN)
     expected = {key: ([], []) for key in bare.sites}
     desks = {which: site.desks["BTCUSDT"] for which, site in bare.sites.items()}
     writers = {which: [(stream, desk.open_stream(stream.partition("@")[2])) for stream in STREAMS] for which, desk in desks.items()}
