@@ -27,7 +27,7 @@ def reader(entry):
 async def exchange(*faults, seed=5, speed=5.0, symbols=("BTCUSDT",)):
     """Serve a market with faults (dictionaries, as in a file)."""
     plan = FaultPlan([read_fault(fault) for fault in faults])
-    server = ExchangeServer(SyntheticMarket(seed, symbols), time.time_ns() - START, speed=speed, faults=plan, read_fault=reader)
+    server = ExchangeServer(SyntheticMarket(seed, symbols=symbols), time.time_ns() - START, speed=speed, faults=plan, read_fault=reader)
     server.advance(START)
     endpoints = await server.start()
     try:

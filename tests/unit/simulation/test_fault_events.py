@@ -32,7 +32,7 @@ class Venue:
     """Hold one account with money on both markets, on books that have run for some seconds."""
 
     def __init__(self):
-        self.market = SyntheticMarket(2, (SYMBOL,))
+        self.market = SyntheticMarket(2, symbols=(SYMBOL,))
         self.now = 5 * S
         self.market.advance(self.now)
         self.accounts = Accounts((AccountSpec(name="a", keys=(), spot={"BTC": Decimal(10)}, usdm={"USDT": Decimal(1_000_000)}),))
