@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from smartmoney.adapters.exchange_server import Endpoints
+    from smartmoney.adapters.exchange_site import Endpoints
     from smartmoney.core.domain.instruments import Market
+    from smartmoney.simulation.exchange.accounts import AccountSpec
     from smartmoney.simulation.faults import Fault, FaultPlan
 
 _EPILOG = "Example: smartmoney sim --seed 7 --port 0 --json"
@@ -27,6 +28,7 @@ def sim(
     prerun: Annotated[int, typer.Option(min=0, max=86_400, help="Simulate so many seconds before the start; their clock ends now.")] = 0,
     warm_out: Annotated[Path | None, typer.Option(help="Write the pre-run's public feed to FILE.<market>.<symbol>.gz.")] = None,
     faults: Annotated[Path | None, typer.Option(help="Misbehave as this file says (see docs/faults.md, config/faults/).")] = None,
+    accounts: Annotated[Path | None, typer.Option(help="Accounts to trade with (docs/exchange.md); without, one called demo.")] = None,
     die_with_parent: Annotated[bool, typer.Option("--die-with-parent", help="Exit when standard input ends.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the endpoints as one JSON line.")] = False,
 ) -> None:
@@ -38,6 +40,7 @@ def sim(
 
     sys.stderr.write(f"smartmoney sim: {BANNER}\n")
     plan = _fault_plan(faults)
+    specs = _accounts(accounts, seed)
     try:
         market = SyntheticMarket(seed, tuple(name for name in symbols.upper().split(",") if name))
     except ValueError as error:
@@ -55,8 +58,23 @@ def sim(
     from smartmoney.adapters.exchange_server import ExchangeServer
 
     warm = {key: str(capture_path(warm_out, *key)) for key in market.books} if warm_out is not None else {}
-    server = ExchangeServer(market, origin_ns, speed=speed, desks=desks, faults=plan, read_fault=_read_fault)
-    _serve(server, port, lambda endpoints: _announce(endpoints, warm, as_json=as_json), die_with_parent=die_with_parent)
+    server = ExchangeServer(market, origin_ns, speed=speed, desks=desks, faults=plan, read_fault=_read_fault, accounts=specs)
+    # The demo account's secret is for everybody; what a file says stays in it.
+    keys = [{"name": s.name, "key": s.keys[0].key, "secret": s.keys[0].secret} for s in specs if accounts is None]
+    told = keys or [{"name": s.name} for s in specs]
+    _serve(server, port, lambda endpoints: _announce(endpoints, warm, told, as_json=as_json), die_with_parent=die_with_parent)
+
+
+def _accounts(path: Path | None, seed: int) -> "tuple[AccountSpec, ...]":
+    from smartmoney.settings.accounts import demo_account, load_accounts
+    from smartmoney.settings.errors import ConfigurationError
+
+    if path is None:
+        return (demo_account(seed),)
+    try:
+        return load_accounts(path)
+    except ConfigurationError as error:
+        _fail(str(error), error.exit_code)
 
 
 def _fault_plan(path: Path | None) -> "FaultPlan":
@@ -82,10 +100,12 @@ def _read_fault(entry: object) -> "Fault":
         raise ValueError(str(error)) from None
 
 
-def _announce(endpoints: "dict[Market, Endpoints]", warm: "dict[tuple[Market, str], str]", *, as_json: bool) -> None:
+def _announce(
+    endpoints: "dict[Market, Endpoints]", warm: "dict[tuple[Market, str], str]", accounts: list[dict[str, str]], *, as_json: bool
+) -> None:
     if as_json:
         places = {market.value: {"rest": e.rest, "ws": e.ws, "ws_api": e.ws_api} for market, e in endpoints.items()}
-        line: dict[str, object] = {"binance": places}
+        line: dict[str, object] = {"binance": places, "accounts": accounts}
         if warm:
             files: dict[str, dict[str, str]] = {}
             for (market, symbol), path in warm.items():
@@ -95,6 +115,9 @@ def _announce(endpoints: "dict[Market, Endpoints]", warm: "dict[tuple[Market, st
         return
     listing = ", ".join(f"{market.value} {e.rest} {e.ws}" for market, e in endpoints.items())
     print(f"exchange ready: {listing}; Ctrl-C ends it", flush=True)
+    for account in accounts:
+        keys = f" key {account['key']} secret {account['secret']}" if "key" in account else ""
+        print(f"account {account['name']}{keys}", flush=True)
 
 
 def _serve(server: object, port: int, announce: object, *, die_with_parent: bool) -> None:
