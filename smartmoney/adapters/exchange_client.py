@@ -3,13 +3,17 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
 _QUEUE_MAX = 4096
 _PONG_WITHIN_S = 60.0
 _FROZEN_LOOK_S = 0.05
+
+
+Command = Callable[[str], str | Awaitable[str]]
+"""Answers a text message, at once or after a while."""
 
 
 class StreamClient:
@@ -67,8 +71,8 @@ class StreamClient:
         self._is_frozen = True
         self._over.set()
 
-    async def run(self, command: Callable[[str], str]) -> None:
-        """Serve until the connection ends; `command` answers each text message."""
+    async def run(self, command: Command) -> None:
+        """Serve until the connection ends; `command` answers each text message, or, with an empty text, does not."""
         tasks = [
             asyncio.create_task(self._write()),
             asyncio.create_task(self._ping()),
@@ -113,14 +117,17 @@ class StreamClient:
         except ConnectionError:
             return
 
-    async def _read(self, command: Callable[[str], str]) -> None:
+    async def _read(self, command: Command) -> None:
         async for message in self._socket:
             if message.type is WSMsgType.PONG:
                 self._pinged_at = 0.0
             elif message.type is WSMsgType.PING:
                 await self._socket.pong(message.data)
             elif message.type is WSMsgType.TEXT:
-                self.offer(command(message.data))
+                reply = command(message.data)
+                text = reply if isinstance(reply, str) else await reply
+                if text:
+                    self.offer(text)
             if self._is_flooding():
                 return
 

@@ -33,49 +33,49 @@ class FaultControl:
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer a request under `/sim/`."""
-        refusal = _foreign(request)
+        refusal = foreign(request)
         if refusal:
-            return _problem(403, refusal)
+            return problem(403, refusal)
         if request.path != _ROOT and not request.path.startswith(_ROOT + "/"):
-            return _problem(404, f"there is {_ROOT} only")
+            return problem(404, f"there is {_ROOT} only")
         method = self._methods.get(request.method)
         if method is None:
-            return _problem(405, "GET lists, POST adds, DELETE takes away")
+            return problem(405, "GET lists, POST adds, DELETE takes away")
         return await method(request)
 
     async def _list(self, _request: web.Request) -> web.Response:
-        return _answer(200, self._listing())
+        return answered(200, self._listing())
 
     async def _add(self, request: web.Request) -> web.Response:
         if self._read is None:
-            return _problem(404, "this exchange takes no faults while it runs; start it with `smartmoney sim`")
+            return problem(404, "this exchange takes no faults while it runs; start it with `smartmoney sim`")
         if request.content_type != "application/json":
-            return _problem(415, "send Content-Type: application/json")
+            return problem(415, "send Content-Type: application/json")
         body = bytearray()
         async for part in request.content.iter_any():
             body += part
             if len(body) > _BODY_MAX:
-                return _problem(413, f"at most {_BODY_MAX} bytes")
+                return problem(413, f"at most {_BODY_MAX} bytes")
         try:
             asked = msgspec.json.decode(body)
             entries = asked["faults"] if isinstance(asked, dict) and list(asked) == ["faults"] else [asked]
             if not isinstance(entries, list):
-                return _problem(400, "faults: is no list; write [{...}, ...]")
+                return problem(400, "faults: is no list; write [{...}, ...]")
             found = [self._read(entry) for entry in entries]
             self._check_names(found)
         except (msgspec.DecodeError, RecursionError):
-            return _problem(400, "the body is not JSON")
+            return problem(400, "the body is not JSON")
         except ValueError as error:
-            return _problem(400, str(error))
-        return _answer(201, {"added": [self._plan.add(fault, self._now_ns()).name for fault in found]})
+            return problem(400, str(error))
+        return answered(201, {"added": [self._plan.add(fault, self._now_ns()).name for fault in found]})
 
     async def _remove(self, request: web.Request) -> web.Response:
         name = request.path.removeprefix(_ROOT).strip("/")
         names = [name] if name else [report.fault.name for report in self._plan.reports(0)]
         removed = [each for each in names if self._plan.remove(each)]
         if name and not removed:
-            return _problem(404, f"there is no fault named {name!r}; GET {_ROOT} lists them")
-        return _answer(200, {"removed": removed})
+            return problem(404, f"there is no fault named {name!r}; GET {_ROOT} lists them")
+        return answered(200, {"removed": removed})
 
     def _check_names(self, faults: list[Fault]) -> None:
         # All or none: half of a list would be worse than a refusal.
@@ -96,7 +96,8 @@ def _told(report: Report) -> dict[str, Any]:
     return {**fault, **parameters, "active": report.is_active, "matched": report.matched, "acted": report.acted}
 
 
-def _foreign(request: web.Request) -> str:
+def foreign(request: web.Request) -> str:
+    """Return why a control request is not answered, empty if it is: only this machine is, and no web page."""
     if request.remote not in _LOOPBACK:
         return "only this machine is answered"
     if _host_name(request.headers.get("Host", "")) not in _LOOPBACK:
@@ -116,9 +117,11 @@ def _host_name(host: str) -> str:
         return ""
 
 
-def _answer(status: int, body: dict[str, Any]) -> web.Response:
+def answered(status: int, body: dict[str, Any]) -> web.Response:
+    """Return a control answer."""
     return web.Response(status=status, text=json.dumps(body), content_type="application/json")
 
 
-def _problem(status: int, problem: str) -> web.Response:
-    return _answer(status, {"problem": problem})
+def problem(status: int, what: str) -> web.Response:
+    """Return a control refusal."""
+    return answered(status, {"problem": what})

@@ -72,6 +72,10 @@ class SiteFaults:
         if link is not None:
             self.plan.forget_connection(self.market, link.where.connection)
 
+    def number_of(self, client: StreamClient) -> int:
+        """Return a connection's number among its market's, from 1."""
+        return self._links[client].where.connection
+
     @property
     def touches_frames(self) -> bool:
         """Tell whether frames must be carried one by one; else the site may write them as they are."""

@@ -63,6 +63,9 @@ class SpotCalls:
         return routes | {
             ("GET", "sapi", "account/apiRestrictions"): restrictions,
             ("GET", "sapi", "capital/config/getall"): Route(handler=self.coins, weight=10),
+            # Clients that load everything ask for margin pairs too: there are none.
+            ("GET", "sapi", "margin/allPairs"): Route(handler=lambda _account, _p: [], signed=False),
+            ("GET", "sapi", "margin/isolated/allPairs"): Route(handler=lambda _account, _p: []),
         }
 
     # ---- orders

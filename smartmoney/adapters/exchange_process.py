@@ -6,7 +6,8 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 
-from smartmoney.adapters.exchange_server import Endpoints, ExchangeServer
+from smartmoney.adapters.exchange_server import ExchangeServer
+from smartmoney.adapters.exchange_site import Endpoints
 from smartmoney.core.domain.instruments import Market
 
 

@@ -12,8 +12,9 @@ from smartmoney.cli import sim_oracle
 from smartmoney.cli.sim_check import sim_check
 
 if TYPE_CHECKING:
-    from smartmoney.adapters.exchange_server import Endpoints
+    from smartmoney.adapters.exchange_site import Endpoints
     from smartmoney.core.domain.instruments import Market
+    from smartmoney.simulation.exchange.accounts import AccountSpec
     from smartmoney.simulation.faults import Fault, FaultPlan
     from smartmoney.simulation.scenario import Scenario
 
@@ -42,6 +43,7 @@ def sim(
     origin_ns: Annotated[int | None, typer.Option(min=0, help="With --record: wall time of its beginning [default: 2025-01-01].")] = None,
     truth: Annotated[bool, typer.Option(help="With --record: write the truth too.")] = True,
     faults: Annotated[Path | None, typer.Option(help="Misbehave as this file says (see docs/faults.md, config/faults/).")] = None,
+    accounts: Annotated[Path | None, typer.Option(help="Accounts to trade with (docs/exchange.md); without, one called demo.")] = None,
     die_with_parent: Annotated[bool, typer.Option("--die-with-parent", help="Exit when standard input ends.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the endpoints as one JSON line.")] = False,
 ) -> None:
@@ -63,7 +65,7 @@ def sim(
     if hours is not None or seconds is not None or origin_ns is not None:
         raise typer.BadParameter("it says how to record; name a folder with --record", param_hint="--hours, --seconds, --origin-ns")
     plan = _fault_plan(faults)
-    _serve_market(seed, population, port, names, speed, prerun, warm_out, plan, die_with_parent=die_with_parent, as_json=as_json)
+    _serve_market(seed, population, port, names, speed, prerun, warm_out, plan, accounts, die_with_parent=die_with_parent, as_json=as_json)
 
 
 def _record(
@@ -98,12 +100,14 @@ def _serve_market(
     prerun: int,
     warm_out: Path | None,
     plan: "FaultPlan",
+    accounts: Path | None,
     *,
     die_with_parent: bool,
     as_json: bool,
 ) -> None:
     from smartmoney.simulation.market import SyntheticMarket
 
+    specs = _accounts(accounts, seed)
     sys.stderr.write(f"smartmoney sim: {population.banner}\n")
     try:
         market = SyntheticMarket(seed, population, symbols)
@@ -122,8 +126,23 @@ def _serve_market(
     from smartmoney.adapters.exchange_server import ExchangeServer
 
     warm = {key: str(capture_path(warm_out, *key)) for key in market.books} if warm_out is not None else {}
-    server = ExchangeServer(market, origin_ns, speed=speed, desks=desks, faults=plan, read_fault=_read_fault)
-    _serve(server, port, lambda endpoints: _announce(endpoints, warm, as_json=as_json), die_with_parent=die_with_parent)
+    server = ExchangeServer(market, origin_ns, speed=speed, desks=desks, faults=plan, read_fault=_read_fault, accounts=specs)
+    # The demo account's secret is for everybody; what a file says stays in it.
+    keys = [{"name": s.name, "key": s.keys[0].key, "secret": s.keys[0].secret} for s in specs if accounts is None]
+    told = keys or [{"name": s.name} for s in specs]
+    _serve(server, port, lambda endpoints: _announce(endpoints, warm, told, as_json=as_json), die_with_parent=die_with_parent)
+
+
+def _accounts(path: Path | None, seed: int) -> "tuple[AccountSpec, ...]":
+    from smartmoney.settings.accounts import demo_account, load_accounts
+    from smartmoney.settings.errors import ConfigurationError
+
+    if path is None:
+        return (demo_account(seed),)
+    try:
+        return load_accounts(path)
+    except ConfigurationError as error:
+        _fail(str(error), error.exit_code)
 
 
 @app.command(epilog="Example: smartmoney sim scenarios --json")
@@ -163,10 +182,12 @@ def _read_fault(entry: object) -> "Fault":
         raise ValueError(str(error)) from None
 
 
-def _announce(endpoints: "dict[Market, Endpoints]", warm: "dict[tuple[Market, str], str]", *, as_json: bool) -> None:
+def _announce(
+    endpoints: "dict[Market, Endpoints]", warm: "dict[tuple[Market, str], str]", accounts: list[dict[str, str]], *, as_json: bool
+) -> None:
     if as_json:
         places = {market.value: {"rest": e.rest, "ws": e.ws, "ws_api": e.ws_api} for market, e in endpoints.items()}
-        line: dict[str, object] = {"binance": places}
+        line: dict[str, object] = {"binance": places, "accounts": accounts}
         if warm:
             files: dict[str, dict[str, str]] = {}
             for (market, symbol), path in warm.items():
@@ -176,6 +197,9 @@ def _announce(endpoints: "dict[Market, Endpoints]", warm: "dict[tuple[Market, st
         return
     listing = ", ".join(f"{market.value} {e.rest} {e.ws}" for market, e in endpoints.items())
     print(f"exchange ready: {listing}; Ctrl-C ends it", flush=True)
+    for account in accounts:
+        keys = f" key {account['key']} secret {account['secret']}" if "key" in account else ""
+        print(f"account {account['name']}{keys}", flush=True)
 
 
 def _serve(server: object, port: int, announce: object, *, die_with_parent: bool) -> None:

@@ -12,7 +12,8 @@ import pytest
 from smartmoney.adapters.ccxt_feed import CcxtFeed, instruments_of, open_exchange
 from smartmoney.adapters.clock import SystemClock
 from smartmoney.adapters.exchange_feed import Desk
-from smartmoney.adapters.exchange_server import Endpoints, ExchangeServer
+from smartmoney.adapters.exchange_server import ExchangeServer
+from smartmoney.adapters.exchange_site import Endpoints
 from smartmoney.adapters.feed import FeedPolicy, MarketFeed
 from smartmoney.adapters.rest import VenueRest
 from smartmoney.core.book.codes import APPLIED, BUFFER, GAP, IGNORED, SNAPSHOT, TRADE

@@ -83,6 +83,9 @@ class SpotDesk:
         Raises:
             Refusal: a filter, a rate, a duplicate id, too little money, or a price that the type does not allow.
         """
+        if asked.kind in STOPS:
+            # Trades before it was placed must not trigger it.
+            self.watch(self.rules_of(asked.symbol).instrument.symbol)
         self.check(account, asked)
         account.spot_rate.charge(self.now_ns())
         order = self.create(account, asked)

@@ -37,6 +37,8 @@ class Algos:
         """
         desk = self._desk
         rules = desk.rules_of(asked.symbol)
+        # Trades before it was placed must not trigger it.
+        self.watch(asked.symbol)
         waiting = [a for a in self._waiting.values() if a.owner == account.owner]
         if asked.client_id and any(a.client_id == asked.client_id for a in waiting):
             raise Refusal(*refusals.DUPLICATE_CLIENT_ID)
