@@ -17,6 +17,8 @@ from smartmoney.simulation.latent import GRID_S
 
 MEMORIES = 10
 FIRST_MAKER = int64(8)
+NOISE = int64(1)
+"""Owner of noise takers; below it is the crowd."""
 
 FAIR_FIELDS: list[Any] = [
     ("ticks_per_bp", "f8"),
@@ -59,9 +61,11 @@ def off_centre(b: Any, scale_bps: float) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def push(b: Any, side: int, lots: int) -> None:
+def push(b: Any, side: int, lots: int, owner: int) -> None:
     """Let one taker's order move the makers' price."""
     bps = min(b.impact_bps * math.pow(lots / b.lots_per_unit, b.impact_volume_exponent), b.impact_most_bps)
+    if owner <= NOISE:
+        bps *= b.impact_noise_share
     if b.impact_volatility_reaction > 0.0:
         bps *= math.pow(b.vol_mult, b.impact_volatility_reaction)
     if side != BID:

@@ -231,6 +231,7 @@ def _learn_from_trades(b: Any) -> None:
     taker = 0
     lots = 0
     side = 0
+    owner = 0
     for row in range(b.rows_seen, b.out_len):
         if b.out[row, KIND] != TRADE:
             continue
@@ -243,11 +244,12 @@ def _learn_from_trades(b: Any) -> None:
         if b.out[row, TAKER_OWNER] == ARBITRAGE:
             continue
         if b.out[row, TAKER] != taker and lots > 0:
-            push(b, side, lots)
+            push(b, side, lots, owner)
             lots = 0
         taker = b.out[row, TAKER]
         side = b.out[row, SIDE]
+        owner = b.out[row, TAKER_OWNER]
         lots += size
     if lots > 0:
-        push(b, side, lots)
+        push(b, side, lots, owner)
     b.rows_seen = b.out_len

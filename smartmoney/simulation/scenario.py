@@ -44,9 +44,9 @@ class SymbolProfile(msgspec.Struct, frozen=True, kw_only=True):
 class Price(msgspec.Struct, frozen=True, kw_only=True):
     """The efficient price: diffusion with volatility of several memories, bursts, jumps, and waves that the public learns slowly."""
 
-    bps_per_minute: Annotated[float, _m("Volatility where its multiplier is 1.", ge=0, le=500)] = 3.6
+    bps_per_minute: Annotated[float, _m("Volatility where its multiplier is 1.", ge=0, le=500)] = 3.5
     volatility_times_s: Annotated[Four, _m("Memories of log volatility.", gt=0, le=864_000)] = (30.0, 300.0, 1800.0, 14_400.0)
-    volatility_sds: Annotated[Four, _m("Standard deviations of log volatility, one per memory.", ge=0, le=2)] = (0.0, 0.35, 0.0, 0.0)
+    volatility_sds: Annotated[Four, _m("Standard deviations of log volatility, one per memory.", ge=0, le=2)] = (0.0, 0.28, 0.0, 0.0)
     burst_every_s: Annotated[float, _m("Mean seconds from a burst of volatility to the next.", ge=0, le=864_000)] = 0.0
     burst_s: Annotated[float, _m("Mean length of a burst.", gt=0, le=86_400)] = 600.0
     burst_factor: Annotated[float, _m("Volatility in a burst, as a multiple.", ge=1, le=20)] = 2.5
@@ -68,6 +68,7 @@ class Impact(msgspec.Struct, frozen=True, kw_only=True):
     bps: Annotated[float, _m("Push of an order of one unit.", ge=0, le=100)] = 0.5
     volume_exponent: Annotated[float, _m("Push grows with size to this power.", gt=0, le=1)] = 1.0
     most_bps: Annotated[float, _m("Largest push of one order.", gt=0, le=100)] = 0.5
+    noise_share: Annotated[float, _m("Noise takers and crowd push by this share; makers know them for what they are.", ge=0, le=1)] = 1.0
     volatility_reaction: Annotated[float, _m("Push grows with volatility to this power.", ge=0, le=3)] = 0.0
     memory_exponent: Annotated[float, _m("The push falls with time to minus this power.", ge=0, le=2)] = 0.0
     shortest_s: Annotated[float, _m("Memory of the quickest part.", gt=0, le=864_000)] = 20.0

@@ -9,13 +9,11 @@ from typing import Any
 
 from numba import njit
 
-from smartmoney.simulation.bits import int64
-from smartmoney.simulation.fair import lots_of, off_centre
+from smartmoney.simulation.fair import NOISE, lots_of, off_centre
 from smartmoney.simulation.ladder import ASK, BID
 from smartmoney.simulation.matching import IOC, MARKET_PRICE, MAY_TAKE, NO_PARENT, submit
 from smartmoney.simulation.random import draw, normal
 
-NOISE = int64(1)
 DECAYS = 4
 _TILT_BPS = 2.0
 

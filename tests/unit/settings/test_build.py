@@ -57,6 +57,7 @@ ELSEWHERE = {
     "logging.level",
     "logging.format",
     "regime_overrides",
+    "sim.scenario",
     "sim.seed",
     "sim.prerun_s",
 }

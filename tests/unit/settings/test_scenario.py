@@ -66,7 +66,7 @@ def test_what_is_wrong_is_said_with_its_key(values, said):
 
 
 def test_a_name_that_is_not_there_lists_those_that_are(tmp_path):
-    with pytest.raises(ConfigurationError, match="there is no scenario 'moon'; choose one of: .*calm.*mixed_day"):
+    with pytest.raises(ConfigurationError, match=r"there is no scenario .moon.; choose one of: .*calm.*mixed_day"):
         load_scenario("moon")
     with pytest.raises(ConfigurationError, match="does not exist"):
         load_scenario(str(tmp_path / "moon.yaml"))
