@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from smartmoney.learning.realism_bands import Verdict
     from smartmoney.learning.realism_check import Report
+    from smartmoney.runtime.realism_jobs import CheckJob
 
 _WIDTH = 140
 _HOURS_MIN = 1.0 / 12.0
@@ -59,13 +60,12 @@ def sim_check(
     _check(job, out, as_json=as_json)
 
 
-def _check(job: object, out: Path | None, *, as_json: bool) -> None:
+def _check(job: "CheckJob", out: Path | None, *, as_json: bool) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from smartmoney.runtime.realism_jobs import CheckJob, run_check
+    from smartmoney.runtime.realism_jobs import run_check
 
-    assert isinstance(job, CheckJob)
     bar = Progress(TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=Console(stderr=True))
     with bar:
         task = bar.add_task("", total=None)
