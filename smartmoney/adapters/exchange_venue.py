@@ -26,7 +26,7 @@ _A_MOMENT_NS = 1_000_000_000
 
 def load_order_kernels() -> None:
     """Load (or compile) what orders of clients need, on a book of its own, so that no order waits for it. Takes seconds the first time."""
-    book = SyntheticMarket(1, ("BTCUSDT",), (Market.SPOT,)).books[Market.SPOT, "BTCUSDT"]
+    book = SyntheticMarket(1, symbols=("BTCUSDT",), markets=(Market.SPOT,)).books[Market.SPOT, "BTCUSDT"]
     book.advance(_A_MOMENT_NS)
     bid, _, ask, _ = book.touch
     owner = int(FIRST_CLIENT)
