@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from smartmoney.runtime.bench import Figure
 
 _PRINTED_WIDTH = 170
-GROUPS = ("decode", "features", "decision", "journal", "daemon")
+GROUPS = ("decode", "features", "decision", "market", "journal", "daemon")
 
 
 def bench(
@@ -39,6 +39,8 @@ def bench(
             steps = {"decode": measuring.measure_decode, "features": measuring.measure_features, "decision": measuring.measure_decision}
             for name, measure in steps.items():
                 figures += measure(sample) if name in chosen else []
+        if "market" in chosen:
+            figures += measuring.measure_market()
         if "journal" in chosen:
             figures += measuring.measure_journal(Path(scratch))
         if "daemon" in chosen:
@@ -55,7 +57,7 @@ def _print(figures: "list[Figure]", *, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("group", "what", "value", "unit", "peer, in the same run", "peer's value", "peer / ours")
+    table = Table("group", "what", "value", "unit", "peer, in the same run", "peer's value", "times cheaper")
     for row in figures:
         cells = ["" if value is None else f"{value:,.2f}" for value in (row.value, row.peer_value, row.ratio)]
         table.add_row(row.group, row.name, cells[0], row.unit, row.peer, cells[1], cells[2])

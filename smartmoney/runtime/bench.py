@@ -28,7 +28,7 @@ from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.core.features.row import read_row
 from smartmoney.core.features.schema import FEATURES
 from smartmoney.core.features.state import STATE
-from smartmoney.runtime import bench_features
+from smartmoney.runtime import bench_features, bench_market
 from smartmoney.runtime.replay_frames import FrameReplay
 from smartmoney.settings.load import load_settings
 from smartmoney.simulation.market import SyntheticMarket
@@ -43,7 +43,7 @@ DAEMON_S = 20
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """Be one measurement; `ratio` is the peer's value over ours, so that more than 1 means that we are cheaper."""
+    """Be one measurement; `ratio` is the peer's value over ours, or the inverse for rates: more than 1 means that we are cheaper."""
 
     group: str
     name: str
@@ -243,6 +243,28 @@ def measure_decision(sample: Sample) -> list[Figure]:
     return [
         _figure("decision", "step with a decision, p50", ordered[len(ordered) // 2] / 1e3, "us"),
         _figure("decision", "step with a decision, p99", ordered[int(0.99 * (len(ordered) - 1))] / 1e3, "us"),
+    ]
+
+
+def measure_market() -> list[Figure]:
+    """Measure the built-in exchange's matching engine alone, against a plain Python book, and the market with everybody in it."""
+    speed = bench_market.measure_speed()
+    limit, market, cancel = (round(100 * share) for share in speed.mix)
+    peer, value = "dictionary of queues and heaps, in Python, the same events", round(speed.python, 0)
+    return [
+        Figure(
+            group="market",
+            name=f"matching engine alone, of CPU time, {limit} % limit, {market} % market, {cancel} % cancel, {shown}",
+            value=round(rate, 0),
+            unit="events/s",
+            peer=peer,
+            peer_value=value,
+            ratio=round(rate / value, 2),
+        )
+        for shown, rate in (("rows not written", speed.engine), ("rows written", speed.engine_with_rows))
+    ] + [
+        _figure("market", "one book with the whole population, of CPU time, rows collected", speed.population, "events/s"),
+        _figure("market", "  the same, published rows", speed.population_rows, "rows/s"),
     ]
 
 

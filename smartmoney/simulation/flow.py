@@ -31,7 +31,7 @@ from smartmoney.simulation.ladder import (
     slot_of,
 )
 from smartmoney.simulation.latent import FIRST_PARENT_OWNER, LATENT_FIELDS, PARENTS, start_latent, step_latent
-from smartmoney.simulation.matching import GTC, IOC, MARKET_PRICE, MAY_TAKE, NO_PARENT, POST_ONLY, RESTING, cancel, submit
+from smartmoney.simulation.matching import GTC, IOC, MARKET_PRICE, MAY_TAKE, NO_PARENT, POST_ONLY, RESTING, cancel, settle, submit
 from smartmoney.simulation.random import draw, exponential, normal
 
 NOISE = int64(1)
@@ -114,7 +114,9 @@ def run(worlds: npt.NDArray[Any], i: int, until: int) -> bool:
     """Run one world to a time in ns and return True, or False when `out` must be drained first (set `out_len` to 0, call again)."""
     b = worlds[i]
     while True:
-        if OUT_ROWS - b.out_len < 4 * b.live + 512:
+        if b.out_len > 0 and OUT_ROWS - b.out_len < 4 * (b.live + b.parts) + 8 * b.s_used + 512:
+            return False
+        if not settle(b):
             return False
         if b.pending_at < 0.0:
             b.pending_rate = _total_rate(b)
@@ -140,9 +142,24 @@ def run(worlds: npt.NDArray[Any], i: int, until: int) -> bool:
                 _on_grid(b)
         b.pending_at = -1.0
         b.events += 1
-        _learn_from_trades(b)
-        _watch(b)
-        emit_touch(b)
+        heed(b)
+
+
+@njit(cache=True, nogil=True)
+def heed(b: Any) -> None:
+    """Let everybody notice what just happened: to be called after any event, and after an order from outside."""
+    _learn_from_trades(b)
+    _watch(b)
+    emit_touch(b)
+
+
+@njit(cache=True, nogil=True)
+def settle_outside(worlds: npt.NDArray[Any], i: int) -> bool:
+    """Carry out what an order from outside has made due and let everybody notice; return False when `out` must be drained first."""
+    b = worlds[i]
+    done = settle(b)
+    heed(b)
+    return done
 
 
 @njit(cache=True, nogil=True)

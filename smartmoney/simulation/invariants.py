@@ -5,10 +5,13 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from smartmoney.simulation.bits import next_bit
+from smartmoney.simulation.bits import int64, next_bit
+from smartmoney.simulation.invariants_orders import ORDER_VIOLATIONS, check_orders
 from smartmoney.simulation.ladder import ASK, BID, CROWD, LADDER, OWNERS, POOL
 
+_FIRST = int64(0)
 SOUND = 0
+CLIENT_POSITION = 21
 VIOLATIONS = {
     1: "a level's lots differ from the sum of its orders",
     2: "an order stands at the wrong price, on the wrong side, or its links are broken",
@@ -22,6 +25,8 @@ VIOLATIONS = {
     10: "orders were leaked or counted twice",
     11: "the crowd's list is wrong",
     12: "the overflow's counts are wrong",
+    **ORDER_VIOLATIONS,
+    CLIENT_POSITION: "a client's position is not the sum of its trades",
 }
 
 
@@ -38,8 +43,39 @@ def check(b: Any) -> Any:
         return 5
     if bid != b.best_bid or ask != b.best_ask:
         return 6
-    if b.lots_in != lots + over_lots + 2 * b.lots_traded + b.lots_withdrawn:
+    if b.lots_in != lots + over_lots + b.lots_hidden + 2 * b.lots_traded + b.lots_withdrawn:
         return 7
+    fault = _check_accounts(b)
+    if fault != SOUND:
+        return fault
+    fault = _check_pool(b, count + over_count)
+    return fault if fault != SOUND else check_orders(b)
+
+
+@njit(cache=True, nogil=True)
+def check_quickly(b: Any) -> Any:
+    """Return SOUND or the first violation that a look at levels and accounts finds. Cost: some ten µs, for a market that runs."""
+    lots = b.lots_hidden
+    i: Any = next_bit(b.words, b.summary, _FIRST)
+    while i >= 0:
+        if b.level_lots[i] <= 0:
+            return 1
+        lots += b.level_lots[i]
+        i = next_bit(b.words, b.summary, i + 1) if i + 1 < LADDER else -1
+    slot = b.over_head
+    while slot >= 0:
+        lots += b.order_lots[slot]
+        slot = b.order_next[slot]
+    if b.best_bid >= 0 and b.best_ask >= 0 and b.best_bid >= b.best_ask:
+        return 5
+    if b.lots_in != lots + 2 * b.lots_traded + b.lots_withdrawn:
+        return 7
+    fault = _check_accounts(b)
+    return fault if fault != SOUND else check_orders(b)
+
+
+@njit(cache=True, nogil=True)
+def _check_accounts(b: Any) -> Any:
     position = np.int64(0)
     cash = np.int64(0)
     for owner in range(OWNERS):
@@ -47,9 +83,14 @@ def check(b: Any) -> Any:
         cash += b.cash[owner]
     if position != 0:
         return 8
-    if cash != 0:
-        return 9
-    return _check_pool(b, count + over_count)
+    return SOUND if cash == 0 else 9
+
+
+@njit(cache=True, nogil=True)
+def rank_of(b: Any, slot: int) -> Any:
+    """Return when a resting order came to the end of its queue, in the book's own count of orders."""
+    s = b.order_special[slot] - 1
+    return b.s_rank[s] if s >= 0 else b.order_ids[slot] >> 16
 
 
 @njit(cache=True, nogil=True)
@@ -74,7 +115,7 @@ def _check_ladder(b: Any) -> tuple[Any, ...]:
             at_home = b.order_ticks[slot] == b.base + i and b.order_sides[slot] == side
             if not at_home or b.order_prev[slot] != previous or b.order_lots[slot] <= 0:
                 return 2, lots, count, bid, ask
-            if previous >= 0 and b.order_ids[previous] >= b.order_ids[slot]:
+            if previous >= 0 and rank_of(b, int(previous)) >= rank_of(b, slot):
                 return 3, lots, count, bid, ask
             level += b.order_lots[slot]
             count += 1

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from numba import njit
 
 from smartmoney.simulation.bits import clear_bit, int64, next_bit, previous_bit, set_bit
+from smartmoney.simulation.order_table import ORDER_TABLE_FIELDS, reset_table, special_slot
 
 LADDER = 1 << 17
 """Ticks of the ladder."""
@@ -25,17 +26,20 @@ NO_SLOT = 0xFFFF
 CROWD = int64(0)
 """Owner of the anonymous many."""
 FIRST_ACCOUNT = int64(8)
-"""Owners from here on are one person each: their orders never trade with each other."""
+"""Owners from here on are one person each: unless asked otherwise, their orders never trade with each other."""
+FIRST_CLIENT = int64(192)
+"""Owners from here on are accounts of people outside: what happens to their orders is told in rows."""
 BID, ASK = int64(0), int64(1)
 
 TRADE, LEVEL, TOUCH, PARENT_STARTED, PARENT_ENDED = int64(1), int64(2), int64(3), int64(8), int64(9)
 """Kinds of rows. TOUCH has bid tick and lots in TICK and LOTS, ask tick and lots in MAKER and TAKER. From 8 on: truth, never public."""
+ORDER_RESTED, ORDER_WITHDRAWN, ORDER_EXPIRED = int64(16), int64(17), int64(18)
+ORDER_TRIGGERED, ORDER_REPLENISHED, ORDER_REDUCED = int64(19), int64(20), int64(21)
+"""What happens to an order besides trades, for its owner: see `tell` for the columns."""
 KIND, TIME, ID, SIDE, TICK, LOTS, MAKER, TAKER, MAKER_OWNER, TAKER_OWNER, MAKER_PARENT, TAKER_PARENT = range(12)
 """Columns of `out`. SIDE is the level's side, or the aggressor's for a trade. ID is the update id or the trade id."""
 
 NIL = int64(0)
-
-_LAST = int64(LADDER - 1)
 
 BOOK_FIELDS = [
     ("now", "i8"),
@@ -59,6 +63,10 @@ BOOK_FIELDS = [
     ("lots_in", "i8"),
     ("lots_traded", "i8"),
     ("lots_withdrawn", "i8"),
+    ("tells", "i8"),
+    ("quiet", "i8"),
+    ("last_trade", "i8"),
+    ("lots_hidden", "i8"),
     ("touch", "i8", (4,)),
     ("position", "i8", (OWNERS,)),
     ("cash", "i8", (OWNERS,)),
@@ -73,6 +81,8 @@ BOOK_FIELDS = [
     ("order_parents", "i8", (POOL,)),
     ("order_next", "i8", (POOL,)),
     ("order_prev", "i8", (POOL,)),
+    ("order_special", "i8", (POOL,)),
+    *ORDER_TABLE_FIELDS,
     ("heads", "i8", (LADDER,)),
     ("tails", "i8", (LADDER,)),
     ("level_lots", "i8", (LADDER,)),
@@ -96,6 +106,10 @@ def reset(b: Any, centre_tick: int, update_stride: int) -> None:
     b.lots_in = 0
     b.lots_traded = 0
     b.lots_withdrawn = 0
+    b.tells = 0
+    b.quiet = 0
+    b.last_trade = -1
+    b.lots_hidden = 0
     b.touch[:] = -1
     b.position[:] = 0
     b.cash[:] = 0
@@ -119,15 +133,18 @@ def reset(b: Any, centre_tick: int, update_stride: int) -> None:
         b.order_ids[slot] = 0
         b.order_next[slot] = slot + 1
     b.order_next[POOL - 1] = -1
+    reset_table(b)
 
 
 @njit(cache=True, nogil=True)
-def slot_of(b: Any, order_id: int) -> int:
+def slot_of(b: Any, order_id: int) -> Any:
     """Return the pool slot of a resting order, or -1."""
     slot = order_id & NO_SLOT
-    if order_id <= 0 or slot >= POOL or b.order_ids[slot] != order_id:
+    if order_id <= 0:
         return -1
-    return slot
+    if slot >= POOL:
+        return special_slot(b, order_id)
+    return slot if b.order_ids[slot] == order_id else -1
 
 
 @njit(cache=True, nogil=True)
@@ -181,9 +198,9 @@ def emit(
     maker_parent: int,
     taker_parent: int,
 ) -> None:
-    """Append a row to `out` if there is room for it."""
+    """Append a row to `out` if there is room for it and the book is not quiet."""
     n = b.out_len
-    if n >= OUT_ROWS:
+    if n >= OUT_ROWS or b.quiet != 0:
         return
     b.out[n, KIND] = kind
     b.out[n, TIME] = b.now
@@ -201,32 +218,14 @@ def emit(
 
 
 @njit(cache=True, nogil=True)
-def recentre(b: Any, centre_tick: int) -> None:
-    """Move the ladder so that a tick is in its middle; every order keeps its price and its place in its queue."""
-    base = max(1, centre_tick - LADDER // 2)
-    shift = base - b.base
-    if shift == 0:
-        return
-    b.recentred += 1
-    b.base = base
-    i = next_bit(b.words, b.summary, NIL) if shift > 0 else previous_bit(b.words, b.summary, _LAST)
-    while i >= 0:
-        move_level(b, i, i - shift)
-        if shift > 0:
-            i = next_bit(b.words, b.summary, i + 1) if i + 1 < LADDER else -1
-        else:
-            i = previous_bit(b.words, b.summary, i - 1) if i > 0 else -1
-    b.over_count[:, :] = 0
-    slot = b.over_head
-    while slot >= 0:
-        after = b.order_next[slot]
-        tick = b.order_ticks[slot]
-        if 0 <= tick - base < LADDER:
-            unlink_overflow(b, slot)
-            append(b, slot)
-        else:
-            b.over_count[b.order_sides[slot], 1 if tick >= base else 0] += 1
-        slot = after
+def tell(b: Any, kind: int, order_id: int, side: int, tick: int, lots: int, left: int, why: int, owner: int, parent: int) -> None:
+    """Write what happened to an order if its owner is a client, or if the book tells everything.
+
+    Columns: ID the order; SIDE; TICK its price, or for ORDER_TRIGGERED the trade that reached it; LOTS how many it happened to; MAKER how
+    many are left of it, hidden ones included; TAKER why (`order_table`); MAKER_OWNER and TAKER_OWNER its owner; MAKER_PARENT its parent.
+    """
+    if b.tells != 0 or owner >= FIRST_CLIENT:
+        emit(b, kind, order_id, side, tick, lots, left, why, owner, owner, parent, NIL)
 
 
 @njit(cache=True, nogil=True)
@@ -303,40 +302,6 @@ def unlink_overflow(b: Any, slot: int) -> None:
         b.order_prev[after] = before
     else:
         b.over_tail = before
-
-
-@njit(cache=True, nogil=True)
-def move_level(b: Any, i: int, target: int) -> None:
-    """Move a whole queue within the ladder, or out of it into the overflow."""
-    slot = b.heads[i]
-    last = b.tails[i]
-    lots = b.level_lots[i]
-    b.heads[i] = -1
-    b.tails[i] = -1
-    b.level_lots[i] = 0
-    clear_bit(b.words, b.summary, i)
-    if 0 <= target < LADDER:
-        b.heads[target] = slot
-        b.tails[target] = last
-        b.level_lots[target] = lots
-        set_bit(b.words, b.summary, target)
-        return
-    while slot >= 0:
-        after = b.order_next[slot]
-        append_overflow(b, slot)
-        slot = after
-
-
-@njit(cache=True, nogil=True)
-def keep_centred(b: Any) -> None:
-    """Re-centre the ladder once the market has moved a quarter of it away."""
-    bid, ask = b.best_bid, b.best_ask
-    if bid < 0 and ask < 0:
-        return
-    reference = ask if bid < 0 else bid if ask < 0 else (bid + ask) // 2
-    centre = b.base + LADDER // 2
-    if abs(reference - centre) > LADDER // 4 and not (b.base == 1 and reference < centre):
-        recentre(b, reference)
 
 
 @njit(cache=True, nogil=True)

@@ -5,20 +5,26 @@ nanoseconds since the market began; wall clocks belong to whoever drives it. Wha
 (owners, parents) come apart here: `advance` returns public rows, `truth` the rest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import TypeVar
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from smartmoney.core.domain.instruments import Instrument, Market
-from smartmoney.simulation import flow, ladder
+from smartmoney.simulation import client_orders, flow, ladder
+from smartmoney.simulation.client_orders import STOP_ON_FAILURE, NewOrder, Placed, PlacedList, PlacedPair, Replaced
+from smartmoney.simulation.invariants import CLIENT_POSITION, VIOLATIONS, check, check_quickly
+from smartmoney.simulation.matching import amend, cancel
 from smartmoney.simulation.random import seed_stream
 
 BANNER = "synthetic market, edge planted: proves nothing about yours"
 
 Rows = npt.NDArray[np.int64]
+Found = TypeVar("Found")
+MINUTE_NS = 60_000_000_000
 
 
 class SymbolProfile(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,34 +133,113 @@ class SimulatedBook:
         seed_stream(world["words4"], seed, salt + (1 << 60 if instrument.market is Market.SPOT else 1 << 61))
         update_id, trade_id, stride = _FIRST_IDS[instrument.market]
         flow.begin(world, stride, trade_id, update_id)
+        self._fresh: list[Rows] = []
         self._truth: list[Rows] = []
+        self._client: list[Rows] = []
+        self._client_positions = np.zeros(ladder.OWNERS, np.int64)
 
     def advance(self, to_ns: int) -> Rows:
-        """Run to a time and return the public rows that happened (columns: see `ladder`). Cost: about 1 µs an event."""
-        parts = []
+        """Run to a time and return the public rows that happened since the last call (columns: see `ladder`). Cost: about 1 µs an event.
+
+        Raises:
+            AssertionError: an invariant of the book is broken, as checked once each simulated minute.
+        """
         done = False
         while not done:
             done = flow.run(self.worlds, 0, to_ns)
-            count = int(self.worlds["out_len"][0])
-            if count:
-                parts.append(self.worlds["out"][0, :count].copy())
-            self.worlds["out_len"] = 0
-            self.worlds["rows_seen"] = 0
+            self._drain()
+        if self.now_ns // MINUTE_NS != to_ns // MINUTE_NS:
+            self._assert_sound()
         self.now_ns = max(self.now_ns, to_ns)
-        if not parts:
-            return np.zeros((0, 12), np.int64)
-        rows = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        hidden = rows[:, ladder.KIND] >= ladder.PARENT_STARTED
-        if hidden.any():
-            self._truth.append(rows[hidden])
-            rows = rows[~hidden]
+        rows = _joined(self._fresh)
+        self._fresh.clear()
         return rows
 
+    def place(self, order: NewOrder) -> Placed:
+        """Place a client's order of any kind, now."""
+        return self._act(client_orders.place, order)
+
+    def place_oco(self, first: NewOrder, second: NewOrder) -> PlacedPair:
+        """Place a pair of which the first that trades or triggers ends the other."""
+        return self._act(client_orders.place_pair, first, second)
+
+    def place_otoco(self, working: NewOrder, first: NewOrder, second: NewOrder) -> PlacedList:
+        """Place a working limit order and a pair that is placed once the working order has been filled whole."""
+        return self._act(client_orders.place_list, working, first, second)
+
+    def cancel(self, order_id: int) -> int:
+        """Withdraw an order and what is tied to it; return the lots that were left of it, or `matching.UNKNOWN_ORDER`."""
+        return int(self._act(cancel, order_id))
+
+    def amend(self, order_id: int, lots_left: int) -> int:
+        """Leave a resting order fewer lots and its place in the queue; return them, or a refusal."""
+        return int(self._act(amend, order_id, lots_left))
+
+    def replace(self, order_id: int, order: NewOrder, mode: int = STOP_ON_FAILURE) -> Replaced:
+        """Cancel an order and place another, with nothing in between; `mode` says whether a failed cancel stops it."""
+        return self._act(client_orders.replace, order_id, order, mode)
+
+    def position(self, owner: int) -> int:
+        """Return the lots that an owner has bought less those that it has sold in this book."""
+        return int(self.worlds["position"][0, owner])
+
     def truth(self) -> Rows:
-        """Return, and forget, the parents that started and ended since the last call."""
-        found = np.concatenate(self._truth) if self._truth else np.zeros((0, 12), np.int64)
+        """Return, and forget, what nobody outside knows: rows of kinds 8 to 15 and, while the book tells, order rows and all trades."""
+        found = _joined(self._truth)
         self._truth.clear()
         return found
+
+    def client_rows(self) -> Rows:
+        """Return, and forget, the order rows of clients and the trades in which one takes part."""
+        found = _joined(self._client)
+        self._client.clear()
+        return found
+
+    def _act(self, act: Callable[..., Found], *arguments: object) -> Found:
+        """Let somebody outside do something at the present time; its rows are published by the next `advance`."""
+        world = self.worlds[0]
+        world["now"] = self.now_ns
+        found = act(world, *arguments)
+        done = False
+        while not done:
+            done = flow.settle_outside(self.worlds, 0)
+            self._drain()
+        self._assert_sound()
+        return found
+
+    def _drain(self) -> None:
+        """Empty the book's rows and sort them by who may see them."""
+        world = self.worlds[0]
+        rows = world["out"][: world["out_len"]].copy()
+        world["out_len"] = 0
+        world["rows_seen"] = 0
+        if not len(rows):
+            return
+        kinds = rows[:, ladder.KIND]
+        is_public = kinds < ladder.PARENT_STARTED
+        is_order = kinds >= ladder.ORDER_RESTED
+        is_traded_or_order = (kinds == ladder.TRADE) | is_order
+        owners = np.maximum(rows[:, ladder.MAKER_OWNER], rows[:, ladder.TAKER_OWNER])
+        is_clients = is_traded_or_order & (owners >= ladder.FIRST_CLIENT)
+        self._count_positions(rows[is_clients & is_public])
+        is_truth = (~is_public & ~is_order) | (is_traded_or_order if world["tells"] else False)
+        for is_chosen, kept in ((is_public, self._fresh), (is_clients, self._client), (is_truth, self._truth)):
+            if is_chosen.any():
+                kept.append(rows[is_chosen])
+
+    def _count_positions(self, trades: Rows) -> None:
+        """Sum up clients' trades from the rows alone, to hold against the positions that the engine keeps."""
+        bought = np.where(trades[:, ladder.SIDE] == ladder.BID, trades[:, ladder.LOTS], -trades[:, ladder.LOTS])
+        np.add.at(self._client_positions, trades[:, ladder.TAKER_OWNER], bought)
+        np.subtract.at(self._client_positions, trades[:, ladder.MAKER_OWNER], bought)
+
+    def _assert_sound(self) -> None:
+        fault = int(check_quickly(self.worlds[0]))
+        if not fault and (self.worlds["position"][0, ladder.FIRST_CLIENT :] != self._client_positions[ladder.FIRST_CLIENT :]).any():
+            fault = CLIENT_POSITION
+        if fault:
+            name = f"{self.instrument.symbol} {self.instrument.market.value}"
+            raise AssertionError(f"the book of {name} is broken at {self.now_ns} ns: {VIOLATIONS[fault]}")
 
     def snapshot(self, limit: int) -> Depth:
         """Return the book now, at most `limit` levels a side."""
@@ -184,8 +269,6 @@ class SimulatedBook:
     @property
     def fault(self) -> int:
         """Return 0, or the number of the invariant that is broken (`invariants.VIOLATIONS`)."""
-        from smartmoney.simulation.invariants import check
-
         return int(check(self.worlds[0]))
 
 
@@ -226,3 +309,9 @@ def instrument_of(profile: SymbolProfile, market: Market) -> Instrument:
         max_lots=int((9000 if is_spot else 1000) * profile.unit / (profile.spot_lot if is_spot else profile.usdm_lot)),
         min_notional=Decimal(5) if is_spot else profile.usdm_min_notional,
     )
+
+
+def _joined(parts: list[Rows]) -> Rows:
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.zeros((0, 12), np.int64)

@@ -1,63 +1,87 @@
-"""Match orders by price, then time, over integer ticks and lots, in compiled kernels.
+"""Take orders: the doors of the matching engine, in compiled kernels over one book record.
 
-Invariants, which `invariants.check` verifies: the book is never crossed; a queue holds its orders in arrival order; lots in = resting +
-twice traded + withdrawn; positions and cash of all owners sum to zero. Kernels never raise: a refusal is a status. Events go to the
-bounded array `out`; an order that might not find room there is refused with `REJECTED_NO_ROOM` before it changes anything, so drain `out`
-and submit again.
+Price, then time, over integer ticks and lots. Invariants, which `invariants.check` verifies: the book is never crossed; a queue holds its
+orders in arrival order; lots in = resting + hidden + twice traded + withdrawn; positions and cash of all owners sum to zero. Kernels never
+raise: a refusal is a status. Events go to the bounded array `out`; an order that might not find room there is refused with
+`REJECTED_NO_ROOM` before it changes anything, so drain `out` and submit again.
 """
 
 from typing import Any
 
 from numba import njit
 
-from smartmoney.simulation.bits import int64
+from smartmoney.simulation.centring import keep_centred
+from smartmoney.simulation.crossing import MARKET_PRICE, can_fill, cross, crosses, limit_of, stand
+from smartmoney.simulation.entry import (
+    ANY_POSITION,
+    EXPIRED,
+    FILLED,
+    FOK,
+    GTC,
+    IOC,
+    MAY_TAKE,
+    NO_PARENT,
+    POST_ONLY,
+    REJECTED_INPUT,
+    REJECTED_NO_ROOM,
+    REJECTED_POOL_FULL,
+    REJECTED_POST_ONLY,
+    RESTING,
+    UNKNOWN_ORDER,
+    has_room,
+    hold,
+    is_sane,
+    let_act,
+    settle,
+)
 from smartmoney.simulation.ladder import (
-    ASK,
     BID,
-    CROWD,
     FIRST_ACCOUNT,
-    LADDER,
-    MAX_TICK,
+    NIL,
     NO_SLOT,
+    ORDER_EXPIRED,
+    ORDER_RESTED,
+    ORDER_WITHDRAWN,
     OUT_ROWS,
-    OWNERS,
-    TRADE,
-    append,
-    append_overflow,
-    emit,
     emit_level,
-    first_at,
-    following_at,
-    keep_centred,
-    next_best,
     refresh_best,
     remove,
     slot_of,
+    tell,
 )
+from smartmoney.simulation.leaving import abandon, shorten, withdraw
+from smartmoney.simulation.order_table import ASKED, EXPIRE_TAKER, KILLED, LIQUIDITY, NO_STP, NO_TRIGGER, SELF_TRADE, row_of
 
-MARKET_PRICE = int64(0)
-"""The tick of an order without a limit; such an order cannot rest."""
-NO_PARENT = int64(0)
-MAY_TAKE, POST_ONLY = int64(0), int64(1)
-
-GTC, IOC, FOK = int64(0), int64(1), int64(2)
-
-RESTING, FILLED, EXPIRED = 1, 2, 3
-REJECTED_POST_ONLY, REJECTED_POOL_FULL, REJECTED_INPUT, REJECTED_NO_ROOM = -1, -2, -3, -4
-UNKNOWN_ORDER = -5
-
-_LOWEST, _HIGHEST = int64(1), int64(MAX_TICK)
+__all__ = [
+    "ANY_POSITION",
+    "EXPIRED",
+    "FILLED",
+    "FOK",
+    "GTC",
+    "IOC",
+    "MARKET_PRICE",
+    "MAY_TAKE",
+    "NO_PARENT",
+    "POST_ONLY",
+    "REJECTED_INPUT",
+    "REJECTED_NO_ROOM",
+    "REJECTED_POOL_FULL",
+    "REJECTED_POST_ONLY",
+    "RESTING",
+    "UNKNOWN_ORDER",
+    "amend",
+    "cancel",
+    "place",
+    "place_stop",
+    "settle",
+    "submit",
+    "submit_iceberg",
+]
 
 
 @njit(cache=True, nogil=True)
-def has_room(b: Any) -> Any:
-    """Tell whether any one order can be taken without overrunning `out`."""
-    return OUT_ROWS - b.out_len >= 2 * b.live + 8
-
-
-@njit(cache=True, nogil=True)
-def submit(b: Any, side: int, tick: int, lots: int, tif: int, post_only: int, owner: int, parent: int) -> int:
-    """Take an order and return a status; `b.order_id` and `b.filled` tell the rest.
+def submit(b: Any, side: int, tick: int, lots: int, tif: int, post_only: int, owner: int, parent: int) -> Any:
+    """Take a plain order and return a status; `b.order_id` and `b.filled` tell the rest.
 
     `tick` MARKET_PRICE means no limit (IOC or FOK only). Self-trade prevention expires what is left of the taker.
     """
@@ -65,53 +89,71 @@ def submit(b: Any, side: int, tick: int, lots: int, tif: int, post_only: int, ow
     b.prevented = 0
     b.order_seq += 1
     b.order_id = (b.order_seq << 16) | NO_SLOT
-    if not _is_sane(side, tick, lots, tif, post_only, owner):
+    if not is_sane(side, tick, lots, tif, post_only, owner):
         return REJECTED_INPUT
     if not has_room(b):
         return REJECTED_NO_ROOM
     if tif == GTC and b.free < 0:
         return REJECTED_POOL_FULL
-    limit = tick
-    if tick == MARKET_PRICE:
-        limit = _HIGHEST if side == BID else _LOWEST
-    if post_only == POST_ONLY and _crosses(b, side, limit):
+    limit = limit_of(side, tick)
+    is_taker = crosses(b, side, limit)
+    if post_only == POST_ONLY and is_taker:
         return REJECTED_POST_ONLY
+    stp = EXPIRE_TAKER if owner >= FIRST_ACCOUNT else NO_STP
     b.lots_in += lots
-    if tif == FOK and not _can_fill(b, side, limit, lots, owner):
-        b.lots_withdrawn += lots
-        return EXPIRED
-    slot = -1
+    why = LIQUIDITY
+    left = lots
+    slot = NIL - 1
     if tif == GTC:
         # Taken before matching, so that the trades already carry the id under which the rest will stand.
         slot = b.free
-        b.free = b.order_next[slot]
         b.order_id = (b.order_seq << 16) | slot
-    left = _match(b, side, limit, lots, owner, parent)
+        b.free = b.order_next[slot]
+    if tif == FOK and not can_fill(b, side, limit, lots, owner, stp):
+        why = KILLED
+    elif is_taker:
+        left = cross(b, side, limit, lots, owner, parent, stp)
     b.filled = lots - left
-    if left > 0 and tif == GTC and b.prevented == 0:
-        _rest(b, slot, side, tick, left, owner, parent)
-        keep_centred(b)
-        return RESTING
     if slot >= 0:
         b.order_next[slot] = b.free
         b.free = slot
-    b.lots_withdrawn += left
+    status = FILLED
+    if left > 0:
+        status = _leave_rest(b, side, tick, left, tif, why, owner, parent)
     keep_centred(b)
-    return EXPIRED if left > 0 else FILLED
+    if b.due_head >= 0:
+        settle(b)
+    return status
+
+
+@njit(cache=True, nogil=True)
+def _leave_rest(b: Any, side: int, tick: int, left: int, tif: int, why: int, owner: int, parent: int) -> Any:
+    """Let what is left of a plain order rest or expire."""
+    if tif == GTC and b.prevented == 0:
+        stand(b, b.order_id, NIL, side, tick, left, owner, parent)
+        emit_level(b, side, tick)
+        tell(b, ORDER_RESTED, b.order_id, side, tick, left, left, NIL, owner, parent)
+        return RESTING
+    b.lots_withdrawn += left
+    tell(b, ORDER_EXPIRED, b.order_id, side, tick, left, NIL, SELF_TRADE if b.prevented != 0 else why, owner, parent)
+    return EXPIRED
 
 
 @njit(cache=True, nogil=True)
 def cancel(b: Any, order_id: int) -> Any:
-    """Withdraw a resting order and return the lots that were left of it, or UNKNOWN_ORDER, or REJECTED_NO_ROOM."""
+    """Withdraw an order, resting or waiting, and what is tied to it; return the lots left of it, UNKNOWN_ORDER or REJECTED_NO_ROOM."""
     slot = slot_of(b, order_id)
     if slot < 0:
-        return UNKNOWN_ORDER
-    if b.out_len >= OUT_ROWS:
+        return _cancel_waiting(b, order_id)
+    if b.order_special[slot] != 0:
+        return _cancel_special(b, slot)
+    if b.out_len >= OUT_ROWS - 1:
         return REJECTED_NO_ROOM
     side = b.order_sides[slot]
     tick = b.order_ticks[slot]
     lots = b.order_lots[slot]
     b.lots_withdrawn += lots
+    tell(b, ORDER_WITHDRAWN, order_id, side, tick, lots, NIL, ASKED, b.order_owners[slot], b.order_parents[slot])
     remove(b, slot)
     emit_level(b, side, tick)
     if tick == (b.best_bid if side == BID else b.best_ask):
@@ -121,106 +163,83 @@ def cancel(b: Any, order_id: int) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _is_sane(side: int, tick: int, lots: int, tif: int, post_only: int, owner: int) -> Any:
-    if side not in (BID, ASK) or lots <= 0 or tif not in (GTC, IOC, FOK) or owner < 0 or owner >= OWNERS:
-        return False
-    if tick < 0 or tick > MAX_TICK or post_only not in (MAY_TAKE, POST_ONLY):
-        return False
-    can_rest = tick != MARKET_PRICE
-    return (can_rest or tif != GTC) and (post_only == MAY_TAKE or (can_rest and tif == GTC))
+def _cancel_special(b: Any, slot: int) -> Any:
+    if b.out_len >= OUT_ROWS - 8:
+        return REJECTED_NO_ROOM
+    lots = withdraw(b, slot, ORDER_WITHDRAWN, ASKED)
+    keep_centred(b)
+    return lots
 
 
 @njit(cache=True, nogil=True)
-def _crosses(b: Any, side: int, limit: int) -> Any:
-    if side == BID:
-        return b.best_ask >= 0 and b.best_ask <= limit
-    return b.best_bid >= 0 and b.best_bid >= limit
+def _cancel_waiting(b: Any, order_id: int) -> Any:
+    s = row_of(b, order_id)
+    if s < 0:
+        return UNKNOWN_ORDER
+    if b.out_len >= OUT_ROWS - 8:
+        return REJECTED_NO_ROOM
+    lots = abandon(b, s, ORDER_WITHDRAWN, ASKED)
+    keep_centred(b)
+    return lots
 
 
 @njit(cache=True, nogil=True)
-def _can_fill(b: Any, side: int, limit: int, lots: int, owner: int) -> bool:
-    opposite = ASK if side == BID else BID
-    tick = b.best_ask if side == BID else b.best_bid
-    left = lots
-    while tick >= 0 and (tick <= limit if side == BID else tick >= limit):
-        slot = first_at(b, tick)
-        while slot >= 0:
-            if owner >= FIRST_ACCOUNT and b.order_owners[slot] == owner:
-                return False
-            left -= b.order_lots[slot]
-            if left <= 0:
-                return True
-            slot = following_at(b, slot, tick)
-        tick = next_best(b, opposite, tick)
-    return False
+def amend(b: Any, order_id: int, left: int) -> Any:
+    """Leave a resting order fewer lots, hidden ones going first, and its place in the queue; return the lots that it has then.
 
-
-@njit(cache=True, nogil=True)
-def _match(b: Any, side: int, limit: int, lots: int, owner: int, parent: int) -> int:
-    left = lots
-    opposite = ASK if side == BID else BID
-    while left > 0 and b.prevented == 0:
-        tick = b.best_ask if side == BID else b.best_bid
-        if tick < 0 or (tick > limit if side == BID else tick < limit):
-            break
-        before = left
-        left = _match_level(b, side, tick, left, owner, parent)
-        if left != before:
-            emit_level(b, opposite, tick)
-            if first_at(b, tick) < 0:
-                refresh_best(b, opposite, tick)
+    UNKNOWN_ORDER if it does not rest, REJECTED_INPUT unless 0 < left < what it has, REJECTED_NO_ROOM. Source: Binance spot, "Order Amend
+    Keep Priority": only the quantity, only downwards.
+    """
+    slot = slot_of(b, order_id)
+    if slot < 0:
+        return UNKNOWN_ORDER
+    if b.out_len >= OUT_ROWS - 1:
+        return REJECTED_NO_ROOM
+    s = b.order_special[slot] - 1
+    has = b.order_lots[slot] + (b.s_hidden[s] if s >= 0 else NIL)
+    if left <= 0 or left >= has:
+        return REJECTED_INPUT
+    shorten(b, slot, left, ASKED)
+    emit_level(b, b.order_sides[slot], b.order_ticks[slot])
     return left
 
 
 @njit(cache=True, nogil=True)
-def _match_level(b: Any, side: int, tick: int, left: int, owner: int, parent: int) -> int:
-    sign = 1 if side == BID else -1
-    while left > 0:
-        slot = first_at(b, tick)
-        if slot < 0:
-            break
-        maker = b.order_owners[slot]
-        if owner >= FIRST_ACCOUNT and maker == owner:
-            b.prevented = 1
-            break
-        lots = min(left, b.order_lots[slot])
-        b.trade_id += 1
-        emit(b, TRADE, b.trade_id, side, tick, lots, b.order_ids[slot], b.order_id, maker, owner, b.order_parents[slot], parent)
-        b.lots_traded += lots
-        b.position[owner] += sign * lots
-        b.position[maker] -= sign * lots
-        b.cash[owner] -= sign * lots * tick
-        b.cash[maker] += sign * lots * tick
-        left -= lots
-        if lots == b.order_lots[slot]:
-            remove(b, slot)
-        else:
-            b.order_lots[slot] -= lots
-            if 0 <= tick - b.base < LADDER:
-                b.level_lots[tick - b.base] -= lots
-    return left
+def place(
+    b: Any,
+    side: int,
+    tick: int,
+    lots: int,
+    tif: int,
+    post_only: int,
+    owner: int,
+    parent: int,
+    stp: int,
+    reduce_only: int,
+    display: int,
+    trigger: int,
+    at: int,
+) -> Any:
+    """Take an order of any kind and return a status; `b.order_id` and `b.filled` tell the rest. Arguments: see `entry.hold`."""
+    b.filled = 0
+    b.prevented = 0
+    order_id = hold(b, side, tick, lots, tif, post_only, owner, parent, stp, reduce_only, display, trigger, at)
+    if order_id < 0:
+        b.order_id = NIL
+        return order_id
+    return let_act(b, order_id)
 
 
 @njit(cache=True, nogil=True)
-def _rest(b: Any, slot: int, side: int, tick: int, lots: int, owner: int, parent: int) -> None:
-    b.live += 1
-    b.order_ids[slot] = b.order_id
-    b.order_ticks[slot] = tick
-    b.order_lots[slot] = lots
-    b.order_sides[slot] = side
-    b.order_owners[slot] = owner
-    b.order_parents[slot] = parent
-    if owner == CROWD:
-        b.crowd[b.crowd_count] = slot
-        b.crowd_place[slot] = b.crowd_count
-        b.crowd_count += 1
-    if 0 <= tick - b.base < LADDER:
-        append(b, slot)
-    else:
-        append_overflow(b, slot)
-        b.over_count[side, 1 if tick >= b.base else 0] += 1
-    emit_level(b, side, tick)
-    if side == BID:
-        b.best_bid = max(b.best_bid, tick)
-    elif b.best_ask < 0 or tick < b.best_ask:
-        b.best_ask = tick
+def place_stop(b: Any, side: int, trigger: int, at: int, tick: int, lots: int, owner: int, parent: int) -> Any:
+    """Let an order wait until a trade RISES_TO or FALLS_TO a tick: then it is a market order (`tick` MARKET_PRICE) or a limit order."""
+    tif = IOC if tick == MARKET_PRICE else GTC
+    stp = EXPIRE_TAKER if owner >= FIRST_ACCOUNT else NO_STP
+    return place(b, side, tick, lots, tif, MAY_TAKE, owner, parent, stp, ANY_POSITION, NIL, trigger, at)
+
+
+@njit(cache=True, nogil=True)
+def submit_iceberg(b: Any, side: int, tick: int, lots: int, display: int, post_only: int, owner: int, parent: int) -> Any:
+    """Take a limit order that shows `display` of its lots at a time; at most `PARTS_MAX` parts."""
+    stp = EXPIRE_TAKER if owner >= FIRST_ACCOUNT else NO_STP
+    return place(b, side, tick, lots, GTC, post_only, owner, parent, stp, ANY_POSITION, display, NO_TRIGGER, NIL)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smartmoney.simulation import ladder
+from smartmoney.simulation import centring, ladder
 from smartmoney.simulation import matching as m
 from smartmoney.simulation.flow import WORLD
 from smartmoney.simulation.invariants import SOUND, VIOLATIONS, check
@@ -99,7 +99,7 @@ def test_the_engine_agrees_with_a_plain_list_of_orders_after_every_step(steps):
     for step in steps:
         book["out_len"] = 0
         if step[0] == "recentre":
-            ladder.recentre(book, CENTRE + step[1])
+            centring.recentre(book, CENTRE + step[1])
         elif step[0] == "cancel":
             if naive.orders:
                 order = naive.orders.pop(step[1] % len(naive.orders))
