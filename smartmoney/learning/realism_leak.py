@@ -4,8 +4,8 @@ In worlds where parents that are right and parents that are mistaken have the sa
 at chance: if the interval of its AUC leaves out .50, the generator leaks. Splitters are the background: they come at other times.
 
 The detector sees what the public sees over a parent's life, on the parent's side: the move, the flow of the book and of trades, the queue,
-volume and volatility, in thirds. Folds are worlds, so that no world is both learned and judged; the interval is a bootstrap over the
-parents of each fold.
+volume and volatility, in thirds. Folds are worlds, so that no world is both learned and judged; the interval is a bootstrap over
+worlds.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from smartmoney.learning.resampling import Floats
 PARTS = 3
 WORLDS_MIN = 4
 PARENTS_MIN = 200
-RESAMPLES = 300
+RESAMPLES = 2000
 _SEED = 20_140_101
 _BARS_MIN = 2 * PARTS
 
@@ -77,19 +77,15 @@ def detector_auc(worlds: Sequence[Lives]) -> tuple[float, float, float]:
             model = HistGradientBoostingClassifier(max_iter=60, max_depth=3, random_state=_SEED)
             model.fit(x[fold != k], y[fold != k])
             scores[fold == k] = model.predict_proba(x[fold == k])[:, 1]
-    return _with_interval(scores, y, fold)
+    return _with_interval(scores, y, world_of)
 
 
-def _with_interval(scores: Floats, y: Ints, group: Ints) -> tuple[float, float, float]:
-    """Return the mean AUC within folds, each its own model's, and its bootstrap interval over parents of each fold."""
+def _with_interval(scores: Floats, y: Ints, world_of: Ints) -> tuple[float, float, float]:
+    """Return the mean AUC within worlds, and its bootstrap interval over worlds: parents of one world share its hours."""
     from sklearn.metrics import roc_auc_score
 
-    draw = np.random.default_rng(_SEED)
-    members = [np.flatnonzero(group == k) for k in np.unique(group)]
-    area = float(np.mean([roc_auc_score(y[one], scores[one]) for one in members]))
-    samples = []
-    for _ in range(RESAMPLES):
-        chosen = [draw.choice(one, len(one)) for one in members]
-        samples.append(np.mean([roc_auc_score(y[one], scores[one]) for one in chosen if 0 < y[one].sum() < len(one)]))
-    low, high = np.quantile(samples, (0.025, 0.975)).tolist()
-    return area, low, high
+    members = [np.flatnonzero(world_of == world) for world in np.unique(world_of)]
+    areas = np.array([roc_auc_score(y[one], scores[one]) for one in members if 0 < y[one].sum() < len(one)])
+    drawn = np.random.default_rng(_SEED).integers(0, len(areas), (RESAMPLES, len(areas)))
+    low, high = np.quantile(areas[drawn].mean(axis=1), (0.025, 0.975)).tolist()
+    return float(areas.mean()), low, high

@@ -34,7 +34,10 @@ class Fills(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parents(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold large orders that are known to have been split: `signs` +1 for buying, `lots` that were done of each."""
+    """Hold large orders that are known to have been split: `signs` +1 for buying, `lots` that each was to do.
+
+    What was done in the end depends on where the price went: sizes by what was done would be small where it ran away.
+    """
 
     kinds: Ints
     signs: Ints

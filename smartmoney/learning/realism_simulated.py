@@ -57,24 +57,11 @@ def _order_flow(old: Ints, new: Ints) -> Floats:
     return flow
 
 
-class _Trades:
-    """Collect fills, and the lots of each parent."""
-
-    def __init__(self) -> None:
-        self.parts: list[Rows] = [np.empty((0, 4), np.int64)]
-        self.parent_lots: dict[int, int] = {}
-
-    def take(self, rows: Rows) -> None:
-        """Take the TRADE rows of a stretch."""
-        sign = np.where(rows[:, ladder.SIDE] == int(ladder.BID), 1, -1)
-        # Venues print whole milliseconds.
-        times = rows[:, ladder.TIME] // 1_000_000 * 1_000_000
-        self.parts.append(np.column_stack((times, sign, rows[:, ladder.LOTS], rows[:, ladder.TICK])))
-        for column in (ladder.MAKER_PARENT, ladder.TAKER_PARENT):
-            mine = rows[rows[:, column] > 0]
-            numbers, place = np.unique(mine[:, column], return_inverse=True)
-            for number, lots in zip(numbers.tolist(), np.bincount(place, mine[:, ladder.LOTS]).tolist(), strict=True):
-                self.parent_lots[number] = self.parent_lots.get(number, 0) + int(lots)
+def _fills(rows: Rows) -> Rows:
+    """Return times (in whole milliseconds, as venues print them), signs, lots and ticks of TRADE rows, shape `(n, 4)`."""
+    signs = np.where(rows[:, ladder.SIDE] == int(ladder.BID), 1, -1)
+    times = rows[:, ladder.TIME] // 1_000_000 * 1_000_000
+    return np.column_stack((times, signs, rows[:, ladder.LOTS], rows[:, ladder.TICK]))
 
 
 def observe_book(book: SimulatedBook, name: str, seconds: int, on_stretch: Callable[[], None] | None = None) -> Observed:
@@ -84,18 +71,18 @@ def observe_book(book: SimulatedBook, name: str, seconds: int, on_stretch: Calla
     """
     begin_ns = book.now_ns
     stretches = -(-seconds * 1_000_000_000 // STRETCH_NS)
-    tops, trades, truth = _Tops(book.touch), _Trades(), [np.empty((0, 12), np.int64)]
+    tops, trades, truth = _Tops(book.touch), [np.empty((0, 4), np.int64)], [np.empty((0, 12), np.int64)]
     withdrawn, traded = int(book.worlds["lots_withdrawn"][0]), int(book.worlds["lots_traded"][0])
     book.truth()
     for stretch in range(stretches):
         start_ns = begin_ns + stretch * STRETCH_NS
         rows = book.advance(start_ns + STRETCH_NS)
         tops.take(rows[rows[:, ladder.KIND] == int(ladder.TOUCH)], start_ns, _BARS)
-        trades.take(rows[rows[:, ladder.KIND] == int(ladder.TRADE)])
+        trades.append(_fills(rows[rows[:, ladder.KIND] == int(ladder.TRADE)]))
         truth.append(book.truth())
         if on_stretch is not None:
             on_stretch()
-    times, signs, lots, ticks = np.concatenate(trades.parts).T
+    times, signs, lots, ticks = np.concatenate(trades).T
     traded_lots = int(book.worlds["lots_traded"][0]) - traded
     mid, queue, flow = (np.concatenate(column) for column in zip(*tops.columns, strict=True))
     ends = begin_ns + FINE_NS * np.arange(1, len(mid) + 1, dtype=np.int64)
@@ -108,7 +95,7 @@ def observe_book(book: SimulatedBook, name: str, seconds: int, on_stretch: Calla
         fills=merged(*(np.ascontiguousarray(column) for column in (times, signs, lots, ticks))),
         removed_lots=int(book.worlds["lots_withdrawn"][0]) - withdrawn + traded_lots,
         traded_lots=traded_lots,
-        parents=_parents(np.concatenate(truth), trades.parent_lots),
+        parents=_parents(np.concatenate(truth)),
     )
 
 
@@ -117,18 +104,16 @@ def _per_bar(times: Ints, values: Ints, begin_ns: int, bars: int) -> Floats:
     return np.bincount(place, values.astype(np.float64), bars).astype(np.float64)
 
 
-def _parents(truth: Rows, lots: dict[int, int]) -> Parents:
-    """Return the parents that both started and ended, in order of start. In truth rows TICK is the kind."""
+def _parents(truth: Rows) -> Parents:
+    """Return the parents that both started and ended, in order of start. In truth rows TICK is the kind, LOTS the parent's size."""
     started = truth[truth[:, ladder.KIND] == int(ladder.PARENT_STARTED)]
     ended = truth[truth[:, ladder.KIND] == int(ladder.PARENT_ENDED)]
     end_of = dict(zip(ended[:, ladder.ID].tolist(), ended[:, ladder.TIME].tolist(), strict=True))
-    whole = np.array([number in end_of and lots.get(number, 0) > 0 for number in started[:, ladder.ID].tolist()], np.bool_)
-    kept = started[whole]
-    numbers = kept[:, ladder.ID].tolist()
+    kept = started[np.isin(started[:, ladder.ID], ended[:, ladder.ID])]
     return Parents(
         kinds=kept[:, ladder.TICK].copy(),
         signs=np.where(kept[:, ladder.SIDE] == int(ladder.BID), 1, -1),
         starts=kept[:, ladder.TIME].copy(),
-        ends=np.array([end_of[number] for number in numbers], np.int64),
-        lots=np.array([lots[number] for number in numbers], np.int64),
+        ends=np.array([end_of[number] for number in kept[:, ladder.ID].tolist()], np.int64),
+        lots=kept[:, ladder.LOTS].copy(),
     )
