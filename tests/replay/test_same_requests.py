@@ -63,7 +63,7 @@ def life(steps_ms):
         (9_000, Market.USDM, "order", {**limit, "side": "SELL", "price": f"{bid / 10 + 2:.1f}"}),
         (9_000, Market.SPOT, "order", {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quoteOrderQty": "500"}),
         (90_000, Market.USDM, "countdownCancelAll", {"symbol": "BTCUSDT", "countdownTime": "20000"}),
-        (91_000, Market.USDM, "order", {**common, "side": "BUY", "type": "MARKET", "quantity": "0.001"}),
+        (91_000, Market.USDM, "order", {**common, "side": "BUY", "type": "MARKET", "quantity": "0.002"}),
     ):
         until(ms)
         answers.append(request(server, which, "POST", call, **params).body)
@@ -80,7 +80,9 @@ def first():
 
 
 def test_the_same_requests_give_the_same_bytes(first):
-    assert life((20,)) == first
+    again = life((20,))
+    # Counted, not compared whole: the difference of thousands of frames would take longer to show than to find.
+    assert [place for place in range(3) if again[place] != first[place]] == []
     answers, private, public = first
     assert len(private) > 8
     assert len(public) > 500
@@ -91,5 +93,5 @@ def test_the_same_requests_give_the_same_bytes(first):
 @pytest.mark.parametrize("steps_ms", [(7,), (10, 3, 250), (1000,)])
 def test_how_time_is_cut_changes_no_order_no_fill_and_no_time_of_one(first, steps_ms):
     answers, private, _ = life(steps_ms)
-    assert answers == first[0]
-    assert sorted(private) == sorted(first[1])
+    assert [place for place, answer in enumerate(answers) if answer != first[0][place]] == []
+    assert set(private) ^ set(first[1]) == set()
