@@ -132,7 +132,8 @@ class AccountControl:
         moved = []
         for (which, symbol), desk in self._venue.desks.items():
             if market in (None, which.value) and asked.get("symbol") in (None, symbol):
-                desk.book.worlds["efficient"][0] *= 1.0 + bps / _BPS
+                # The level that the efficient price is made on: it moves at once and stays moved.
+                desk.book.worlds["anchor_ticks"][0] *= 1.0 + bps / _BPS
                 moved.append(f"{which.value} {symbol}")
         if not moved:
             raise ValueError("market and symbol: there is no such book")

@@ -46,6 +46,11 @@ class PrivateStreams:
         self._keys: dict[str, tuple[int, int]] = {}
         self._keys_made = 0
 
+    @property
+    def listeners(self) -> int:
+        """Return how many connections are told something."""
+        return sum(bool(link.owners) for link in self._links.values())
+
     # ---- spot
 
     def subscribe(self, client: StreamClient, line: Callable[[], PrivateLine], account: Account) -> int:

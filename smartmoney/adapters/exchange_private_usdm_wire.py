@@ -391,8 +391,7 @@ def algo_update(grid: Grid, what: AlgoEvent) -> dict[str, Any]:
 def config_update(what: ConfigEvent) -> dict[str, Any]:
     """Return an ACCOUNT_CONFIG_UPDATE."""
     at_ms = what.time_ns // _MS
-    change = {"ac": {"s": what.symbol, "l": what.leverage}} if what.symbol else {"ai": {"j": what.multi_assets}}
-    return {"e": "ACCOUNT_CONFIG_UPDATE", "E": at_ms, "T": at_ms, **change}
+    return {"e": "ACCOUNT_CONFIG_UPDATE", "E": at_ms, "T": at_ms, "ac": {"s": what.symbol, "l": what.leverage}}
 
 
 def _position(grid: Grid, row: PositionRow) -> dict[str, Any]:

@@ -19,11 +19,12 @@ from smartmoney.adapters.exchange_feed import Desk, quiet
 from smartmoney.adapters.exchange_private_side import PrivateSide
 from smartmoney.adapters.exchange_rest import Rest
 from smartmoney.adapters.exchange_site import Endpoints, MarketSite
-from smartmoney.adapters.exchange_venue import TradingVenue, load_order_kernels
+from smartmoney.adapters.exchange_venue import TradingVenue
 from smartmoney.core.domain.instruments import Market
 from smartmoney.simulation.exchange.accounts import AccountSpec
 from smartmoney.simulation.fault_accounts import AccountFaults
 from smartmoney.simulation.faults import FaultPlan
+from smartmoney.simulation.first_orders import trade_a_little
 from smartmoney.simulation.market import Rows, SyntheticMarket
 
 _PUMP_S = 0.02
@@ -95,7 +96,8 @@ class ExchangeServer:
             OSError: a port is in use; nothing is left listening.
         """
         if self.venue.accounts.all:
-            load_order_kernels()
+            # An order that had to wait for a kernel to compile would be answered too late.
+            trade_a_little()
         try:
             for place, site in enumerate(self.sites.values()):
                 site.port = await self._listen(site.handle, port + place if port else 0)

@@ -6,7 +6,6 @@ from decimal import Decimal
 from smartmoney.adapters.exchange_feed import FUNDING_RATE, Desk
 from smartmoney.adapters.exchange_rules import rules_of
 from smartmoney.core.domain.instruments import Market
-from smartmoney.simulation.client_orders import NewOrder
 from smartmoney.simulation.exchange.accounts import Accounts, AccountSpec
 from smartmoney.simulation.exchange.events import Event
 from smartmoney.simulation.exchange.ledger import Ledger
@@ -16,28 +15,7 @@ from smartmoney.simulation.exchange.spot_lists import SpotLists
 from smartmoney.simulation.exchange.usdm import UsdmDesk
 from smartmoney.simulation.exchange.usdm_algos import Algos
 from smartmoney.simulation.exchange.usdm_clock import UsdmClock
-from smartmoney.simulation.ladder import ASK, BID, FIRST_CLIENT
-from smartmoney.simulation.market import Rows, SyntheticMarket
-from smartmoney.simulation.matching import IOC
-from smartmoney.simulation.order_table import EXPIRE_MAKER
-
-_A_MOMENT_NS = 1_000_000_000
-
-
-def load_order_kernels() -> None:
-    """Load (or compile) what orders of clients need, on a book of its own, so that no order waits for it. Takes seconds the first time."""
-    book = SyntheticMarket(1, symbols=("BTCUSDT",), markets=(Market.SPOT,)).books[Market.SPOT, "BTCUSDT"]
-    book.advance(_A_MOMENT_NS)
-    bid, _, ask, _ = book.touch
-    owner = int(FIRST_CLIENT)
-    for order in (
-        NewOrder(owner=owner, side=BID, lots=1, tick=bid),
-        NewOrder(owner=owner, side=BID, lots=4, tick=bid, display_lots=2, stp=EXPIRE_MAKER),
-        NewOrder(owner=owner, side=BID, lots=1, tif=IOC),
-        NewOrder(owner=owner, side=ASK, lots=2, tick=ask, reduce_only=True, stp=EXPIRE_MAKER),
-    ):
-        book.cancel(book.place(order).order_id)
-    book.advance(2 * _A_MOMENT_NS)
+from smartmoney.simulation.market import Rows
 
 
 class TradingVenue:

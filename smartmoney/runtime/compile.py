@@ -97,21 +97,6 @@ def compile_offline_kernels(directory: Path, say: Callable[[str], None]) -> None
 
 def compile_market_kernels() -> None:
     """Compile (or load) the kernels of the built-in exchange's market by letting it live for a second and trading in it."""
-    from smartmoney.core.domain.instruments import Market
-    from smartmoney.simulation.client_orders import NewOrder
-    from smartmoney.simulation.ladder import ASK, BID, FIRST_CLIENT
-    from smartmoney.simulation.market import SyntheticMarket
-    from smartmoney.simulation.order_table import FALLS_TO
+    from smartmoney.simulation.first_orders import trade_a_little
 
-    market = SyntheticMarket(1, symbols=("BTCUSDT",))
-    market.advance(1_000_000_000)
-    book = market.books[Market.SPOT, "BTCUSDT"]
-    bid, _, ask, _ = book.touch
-    first = NewOrder(owner=FIRST_CLIENT, side=ASK, tick=ask + 99, lots=4, display_lots=2)
-    above = NewOrder(owner=FIRST_CLIENT, side=ASK, tick=ask + 99, lots=2, post_only=True)
-    below = NewOrder(owner=FIRST_CLIENT, side=ASK, lots=2, trigger=FALLS_TO, trigger_tick=bid - 99)
-    placed = book.replace(book.place(first).order_id, NewOrder(owner=FIRST_CLIENT, side=BID, tick=bid - 99, lots=2)).placed
-    if placed is not None:
-        book.amend(placed.order_id, 1)
-    book.place_oco(above, below)
-    book.place_otoco(NewOrder(owner=FIRST_CLIENT, side=BID, tick=bid - 99, lots=2), above, below)
+    trade_a_little()

@@ -110,13 +110,12 @@ class AlgoEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConfigEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """Tell a change of a USD-M account's settings: a symbol's leverage, or (without a symbol) multi-assets mode."""
+    """Tell a change of a symbol's leverage."""
 
     owner: int
     time_ns: int
     symbol: str
-    leverage: int = 0
-    multi_assets: bool = False
+    leverage: int
 
 
 Event = OrderEvent | BalancesEvent | DeltaEvent | ListEvent | AccountEvent | AlgoEvent | ConfigEvent

@@ -212,15 +212,20 @@ def liquidation_price(position: Position, margin: Margin, part: SymbolMargin) ->
     """Return the mark price at which the position would be taken over, 0 if there is none above 0."""
     if not position.lots:
         return ZERO
-    bracket = bracket_of(abs(part.notional))
     if position.is_isolated:
         buffer = position.isolated_wallet
     else:
         others = margin.cross_maintenance - part.maintenance
         buffer = margin.cross_wallet - others + margin.cross_unrealised - part.unrealised
     size, sign = abs(position.quantity), 1 if position.lots > 0 else -1
-    denominator = size * bracket.ratio - sign * size
-    price = (buffer + bracket.cum - position.cost) / denominator
+    price, bracket = ZERO, bracket_of(abs(part.notional))
+    for _ in BRACKETS:
+        # The price may lie where the position falls into another bracket.
+        price = (buffer + bracket.cum - position.cost) / (size * bracket.ratio - sign * size)
+        there = bracket_of(size * max(price, ZERO))
+        if there is bracket:
+            break
+        bracket = there
     return max(price, ZERO)
 
 

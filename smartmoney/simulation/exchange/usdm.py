@@ -288,9 +288,9 @@ class UsdmDesk:
         order.fills.append(fill)
         self.fills[order.owner].append(fill)
         if realised:
-            self.book_income(account, i.symbol, "REALIZED_PNL", realised, e.trade_id)
+            self.book_income(account, i.symbol, "REALIZED_PNL", realised, e.trade_id, e.time_ns)
         if fee:
-            self.book_income(account, i.symbol, "COMMISSION", -fee, e.trade_id)
+            self.book_income(account, i.symbol, "COMMISSION", -fee, e.trade_id, e.time_ns)
         if order.status == FILLED:
             self.port.forget(order)
             self.log.finish(order)
@@ -299,14 +299,14 @@ class UsdmDesk:
 
     # ---- telling
 
-    def book_income(self, account: Account, symbol: str, kind: str, amount: Decimal, trade_id: int = 0) -> None:
+    def book_income(self, account: Account, symbol: str, kind: str, amount: Decimal, trade_id: int = 0, at_ns: int = 0) -> None:
         """Write a movement of a wallet to the account's history."""
         income = Income(
             owner=account.owner,
             symbol=symbol,
             kind=kind,
             amount=amount,
-            time_ns=self.now_ns(),
+            time_ns=at_ns or self.now_ns(),
             number=self.next_number(),
             trade_id=trade_id,
         )
