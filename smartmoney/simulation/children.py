@@ -11,13 +11,13 @@ from numba import njit
 
 from smartmoney.simulation.ladder import BID, slot_of
 from smartmoney.simulation.latent import GRID_S, NEVER, PARENTS
-from smartmoney.simulation.matching import GTC, IOC, MARKET_PRICE, MAY_TAKE, POST_ONLY, RESTING, cancel, submit
+from smartmoney.simulation.matching import MARKET_PRICE, cancel_plain
 from smartmoney.simulation.parents import FIRST_PARENT_OWNER, FREE, ICEBERG, JITTERED, POV, TWAP
 from smartmoney.simulation.random import draw, normal
+from smartmoney.simulation.requests import FIRST_CHILD, JOIN, NOT_KEPT, TAKE, ask
 
 CHILD_FIELDS: list[Any] = [
     ("p_seen", "i8", (PARENTS,)),
-    ("p_order", "i8", (PARENTS,)),
     ("p_begun_at", "f8", (PARENTS,)),
     ("p_rate", "f8", (PARENTS,)),
     ("p_pace", "f8", (PARENTS,)),
@@ -27,7 +27,7 @@ CHILD_FIELDS: list[Any] = [
     ("volume_fast", "f8"),
     ("volume_slow", "f8"),
 ]
-"""Per slot: the parent that this market works there, its resting order, the mid when it began, children a second (drawn, and planned), and
+"""Per slot: the parent that this market works there, the mid when it began, children a second (drawn, and planned), and
 the time of the next planned child. `volume_*` are lots a second, over 20 s and 20 minutes."""
 
 _SHOWN = 3.0
@@ -123,7 +123,7 @@ def _gap(b: Any, k: int) -> Any:
 def _child_lots(b: Any, k: int, factor: float) -> Any:
     units = factor * b.p_child[k] * math.exp(b.p_child_spread[k] * normal(b.words4))
     # What rests already is spoken for.
-    slot = slot_of(b, b.p_order[k])
+    slot = slot_of(b, b.kept[FIRST_CHILD + k])
     free = b.p_left[k] - b.order_lots[slot] if slot >= 0 else b.p_left[k]
     return min(free, max(1, int(units * b.lots_per_unit)))
 
@@ -132,7 +132,7 @@ def _child_lots(b: Any, k: int, factor: float) -> Any:
 def _take(b: Any, k: int) -> None:
     lots = _child_lots(b, k, 1.0)
     if lots > 0:
-        submit(b, b.p_side[k], MARKET_PRICE, lots, IOC, MAY_TAKE, FIRST_PARENT_OWNER + k, b.p_id[k])
+        ask(b, b.p_side[k], MARKET_PRICE, lots, TAKE, FIRST_PARENT_OWNER + k, b.p_id[k], NOT_KEPT)
 
 
 @njit(cache=True, nogil=True)
@@ -141,9 +141,7 @@ def _show(b: Any, k: int) -> None:
     best = b.best_bid if b.p_side[k] == BID else b.best_ask
     if best <= 0 or b.p_left[k] <= 0:
         return
-    lots = _child_lots(b, k, _SHOWN)
-    if submit(b, b.p_side[k], best, lots, GTC, POST_ONLY, FIRST_PARENT_OWNER + k, b.p_id[k]) == RESTING:
-        b.p_order[k] = b.order_id
+    ask(b, b.p_side[k], best, _child_lots(b, k, _SHOWN), JOIN, FIRST_PARENT_OWNER + k, b.p_id[k], FIRST_CHILD + k)
 
 
 @njit(cache=True, nogil=True)
@@ -152,7 +150,7 @@ def _look(b: Any, k: int) -> None:
     if elapsed > _LATE and b.p_left[k] > (1.0 - elapsed) * b.p_lots[k]:
         _take(b, k)
         return
-    slot = slot_of(b, b.p_order[k])
+    slot = slot_of(b, b.kept[FIRST_CHILD + k])
     best = b.best_bid if b.p_side[k] == BID else b.best_ask
     if slot < 0 or b.order_ticks[slot] != best:
         _show(b, k)
@@ -160,9 +158,9 @@ def _look(b: Any, k: int) -> None:
 
 @njit(cache=True, nogil=True)
 def _withdraw(b: Any, k: int) -> None:
-    if b.p_order[k] != 0:
-        cancel(b, b.p_order[k])
-        b.p_order[k] = 0
+    if b.kept[FIRST_CHILD + k] != 0:
+        cancel_plain(b, b.kept[FIRST_CHILD + k])
+        b.kept[FIRST_CHILD + k] = 0
 
 
 @njit(cache=True, nogil=True)
@@ -172,8 +170,8 @@ def note_fill(b: Any, owner: int, parent: int, lots: int, order: int) -> None:
     if k < 0 or k >= PARENTS or b.p_id[k] != parent or parent == 0:
         return
     b.p_left[k] = max(b.p_left[k] - lots, 0)
-    if order != 0 and order == b.p_order[k] and slot_of(b, order) < 0:
-        b.p_order[k] = 0
+    if order != 0 and order == b.kept[FIRST_CHILD + k] and slot_of(b, order) < 0:
+        b.kept[FIRST_CHILD + k] = 0
         if b.p_style[k] == ICEBERG and b.p_left[k] > 0 and b.p_kind[k] != FREE:
             b.p_next[k] = b.now + _REFILL_NS
             b.child_next = min(b.child_next, b.p_next[k])

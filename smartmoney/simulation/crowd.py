@@ -10,8 +10,9 @@ from numba import njit
 
 from smartmoney.simulation.fair import best_of, imbalance, lots_of, off_centre
 from smartmoney.simulation.ladder import ASK, BID, CROWD, POOL
-from smartmoney.simulation.matching import GTC, IOC, MARKET_PRICE, MAY_TAKE, NO_PARENT, POST_ONLY, cancel, submit
+from smartmoney.simulation.matching import MARKET_PRICE, NO_PARENT, cancel_plain
 from smartmoney.simulation.random import draw, normal
+from smartmoney.simulation.requests import JOIN, NOT_KEPT, TAKE, ask
 
 _FURTHEST_BPS = 90.0
 _TRIES = 4
@@ -41,7 +42,7 @@ def crowd_limit(b: Any) -> None:
         tick = best + 1 if side == BID else best - 1
     units = b.crowd_size * math.exp(b.crowd_size_spread * normal(words)) * (1.0 + 0.15 * min(distance, 30.0))
     if tick > 0:
-        submit(b, side, tick, lots_of(b, units), GTC, POST_ONLY, CROWD, NO_PARENT)
+        ask(b, side, tick, lots_of(b, units), JOIN, CROWD, NO_PARENT, NOT_KEPT)
 
 
 @njit(cache=True, nogil=True)
@@ -58,7 +59,7 @@ def crowd_cancel(b: Any) -> None:
         if side == BID:
             wrong = -wrong
         if draw(words) < (0.15 + 0.65 / (1.0 + away)) * (1.0 + wrong):
-            cancel(b, b.order_ids[slot])
+            cancel_plain(b, b.order_ids[slot])
             return
 
 
@@ -73,4 +74,4 @@ def crowd_market(b: Any) -> None:
         return
     side = BID if draw(words) < 0.5 + 0.5 * b.crowd_imbalance_reaction * imbalance(b) else ASK
     units = 0.5 * b.crowd_size * math.exp(b.crowd_size_spread * normal(words))
-    submit(b, side, MARKET_PRICE, lots_of(b, units), IOC, MAY_TAKE, CROWD, NO_PARENT)
+    ask(b, side, MARKET_PRICE, lots_of(b, units), TAKE, CROWD, NO_PARENT, NOT_KEPT)

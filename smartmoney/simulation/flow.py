@@ -16,6 +16,7 @@ from smartmoney.simulation.children import CHILD_FIELDS, note_fill, plan_childre
 from smartmoney.simulation.crowd import crowd_cancel, crowd_limit, crowd_market
 from smartmoney.simulation.fair import FAIR_FIELDS, forget, middle, push
 from smartmoney.simulation.ladder import (
+    ASK,
     BOOK_FIELDS,
     KIND,
     LOTS,
@@ -33,16 +34,30 @@ from smartmoney.simulation.ladder import (
     reset,
 )
 from smartmoney.simulation.latent import GRID_S, LATENT_FIELDS, NEVER, PARENTS, start_latent, step_latent
-from smartmoney.simulation.makers import ARBITRAGE, MAKER_FIELDS, refresh, requote, start_makers, watch_price
-from smartmoney.simulation.matching import settle
+from smartmoney.simulation.makers import ARBITRAGE, MAKER_FIELDS, next_in_the_way, refresh, requote, start_makers, watch_price
+from smartmoney.simulation.matching import GTC, IOC, MAY_TAKE, POST_ONLY, RESTING, settle, submit
 from smartmoney.simulation.parents import PARENT_FIELDS, start_parents, step_parents
 from smartmoney.simulation.random import draw, exponential, normal
+from smartmoney.simulation.requests import (
+    CLEAR,
+    NOT_KEPT,
+    R_KEPT,
+    R_LOTS,
+    R_MANNER,
+    R_OWNER,
+    R_PARENT,
+    R_SIDE,
+    R_TICK,
+    REQUEST_FIELDS,
+    STEP_BACK,
+    TAKE,
+)
 from smartmoney.simulation.scenario import PARAMETER_FIELDS
 from smartmoney.simulation.spoofers import SPOOF_FIELDS, start_spoofers, watch_walls
 from smartmoney.simulation.stops import STOP_FIELDS, fire_stops, forget_stops, move_stop, start_stops, watch_stops
 from smartmoney.simulation.takers import TAKER_FIELDS, decay_takers, maybe_take, pace_takers, start_takers, taker_bound
 from smartmoney.simulation.traps import TRAP_FIELDS, carry_out_trap
-from smartmoney.simulation.trend import TREND_FIELDS, follow_trend, watch_trend
+from smartmoney.simulation.trend import TREND, TREND_FIELDS, follow_trend, note_trend_fill, watch_trend
 from smartmoney.simulation.truth_bar import tell_bar
 
 LOOP_FIELDS: list[Any] = [
@@ -57,6 +72,7 @@ FLOW_FIELDS: list[Any] = [
     *PARAMETER_FIELDS,
     *PARENT_FIELDS,
     *LOOP_FIELDS,
+    *REQUEST_FIELDS,
     *FAIR_FIELDS,
     *TAKER_FIELDS,
     *MAKER_FIELDS,
@@ -86,9 +102,13 @@ def begin(b: Any, update_stride: int, trade_id: int, update_id: int) -> None:
     b.child_next = NEVER
     start_latent(b)
     start_parents(b)
+    b.request_count = 0
+    b.kept[:] = 0
     start_makers(b)
     for _ in range(b.crowd_target_orders):
+        carry_out(b)
         crowd_limit(b)
+    carry_out(b)
     mid = middle(b)
     b.trend_mean[:] = mid
     start_takers(b)
@@ -124,9 +144,41 @@ def run(worlds: npt.NDArray[Any], i: int, until: int) -> bool:
             b.now = certain_at
             _decay(b, certain_at * 1e-9)
             _certain_event(b, certain_at)
+        carry_out(b)
         b.pending_at = -1.0
         b.events += 1
         heed(b)
+
+
+@njit(cache=True, nogil=True)
+def carry_out(b: Any) -> None:
+    """Send the orders that the population has asked for, in the order of asking, and keep the ids of those that rest."""
+    i = 0
+    while i < b.request_count:
+        side, tick, lots, manner = b.requests[i, R_SIDE], b.requests[i, R_TICK], b.requests[i, R_LOTS], b.requests[i, R_MANNER]
+        takes = manner in (TAKE, CLEAR)
+        if manner == CLEAR:
+            lots = next_in_the_way(b, side, tick)
+        elif manner == STEP_BACK:
+            tick = _stepped_back(b, side, tick)
+        if lots <= 0 or (tick <= 0 and not takes):
+            i += 1
+            continue
+        owner, parent, kept = b.requests[i, R_OWNER], b.requests[i, R_PARENT], b.requests[i, R_KEPT]
+        status = submit(b, side, tick, lots, IOC if takes else GTC, MAY_TAKE if takes else POST_ONLY, owner, parent)
+        if kept != NOT_KEPT and status == RESTING:
+            b.kept[kept] = b.order_id
+        # The way is cleared order by order: the request stays until nothing is in the way, or nothing more can be done.
+        if manner != CLEAR or status < 0:
+            i += 1
+    b.request_count = 0
+
+
+@njit(cache=True, nogil=True)
+def _stepped_back(b: Any, side: int, tick: int) -> Any:
+    if side == ASK:
+        return max(tick, b.best_bid + 1)
+    return tick if b.best_ask < 0 else min(tick, b.best_ask - 1)
 
 
 @njit(cache=True, nogil=True)
@@ -245,6 +297,8 @@ def _learn_from_trades(b: Any) -> None:
         note_fill(b, b.out[row, TAKER_OWNER], b.out[row, TAKER_PARENT], size, 0)
         if b.out[row, TAKER_OWNER] == ARBITRAGE:
             continue
+        if b.out[row, TAKER_OWNER] == TREND:
+            note_trend_fill(b, b.out[row, SIDE], size)
         if b.out[row, TAKER] != taker and lots > 0:
             push(b, side, lots, owner)
             lots = 0

@@ -13,10 +13,11 @@ from numba import njit
 
 from smartmoney.simulation.bits import int64
 from smartmoney.simulation.fair import FIRST_MAKER, fair, lots_of, off_centre
-from smartmoney.simulation.ladder import ASK, BID, CROWD, slot_of
+from smartmoney.simulation.ladder import ASK, BID, CROWD, NIL, slot_of
 from smartmoney.simulation.latent import NEVER
-from smartmoney.simulation.matching import GTC, IOC, MAY_TAKE, NO_PARENT, POST_ONLY, RESTING, cancel, submit
+from smartmoney.simulation.matching import NO_PARENT, cancel_plain
 from smartmoney.simulation.random import draw, exponential, normal
+from smartmoney.simulation.requests import CLEAR, FIRST_LAYER, NOT_KEPT, STEP_BACK, ask
 from smartmoney.simulation.scenario import LAYERS, MAKERS_MAX
 from smartmoney.simulation.spoofers import flee
 
@@ -30,9 +31,8 @@ MAKER_FIELDS: list[Any] = [
     ("reprice_at", "i8"),
     ("reprices", "i8"),
     ("maker_centre", "i8", (MAKERS_MAX,)),
-    ("maker_orders", "i8", (MAKERS_MAX, 2, LAYERS)),
 ]
-"""`reprice_at` is when the next block re-quote happens (NEVER: none is due), `maker_orders` the order of each maker, side and layer."""
+"""`reprice_at` is when the next block re-quote happens (NEVER: none is due)."""
 
 
 @njit(cache=True, nogil=True)
@@ -73,7 +73,8 @@ def requote(b: Any) -> None:
         if far or _is_in_the_way(b, k, target):
             _pull_quotes(b, k)
             moved[k] = True
-    _clear_the_way(b, up, target)
+    side = BID if up else ASK
+    ask(b, side, target if up else target + 1, NIL + 1, CLEAR, ARBITRAGE, NO_PARENT, NOT_KEPT)
     for k in range(b.maker_count):
         if moved[k]:
             _quote(b, k)
@@ -86,12 +87,12 @@ def refresh(b: Any) -> None:
     k = int(draw(words) * b.maker_count)
     side = BID if draw(words) < 0.5 else ASK
     j = int(draw(words) * draw(words) * LAYERS)
-    slot = slot_of(b, b.maker_orders[k, side, j])
-    if slot >= 0:
+    place = place_of(k, side, j)
+    if slot_of(b, b.kept[place]) >= 0:
         if draw(words) > 0.35:
             return
-        cancel(b, b.maker_orders[k, side, j])
-    b.maker_orders[k, side, j] = 0
+        cancel_plain(b, b.kept[place])
+    b.kept[place] = 0
     _place(b, k, side, j)
 
 
@@ -101,36 +102,36 @@ def pull_layers(b: Any, share: float) -> None:
     for k in range(b.maker_count):
         for side in range(2):
             for j in range(LAYERS):
-                if b.maker_orders[k, side, j] != 0 and draw(b.words4) < share:
-                    cancel(b, b.maker_orders[k, side, j])
-                    b.maker_orders[k, side, j] = 0
+                place = place_of(k, side, j)
+                if b.kept[place] != 0 and draw(b.words4) < share:
+                    cancel_plain(b, b.kept[place])
+                    b.kept[place] = 0
 
 
 @njit(cache=True, nogil=True)
 def _is_in_the_way(b: Any, k: int, target: int) -> bool:
     for side in range(2):
         for j in range(LAYERS):
-            slot = slot_of(b, b.maker_orders[k, side, j])
+            slot = slot_of(b, b.kept[place_of(k, side, j)])
             if slot >= 0 and (b.order_ticks[slot] > target if side == BID else b.order_ticks[slot] <= target):
                 return True
     return False
 
 
 @njit(cache=True, nogil=True)
-def _clear_the_way(b: Any, up: bool, target: int) -> None:
-    side = ASK if up else BID
-    limit = target if up else target + 1
+def next_in_the_way(b: Any, side: int, limit: int) -> Any:
+    """Return the lots of the next order on the way to a price that the arbitrageur must take, 0 if none; the crowd withdraws some first."""
     for _ in range(_IN_THE_WAY_MAX):
-        best = b.best_ask if up else b.best_bid
-        if best < 0 or (best > limit if up else best < limit):
-            return
+        best = b.best_ask if side == BID else b.best_bid
+        if best < 0 or (best > limit if side == BID else best < limit):
+            return NIL
         slot = _first_of_best(b, best)
-        if slot >= 0 and b.order_owners[slot] == CROWD and draw(b.words4) < b.makers_crowd_withdraws:
-            cancel(b, b.order_ids[slot])
-        elif slot >= 0:
-            submit(b, 1 - side, limit, b.order_lots[slot], IOC, MAY_TAKE, ARBITRAGE, NO_PARENT)
-        else:
-            return
+        if slot < 0:
+            return NIL
+        if b.order_owners[slot] != CROWD or draw(b.words4) >= b.makers_crowd_withdraws:
+            return b.order_lots[slot]
+        cancel_plain(b, b.order_ids[slot])
+    return NIL
 
 
 @njit(cache=True, nogil=True)
@@ -143,9 +144,10 @@ def _first_of_best(b: Any, tick: int) -> Any:
 def _pull_quotes(b: Any, k: int) -> None:
     for side in range(2):
         for j in range(LAYERS):
-            if b.maker_orders[k, side, j] != 0:
-                cancel(b, b.maker_orders[k, side, j])
-                b.maker_orders[k, side, j] = 0
+            place = place_of(k, side, j)
+            if b.kept[place] != 0:
+                cancel_plain(b, b.kept[place])
+                b.kept[place] = 0
 
 
 @njit(cache=True, nogil=True)
@@ -154,6 +156,12 @@ def _quote(b: Any, k: int) -> None:
     for side in (BID, ASK):
         for j in range(LAYERS):
             _place(b, k, side, j)
+
+
+@njit(cache=True, nogil=True)
+def place_of(k: int, side: int, j: int) -> Any:
+    """Return where the order of a maker's layer is kept."""
+    return FIRST_LAYER + (k * 2 + side) * LAYERS + j
 
 
 @njit(cache=True, nogil=True)
@@ -174,11 +182,5 @@ def _place(b: Any, k: int, side: int, j: int) -> None:
     units /= 1.0 + b.makers_withdraw_size * wild
     if b.now < b.trap_until:
         units *= 1.0 - b.trap_share
-    if side == BID:
-        tick = b.centre - away
-        if b.best_ask >= 0:
-            tick = min(tick, b.best_ask - 1)
-    else:
-        tick = max(b.centre + 1 + away, b.best_bid + 1)
-    if tick > 0 and submit(b, side, tick, lots_of(b, units), GTC, POST_ONLY, FIRST_MAKER + k, NO_PARENT) == RESTING:
-        b.maker_orders[k, side, j] = b.order_id
+    tick = b.centre - away if side == BID else b.centre + 1 + away
+    ask(b, side, tick, lots_of(b, units), STEP_BACK, FIRST_MAKER + k, NO_PARENT, place_of(k, side, j))

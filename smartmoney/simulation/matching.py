@@ -71,6 +71,7 @@ __all__ = [
     "UNKNOWN_ORDER",
     "amend",
     "cancel",
+    "cancel_plain",
     "place",
     "place_stop",
     "settle",
@@ -147,6 +148,15 @@ def cancel(b: Any, order_id: int) -> Any:
         return _cancel_waiting(b, order_id)
     if b.order_special[slot] != 0:
         return _cancel_special(b, slot)
+    return cancel_plain(b, order_id)
+
+
+@njit(cache=True, nogil=True)
+def cancel_plain(b: Any, order_id: int) -> Any:
+    """Withdraw a resting order to which nothing is tied and of which nothing is hidden, as those of the population; returns as `cancel`."""
+    slot = slot_of(b, order_id)
+    if slot < 0:
+        return UNKNOWN_ORDER
     if b.out_len >= OUT_ROWS - 1:
         return REJECTED_NO_ROOM
     side = b.order_sides[slot]

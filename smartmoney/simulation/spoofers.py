@@ -8,12 +8,11 @@ from smartmoney.simulation.bits import int64
 from smartmoney.simulation.fair import best_of, lots_of
 from smartmoney.simulation.ladder import ASK, BID, NIL, SPOOF, emit, slot_of
 from smartmoney.simulation.latent import wait
-from smartmoney.simulation.matching import GTC, NO_PARENT, POST_ONLY, RESTING, cancel, submit
+from smartmoney.simulation.matching import NO_PARENT, cancel_plain
 from smartmoney.simulation.random import draw, exponential
+from smartmoney.simulation.requests import FIRST_REAL, FIRST_WALL, JOIN, SPOOFERS, WALL_LAYERS, ask
 
 FIRST_SPOOFER = int64(16)
-SPOOFERS = 4
-LAYERS_MAX = 8
 
 SPOOF_FIELDS: list[Any] = [
     ("spoof_at", "i8"),
@@ -23,10 +22,8 @@ SPOOF_FIELDS: list[Any] = [
     ("spoof_until", "i8", (SPOOFERS,)),
     ("spoof_lots", "i8", (SPOOFERS,)),
     ("spoof_first", "i8", (SPOOFERS,)),
-    ("spoof_real", "i8", (SPOOFERS,)),
-    ("spoof_orders", "i8", (SPOOFERS, LAYERS_MAX)),
 ]
-"""Per spoofer: its wall's number (0: none), side, end, lots, first tick and orders, and the real order opposite."""
+"""Per spoofer: its wall's number (0: none), side, end, lots and first tick."""
 
 
 @njit(cache=True, nogil=True)
@@ -43,7 +40,7 @@ def watch_walls(b: Any) -> None:
     for k in range(SPOOFERS):
         if b.spoof_ids[k] == 0:
             continue
-        if b.now >= b.spoof_until[k] or slot_of(b, b.spoof_real[k]) < 0 or _is_near(b, k, best_of(b, b.spoof_sides[k])):
+        if b.now >= b.spoof_until[k] or slot_of(b, b.kept[FIRST_REAL + k]) < 0 or _is_near(b, k, best_of(b, b.spoof_sides[k])):
             _take_down(b, k)
     if b.now >= b.spoof_at:
         b.spoof_at = b.now + wait(b.spoofers_every_s, exponential(b.words4))
@@ -79,27 +76,26 @@ def _put_up(b: Any, k: int) -> None:
     b.spoof_ids[k] = b.spoof_seq
     b.spoof_sides[k] = side
     b.spoof_until[k] = b.now + wait(b.spoofers_hold_s, 0.5 + draw(words))
-    b.spoof_orders[k, :] = 0
     b.spoof_lots[k] = 0
     b.spoof_first[k] = best + int(sign * b.spoofers_near_bps * b.ticks_per_bp)
     for j in range(b.spoofers_layers):
         tick = best + int(sign * (b.spoofers_near_bps + j * b.spoofers_step_bps) * b.ticks_per_bp)
         lots = lots_of(b, b.spoofers_layer_size * (0.7 + 0.6 * draw(words)))
-        if tick > 0 and submit(b, side, tick, lots, GTC, POST_ONLY, owner, NO_PARENT) == RESTING:
-            b.spoof_orders[k, j] = b.order_id
+        if tick > 0:
+            ask(b, side, tick, lots, JOIN, owner, NO_PARENT, FIRST_WALL + k * WALL_LAYERS + j)
             b.spoof_lots[k] += lots
-    b.spoof_real[k] = 0
-    if submit(b, other, best_of(b, other), lots_of(b, b.spoofers_real_size), GTC, POST_ONLY, owner, NO_PARENT) == RESTING:
-        b.spoof_real[k] = b.order_id
+    ask(b, other, best_of(b, other), lots_of(b, b.spoofers_real_size), JOIN, owner, NO_PARENT, FIRST_REAL + k)
     emit(b, SPOOF, b.spoof_seq, side, NIL + 1, b.spoof_lots[k], NIL, NIL, owner, NIL, NIL, NIL)
 
 
 @njit(cache=True, nogil=True)
 def _take_down(b: Any, k: int) -> None:
-    for j in range(LAYERS_MAX):
-        if b.spoof_orders[k, j] != 0:
-            cancel(b, b.spoof_orders[k, j])
-            b.spoof_orders[k, j] = 0
-    cancel(b, b.spoof_real[k])
+    for j in range(WALL_LAYERS):
+        place = FIRST_WALL + k * WALL_LAYERS + j
+        if b.kept[place] != 0:
+            cancel_plain(b, b.kept[place])
+            b.kept[place] = 0
+    cancel_plain(b, b.kept[FIRST_REAL + k])
+    b.kept[FIRST_REAL + k] = 0
     emit(b, SPOOF, b.spoof_ids[k], b.spoof_sides[k], NIL, b.spoof_lots[k], NIL, NIL, FIRST_SPOOFER + k, NIL, NIL, NIL)
     b.spoof_ids[k] = 0

@@ -13,8 +13,9 @@ from smartmoney.simulation.bits import int64
 from smartmoney.simulation.fair import lots_of
 from smartmoney.simulation.ladder import ASK, BID, CASCADE, NIL, emit
 from smartmoney.simulation.latent import GRID_S, NEVER
-from smartmoney.simulation.matching import IOC, MARKET_PRICE, MAY_TAKE, NO_PARENT, submit
+from smartmoney.simulation.matching import MARKET_PRICE, NO_PARENT
 from smartmoney.simulation.random import draw, exponential, normal
+from smartmoney.simulation.requests import NOT_KEPT, TAKE, ask
 
 STOPS = int64(4)
 STOPS_MAX = 256
@@ -104,7 +105,7 @@ def fire_stops(b: Any) -> None:
                 continue
             lots = b.stop_lots[side, n]
             _drop(b, side, n)
-            submit(b, side, MARKET_PRICE, lots, IOC, MAY_TAKE, STOPS, NO_PARENT)
+            ask(b, side, MARKET_PRICE, lots, TAKE, STOPS, NO_PARENT, NOT_KEPT)
             fired += 1
             side_fired = side
         _find_nearest(b, side)

@@ -11,8 +11,9 @@ from numba import njit
 
 from smartmoney.simulation.fair import NOISE, lots_of, off_centre
 from smartmoney.simulation.ladder import ASK, BID
-from smartmoney.simulation.matching import IOC, MARKET_PRICE, MAY_TAKE, NO_PARENT, submit
+from smartmoney.simulation.matching import MARKET_PRICE, NO_PARENT
 from smartmoney.simulation.random import draw, normal
+from smartmoney.simulation.requests import NOT_KEPT, TAKE, ask
 
 DECAYS = 4
 _TILT_BPS = 2.0
@@ -81,4 +82,4 @@ def maybe_take(b: Any, pick: float, bound_buy: float) -> None:
     for j in range(DECAYS):
         b.hawkes[side, j] += b.takers_same_side[j] * b.takers_decays_per_s[j]
         b.hawkes[1 - side, j] += b.takers_other_side[j] * b.takers_decays_per_s[j]
-    submit(b, side, MARKET_PRICE, lots_of(b, units), IOC, MAY_TAKE, NOISE, NO_PARENT)
+    ask(b, side, MARKET_PRICE, lots_of(b, units), TAKE, NOISE, NO_PARENT, NOT_KEPT)

@@ -13,7 +13,7 @@ from smartmoney.simulation.fair import best_of
 from smartmoney.simulation.ladder import ASK, BID
 from smartmoney.simulation.latent import GRID_NS
 from smartmoney.simulation.makers import pull_layers
-from smartmoney.simulation.matching import cancel
+from smartmoney.simulation.matching import cancel_plain
 from smartmoney.simulation.random import draw
 
 TRAP_FIELDS: list[Any] = [("trap_seen", "i8"), ("trap_steps", "i8")]
@@ -41,4 +41,4 @@ def carry_out_trap(b: Any) -> None:
         slot = b.crowd[n]
         away = bid - b.order_ticks[slot] if b.order_sides[slot] == BID else b.order_ticks[slot] - ask
         if away < reach and draw(b.words4) < share:
-            cancel(b, b.order_ids[slot])
+            cancel_plain(b, b.order_ids[slot])

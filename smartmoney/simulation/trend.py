@@ -8,14 +8,16 @@ from smartmoney.simulation.bits import int64
 from smartmoney.simulation.fair import lots_of
 from smartmoney.simulation.ladder import ASK, BID
 from smartmoney.simulation.latent import GRID_S
-from smartmoney.simulation.matching import IOC, MARKET_PRICE, MAY_TAKE, NO_PARENT, submit
+from smartmoney.simulation.matching import MARKET_PRICE, NO_PARENT
 from smartmoney.simulation.random import draw
+from smartmoney.simulation.requests import NOT_KEPT, TAKE, ask
 
 TREND = int64(3)
 FOLLOWERS = 3
 _LEAVES_BELOW = 0.3
 
-TREND_FIELDS: list[Any] = [("trend_mean", "f8", (FOLLOWERS,)), ("trend_held", "i8", (FOLLOWERS,))]
+TREND_FIELDS: list[Any] = [("trend_mean", "f8", (FOLLOWERS,)), ("trend_held", "i8", (FOLLOWERS,)), ("trend_acts", "i8")]
+"""Each follower's average price and position, and whose order was sent last."""
 
 
 @njit(cache=True, nogil=True)
@@ -43,5 +45,11 @@ def follow_trend(b: Any, mid: float) -> None:
         return
     lots = min(abs(missing), lots_of(b, b.trend_child * (0.5 + draw(b.words4))))
     side = BID if missing > 0 else ASK
-    submit(b, side, MARKET_PRICE, lots, IOC, MAY_TAKE, TREND, NO_PARENT)
-    b.trend_held[j] += b.filled if side == BID else -b.filled
+    ask(b, side, MARKET_PRICE, lots, TAKE, TREND, NO_PARENT, NOT_KEPT)
+    b.trend_acts = j
+
+
+@njit(cache=True, nogil=True)
+def note_trend_fill(b: Any, side: int, lots: int) -> None:
+    """Take a fill into the position of the follower who sent the last order."""
+    b.trend_held[b.trend_acts] += lots if side == BID else -lots
