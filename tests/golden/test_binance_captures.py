@@ -109,7 +109,11 @@ def assert_clean(session: Session) -> None:
     assert (session.states["snapshots"] == 1).all()
 
 
-@pytest.mark.parametrize("name", ORACLES)
+LONGEST = ("coinm-btc", "usdm-btc-2023")
+"""Recordings with several times the depth updates of the others; the coin-margined market is also in the public sessions below."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONGEST)) for name in ORACLES])
 def test_book_agrees_with_the_book_ticker_at_every_depth_update(captures: Path, name: str) -> None:
     session = load(captures, name).run()
     assert_clean(session)
