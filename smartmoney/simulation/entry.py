@@ -206,6 +206,20 @@ def let_go(b: Any, order_id: int) -> None:
 
 
 @njit(cache=True, nogil=True)
+def untie(b: Any, working_id: int) -> Any:
+    """Let a working order go on alone: forget, without a row, the pair that waits for it. Returns its id, or UNKNOWN_ORDER."""
+    w = row_of(b, working_id)
+    if w < 0 or b.s_pending[w] == 0:
+        return UNKNOWN_ORDER
+    x = b.s_pending[w] - 1
+    y = b.s_other[x] - 1
+    b.s_pending[w] = 0
+    _refuse(b, x)
+    _refuse(b, y)
+    return working_id
+
+
+@njit(cache=True, nogil=True)
 def is_pair(b: Any, x: int, y: int) -> Any:
     """Tell whether two orders can be one pair."""
     if b.s_side[x] != b.s_side[y] or b.s_owner[x] != b.s_owner[y]:

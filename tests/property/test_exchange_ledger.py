@@ -58,17 +58,17 @@ class Accounts(RuleBasedStateMachine):
 
     @rule(first=st.booleans(), side=SIDES, away=st.integers(10, 300), lots=st.integers(50, 4000))
     def spot_stop(self, first, side, away, lots):
-        bid, ask = self.t.touch(Market.SPOT)
+        bid, ask = self.t.around(Market.SPOT)
         at = ask + away if side == "BUY" else bid - away
         self._try(self.t.spot.place, self._who(first), self.t.ask_for(side, "STOP_LOSS_LIMIT", lots, stop_tick=at, tick=at))
 
-    @rule(first=st.booleans(), away=st.integers(5, 200), lots=st.integers(50, 4000), behind=st.booleans())
-    def spot_pair(self, first, away, lots, behind):
-        bid, ask = self.t.touch(Market.SPOT)
+    @rule(first=st.booleans(), away=st.integers(5, 200), lots=st.integers(50, 400_000), behind=st.booleans(), more=st.integers(-40, 10))
+    def spot_pair(self, first, away, lots, behind, more):
+        bid, ask = self.t.around(Market.SPOT)
         above = self.t.ask_for("SELL", "LIMIT_MAKER", lots, tick=ask + away)
         below = self.t.ask_for("SELL", "STOP_LOSS", lots, stop_tick=bid - away)
         if behind:
-            working = self.t.ask_for("BUY", "LIMIT", lots + 10, tick=bid + away // 2)
+            working = self.t.ask_for("BUY", "LIMIT", lots + more, tick=bid + away // 2)
             self._try(self.t.lists.place_triggered, self._who(first), working, (above, below), "")
         else:
             self._try(self.t.lists.place_pair, self._who(first), (above, below), "")
@@ -97,7 +97,7 @@ class Accounts(RuleBasedStateMachine):
 
     @rule(first=st.booleans(), side=SIDES, away=st.integers(5, 100), lots=st.integers(2, 300), close=st.booleans())
     def usdm_stop(self, first, side, away, lots, close):
-        bid, ask = self.t.touch(Market.USDM)
+        bid, ask = self.t.around(Market.USDM)
         at = ask + away if side == "BUY" else bid - away
         asked = self.t.ask_for(side, "STOP_MARKET", 0 if close else lots, stop_tick=at, close_position=close)
         self._try(self.t.algos.place, self._who(first), asked)

@@ -26,7 +26,7 @@ from smartmoney.simulation.exchange.orders import (
     OrderLog,
     OrderRequest,
 )
-from smartmoney.simulation.exchange.port import Ending, Execution, LastPrice, Port
+from smartmoney.simulation.exchange.port import Ending, Execution, LastPrice, Port, Terms
 from smartmoney.simulation.exchange.positions import (
     Margin,
     Position,
@@ -38,6 +38,7 @@ from smartmoney.simulation.exchange.positions import (
 from smartmoney.simulation.exchange.refusals import Refusal
 from smartmoney.simulation.exchange.rules import Rules, check_notional, check_usdm_price
 from smartmoney.simulation.market import Rows
+from smartmoney.simulation.order_table import SELF_TRADE
 
 FILLS_MAX = 20_000
 ASSET = "USDT"
@@ -211,7 +212,7 @@ class UsdmDesk:
         asked = order.asked
         tick, tif = (0, "IOC") if asked.kind == "MARKET" else (asked.tick, asked.tif)
         post_only = asked.tif == "GTX" and tick > 0
-        outcome = self.port.submit(order, tick, tif, post_only=post_only, reduce_only=order.reduce_only)
+        outcome = self.port.submit(order, Terms(tick=tick, tif=tif, post_only=post_only, reduce_only=order.reduce_only))
         if not outcome.is_taken:
             if outcome.would_take:
                 raise Refusal(*refusals.POST_ONLY_REJECTED)
@@ -243,7 +244,7 @@ class UsdmDesk:
         for what in self.port.happenings(symbol):
             if isinstance(what, Ending):
                 self._ended(what)
-            elif self.ledger.claim(usdm_wallet(what.order.owner), symbol, what.trade_id):
+            elif isinstance(what, Execution) and self.ledger.claim(usdm_wallet(what.order.owner), symbol, what.trade_id):
                 self._fill(what)
 
     def _ended(self, what: Ending) -> None:
@@ -252,7 +253,7 @@ class UsdmDesk:
             # A reduce-only order was cut to what is left to reduce.
             order.lots -= what.lots
         elif order.is_open:
-            is_prevented = what.is_prevented
+            is_prevented = what.why == SELF_TRADE
             self.end(order, EXPIRED_IN_MATCH if is_prevented else EXPIRED, "TRADE_PREVENTION" if is_prevented else "EXPIRED")
 
     def _fill(self, e: Execution) -> None:

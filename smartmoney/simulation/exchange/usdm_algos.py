@@ -177,7 +177,8 @@ class Algos:
     def _watched(self, asked: OrderRequest) -> int:
         if asked.working_type == "MARK_PRICE":
             return self._mark_tick(asked.symbol)
-        return self._desk.prices[asked.symbol].tick or self._mark_tick(asked.symbol)
+        last = self._desk.port.books[asked.symbol].last_tick
+        return last if last > 0 else self._mark_tick(asked.symbol)
 
     def _mark_tick(self, symbol: str) -> int:
         return int(self._desk.mark(symbol) / self._desk.instrument(symbol).tick_size)

@@ -94,8 +94,8 @@ def test_orders_are_refused_with_the_venues_codes(asked, code):
 
 def test_a_stop_market_closes_the_position_once_reached_and_tells_its_life(venue):
     venue.usdm.place(venue.a, venue.ask_for("BUY", "MARKET", 100))
-    bid, _ = venue.touch(Market.USDM)
-    stop = venue.algos.place(venue.a, venue.ask_for("SELL", "STOP_MARKET", 0, stop_tick=bid - 20, close_position=True))
+    low, _ = venue.around(Market.USDM)
+    stop = venue.algos.place(venue.a, venue.ask_for("SELL", "STOP_MARKET", 0, stop_tick=low - 20, close_position=True))
     venue.told()
     for _ in range(900):
         venue.run(S // 10)
