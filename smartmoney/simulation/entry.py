@@ -11,7 +11,7 @@ from numba import njit
 from smartmoney.simulation.bits import int64
 from smartmoney.simulation.centring import keep_centred
 from smartmoney.simulation.crossing import MARKET_PRICE, can_fill, completed, cross, crosses, limit_of, show
-from smartmoney.simulation.ladder import BID, MAX_TICK, NIL, ORDER_EXPIRED, ORDER_RESTED, OUT_ROWS, OWNERS, tell
+from smartmoney.simulation.ladder import BID, MAX_TICK, NIL, ORDER_EXPIRED, ORDER_REDUCED, ORDER_RESTED, OUT_ROWS, OWNERS, tell
 from smartmoney.simulation.leaving import abandon, end_ties, parts_of, reducible
 from smartmoney.simulation.order_table import (
     ARMED,
@@ -286,6 +286,8 @@ def execute(b: Any, s: int) -> Any:
     lots = asked if b.s_reduce[s] == 0 else min(asked, reducible(b, owner, side))
     b.order_id = b.s_id[s]
     b.prevented = 0
+    if lots < asked:
+        tell(b, ORDER_REDUCED, b.order_id, side, tick, asked - lots, lots, NOTHING_TO_REDUCE, owner, parent)
     limit = limit_of(side, tick)
     b.lots_in += lots
     why = LIQUIDITY

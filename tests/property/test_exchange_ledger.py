@@ -95,11 +95,19 @@ class Accounts(RuleBasedStateMachine):
     def usdm_market(self, first, side, lots, reduce):
         self._try(self.t.usdm.place, self._who(first), self.t.ask_for(side, "MARKET", lots, reduce_only=reduce))
 
-    @rule(first=st.booleans(), side=SIDES, away=st.integers(5, 100), lots=st.integers(2, 300), close=st.booleans())
-    def usdm_stop(self, first, side, away, lots, close):
+    @rule(
+        first=st.booleans(),
+        side=SIDES,
+        kind=st.sampled_from(["STOP_MARKET", "TAKE_PROFIT_MARKET"]),
+        away=st.integers(5, 100),
+        lots=st.integers(2, 300),
+        close=st.booleans(),
+        reduce=st.booleans(),
+    )
+    def usdm_stop(self, first, side, kind, away, lots, close, reduce):
         bid, ask = self.t.around(Market.USDM)
-        at = ask + away if side == "BUY" else bid - away
-        asked = self.t.ask_for(side, "STOP_MARKET", 0 if close else lots, stop_tick=at, close_position=close)
+        at = ask + away if (side == "BUY") == (kind == "STOP_MARKET") else bid - away
+        asked = self.t.ask_for(side, kind, 0 if close else lots, stop_tick=at, close_position=close, reduce_only=reduce and not close)
         self._try(self.t.algos.place, self._who(first), asked)
 
     @rule(first=st.booleans(), which=st.integers(0, 50))
