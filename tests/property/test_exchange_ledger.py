@@ -56,11 +56,12 @@ class Accounts(RuleBasedStateMachine):
     def spot_market(self, first, side, lots):
         self._try(self.t.spot.place, self._who(first), self.t.ask_for(side, "MARKET", lots))
 
-    @rule(first=st.booleans(), side=SIDES, away=st.integers(10, 300), lots=st.integers(50, 4000))
-    def spot_stop(self, first, side, away, lots):
+    @rule(first=st.booleans(), side=SIDES, away=st.integers(10, 300), lots=st.integers(50, 400_000), at_market=st.booleans())
+    def spot_stop(self, first, side, away, lots, at_market):
         bid, ask = self.t.around(Market.SPOT)
         at = ask + away if side == "BUY" else bid - away
-        self._try(self.t.spot.place, self._who(first), self.t.ask_for(side, "STOP_LOSS_LIMIT", lots, stop_tick=at, tick=at))
+        kind, tick = ("STOP_LOSS", 0) if at_market else ("STOP_LOSS_LIMIT", at)
+        self._try(self.t.spot.place, self._who(first), self.t.ask_for(side, kind, lots, stop_tick=at, tick=tick))
 
     @rule(first=st.booleans(), away=st.integers(5, 200), lots=st.integers(50, 400_000), behind=st.booleans(), more=st.integers(-40, 10))
     def spot_pair(self, first, away, lots, behind, more):

@@ -45,6 +45,8 @@ _REFUSALS = {
 }
 """The venue's words for what a book refuses; anything else is told as a closed market."""
 FILLS_MAX = 20_000
+STOP_BUYS_UP_TO_PCT = 5
+"""A stop that buys at market locks, and pays, at most so many percent above its trigger; what is dearer expires."""
 
 
 class Lists(Protocol):
@@ -174,7 +176,7 @@ class SpotDesk:
             return i.quantity(order.left_lots)
         if order.asked.quote_amount:
             return order.asked.quote_amount - i.notional(1, order.tick_lots)
-        tick = order.asked.tick or order.asked.stop_tick
+        tick = terms_of(order).tick
         if tick:
             return i.notional(tick, order.left_lots)
         _, cost = self.port.cost(i.symbol, is_buy=True, lots=order.left_lots)
@@ -410,8 +412,10 @@ def terms_of(order: Order) -> Terms:
     """Return how an order goes to its book."""
     asked = order.asked
     at_market = order.kind in {"MARKET", "STOP_LOSS", "TAKE_PROFIT"}
+    # Nobody is there to look at the money when a stop buys at market: it pays at most what it has locked.
+    dearest = asked.stop_tick * (100 + STOP_BUYS_UP_TO_PCT) // 100 if order.is_buy else 0
     return Terms(
-        tick=0 if at_market else asked.tick,
+        tick=dearest if at_market else asked.tick,
         tif="IOC" if at_market else asked.tif,
         post_only=order.kind == "LIMIT_MAKER",
         trigger=trigger_of(asked),

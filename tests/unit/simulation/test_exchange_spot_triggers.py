@@ -84,6 +84,20 @@ def test_a_stop_that_a_trade_of_this_very_instant_has_reached_is_refused(venue):
     assert not venue.spot.log.open_of(venue.a.owner)
 
 
+def test_a_stop_that_buys_at_market_pays_no_more_than_it_locked(venue):
+    high = venue.around(Market.SPOT)[1]
+    stop = venue.spot.place(venue.a, venue.ask_for("BUY", "STOP_LOSS", 1000, stop_tick=high + 1))
+    dearest = (high + 1) * 105 // 100
+    assert venue.a.locked["USDT"] == dearest * 1000 * Decimal("1e-7")
+    venue.check()
+    asks = venue.market.books[SPOT].snapshot(50).asks.tolist()
+    lots = sum(lots for tick, lots in asks if tick <= high + 1)
+    venue.spot.place(venue.b, venue.ask_for("BUY", "LIMIT", lots + 1, tick=next(tick for tick, _ in asks if tick > high), tif="IOC"))
+    assert stop.status == "FILLED"
+    assert venue.a.locked["USDT"] == 0
+    venue.check()
+
+
 @pytest.mark.parametrize("lots", [1, 1000])
 def test_a_trade_of_one_leg_ends_the_other_in_the_same_instant(venue, lots):
     low, high = venue.around(Market.SPOT)
