@@ -63,16 +63,29 @@ class Accounts(RuleBasedStateMachine):
         kind, tick = ("STOP_LOSS", 0) if at_market else ("STOP_LOSS_LIMIT", at)
         self._try(self.t.spot.place, self._who(first), self.t.ask_for(side, kind, lots, stop_tick=at, tick=tick))
 
-    @rule(first=st.booleans(), away=st.integers(5, 200), lots=st.integers(50, 400_000), behind=st.booleans(), more=st.integers(-40, 10))
-    def spot_pair(self, first, away, lots, behind, more):
+    @rule(
+        first=st.booleans(),
+        side=SIDES,
+        away=st.integers(5, 200),
+        lots=st.integers(50, 400_000),
+        more=st.integers(-40, 10),
+        form=st.sampled_from(["pair", "behind", "one behind", "behind, same side"]),
+    )
+    def spot_list(self, first, side, away, lots, more, form):
+        """Place a pair, or a pair or one order behind a working order, mostly on the other side."""
         bid, ask = self.t.around(Market.SPOT)
-        above = self.t.ask_for("SELL", "LIMIT_MAKER", lots, tick=ask + away)
-        below = self.t.ask_for("SELL", "STOP_LOSS", lots, stop_tick=bid - away)
-        if behind:
-            working = self.t.ask_for("BUY", "LIMIT", lots + more, tick=bid + away // 2)
-            self._try(self.t.lists.place_triggered, self._who(first), working, (above, below), "")
-        else:
-            self._try(self.t.lists.place_pair, self._who(first), (above, below), "")
+        target, stop = (ask + away, bid - away) if side == "SELL" else (bid - away, ask + away)
+        limit = self.t.ask_for(side, "LIMIT_MAKER", lots, tick=target)
+        loss = self.t.ask_for(side, "STOP_LOSS", lots, stop_tick=stop)
+        legs = (limit, loss) if side == "SELL" else (loss, limit)
+        if form == "pair":
+            self._try(self.t.lists.place_pair, self._who(first), legs, "")
+            return
+        before = side if form == "behind, same side" else {"SELL": "BUY", "BUY": "SELL"}[side]
+        best = self.t.touch(Market.SPOT)[0 if before == "BUY" else 1]
+        tick = best + (away // 2 if before == "BUY" else -(away // 2))
+        working = self.t.ask_for(before, "LIMIT", max(50, lots + more), tick=tick)
+        self._try(self.t.lists.place_triggered, self._who(first), working, legs[:1] if form == "one behind" else legs, "")
 
     @rule(first=st.booleans(), which=st.integers(0, 50))
     def spot_cancel(self, first, which):
