@@ -2,7 +2,8 @@
 
 One `ExchangeServer` runs one clock: it advances every book, settles the accounts' orders, writes the frames of every subscribed stream, and
 hands them to bounded per-client queues. Spot and USD-M listen on separate ports. While an account waits for something, time passes on a
-fixed grid of 10 ms, at whose points stops, timers and margins are looked at: how the clock is cut into steps does not change what happens.
+fixed grid of 10 ms, at whose points timers, margins and what the books cannot trigger are looked at: how the clock is cut into steps does
+not change what happens.
 """
 
 import asyncio

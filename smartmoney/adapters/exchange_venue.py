@@ -54,14 +54,15 @@ class TradingVenue:
     def settle(self, rows: Mapping[tuple[Market, str], Rows]) -> None:
         """Apply what an advance of all books brought."""
         for (which, symbol), found in rows.items():
-            (self.spot if which is Market.SPOT else self.usdm).settle(symbol, found)
+            if which is Market.SPOT:
+                self.spot.settle(symbol)
+            else:
+                self.usdm.settle(symbol, found)
 
     def watch(self) -> None:
-        """Trigger what was reached, and do what is due."""
+        """Trigger the conditional orders that were reached, and do what is due."""
         for which, symbol in self.desks:
-            if which is Market.SPOT:
-                self.spot.watch(symbol)
-            else:
+            if which is Market.USDM:
                 self.algos.watch(symbol)
         self.clock.tick()
 

@@ -1,4 +1,4 @@
-"""`smartmoney sim`: the built-in exchange alone, on loopback, or its market recorded; `scenarios`, `oracle`, `check` tell of it."""
+"""`smartmoney sim`: the built-in exchange alone, on loopback, or its market recorded; `fault`, `scenarios`, `oracle`, `check`."""
 
 import json
 import sys
@@ -10,6 +10,7 @@ import typer
 
 from smartmoney.cli import sim_oracle
 from smartmoney.cli.sim_check import sim_check
+from smartmoney.cli.sim_fault import fault
 
 if TYPE_CHECKING:
     from smartmoney.adapters.exchange_site import Endpoints
@@ -23,6 +24,7 @@ _EPILOG = "Example: smartmoney sim --seed 7 --port 0 --json"
 app = typer.Typer(rich_markup_mode=None)
 app.command()(sim_oracle.oracle)
 app.command("check")(sim_check)
+app.add_typer(fault, name="fault")
 
 
 @app.callback(invoke_without_command=True, epilog=_EPILOG)

@@ -11,7 +11,7 @@ from numba import njit
 from smartmoney.simulation.bits import int64
 from smartmoney.simulation.centring import keep_centred
 from smartmoney.simulation.crossing import MARKET_PRICE, can_fill, completed, cross, crosses, limit_of, show
-from smartmoney.simulation.ladder import BID, MAX_TICK, NIL, ORDER_EXPIRED, ORDER_RESTED, OUT_ROWS, OWNERS, tell
+from smartmoney.simulation.ladder import BID, MAX_TICK, NIL, ORDER_EXPIRED, ORDER_REDUCED, ORDER_RESTED, OUT_ROWS, OWNERS, tell
 from smartmoney.simulation.leaving import abandon, end_ties, parts_of, reducible
 from smartmoney.simulation.order_table import (
     ARMED,
@@ -206,6 +206,20 @@ def let_go(b: Any, order_id: int) -> None:
 
 
 @njit(cache=True, nogil=True)
+def untie(b: Any, working_id: int) -> Any:
+    """Let a working order go on alone: forget, without a row, the pair that waits for it. Returns its id, or UNKNOWN_ORDER."""
+    w = row_of(b, working_id)
+    if w < 0 or b.s_pending[w] == 0:
+        return UNKNOWN_ORDER
+    x = b.s_pending[w] - 1
+    y = b.s_other[x] - 1
+    b.s_pending[w] = 0
+    _refuse(b, x)
+    _refuse(b, y)
+    return working_id
+
+
+@njit(cache=True, nogil=True)
 def is_pair(b: Any, x: int, y: int) -> Any:
     """Tell whether two orders can be one pair."""
     if b.s_side[x] != b.s_side[y] or b.s_owner[x] != b.s_owner[y]:
@@ -272,6 +286,8 @@ def execute(b: Any, s: int) -> Any:
     lots = asked if b.s_reduce[s] == 0 else min(asked, reducible(b, owner, side))
     b.order_id = b.s_id[s]
     b.prevented = 0
+    if lots < asked:
+        tell(b, ORDER_REDUCED, b.order_id, side, tick, asked - lots, lots, NOTHING_TO_REDUCE, owner, parent)
     limit = limit_of(side, tick)
     b.lots_in += lots
     why = LIQUIDITY

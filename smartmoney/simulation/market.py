@@ -16,6 +16,7 @@ import numpy.typing as npt
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.simulation import client_orders, flow, ladder
 from smartmoney.simulation.client_orders import STOP_ON_FAILURE, NewOrder, Placed, PlacedList, PlacedPair, Replaced
+from smartmoney.simulation.entry import untie
 from smartmoney.simulation.fair import memory_of
 from smartmoney.simulation.invariants import CLIENT_POSITION, VIOLATIONS, check, check_quickly
 from smartmoney.simulation.matching import amend, cancel
@@ -97,6 +98,10 @@ class SimulatedBook:
     def place_otoco(self, working: NewOrder, first: NewOrder, second: NewOrder) -> PlacedList:
         """Place a working limit order and a pair that is placed once the working order has been filled whole."""
         return self._act(client_orders.place_list, working, first, second)
+
+    def untie(self, order_id: int) -> int:
+        """Let a working order go on alone, without the pair behind it; return its id, or `matching.UNKNOWN_ORDER` if none waits."""
+        return int(self._act(untie, order_id))
 
     def cancel(self, order_id: int) -> int:
         """Withdraw an order and what is tied to it; return the lots that were left of it, or `matching.UNKNOWN_ORDER`."""
@@ -195,6 +200,11 @@ class SimulatedBook:
         """Return bid tick, bid lots, ask tick, ask lots; ticks are -1 where a side is empty."""
         bid, bid_lots, ask, ask_lots = self.worlds["touch"][0].tolist()
         return bid, bid_lots, ask, ask_lots
+
+    @property
+    def last_tick(self) -> int:
+        """Return the last trade's tick, -1 before the first."""
+        return int(self.worlds["last_trade"][0])
 
     @property
     def efficient_ticks(self) -> float:

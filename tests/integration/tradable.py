@@ -21,8 +21,9 @@ KEY, SECRET = DEMO.keys[0].key, DEMO.keys[0].secret
 
 
 @asynccontextmanager
-async def exchange(*accounts, speed=1.0, symbols=("BTCUSDT",)):
-    server = ExchangeServer(SyntheticMarket(5, symbols=symbols), time.time_ns() - START, speed=speed, accounts=accounts or (DEMO,))
+async def exchange(*accounts, speed=1.0, symbols=("BTCUSDT",), read_fault=None):
+    market = SyntheticMarket(5, symbols=symbols)
+    server = ExchangeServer(market, time.time_ns() - START, speed=speed, accounts=accounts or (DEMO,), read_fault=read_fault)
     server.advance(START)
     endpoints = await server.start()
     try:

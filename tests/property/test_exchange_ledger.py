@@ -56,22 +56,36 @@ class Accounts(RuleBasedStateMachine):
     def spot_market(self, first, side, lots):
         self._try(self.t.spot.place, self._who(first), self.t.ask_for(side, "MARKET", lots))
 
-    @rule(first=st.booleans(), side=SIDES, away=st.integers(10, 300), lots=st.integers(50, 4000))
-    def spot_stop(self, first, side, away, lots):
-        bid, ask = self.t.touch(Market.SPOT)
+    @rule(first=st.booleans(), side=SIDES, away=st.integers(10, 300), lots=st.integers(50, 400_000), at_market=st.booleans())
+    def spot_stop(self, first, side, away, lots, at_market):
+        bid, ask = self.t.around(Market.SPOT)
         at = ask + away if side == "BUY" else bid - away
-        self._try(self.t.spot.place, self._who(first), self.t.ask_for(side, "STOP_LOSS_LIMIT", lots, stop_tick=at, tick=at))
+        kind, tick = ("STOP_LOSS", 0) if at_market else ("STOP_LOSS_LIMIT", at)
+        self._try(self.t.spot.place, self._who(first), self.t.ask_for(side, kind, lots, stop_tick=at, tick=tick))
 
-    @rule(first=st.booleans(), away=st.integers(5, 200), lots=st.integers(50, 4000), behind=st.booleans())
-    def spot_pair(self, first, away, lots, behind):
-        bid, ask = self.t.touch(Market.SPOT)
-        above = self.t.ask_for("SELL", "LIMIT_MAKER", lots, tick=ask + away)
-        below = self.t.ask_for("SELL", "STOP_LOSS", lots, stop_tick=bid - away)
-        if behind:
-            working = self.t.ask_for("BUY", "LIMIT", lots + 10, tick=bid + away // 2)
-            self._try(self.t.lists.place_triggered, self._who(first), working, (above, below), "")
-        else:
-            self._try(self.t.lists.place_pair, self._who(first), (above, below), "")
+    @rule(
+        first=st.booleans(),
+        side=SIDES,
+        away=st.integers(5, 200),
+        lots=st.integers(50, 400_000),
+        more=st.integers(-40, 10),
+        form=st.sampled_from(["pair", "behind", "one behind", "behind, same side"]),
+    )
+    def spot_list(self, first, side, away, lots, more, form):
+        """Place a pair, or a pair or one order behind a working order, mostly on the other side."""
+        bid, ask = self.t.around(Market.SPOT)
+        target, stop = (ask + away, bid - away) if side == "SELL" else (bid - away, ask + away)
+        limit = self.t.ask_for(side, "LIMIT_MAKER", lots, tick=target)
+        loss = self.t.ask_for(side, "STOP_LOSS", lots, stop_tick=stop)
+        legs = (limit, loss) if side == "SELL" else (loss, limit)
+        if form == "pair":
+            self._try(self.t.lists.place_pair, self._who(first), legs, "")
+            return
+        before = side if form == "behind, same side" else {"SELL": "BUY", "BUY": "SELL"}[side]
+        best = self.t.touch(Market.SPOT)[0 if before == "BUY" else 1]
+        tick = best + (away // 2 if before == "BUY" else -(away // 2))
+        working = self.t.ask_for(before, "LIMIT", max(50, lots + more), tick=tick)
+        self._try(self.t.lists.place_triggered, self._who(first), working, legs[:1] if form == "one behind" else legs, "")
 
     @rule(first=st.booleans(), which=st.integers(0, 50))
     def spot_cancel(self, first, which):
@@ -95,11 +109,19 @@ class Accounts(RuleBasedStateMachine):
     def usdm_market(self, first, side, lots, reduce):
         self._try(self.t.usdm.place, self._who(first), self.t.ask_for(side, "MARKET", lots, reduce_only=reduce))
 
-    @rule(first=st.booleans(), side=SIDES, away=st.integers(5, 100), lots=st.integers(2, 300), close=st.booleans())
-    def usdm_stop(self, first, side, away, lots, close):
-        bid, ask = self.t.touch(Market.USDM)
-        at = ask + away if side == "BUY" else bid - away
-        asked = self.t.ask_for(side, "STOP_MARKET", 0 if close else lots, stop_tick=at, close_position=close)
+    @rule(
+        first=st.booleans(),
+        side=SIDES,
+        kind=st.sampled_from(["STOP_MARKET", "TAKE_PROFIT_MARKET"]),
+        away=st.integers(5, 100),
+        lots=st.integers(2, 300),
+        close=st.booleans(),
+        reduce=st.booleans(),
+    )
+    def usdm_stop(self, first, side, kind, away, lots, close, reduce):
+        bid, ask = self.t.around(Market.USDM)
+        at = ask + away if (side == "BUY") == (kind == "STOP_MARKET") else bid - away
+        asked = self.t.ask_for(side, kind, 0 if close else lots, stop_tick=at, close_position=close, reduce_only=reduce and not close)
         self._try(self.t.algos.place, self._who(first), asked)
 
     @rule(first=st.booleans(), which=st.integers(0, 50))

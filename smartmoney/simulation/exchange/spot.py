@@ -1,7 +1,7 @@
 """Trade spot for accounts: check, lock, submit, settle. Money is exact; what an order may cost is locked while it is open.
 
 Invariants: free and locked balances are never negative; a refusal changes nothing; a trade is applied once; what the books say traded is
-what the ledger moved. Stops wait here until a trade reaches their price, and act at the next settlement.
+what the ledger moved. Stops and pairs wait in the books and act in the instant of the trade that reaches them.
 """
 
 from collections import deque
@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from smartmoney.core.domain.instruments import Instrument
+from smartmoney.simulation.entry import REJECTED_POST_ONLY, REJECTED_PRICES, REJECTED_WOULD_TRIGGER
 from smartmoney.simulation.exchange import refusals
 from smartmoney.simulation.exchange.accounts import Account, Accounts
 from smartmoney.simulation.exchange.events import BalancesEvent, DeltaEvent, Event, OrderEvent
@@ -29,16 +30,23 @@ from smartmoney.simulation.exchange.orders import (
     OrderLog,
     OrderRequest,
 )
-from smartmoney.simulation.exchange.port import Ending, Execution, LastPrice, Port
+from smartmoney.simulation.exchange.port import Ending, Execution, Outcome, Port, Terms, Turn
 from smartmoney.simulation.exchange.refusals import Refusal, filter_failure, rejected
 from smartmoney.simulation.exchange.rules import Rules, check_notional, check_spot_price
-from smartmoney.simulation.market import Rows
+from smartmoney.simulation.order_table import FALLS_TO, KILLED, NO_TRIGGER, OTHER_ORDER, REFUSED, RISES_TO, SELF_TRADE, is_reached
 
 STOPS = frozenset({"STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"})
 LIMITS = frozenset({"LIMIT", "LIMIT_MAKER", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"})
 _EXPIRY = {"FOK": "UNFILLED_FOK_ORDER_EXPIRED", "IOC": "UNFILLED_IOC_QUANTITY_EXPIRED"}
-_ROUNDS_MAX = 64
+_REFUSALS = {
+    REJECTED_POST_ONLY: refusals.WOULD_TAKE,
+    REJECTED_WOULD_TRIGGER: refusals.WOULD_TRIGGER,
+    REJECTED_PRICES: refusals.BAD_PRICES,
+}
+"""The venue's words for what a book refuses; anything else is told as a closed market."""
 FILLS_MAX = 20_000
+STOP_BUYS_UP_TO_PCT = 5
+"""A stop that buys at market locks, and pays, at most so many percent above its trigger; what is dearer expires."""
 
 
 class Lists(Protocol):
@@ -49,6 +57,12 @@ class Lists(Protocol):
 
     def changed(self, order: Order) -> None:
         """React to a fill or an end of an order of a list."""
+
+    def why_ended(self, order: Order, why: int) -> str:
+        """Return the venue's reason for an order of a list that its book ended."""
+
+    def review(self, account: Account, asset: str, amount: Decimal) -> bool:
+        """Be told that an account is about to lock or withdraw an amount of an asset; return whether it may."""
 
     def cancel(self, list_id: int, cancel_id: str) -> None:
         """Cancel what is open of a list."""
@@ -66,8 +80,6 @@ class SpotDesk:
         self.ledger = ledger
         self.log = OrderLog("spot", 10_000_000)
         self.fills: dict[int, deque[Fill]] = {account.owner: deque(maxlen=FILLS_MAX) for account in accounts.all}
-        self.prices = {symbol: LastPrice() for symbol in rules}
-        self.dormant: dict[str, dict[int, Order]] = {symbol: {} for symbol in rules}
         self.events: list[Event] = []
         self.now_ns = now_ns
         self._executions = 0
@@ -83,18 +95,13 @@ class SpotDesk:
         Raises:
             Refusal: a filter, a rate, a duplicate id, too little money, or a price that the type does not allow.
         """
-        if asked.kind in STOPS:
-            # Trades before it was placed must not trigger it.
-            self.watch(self.rules_of(asked.symbol).instrument.symbol)
         self.check(account, asked)
         account.spot_rate.charge(self.now_ns())
         order = self.create(account, asked)
         self._fund(account, order)
-        if order.kind in STOPS:
-            self.add(order)
-            self.sleep(order)
-        else:
-            self.send(order, is_new=True)
+        self.take(self.port.submit(order, terms_of(order)))
+        self.begin(order)
+        self.apply(asked.symbol)
         return order
 
     def check(self, account: Account, asked: OrderRequest) -> None:
@@ -119,7 +126,7 @@ class SpotDesk:
             raise filter_failure("MAX_NUM_ALGO_ORDERS")
         if asked.client_id and self.log.has_open(account.owner, asked.symbol, asked.client_id):
             raise rejected(refusals.DUPLICATE_ORDER)
-        if asked.kind in STOPS and self.is_reached(asked, self.reference_tick(asked.symbol), self.reference_tick(asked.symbol)):
+        if is_reached(trigger_of(asked), asked.stop_tick, self.reference_tick(asked.symbol)):
             raise rejected(refusals.WOULD_TRIGGER)
 
     def cancel(self, order: Order | None, cancel_id: str = "", restriction: str = "") -> Order:
@@ -146,8 +153,8 @@ class SpotDesk:
         Raises:
             Refusal: less is free than is to be withdrawn.
         """
-        if self.free(account, asset) + amount < 0:
-            raise Refusal(-2010, refusals.INSUFFICIENT_BALANCE)
+        if amount < 0:
+            self.demand(account, asset, -amount)
         self.ledger.move(asset, amount, source=OUTSIDE, target=spot_wallet(account.owner))
         self.events.append(DeltaEvent(owner=account.owner, time_ns=self.now_ns(), asset=asset, amount=amount))
         self.tell_balances(account, (asset,))
@@ -169,7 +176,7 @@ class SpotDesk:
             return i.quantity(order.left_lots)
         if order.asked.quote_amount:
             return order.asked.quote_amount - i.notional(1, order.tick_lots)
-        tick = order.asked.tick or order.asked.stop_tick
+        tick = terms_of(order).tick
         if tick:
             return i.notional(tick, order.left_lots)
         _, cost = self.port.cost(i.symbol, is_buy=True, lots=order.left_lots)
@@ -202,8 +209,8 @@ class SpotDesk:
         self.demand(account, self.asset_of(order), self.need(order))
 
     def demand(self, account: Account, asset: str, amount: Decimal) -> None:
-        """Refuse if less than an amount is free."""
-        if self.free(account, asset) < amount:
+        """Refuse if less than an amount is free; otherwise it is about to be locked or withdrawn."""
+        if self.free(account, asset) < amount or not self.lists.review(account, asset, amount):
             raise rejected(refusals.INSUFFICIENT_BALANCE)
 
     # ---- an order's life
@@ -231,89 +238,81 @@ class SpotDesk:
         self.tell(order, "NEW")
         self.tell_balances(self.accounts.of_owner(order.owner), (self.asset_of(order),))
 
-    def sleep(self, order: Order) -> None:
-        """Let a stop wait for its price."""
-        self.dormant[order.asked.symbol][order.id] = order
+    def begin(self, order: Order, at_ns: int = 0) -> None:
+        """Tell an order that its book has just taken, or that one which waited for another order now stands."""
+        if order.kind not in STOPS:
+            order.working_ns = at_ns or self.now_ns()
+        if order.status != PENDING_NEW:
+            self.add(order)
+            return
+        order.status = NEW
+        order.updated_ns = at_ns or self.now_ns()
+        self.relock(order)
+        self.tell(order, "NEW", at_ns=at_ns)
+        self.tell_balances(self.accounts.of_owner(order.owner), (self.asset_of(order),), at_ns=at_ns)
 
-    def send(self, order: Order, *, is_new: bool) -> None:
-        """Submit an order to its book and settle what it did there.
+    def take(self, outcome: Outcome) -> None:
+        """Refuse what a book refused; nothing of it is known then.
 
         Raises:
-            Refusal: a post-only order would trade; only for a new order, which then was never known.
+            Refusal: in the venue's words.
         """
-        asked = order.asked
-        at_market = order.kind in {"MARKET", "STOP_LOSS", "TAKE_PROFIT"}
-        tick, tif = (0, "IOC") if at_market else (asked.tick, asked.tif)
-        order.working_ns = self.now_ns()
-        outcome = self.port.submit(order, tick, tif, post_only=order.kind == "LIMIT_MAKER")
-        if is_new:
-            if not outcome.is_taken:
-                raise rejected(refusals.WOULD_TAKE if outcome.would_take else "Market is closed.")
-            self.add(order)
-        else:
-            order.updated_ns = order.working_ns
-            self.tell(order, "NEW")
-            if not outcome.is_taken:
-                self.end(order, EXPIRED, "EXPIRED", reason="REJECTED")
-        self._apply(asked.symbol)
+        if not outcome.is_taken:
+            raise rejected(_REFUSALS.get(outcome.status, "Market is closed."))
 
-    def end(self, order: Order, status: str, execution: str, *, cancel_id: str = "", reason: str = "") -> None:
+    def end(self, order: Order, status: str, execution: str, *, cancel_id: str = "", reason: str = "", at_ns: int = 0) -> None:
         """Bring an open order to its end and give back what it had locked."""
-        self.dormant[order.asked.symbol].pop(order.id, None)
         self.port.withdraw(order)
         order.status = status
         order.cancel_id = cancel_id
         order.expiry_reason = reason
-        order.updated_ns = self.now_ns()
+        order.updated_ns = at_ns or self.now_ns()
         sibling = self.lists.sibling_of(order) if order.list_id >= 0 else None
         self.log.finish(order)
         self.relock(order)
         if sibling is not None:
             self.relock(sibling)
-        self.tell(order, execution)
-        self.tell_balances(self.accounts.of_owner(order.owner), (self.asset_of(order),))
+        self.tell(order, execution, at_ns=at_ns)
+        self.tell_balances(self.accounts.of_owner(order.owner), (self.asset_of(order),), at_ns=at_ns)
         if order.list_id >= 0:
             self.lists.changed(order)
 
-    def settle(self, symbol: str, rows: Rows) -> None:
-        """Take the public rows of an advance and apply the fills of resting orders."""
-        self.prices[symbol].see(rows)
-        self._apply(symbol)
+    def settle(self, symbol: str) -> None:
+        """Apply what an advance of a book did to orders that stood or waited there."""
+        self.apply(symbol)
 
-    def watch(self, symbol: str) -> None:
-        """Wake the stops that were reached since the last look."""
-        if not self.dormant[symbol]:
-            self.prices[symbol].look()
-            return
-        low, high = self.prices[symbol].look()
-        for order in [o for o in self.dormant[symbol].values() if self.is_reached(o.asked, low, high)][:_ROUNDS_MAX]:
-            # An earlier one may have ended this one: they can be a pair.
-            if self.dormant[symbol].pop(order.id, None) is not None:
-                self.lists.changed(order) if order.list_id >= 0 else None
-                self.send(order, is_new=False)
-
-    def is_reached(self, asked: OrderRequest, low: int, high: int) -> bool:
-        """Tell whether trades between two prices reach a stop."""
-        rises = (asked.side == "BUY") == asked.kind.startswith("STOP_LOSS")
-        return high >= asked.stop_tick if rises else 0 < low <= asked.stop_tick
-
-    def _apply(self, symbol: str) -> None:
+    def apply(self, symbol: str) -> None:
+        """Apply what happened to orders in a book since the last time."""
         for what in self.port.happenings(symbol):
             if isinstance(what, Ending):
                 self._ended(what)
+            elif isinstance(what, Turn):
+                self._turn(what)
             elif self.ledger.claim(spot_wallet(what.order.owner), symbol, what.trade_id):
                 self._fill(what)
+
+    def _turn(self, what: Turn) -> None:
+        order = what.order
+        if what.is_triggered:
+            order.working_ns = order.updated_ns = what.time_ns
+            self.tell(order, "NEW", at_ns=what.time_ns)
+        elif order.status == PENDING_NEW:
+            self.begin(order, what.time_ns)
 
     def _ended(self, what: Ending) -> None:
         order = what.order
         if not order.is_open:
             return
-        if what.is_prevented:
-            self.end(order, EXPIRED_IN_MATCH, "TRADE_PREVENTION")
+        self.port.forget(order)
+        if what.why == SELF_TRADE:
+            self.end(order, EXPIRED_IN_MATCH, "TRADE_PREVENTION", at_ns=what.time_ns)
             return
-        tif = "FOK" if what.is_killed else order.asked.tif
-        reason = _EXPIRY.get(tif, "INSUFFICIENT_LIQUIDITY") if order.kind in LIMITS else "INSUFFICIENT_LIQUIDITY"
-        self.end(order, EXPIRED, "EXPIRED", reason=reason)
+        if what.why in (OTHER_ORDER, REFUSED):
+            reason = self.lists.why_ended(order, what.why) if order.list_id >= 0 else "REJECTED"
+        else:
+            tif = "FOK" if what.why == KILLED else order.asked.tif
+            reason = _EXPIRY.get(tif, "INSUFFICIENT_LIQUIDITY") if order.kind in LIMITS else "INSUFFICIENT_LIQUIDITY"
+        self.end(order, EXPIRED, "EXPIRED", reason=reason, at_ns=what.time_ns)
 
     def _fill(self, e: Execution) -> None:
         order, i = e.order, self.instrument(e.order.asked.symbol)
@@ -351,31 +350,30 @@ class SpotDesk:
             self.log.finish(order)
         self.relock(order)
         self.tell(order, "TRADE", fill)
-        self.tell_balances(account, (i.base, i.quote))
+        self.tell_balances(account, (i.base, i.quote), at_ns=e.time_ns)
         if order.list_id >= 0:
             self.lists.changed(order)
 
     # ---- telling
 
-    def tell(self, order: Order, execution: str, fill: Fill | None = None) -> None:
+    def tell(self, order: Order, execution: str, fill: Fill | None = None, at_ns: int = 0) -> None:
         """Queue an execution report."""
         self._executions += 1
-        is_working = order.is_open and order.working_ns >= 0 and order.id not in self.dormant[order.asked.symbol]
         self.events.append(
             OrderEvent(
                 owner=order.owner,
                 order=msgspec.structs.replace(order),
                 execution=execution,
-                time_ns=fill.time_ns if fill is not None else self.now_ns(),
+                time_ns=fill.time_ns if fill is not None else at_ns or self.now_ns(),
                 number=self._executions,
                 fill=fill,
-                is_working=is_working,
+                is_working=order.is_open and order.working_ns >= 0,
             )
         )
 
-    def tell_balances(self, account: Account, assets: tuple[str, ...]) -> None:
+    def tell_balances(self, account: Account, assets: tuple[str, ...], at_ns: int = 0) -> None:
         """Queue the balances that changed."""
-        account.updated_ns = self.now_ns()
+        account.updated_ns = at_ns or self.now_ns()
         rows = tuple((asset, self.free(account, asset), account.locked.get(asset, ZERO)) for asset in assets)
         self.events.append(BalancesEvent(owner=account.owner, time_ns=account.updated_ns, balances=rows))
 
@@ -400,4 +398,26 @@ class SpotDesk:
     def reference_tick(self, symbol: str) -> int:
         """Return the last trade's tick, or the best price's before anything traded."""
         book = self.port.books[symbol]
-        return self.prices[symbol].tick or max(book.touch[0], book.touch[2], 1)
+        return book.last_tick if book.last_tick > 0 else max(book.touch[0], book.touch[2], 1)
+
+
+def trigger_of(asked: OrderRequest) -> int:
+    """Return which way the price must go to reach an order's trigger: a stop's against its holder, a take-profit's for him."""
+    if asked.kind not in STOPS:
+        return int(NO_TRIGGER)
+    return int(RISES_TO if (asked.side == "BUY") == asked.kind.startswith("STOP_LOSS") else FALLS_TO)
+
+
+def terms_of(order: Order) -> Terms:
+    """Return how an order goes to its book."""
+    asked = order.asked
+    at_market = order.kind in {"MARKET", "STOP_LOSS", "TAKE_PROFIT"}
+    # Nobody is there to look at the money when a stop buys at market: it pays at most what it has locked.
+    dearest = asked.stop_tick * (100 + STOP_BUYS_UP_TO_PCT) // 100 if order.is_buy else 0
+    return Terms(
+        tick=dearest if at_market else asked.tick,
+        tif="IOC" if at_market else asked.tif,
+        post_only=order.kind == "LIMIT_MAKER",
+        trigger=trigger_of(asked),
+        trigger_tick=asked.stop_tick,
+    )

@@ -2,15 +2,24 @@
 
 Source: binance-spot-api-docs, rest-api.md, order lists (2026-07). The first trade or the trigger of one leg of a pair ends the other;
 pending orders go live once the working order is completely filled; an end of the working order ends the list.
+
+Pairs are the book's own, and so is a pair behind a working order, as long as its account's money is sure to suffice when its turn comes:
+the book knows no money. A pair for which it might not, and the one order of an OTO, are placed here at the settlement that learns of the
+working order's fill, if the money suffices then.
 """
+
+from collections.abc import Sequence
+from decimal import Decimal
 
 from smartmoney.simulation.exchange import refusals
 from smartmoney.simulation.exchange.accounts import Account
 from smartmoney.simulation.exchange.events import ListEvent, OrderList
 from smartmoney.simulation.exchange.ledger import ZERO
-from smartmoney.simulation.exchange.orders import CANCELED, EXPIRED, FILLED, NEW, PENDING_NEW, Order, OrderRequest
+from smartmoney.simulation.exchange.orders import CANCELED, EXPIRED, FILLED, PENDING_NEW, Order, OrderRequest
+from smartmoney.simulation.exchange.port import Outcome, Terms
 from smartmoney.simulation.exchange.refusals import Refusal, filter_failure, rejected
-from smartmoney.simulation.exchange.spot import STOPS, SpotDesk
+from smartmoney.simulation.exchange.spot import STOPS, SpotDesk, terms_of
+from smartmoney.simulation.order_table import OTHER_ORDER
 
 _LISTS_MAX = 10_000
 
@@ -22,7 +31,9 @@ class SpotLists:
         self._desk = desk
         self._lists: dict[int, OrderList] = {}
         self._next_id = 0
-        self._ending: set[int] = set()
+        # Lists whose pending orders wait: in the book, or here.
+        self._tied: dict[int, OrderList] = {}
+        self._loose: dict[int, OrderList] = {}
         desk.lists = self
 
     def place_pair(self, account: Account, legs: tuple[OrderRequest, OrderRequest], client_id: str) -> OrderList:
@@ -34,14 +45,14 @@ class SpotLists:
         desk = self._desk
         stop, other = self._ordered(legs)
         self._check_list(account, legs[0].symbol, client_id, [stop, other])
-        self._check_prices(stop, other)
         account.spot_rate.charge(desk.now_ns(), 2)
         orders = [desk.create(account, leg) for leg in (stop, other)]
         desk.demand(account, desk.asset_of(orders[0]), max(desk.need(order) for order in orders))
-        if other.kind == "LIMIT_MAKER" and self._would_take(other):
-            raise rejected(refusals.WOULD_TAKE)
+        desk.take(desk.port.submit_pair(_with_terms(orders)))
         made = self._open(account, orders, "OCO", client_id)
-        self._start_pair(orders)
+        for order in orders:
+            desk.begin(order)
+        desk.apply(made.symbol)
         return made
 
     def place_triggered(self, account: Account, working: OrderRequest, pending: tuple[OrderRequest, ...], client_id: str) -> OrderList:
@@ -56,24 +67,81 @@ class SpotLists:
         desk.check(account, working)
         account.spot_rate.charge(desk.now_ns(), 1 + len(legs))
         orders = [desk.create(account, leg) for leg in (working, *legs)]
-        desk.demand(account, desk.asset_of(orders[0]), desk.need(orders[0]))
-        if working.kind == "LIMIT_MAKER" and self._would_take(working):
-            raise rejected(refusals.WOULD_TAKE)
-        for order in orders[1:]:
+        first, rest = orders[0], orders[1:]
+        desk.demand(account, desk.asset_of(first), desk.need(first))
+        is_tied = len(rest) == 2 and self._is_sure(account, first, rest)
+        sent = _with_terms(orders)
+        desk.take(desk.port.submit_list(sent[0], sent[1:]) if is_tied else desk.port.submit(*sent[0]))
+        for order in rest:
             order.status = PENDING_NEW
-        made = self._open(account, orders, "OTO", client_id, working=orders[0].id)
-        for order in orders[1:]:
+        made = self._open(account, orders, "OTO", client_id, working=first.id)
+        (self._tied if is_tied else self._loose)[made.id] = made
+        for order in rest:
             desk.add(order)
-        desk.send(orders[0], is_new=True)
+        desk.begin(first)
+        desk.apply(made.symbol)
         return made
 
     def cancel(self, list_id: int, cancel_id: str) -> None:
         """Cancel what is open of a list."""
-        found = self._lists[list_id]
-        self._ending.add(list_id)
-        for order in self._open_orders(found):
+        self._tied.pop(list_id, None)
+        self._loose.pop(list_id, None)
+        for order in self._open_orders(self._lists[list_id]):
             self._desk.end(order, CANCELED, "CANCELED", cancel_id=cancel_id)
-        self._finish(found)
+
+    def review(self, account: Account, asset: str, amount: Decimal) -> bool:
+        """Take the pairs out of the book that might not be paid for any more once an amount of an asset is locked or gone.
+
+        Returns False if one stands already, of which the news is still to come: the amount is not to be had then.
+        """
+        left = {asset: self._desk.free(account, asset) - amount}
+        for found, working, pending in self._in_book(account):
+            if self._set_aside(account, working, pending, left):
+                continue
+            if not self._desk.port.untie(working, pending):
+                return False
+            self._loose[found.id] = self._tied.pop(found.id)
+        return True
+
+    def _is_sure(self, account: Account, working: Order, pending: Sequence[Order]) -> bool:
+        """Tell whether a pair's money is sure to be there when its working order, about to be placed, is filled."""
+        desk = self._desk
+        left = {desk.asset_of(working): desk.free(account, desk.asset_of(working)) - desk.need(working)}
+        for _, first, rest in self._in_book(account):
+            self._set_aside(account, first, rest, left)
+        return self._set_aside(account, working, pending, left)
+
+    def _in_book(self, account: Account) -> list[tuple[OrderList, Order, list[Order]]]:
+        """Return an account's lists whose pair waits in the book, oldest first, with working order and pair."""
+        found = []
+        for each in [x for x in self._tied.values() if x.owner == account.owner]:
+            working = self._desk.log.of_id(each.working)
+            pending = [order for order in self._open_orders(each) if order.status == PENDING_NEW]
+            # A pair counts until it is known to stand: its working order's fill comes first.
+            if working is None or not pending:
+                del self._tied[each.id]
+            else:
+                found.append((each, working, pending))
+        return found
+
+    def _set_aside(self, account: Account, working: Order, pending: Sequence[Order], left: dict[str, Decimal]) -> bool:
+        """Take from what is left of an asset what a pair needs beyond its working order's proceeds; False if that is too much."""
+        desk = self._desk
+        asset = desk.asset_of(pending[0])
+        has = left.setdefault(asset, desk.free(account, asset))
+        missing = max(ZERO, max(desk.need(order) for order in pending) - self._proceeds(account, working, asset))
+        if missing > has:
+            return False
+        left[asset] = has - missing
+        return True
+
+    def _proceeds(self, account: Account, working: Order, asset: str) -> Decimal:
+        """Return the least of an asset that the rest of a working limit order brings."""
+        i = self._desk.instrument(working.asked.symbol)
+        kept = 1 - max(account.fees.spot_maker, account.fees.spot_taker)
+        if asset != (i.base if working.is_buy else i.quote):
+            return ZERO
+        return kept * (i.quantity(working.left_lots) if working.is_buy else i.notional(working.asked.tick, working.left_lots))
 
     def find(self, owner: int, list_id: int | None, client_id: str | None) -> OrderList | None:
         """Return an account's list by id or by its latest client id."""
@@ -95,60 +163,46 @@ class SpotLists:
         return others[0] if others else None
 
     def changed(self, order: Order) -> None:
-        """React to a trade, a trigger or an end of an order of a list."""
-        found = self._lists[order.list_id]
-        if found.id in self._ending:
+        """React to a fill or an end of an order of a list."""
+        if order.is_open:
             return
-        if order.id == found.working:
+        found = self._lists[order.list_id]
+        if order.id == found.working and self._loose.pop(found.id, None) is not None:
             if order.status == FILLED:
                 self._activate(found)
-            elif not order.is_open:
+            else:
                 self._end_rest(found, "OTO_PHASE_ONE_EXPIRED")
-            return
-        sibling = self.sibling_of(order)
-        if sibling is not None:
-            self._ending.add(found.id)
-            self._desk.end(sibling, EXPIRED, "EXPIRED", reason="OCO_TRIGGER")
-            self._ending.discard(found.id)
         if not self._open_orders(found):
             self._finish(found)
 
+    def why_ended(self, order: Order, why: int) -> str:
+        """Return the venue's reason for an order of a list that its book ended."""
+        if order.status == PENDING_NEW:
+            working = self._desk.log.of_id(self._lists[order.list_id].working)
+            return "REJECTED" if working is None or working.status == FILLED else "OTO_PHASE_ONE_EXPIRED"
+        return "OCO_TRIGGER" if why == OTHER_ORDER else "REJECTED"
+
     def _activate(self, found: OrderList) -> None:
         desk = self._desk
-        pending = [order for order in self._open_orders(found) if order.status == PENDING_NEW]
+        pending = self._open_orders(found)
         account = desk.accounts.of_owner(found.owner)
-        needed = max((desk.need(order) for order in pending), default=ZERO)
-        now = desk.reference_tick(found.symbol)
-        is_late = any(o.kind in STOPS and desk.is_reached(o.asked, now, now) for o in pending)
-        is_taking = any(o.kind == "LIMIT_MAKER" and self._would_take(o.asked) for o in pending)
-        if is_late or is_taking or (pending and desk.free(account, desk.asset_of(pending[0])) < needed):
+        try:
+            desk.demand(account, desk.asset_of(pending[0]), max(desk.need(order) for order in pending))
+            desk.take(self._submit(pending))
+        except Refusal:
             self._end_rest(found, "REJECTED")
             return
         for order in pending:
-            order.status = NEW
-        self._start_pair(pending, are_known=True)
+            desk.begin(order)
+        desk.apply(found.symbol)
 
-    def _start_pair(self, orders: list[Order], *, are_known: bool = False) -> None:
-        desk = self._desk
-        for order in orders:
-            if order.kind in STOPS:
-                desk.sleep(order)
-                if are_known:
-                    desk.relock(order)
-                    desk.tell(order, "NEW")
-                else:
-                    desk.add(order)
-        for order in orders:
-            if order.kind not in STOPS and order.is_open:
-                if are_known:
-                    desk.relock(order)
-                desk.send(order, is_new=not are_known)
+    def _submit(self, orders: Sequence[Order]) -> Outcome:
+        sent = _with_terms(orders)
+        return self._desk.port.submit_pair(sent) if len(sent) == 2 else self._desk.port.submit(*sent[0])
 
     def _end_rest(self, found: OrderList, reason: str) -> None:
-        self._ending.add(found.id)
         for order in self._open_orders(found):
             self._desk.end(order, EXPIRED, "EXPIRED", reason=reason)
-        self._finish(found)
 
     def _open(self, account: Account, orders: list[Order], contingency: str, client_id: str, working: int = 0) -> OrderList:
         self._next_id += 1
@@ -175,7 +229,6 @@ class SpotLists:
         return found
 
     def _finish(self, found: OrderList) -> None:
-        self._ending.discard(found.id)
         if found.status == "ALL_DONE":
             return
         found.status_type = found.status = "ALL_DONE"
@@ -209,7 +262,7 @@ class SpotLists:
         stops = [leg for leg in legs if leg.kind.startswith("STOP_LOSS")]
         if not any(leg.kind in STOPS for leg in legs):
             raise Refusal(-1168, "At least one OCO order must be contingent.")
-        if len(stops) != 1:
+        if len(stops) != 1 or any(leg.kind in {"LIMIT", "MARKET"} for leg in legs):
             raise Refusal(-1158, "Order type not supported in OCO.")
         is_buy = above.side == "BUY"
         if is_buy and stops[0] is below:
@@ -218,13 +271,6 @@ class SpotLists:
             raise Refusal(-1197, "A stop loss order in a sell OCO must be below.")
         return stops[0], below if stops[0] is above else above
 
-    def _check_prices(self, stop: OrderRequest, other: OrderRequest) -> None:
-        last = self._desk.reference_tick(stop.symbol)
-        target = other.tick if other.kind == "LIMIT_MAKER" else other.stop_tick
-        low, high = (target, stop.stop_tick) if stop.side == "BUY" else (stop.stop_tick, target)
-        if not low < last < high:
-            raise rejected(refusals.BAD_PRICES)
 
-    def _would_take(self, asked: OrderRequest) -> bool:
-        bid, _, ask, _ = self._desk.port.books[asked.symbol].touch
-        return 0 < ask <= asked.tick if asked.side == "BUY" else bid >= asked.tick
+def _with_terms(orders: Sequence[Order]) -> list[tuple[Order, Terms]]:
+    return [(order, terms_of(order)) for order in orders]

@@ -7,6 +7,7 @@ commission and funding only, each against a holder of the ledger; a reduce-only 
 from collections import deque
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from typing import Protocol
 
 import msgspec
 
@@ -26,7 +27,7 @@ from smartmoney.simulation.exchange.orders import (
     OrderLog,
     OrderRequest,
 )
-from smartmoney.simulation.exchange.port import Ending, Execution, LastPrice, Port
+from smartmoney.simulation.exchange.port import Ending, Execution, LastPrice, Port, Terms, Turn
 from smartmoney.simulation.exchange.positions import (
     Margin,
     Position,
@@ -38,6 +39,7 @@ from smartmoney.simulation.exchange.positions import (
 from smartmoney.simulation.exchange.refusals import Refusal
 from smartmoney.simulation.exchange.rules import Rules, check_notional, check_usdm_price
 from smartmoney.simulation.market import Rows
+from smartmoney.simulation.order_table import SELF_TRADE
 
 FILLS_MAX = 20_000
 ASSET = "USDT"
@@ -55,8 +57,20 @@ class Income(msgspec.Struct, frozen=True, kw_only=True):
     trade_id: int = 0
 
 
+class Conditionals(Protocol):
+    """Be told what the books do to conditional orders that wait in them; such an order has no id before it acts."""
+
+    def triggered(self, order: Order, at_ns: int) -> None:
+        """Learn that an order's trigger was reached."""
+
+    def acts(self, what: Execution | Ending) -> bool:
+        """Learn the first that a triggered order does, and tell whether that is to be applied to it."""
+
+
 class UsdmDesk:
     """Trade one venue's perpetual books for its accounts. Drive it: `settle` each book after its advance, `tick` once after all."""
+
+    conditionals: Conditionals
 
     def __init__(
         self,
@@ -211,7 +225,7 @@ class UsdmDesk:
         asked = order.asked
         tick, tif = (0, "IOC") if asked.kind == "MARKET" else (asked.tick, asked.tif)
         post_only = asked.tif == "GTX" and tick > 0
-        outcome = self.port.submit(order, tick, tif, post_only=post_only, reduce_only=order.reduce_only)
+        outcome = self.port.submit(order, Terms(tick=tick, tif=tif, post_only=post_only, reduce_only=order.reduce_only))
         if not outcome.is_taken:
             if outcome.would_take:
                 raise Refusal(*refusals.POST_ONLY_REJECTED)
@@ -241,7 +255,12 @@ class UsdmDesk:
 
     def _apply(self, symbol: str) -> None:
         for what in self.port.happenings(symbol):
-            if isinstance(what, Ending):
+            if isinstance(what, Turn):
+                if what.is_triggered:
+                    self.conditionals.triggered(what.order, what.time_ns)
+            elif not what.order.id and not self.conditionals.acts(what):
+                continue
+            elif isinstance(what, Ending):
                 self._ended(what)
             elif self.ledger.claim(usdm_wallet(what.order.owner), symbol, what.trade_id):
                 self._fill(what)
@@ -252,7 +271,8 @@ class UsdmDesk:
             # A reduce-only order was cut to what is left to reduce.
             order.lots -= what.lots
         elif order.is_open:
-            is_prevented = what.is_prevented
+            is_prevented = what.why == SELF_TRADE
+            self.port.forget(order)
             self.end(order, EXPIRED_IN_MATCH if is_prevented else EXPIRED, "TRADE_PREVENTION" if is_prevented else "EXPIRED")
 
     def _fill(self, e: Execution) -> None:
@@ -312,10 +332,10 @@ class UsdmDesk:
         )
         self.incomes[account.owner].append(income)
 
-    def tell(self, order: Order, execution: str, fill: Fill | None = None) -> None:
+    def tell(self, order: Order, execution: str, fill: Fill | None = None, at_ns: int = 0) -> None:
         """Queue an order update."""
         copy = msgspec.structs.replace(order)
-        at_ns = fill.time_ns if fill is not None else self.now_ns()
+        at_ns = fill.time_ns if fill is not None else at_ns or self.now_ns()
         self.events.append(
             OrderEvent(owner=order.owner, order=copy, execution=execution, time_ns=at_ns, number=self.next_number(), fill=fill)
         )

@@ -1,7 +1,11 @@
-"""Hold conditional USD-M orders: they wait outside the book for a trade or mark price, then place an order of their own.
+"""Hold conditional USD-M orders: they wait for a trade or mark price, then place an order of their own.
 
 Source: Binance USD-M "new algo order" and ALGO_UPDATE pages (in force since 2025-12-09). Statuses: NEW, TRIGGERING, TRIGGERED, FINISHED,
 CANCELED, REJECTED, EXPIRED. Cancelling all open orders leaves these alone.
+
+What closes a position at market at a trade's price waits in the book and acts in the instant of that trade. The rest is watched here: the
+book knows no mark price and no best price so far, and what may open a position or has a limit is held against margin and price filter when
+it is triggered, which the book does not know either.
 """
 
 from decimal import Decimal
@@ -11,13 +15,17 @@ import msgspec
 from smartmoney.simulation.exchange import refusals
 from smartmoney.simulation.exchange.accounts import Account
 from smartmoney.simulation.exchange.events import Algo, AlgoEvent
-from smartmoney.simulation.exchange.orders import OrderRequest
+from smartmoney.simulation.exchange.orders import Order, OrderRequest
+from smartmoney.simulation.exchange.port import Ending, Execution, Terms
 from smartmoney.simulation.exchange.refusals import Refusal
 from smartmoney.simulation.exchange.usdm import UsdmDesk
+from smartmoney.simulation.order_table import FALLS_TO, NOTHING_TO_REDUCE, REFUSED, RISES_TO
 
 TRAILING = "TRAILING_STOP_MARKET"
 _HISTORY_MAX = 10_000
-_OPEN = frozenset({"NEW", "TRIGGERING"})
+_AT_MARKET = frozenset({"STOP_MARKET", "TAKE_PROFIT_MARKET"})
+_EVERYTHING = 1 << 40
+"""Lots of an order that closes whatever there is: the book cuts it to the position when it acts."""
 
 
 class Algos:
@@ -28,6 +36,8 @@ class Algos:
         self._algos: dict[int, Algo] = {}
         self._next_id = 2_000_000
         self._waiting: dict[int, Algo] = {}
+        self._in_book: dict[int, Order] = {}
+        desk.conditionals = self
 
     def place(self, account: Account, asked: OrderRequest, *, callback_rate: Decimal = Decimal(0), activate_tick: int = 0) -> Algo:
         """Take a conditional order.
@@ -65,6 +75,8 @@ class Algos:
             callback_rate=callback_rate,
             activate_tick=activate_tick,
         )
+        if waits_in_book(asked):
+            self._send(algo)
         self._algos[algo.id] = self._waiting[algo.id] = algo
         self._forget_old()
         self._tell(algo)
@@ -105,7 +117,7 @@ class Algos:
         """Trigger what the trades since the last look, or the mark price, have reached; finish what its order has finished."""
         low, high = self._desk.prices[symbol].look()
         mark = self._mark_tick(symbol)
-        for algo in [a for a in self._waiting.values() if a.asked.symbol == symbol]:
+        for algo in [a for a in self._waiting.values() if a.asked.symbol == symbol and a.id not in self._in_book]:
             lowest, highest = (mark, mark) if algo.asked.working_type == "MARK_PRICE" else (low, high)
             is_due = self._trails(algo, lowest, highest) if algo.asked.kind == TRAILING else is_reached(algo.asked, lowest, highest)
             if is_due and algo.id in self._waiting:
@@ -122,6 +134,59 @@ class Algos:
                 algo.status = "FINISHED"
                 algo.updated_ns = self._desk.now_ns()
                 self._tell(algo)
+
+    def triggered(self, order: Order, at_ns: int) -> None:
+        """Tell that a conditional order that waits in the book was triggered."""
+        algo = self._waiting.pop(order.algo_id)
+        algo.triggered_ns = algo.updated_ns = at_ns
+        algo.status = "TRIGGERING"
+        self._tell(algo, at_ns)
+
+    def acts(self, what: Execution | Ending) -> bool:
+        """Make a triggered order known, or learn that there is nothing that it could close; return whether it is known."""
+        order, algo = what.order, self._algos[what.order.algo_id]
+        if isinstance(what, Ending) and not what.is_whole:
+            order.lots -= what.lots
+            return False
+        del self._in_book[algo.id]
+        if isinstance(what, Ending) and what.why in (NOTHING_TO_REDUCE, REFUSED):
+            self._desk.port.forget(order)
+            algo.reason = refusals.REDUCE_ONLY_REJECTED[1]
+            algo.status = "REJECTED"
+            self._tell(algo, what.time_ns)
+            return False
+        log = self._desk.log
+        order.id = algo.actual_id = log.next_id()
+        if log.has_open(order.owner, order.asked.symbol, order.client_id):
+            order.client_id = log.next_name()
+        order.time_ns = order.updated_ns = order.working_ns = what.time_ns
+        log.add(order)
+        self._desk.tell(order, "NEW", at_ns=what.time_ns)
+        algo.status = "TRIGGERED"
+        self._tell(algo, what.time_ns)
+        return True
+
+    def _send(self, algo: Algo) -> None:
+        """Let a conditional order wait in the book."""
+        asked = algo.asked
+        order = Order(
+            id=0,
+            owner=algo.owner,
+            asked=msgspec.structs.replace(asked, kind="MARKET", client_id=algo.client_id),
+            client_id=algo.client_id,
+            time_ns=algo.time_ns,
+            updated_ns=algo.time_ns,
+            lots=_EVERYTHING if asked.close_position else asked.lots,
+            kind="MARKET",
+            reduce_only=True,
+            algo_id=algo.id,
+            fills=[],
+        )
+        trigger = int(RISES_TO if rises(asked) else FALLS_TO)
+        outcome = self._desk.port.submit(order, Terms(tick=0, tif="IOC", reduce_only=True, trigger=trigger, trigger_tick=asked.stop_tick))
+        if not outcome.is_taken:
+            raise Refusal(*refusals.WOULD_TRIGGER_USDM)
+        self._in_book[algo.id] = order
 
     def _trigger(self, algo: Algo) -> None:
         desk = self._desk
@@ -163,6 +228,9 @@ class Algos:
 
     def _end(self, algo: Algo, status: str) -> None:
         self._waiting.pop(algo.id, None)
+        order = self._in_book.pop(algo.id, None)
+        if order is not None:
+            self._desk.port.withdraw(order)
         algo.status = status
         algo.updated_ns = self._desk.now_ns()
         self._tell(algo)
@@ -177,16 +245,27 @@ class Algos:
     def _watched(self, asked: OrderRequest) -> int:
         if asked.working_type == "MARK_PRICE":
             return self._mark_tick(asked.symbol)
-        return self._desk.prices[asked.symbol].tick or self._mark_tick(asked.symbol)
+        last = self._desk.port.books[asked.symbol].last_tick
+        return last if last > 0 else self._mark_tick(asked.symbol)
 
     def _mark_tick(self, symbol: str) -> int:
         return int(self._desk.mark(symbol) / self._desk.instrument(symbol).tick_size)
 
-    def _tell(self, algo: Algo) -> None:
-        self._desk.events.append(AlgoEvent(owner=algo.owner, time_ns=self._desk.now_ns(), algo=msgspec.structs.replace(algo)))
+    def _tell(self, algo: Algo, at_ns: int = 0) -> None:
+        copy = msgspec.structs.replace(algo)
+        self._desk.events.append(AlgoEvent(owner=algo.owner, time_ns=at_ns or self._desk.now_ns(), algo=copy))
+
+
+def waits_in_book(asked: OrderRequest) -> bool:
+    """Tell whether a conditional order can wait in the book: it closes at market, and at a trade's price."""
+    return asked.kind in _AT_MARKET and asked.working_type == "CONTRACT_PRICE" and (asked.reduce_only or asked.close_position)
+
+
+def rises(asked: OrderRequest) -> bool:
+    """Tell whether the price must rise to a trigger: a stop is away from the position, a take-profit towards it."""
+    return (asked.side == "BUY") == asked.kind.startswith("STOP")
 
 
 def is_reached(asked: OrderRequest, low: int, high: int) -> bool:
-    """Tell whether prices from low to high reach a trigger: a stop away from the position, a take-profit towards it."""
-    rises = (asked.side == "BUY") == asked.kind.startswith("STOP")
-    return high >= asked.stop_tick if rises else 0 < low <= asked.stop_tick
+    """Tell whether prices from low to high reach a trigger."""
+    return high >= asked.stop_tick if rises(asked) else 0 < low <= asked.stop_tick

@@ -141,7 +141,7 @@ def test_a_quote_quantity_buys_what_it_can_pay(venue):
 
 
 def pair(venue, lots=1000, away=40):
-    bid, ask = venue.touch(Market.SPOT)
+    bid, ask = venue.around(Market.SPOT)
     above = venue.ask_for("SELL", "LIMIT_MAKER", lots, tick=ask + away)
     below = venue.ask_for("SELL", "STOP_LOSS", lots, stop_tick=bid - away)
     return venue.lists.place_pair(venue.a, (above, below), "pair")
@@ -174,7 +174,13 @@ def test_cancelling_a_leg_cancels_the_pair(venue):
 
 @pytest.mark.parametrize(
     ("kinds", "code"),
-    [(("LIMIT_MAKER", "LIMIT_MAKER"), -1168), (("STOP_LOSS", "STOP_LOSS"), -1158), (("STOP_LOSS", "LIMIT_MAKER"), -1197)],
+    [
+        (("LIMIT_MAKER", "LIMIT_MAKER"), -1168),
+        (("STOP_LOSS", "STOP_LOSS"), -1158),
+        (("STOP_LOSS", "LIMIT_MAKER"), -1197),
+        (("LIMIT", "STOP_LOSS"), -1158),
+        (("MARKET", "STOP_LOSS"), -1158),
+    ],
 )
 def test_a_pair_must_be_one_stop_below_and_one_target_above(venue, kinds, code):
     bid, ask = venue.touch(Market.SPOT)

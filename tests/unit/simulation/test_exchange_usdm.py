@@ -94,8 +94,8 @@ def test_orders_are_refused_with_the_venues_codes(asked, code):
 
 def test_a_stop_market_closes_the_position_once_reached_and_tells_its_life(venue):
     venue.usdm.place(venue.a, venue.ask_for("BUY", "MARKET", 100))
-    bid, _ = venue.touch(Market.USDM)
-    stop = venue.algos.place(venue.a, venue.ask_for("SELL", "STOP_MARKET", 0, stop_tick=bid - 20, close_position=True))
+    low, _ = venue.around(Market.USDM)
+    stop = venue.algos.place(venue.a, venue.ask_for("SELL", "STOP_MARKET", 0, stop_tick=low - 20, close_position=True))
     venue.told()
     for _ in range(900):
         venue.run(S // 10)
@@ -106,6 +106,57 @@ def test_a_stop_market_closes_the_position_once_reached_and_tells_its_life(venue
     events = venue.told(Market.USDM)
     assert [e.algo.status for e in events if isinstance(e, AlgoEvent)] == ["TRIGGERING", "TRIGGERED", "FINISHED"]
     assert venue.usdm.log.of_id(stop.actual_id).client_id == stop.client_id
+    venue.check()
+
+
+def low_bids(venue):
+    """Return the best bid, below the last trade: `b` has just bought the asks."""
+    levels = venue.market.books[Market.USDM, SYMBOL].snapshot(3).asks.tolist()
+    venue.usdm.place(venue.b, venue.ask_for("BUY", "LIMIT", sum(lots for _, lots in levels), tick=levels[-1][0], tif="IOC"))
+    return venue.touch(Market.USDM)[0]
+
+
+def test_a_closing_stop_fires_within_the_order_that_reaches_it(venue):
+    venue.usdm.place(venue.a, venue.ask_for("BUY", "MARKET", 100))
+    bid = low_bids(venue)
+    stop = venue.algos.place(venue.a, venue.ask_for("SELL", "STOP_MARKET", 500, stop_tick=bid, reduce_only=True))
+    venue.told()
+    sold = venue.usdm.place(venue.b, venue.ask_for("SELL", "LIMIT", 2, tick=bid, tif="IOC"))
+    order = venue.usdm.log.of_id(stop.actual_id)
+    assert (stop.status, stop.triggered_ns) == ("TRIGGERED", sold.fills[0].time_ns)
+    assert (order.status, order.lots, order.filled_lots, order.client_id) == ("FILLED", 100, 100, stop.client_id)
+    assert position(venue).lots == 0
+    told = [e for e in venue.told(Market.USDM) if e.owner == venue.a.owner]
+    assert [e.execution for e in told if isinstance(e, OrderEvent)][:2] == ["NEW", "TRADE"]
+    assert {e.order.lots for e in told if isinstance(e, OrderEvent)} == {100}, "as much as there was to close"
+    assert [e.algo.status for e in told if isinstance(e, AlgoEvent)] == ["TRIGGERING", "TRIGGERED"]
+    venue.run(S // 100)
+    assert stop.status == "FINISHED"
+    venue.check()
+
+
+def test_two_closing_stops_of_one_instant_share_what_there_is_to_close(venue):
+    venue.usdm.place(venue.a, venue.ask_for("BUY", "MARKET", 150))
+    bid = low_bids(venue)
+    stops = [
+        venue.algos.place(venue.a, venue.ask_for("SELL", "STOP_MARKET", lots, stop_tick=bid, reduce_only=True)) for lots in (100, 100, 100)
+    ]
+    venue.usdm.place(venue.b, venue.ask_for("SELL", "LIMIT", 2, tick=bid, tif="IOC"))
+    assert [s.status for s in stops] == ["TRIGGERED", "TRIGGERED", "REJECTED"]
+    assert [venue.usdm.log.of_id(s.actual_id).filled_lots for s in stops[:2]] == [100, 50]
+    assert stops[2].reason == "ReduceOnly Order is rejected."
+    assert position(venue).lots == 0
+    venue.check()
+
+
+def test_a_cancelled_closing_stop_is_gone_from_the_book(venue):
+    venue.usdm.place(venue.a, venue.ask_for("BUY", "MARKET", 100))
+    bid = low_bids(venue)
+    stop = venue.algos.place(venue.a, venue.ask_for("SELL", "STOP_MARKET", 0, stop_tick=bid, close_position=True))
+    venue.algos.cancel(stop)
+    venue.usdm.place(venue.b, venue.ask_for("SELL", "LIMIT", 2, tick=bid, tif="IOC"))
+    assert (stop.status, position(venue).lots) == ("CANCELED", 100)
+    assert refusal(venue.algos.cancel, stop) == -2011
     venue.check()
 
 

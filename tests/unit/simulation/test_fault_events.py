@@ -50,7 +50,8 @@ class Venue:
         self.algos = Algos(self.usdm)
         self.clock = UsdmClock(self.usdm, self.algos, lambda _symbol: Decimal(0))
         for which, desk in ((Market.SPOT, self.spot), (Market.USDM, self.usdm)):
-            desk.settle(SYMBOL, self.market.books[which, SYMBOL].advance(self.now + S))
+            rows = self.market.books[which, SYMBOL].advance(self.now + S)
+            desk.settle(SYMBOL, *([rows] if desk is self.usdm else []))
         self.now += S
 
     def price(self, which):

@@ -158,6 +158,7 @@ def test_a_reduce_only_order_is_refused_without_a_position_and_cut_to_it_otherwi
     assert place(book, new(BID, 4, P - 1, reduce_only=True)).status == entry.REJECTED_REDUCE_ONLY
     placed = place(book, new(ASK, 40, P + 1, reduce_only=True))
     assert ladder.lots_at(book, ASK, P + 1) == 6
+    assert told(book, ladder.ORDER_REDUCED)[:, [ladder.ID, ladder.LOTS, ladder.MAKER]].tolist() == [[placed.order_id, 34, 6]]
     assert m.cancel(book, placed.order_id) == 6
 
 

@@ -47,6 +47,11 @@ class Trading:
         bid, _, ask, _ = self.market.books[which, SYMBOL].touch
         return bid, ask
 
+    def around(self, which):
+        """Return what a fall and a rise must go beyond: the touch and the last trade can stand apart."""
+        (bid, ask), last = self.touch(which), self.market.books[which, SYMBOL].last_tick
+        return min(bid, last), max(ask, last)
+
     def gap(self):
         """Let `b` take the best three levels of spot's asks, and return a tick inside the spread that this opens."""
         levels = self.market.books[Market.SPOT, SYMBOL].snapshot(3).asks.tolist()
@@ -68,6 +73,7 @@ class Trading:
                 assert locked == sum((o.locked for o in open_orders if self.spot.asset_of(o) == asset), ZERO)
                 assert locked >= 0
                 assert self.spot.free(account, asset) >= 0, (asset, self.spot.total(account, asset), locked)
+            self._check_book(account, open_orders)
             for which, desk in ((Market.SPOT, self.spot), (Market.USDM, self.usdm)):
                 fills = [f for f in desk.fills[account.owner] if f.symbol == SYMBOL]
                 assert len({f.trade_id for f in fills}) == len(fills)
@@ -78,6 +84,16 @@ class Trading:
                     assert order.filled_lots == sum(f.lots for f in fills if f.order_id == order.id)
                     assert (order.status == "FILLED") == (order.filled_lots == order.lots)
             self._check_equity(account)
+
+    def _check_book(self, account, open_orders):
+        """The book has every open spot order but those that wait for a working order at the exchange, and has no other."""
+        world = self.market.books[Market.SPOT, SYMBOL].worlds[0]
+        # Whoever says EXPIRE_MAKER is in the table of special orders, whatever its type.
+        kept = {int(n) for n in world["s_id"][(world["s_id"] != 0) & (world["s_owner"] == account.owner)]}
+        known = {o.book_id for o in open_orders if o.asked.stp == "EXPIRE_MAKER" or o.asked.stop_tick}
+        assert kept - {o.book_id for o in open_orders} == set()
+        assert known - kept - {0} == set()
+        assert all(o.status == "PENDING_NEW" for o in open_orders if not o.book_id)
 
     def _check_equity(self, account):
         """The wallet and the open position's cost are what deposits and trades made of them, to the last place."""
