@@ -67,7 +67,7 @@ class Accounts(RuleBasedStateMachine):
         first=st.booleans(),
         side=SIDES,
         away=st.integers(5, 200),
-        lots=st.integers(50, 400_000),
+        lots=st.one_of(st.integers(50, 3000), st.integers(50, 400_000)),
         more=st.integers(-40, 10),
         form=st.sampled_from(["pair", "behind", "one behind", "behind, same side"]),
     )
@@ -142,6 +142,13 @@ class Accounts(RuleBasedStateMachine):
     @rule(first=st.booleans(), amount=st.decimals(-50, 50, places=8))
     def transfer(self, first, amount):
         self._try(self.t.spot.transfer, self._who(first), "USDT", amount)
+
+    @rule(first=st.booleans(), asset=st.sampled_from(["BTC", "USDT"]), keeps=st.integers(0, 20))
+    def drain(self, first, asset, keeps):
+        """Leave free as much as a small order needs, or nothing."""
+        who = self._who(first)
+        keep = Decimal(keeps) * (Decimal("0.001") if asset == "BTC" else 60)
+        self._try(self.t.spot.transfer, who, asset, min(Decimal(0), keep - self.t.spot.free(who, asset)))
 
     @rule(ms=st.integers(1, 1500))
     def time_passes(self, ms):
