@@ -17,7 +17,15 @@ kernel_cache.prepare()
 settings.register_profile("house", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True)
 settings.load_profile("house")
 
+_LONG = ("integration", "simulation", "golden", "replay", "features", "property")
+"""Folders of long tests, the longest first."""
 _ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with what takes long: a file is one worker's, and a long one at the end leaves the other worker without work."""
+    rank = {folder: number for number, folder in enumerate(_LONG)}
+    items.sort(key=lambda item: min((rank[part] for part in item.nodeid.split("/") if part in rank), default=len(rank)))
 
 
 @pytest.fixture(autouse=True)

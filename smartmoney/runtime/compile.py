@@ -96,7 +96,19 @@ def compile_offline_kernels(directory: Path, say: Callable[[str], None]) -> None
 
 
 def compile_market_kernels() -> None:
-    """Compile (or load) the kernels of the built-in exchange's market by letting it live for a second and trading in it."""
+    """Compile (or load) the kernels of the built-in exchange: let its market live for a second, trade in it, write what its streams say."""
+    from smartmoney.adapters.exchange_feed import Desk
+    from smartmoney.core.domain.instruments import Market
     from smartmoney.simulation.first_orders import trade_a_little
+    from smartmoney.simulation.market import SyntheticMarket
 
     trade_a_little()
+    for market in (Market.SPOT, Market.USDM):
+        desk = Desk(SyntheticMarket(1, symbols=("BTCUSDT",), markets=(market,)).books[market, "BTCUSDT"], 0)
+        writers = [
+            writer for kind in ("trade", "aggTrade", "bookTicker", "depth@100ms", "depth20@100ms") if (writer := desk.open_stream(kind))
+        ]
+        desk.snapshot(1000)
+        batch = desk.take(desk.book.advance(1_000_000_000))
+        for write in writers:
+            write(batch)

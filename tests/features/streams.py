@@ -36,7 +36,7 @@ PARAMETERS = FeatureParameters(
 LAWS = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
-@njit
+@njit(cache=True)
 def apply_row(s, row):
     kind = row[0]
     if kind == LEVEL:
@@ -60,20 +60,20 @@ def apply_row(s, row):
         on_reset(s)
 
 
-@njit
+@njit(cache=True)
 def apply_rows(states, rows):
     for k in range(len(rows)):
         apply_row(states[0], rows[k])
 
 
-@njit
+@njit(cache=True)
 def read_after_each(states, rows, out):
     for k in range(len(rows)):
         apply_row(states[0], rows[k])
         read_features(states[0], 0, out[k])
 
 
-@njit
+@njit(cache=True)
 def read_at(states, ts, out):
     read_features(states[0], ts, out)
 

@@ -8,16 +8,16 @@ from .daemons import Daemon, smartmoney
 FAULTS = """
 seed: 4
 faults:
-  - {kind: gap, skip: 20, every: 40, count: 3}
+  - {kind: gap, skip: 15, every: 25, count: 3}
   - {kind: duplicate, probability: 0.2}
   - {kind: reorder, probability: 0.02}
   - {kind: truncate, probability: 0.01}
   - {kind: garbage, form: nan, probability: 0.02, instead: false}
   - {kind: garbage, form: binary, size: 2000, probability: 0.02, instead: false}
   - {kind: garbage, form: deep, size: 100000, probability: 0.01, instead: false}
-  - {kind: garbage, form: large, skip: 60, count: 1, connection: 1}
+  - {kind: garbage, form: large, skip: 40, count: 1, connection: 1}
   - {kind: price_spike, skip: 5, every: 10, count: 3}
-  - {kind: disconnect, life_s: 6, count: 2}
+  - {kind: disconnect, life_s: 4, count: 2}
   - {kind: server_error, call: GET depth, status: 502, code: 0, every: 2}
   - {kind: slow_answer, call: GET depth, delay_s: 0.5}
 """
@@ -31,7 +31,7 @@ def test_a_daemon_lives_through_a_feed_full_of_faults_and_its_run_can_be_replaye
         usdm = exchange.first_printed()["binance"]["usdm"]
         settings = ("venue=binance", "market=usdm", f"endpoints.rest={usdm['rest']}", f"endpoints.ws={usdm['ws']}")
         arguments = [word for setting in settings for word in ("--set", setting)]
-        with Daemon(*arguments, "--for", 15, "--json", "--state-dir", state) as daemon:
+        with Daemon(*arguments, "--for", 11, "--json", "--state-dir", state) as daemon:
             assert daemon.finish(120) == 0, daemon.said()
             summary = daemon.summary()
         assert exchange.process.poll() is None, exchange.said()

@@ -68,7 +68,7 @@ def test_signs_and_counts_reach_the_analytic_limit_and_signs_alone_theirs():
     # φ = 10 %, n = 300, one rate known to both: d'² = 2φ²n/(1−φ), AUC .966 for normals; signs alone φ²n, AUC .890.
     world = OracleWorld(base_per_s=1.125, target_per_s=0.25, warm_s=0.0, **PLAIN)
     assert world.participation == pytest.approx(0.1)
-    without, with_target = (score_windows(world, 2, 1500, under_h1=h) for h in (False, True))
+    without, with_target = (score_windows(world, 2, 800, under_h1=h) for h in (False, True))
     pair = column(without, "llr_told"), column(with_target, "llr_told")
     limit = math.sqrt(2 * 0.1**2 * 300 / 0.9)
     moments = (pair[1].mean() - pair[0].mean()) / math.sqrt((pair[0].var() + pair[1].var()) / 2)
@@ -89,7 +89,7 @@ def test_the_same_schedule_under_both_hypotheses_tells_nothing(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_oracle_beats_obvious_detectors_and_is_within_reach(kind):
-    found = report(default_world(kind), worlds=250, seed=1, quiet_days=0)
+    found = report(default_world(kind), worlds=150, seed=1, quiet_days=0)
     assert found.gain_over_detectors.interval[0] > 0.0
     assert 0.70 < found.auc.value < 0.97
     assert found.auc.interval[0] <= found.auc.value <= found.auc.interval[1]

@@ -320,23 +320,22 @@ def near_lots(book, bps):
 def test_a_trap_removes_most_of_the_near_depth_within_a_fifth_of_a_second_and_then_the_price_moves():
     left, ran = [], []
     for seed in range(4):
-        book = book_of("trap", seed)
-        time = 0
-        while time < 1500 * SECOND:
-            before = near_lots(book, 8)
-            middle = book.touch[0] + book.touch[2]
-            time += 50_000_000
-            book.advance(time)
-            traps = [row for row in book.truth().tolist() if row[ladder.KIND] == ladder.TRAP]
-            if not traps:
+        # Lived twice: once to learn when traps spring, once to look just before and after.
+        foretold = book_of("trap", seed)
+        lived(foretold, 1500)
+        traps = [row for row in foretold.truth().tolist() if row[ladder.KIND] == ladder.TRAP]
+        book, now = book_of("trap", seed), 0
+        for row in traps:
+            springs = row[ladder.TIME]
+            if springs - 50_000_000 < now:
                 continue
-            time += 150_000_000
-            book.advance(time)
+            book.advance(springs - 50_000_000)
+            before, middle = near_lots(book, 8), book.touch[0] + book.touch[2]
+            book.advance(springs + 200_000_000)
             left.append(near_lots(book, 8) / before)
-            time += 23 * SECOND
-            book.advance(time)
-            sign = sign_of(traps[0])
-            ran.append(sign * (book.touch[0] + book.touch[2] - middle) / 2 / float(book.worlds["ticks_per_bp"][0]))
+            now = springs + 23 * SECOND
+            book.advance(now)
+            ran.append(sign_of(row) * (book.touch[0] + book.touch[2] - middle) / 2 / float(book.worlds["ticks_per_bp"][0]))
     assert len(left) > 8
     assert np.mean(left) < 0.4
     assert max(left) < 0.55

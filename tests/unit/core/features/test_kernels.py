@@ -27,7 +27,7 @@ INSTRUMENT = Instrument(
 )
 
 
-@njit
+@njit(cache=True)
 def set_and_tell(states, ts, side, tick, lots):
     s = states[0]
     on_frame(s, ts)
@@ -35,26 +35,26 @@ def set_and_tell(states, ts, side, tick, lots):
     set_level(s, side, tick, lots)
 
 
-@njit
+@njit(cache=True)
 def end_frame(states, ts):
     states[0].last_event_ns = max(states[0].last_event_ns, ts)
     on_frame(states[0], ts)
     on_book(states[0])
 
 
-@njit
+@njit(cache=True)
 def trade(states, ts, tick, lots, sign):
     states[0].last_event_ns = max(states[0].last_event_ns, ts)
     on_trade(states[0], ts, tick, lots, sign)
 
 
-@njit
+@njit(cache=True)
 def drop(states):
     clear(states[0])
     on_reset(states[0])
 
 
-@njit
+@njit(cache=True)
 def random_market(states, ts, end, seed, out):
     """Run a two-sided book with frames each 100 ms and trades each 200 ms; write a row per frame and return the rows."""
     np.random.seed(seed)  # noqa: NPY002 - the generator that numba compiles
