@@ -33,7 +33,7 @@ PARAMETERS = FeatureParameters(
     large_order_threshold=2.0,
     bar_s=60.0,
 )
-LAWS = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+LAWS = settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
 @njit(cache=True)

@@ -75,7 +75,12 @@ def frames_of(paths: list[Path]) -> Iterator[RecordedFrame]:
         yield one
 
 
-@pytest.mark.parametrize("name", SESSIONS)
+def some_always(names, always):
+    """Give names as parameters; those not in `always` are left to the long campaign."""
+    return [name if name in always else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+@pytest.mark.parametrize("name", some_always(SESSIONS, ("spot-btc", "usdm-eth", "coinm-btc")))
 def test_a_row_is_what_folding_the_frames_until_then_gives(captures: Path, name: str) -> None:
     paths = paths_of(captures, name)
     [instrument] = find_instruments(paths, CODEC, SESSIONS[name][1])
@@ -101,7 +106,7 @@ def test_a_row_is_what_folding_the_frames_until_then_gives(captures: Path, name:
     assert np.isfinite(rows[-1]).mean() > 0.5
 
 
-@pytest.mark.parametrize("name", [name for name, (files, _) in SESSIONS.items() if len(files) == 2])
+@pytest.mark.parametrize("name", some_always([name for name, (files, _) in SESSIONS.items() if len(files) == 2], ("spot-btc",)))
 def test_the_next_day_leaves_the_first_days_rows_as_they_are(captures: Path, name: str) -> None:
     paths = paths_of(captures, name)
     [alone] = find_instruments(paths[:1], CODEC, SESSIONS[name][1])
