@@ -15,7 +15,8 @@ from smartmoney.runtime.gateway import NoGateway, PaperGateway
 from smartmoney.runtime.inbox import Inbox, Item
 from smartmoney.runtime.loop import Batch, Loop
 from smartmoney.simulation.order_latency import OrderLatency
-from smartmoney.simulation.paper import PaperParameters, PaperVenue
+from smartmoney.simulation.paper import PaperVenue
+from smartmoney.simulation.paper_parameters import PaperParameters
 
 MONO_START_NS = 1_000_000_000
 """The monotonic time at which the past begins."""

@@ -17,7 +17,6 @@ Invariants: reduce-only orders never flip a position; a fill of an oco order tak
 is held and never spends more cash than there is; trade ids never repeat.
 """
 
-import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -48,45 +47,13 @@ from smartmoney.core.domain.orders import (
 from smartmoney.core.portfolio.portfolio import Portfolio
 from smartmoney.simulation.order_latency import OrderLatency
 from smartmoney.simulation.paper_depth import ASK, BID, ConsumedDepth, DepthView, LastTrade
+from smartmoney.simulation.paper_parameters import PaperParameters
 
 WORKING_ORDERS_MAX = 200
 PENDING_REQUESTS_MAX = 1024
 KNOWN_IDS_MAX = 16_384
-QUEUES = ("careful", "even")
-"""How cancels ahead of a resting order are counted."""
 
 _BP = Decimal("0.0001")
-
-
-class PaperParameters(msgspec.Struct, frozen=True, kw_only=True):
-    """Configure the paper venue. `fee_in_base`: a spot buy pays its fee in base, as most real venues do; else all fees are in quote."""
-
-    latency_ms: float = 50.0
-    maker_bps: Decimal = Decimal(10)
-    taker_bps: Decimal = Decimal(10)
-    fee_in_base: bool = False
-    queue: str = "careful"
-    leverage: Decimal = Decimal(1)
-
-    def __post_init__(self) -> None:
-        """Check every parameter; a float given for money becomes the Decimal it prints as.
-
-        Raises:
-            ValueError: one is not finite or out of its range.
-        """
-        for name in ("maker_bps", "taker_bps", "leverage"):
-            value = getattr(self, name)
-            if not isinstance(value, Decimal):
-                value = Decimal(str(value))
-                msgspec.structs.force_setattr(self, name, value)
-            if not value.is_finite():
-                raise ValueError(f"paper.{name} must be finite, not {value}")
-        if not (math.isfinite(self.latency_ms) and self.latency_ms >= 0):
-            raise ValueError(f"paper.latency_ms must be finite and not negative, not {self.latency_ms}")
-        if self.queue not in QUEUES:
-            raise ValueError(f"paper.queue must be one of {', '.join(QUEUES)}, not {self.queue!r}")
-        if self.taker_bps < 0 or self.leverage <= 0:
-            raise ValueError("paper.taker_bps must not be negative and paper.leverage must be positive")
 
 
 class _Working:

@@ -6,8 +6,9 @@ from smartmoney.core.domain.entries import CancelRejected, OrderAccepted, OrderC
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import Liquidity, OrderIntent, OrderReport, OrderType, PositionReport, Purpose, Side, TimeInForce
 from smartmoney.simulation.order_latency import OrderLatency
-from smartmoney.simulation.paper import PaperParameters, PaperVenue
+from smartmoney.simulation.paper import PaperVenue
 from smartmoney.simulation.paper_depth import CONSUMED_LEVELS_MAX, ConsumedDepth, LastTrade
+from smartmoney.simulation.paper_parameters import PaperParameters
 
 D = Decimal
 MS = 1_000_000
