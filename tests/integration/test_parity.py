@@ -24,19 +24,23 @@ def story(tmp_path_factory):
     replay = smartmoney("replay", live["run_id"], *same)
     backtest = smartmoney("backtest", "--run", live["run_id"], *same)
     assert backtest.returncode == 0, backtest.stderr
+    differs = [
+        smartmoney("diff", live["run_id"], *same, "--build-only"),
+        smartmoney("diff", live["run_id"], *same, "--set", "strategy.min_liquidity_score=1.0"),
+    ]
     with JournalReader.open(StateLayout(state).journal) as journal:
         fills, waits = journal.fills(live["run_id"]), journal.acknowledgements_ms(live["run_id"])
-    return live, replay, json.loads(backtest.stdout), fills, waits
+    return live, replay, json.loads(backtest.stdout), fills, waits, differs
 
 
 def test_the_replay_is_the_run_bit_for_bit(story):
-    live, replay, _, _, _ = story
+    live, replay, *_ = story
     assert replay.returncode == 0, replay.stderr
     assert json.loads(replay.stdout)["digest"] == live["digest"]
 
 
 def test_the_backtest_fills_what_the_run_filled(story):
-    _, _, backtest, fills, _ = story
+    _, _, backtest, fills, *_ = story
     tested = backtest["jobs"][0]["fills"]
     assert [fill["side"] for fill in tested] == [fill.side for fill in fills]
     assert sum(float(fill["quantity"]) for fill in tested) == pytest.approx(float(sum(fill.quantity for fill in fills)), rel=1e-9)
@@ -45,7 +49,28 @@ def test_the_backtest_fills_what_the_run_filled(story):
 
 
 def test_acknowledgements_were_measured_about_as_long_as_paper_makes_them_wait(story):
-    live, _, _, _, waits = story
+    live, *_, waits, _ = story
     assert len(waits) > 0
     assert min(waits) >= 50.0
     assert live["orders"] >= len(waits)
+
+
+def test_this_build_would_have_journaled_what_the_run_did(story):
+    *_, (build, _) = story
+    assert build.returncode == 0, build.stdout + build.stderr
+    found = json.loads(build.stdout)
+    assert found["identical"]
+    assert found["first_difference"] is None
+    assert found["counts"]["orders"]["recorded"] == found["counts"]["orders"]["today"] > 0
+    assert found["counts"]["fills"]["recorded"] > 0
+
+
+def test_other_settings_are_told_apart_with_both_sides(story):
+    *_, (_, other) = story
+    assert other.returncode == 1, other.stderr
+    found = json.loads(other.stdout)
+    assert not found["identical"]
+    first = found["first_difference"]
+    assert first["recorded"] != first["today"]
+    assert first["table"] in {"equity", "orders", "refusals", "signals"}
+    assert found["counts"]["fills"]["recorded"] > 0
