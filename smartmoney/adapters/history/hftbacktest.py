@@ -86,9 +86,32 @@ def write_hftbacktest(events: Iterable[Event], path: Path) -> int:
     for event in events:
         found = list(_rows_of(event))
         parts.append(np.array(found, EVENT))
-    rows = np.concatenate(parts) if parts else np.zeros(0, EVENT)
+    rows = _both_in_order(np.concatenate(parts) if parts else np.zeros(0, EVENT))
     np.savez_compressed(path, data=rows)
     return len(rows)
+
+
+def _both_in_order(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return rows that are in order for the exchange and for the recorder alike: a row that is not is given twice, once to each."""
+    by_exchange = np.argsort(rows["exch_ts"], kind="stable").tolist()
+    by_local = np.argsort(rows["local_ts"], kind="stable").tolist()
+    times = rows["exch_ts"].tolist()
+    chosen: list[int] = []
+    marks: list[int] = []
+    i = j = 0
+    count = len(times)
+    while i < count or j < count:
+        if i < count and j < count and by_exchange[i] == by_local[j]:
+            mark, row, i, j = EXCHANGE | LOCAL, by_exchange[i], i + 1, j + 1
+        elif j >= count or (i < count and times[by_exchange[i]] <= times[by_local[j]]):
+            mark, row, i = EXCHANGE, by_exchange[i], i + 1
+        else:
+            mark, row, j = LOCAL, by_local[j], j + 1
+        chosen.append(row)
+        marks.append(mark)
+    found = rows[chosen]
+    found["ev"] = (found["ev"] & np.uint64(0xFFFF_FFFF ^ EXCHANGE ^ LOCAL)) | np.array(marks, np.uint64)
+    return found
 
 
 def _rows(path: Path) -> npt.NDArray[Any]:

@@ -214,6 +214,21 @@ def test_hftbacktest_there_and_back_is_the_same(tmp_path):
     assert events(read_hftbacktest, path)[0] == found
 
 
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=30))
+def test_what_is_written_for_hftbacktest_is_in_order_for_both_sides_of_the_wire(times):
+    local = 0
+    found = []
+    for number, (gap, lag) in enumerate(times):
+        local += gap
+        found.append(Printed(T + local, T + local - lag, "X", -1, str(number + 1), "1", True))
+    parts = [np.array(list(hftbacktest._rows_of(event)), hftbacktest.EVENT) for event in found]
+    rows = hftbacktest._both_in_order(np.concatenate(parts) if parts else np.zeros(0, hftbacktest.EVENT))
+    for mark, clock in ((hftbacktest.EXCHANGE, "exch_ts"), (hftbacktest.LOCAL, "local_ts")):
+        seen = rows[(rows["ev"] & np.uint64(mark)) != 0]
+        assert (np.diff(seen[clock]) >= 0).all()
+        assert sorted(seen["px"].tolist()) == [float(number + 1) for number in range(len(times))]
+
+
 def test_recordings_are_events_again(tmp_path):
     found = [
         LevelsChanged(T, T, "BTCUSDT", True, (("100.5", "1"),), (("100.6", "3"),)),
