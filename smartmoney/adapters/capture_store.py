@@ -29,12 +29,33 @@ class CaptureVerdict(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[str, ...]
 
 
+class StoredCapture(msgspec.Struct, frozen=True, kw_only=True):
+    """Describe one run's capture on disk; `size` in bytes, `changed_wall_ns` is when its last segment was written to."""
+
+    run_id: str
+    segments: int
+    size: int
+    changed_wall_ns: int
+
+
 class RetentionReport(msgspec.Struct, frozen=True, kw_only=True):
     """Say what `apply_retention` removed, and what is left, in bytes."""
 
     segments_removed: int
     bytes_removed: int
     bytes_left: int
+
+
+def list_captures(captures: Path) -> list[StoredCapture]:
+    """Return the captures in a folder that has one folder per run, oldest first."""
+    found = []
+    for folder in _folders(captures):
+        stats = [segment.stat() for segment in segments_of(folder)]
+        if stats:
+            changed = max(stat.st_mtime_ns for stat in stats)
+            size = sum(stat.st_size for stat in stats)
+            found.append(StoredCapture(run_id=folder.name, segments=len(stats), size=size, changed_wall_ns=changed))
+    return sorted(found, key=lambda one: (one.changed_wall_ns, one.run_id))
 
 
 def verify_capture(path: Path) -> CaptureVerdict:

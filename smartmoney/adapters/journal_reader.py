@@ -240,6 +240,16 @@ class JournalReader:
         """Return what happened to an order."""
         return self._rows(OrderEventRow, "order_events", "WHERE client_order_id = ? ORDER BY id", client_order_id)
 
+    def acknowledgements_ms(self, run_id: str | None = None) -> list[float]:
+        """Return how long each order waited from its decision to the venue's acceptance, in ms, of a run or of all, in journal order."""
+        of_run = "" if run_id is None else " AND intents.run_id = ?"
+        rows = self._connection.execute(
+            "SELECT order_events.wall_ns - intents.wall_ns FROM order_events JOIN intents USING (client_order_id)"  # noqa: S608
+            f" WHERE order_events.kind = 'OrderAccepted'{of_run} ORDER BY order_events.id",
+            () if run_id is None else (run_id,),
+        )
+        return [max(row[0], 0) / 1e6 for row in rows]
+
     def fills(self, run_id: str | None = None) -> list[FillRow]:
         """Return the fills of a run, or of all runs, in journal order."""
         if run_id is None:

@@ -82,6 +82,17 @@ def read_recording(path: Path) -> Iterator[RecordedFrame]:
                 yield frame
 
 
+def open_lines(path: Path) -> Iterator[bytes]:
+    """Yield the raw lines of a file, decompressed as its suffix says.
+
+    Raises:
+        RecordingDamaged: the archive is truncated or corrupt, or a line is too long (after everything before it was yielded).
+        OSError: the file cannot be read.
+    """
+    with closing(_open(path)) as stream:
+        yield from _lines(stream, path)
+
+
 def read_session(paths: Sequence[Path]) -> Iterator[RecordedFrame]:
     """Yield the frames of several files of one session in order of receive time (files of equal times in the order given).
 

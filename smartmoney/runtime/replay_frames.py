@@ -1,6 +1,5 @@
 """Replay recorded raw frames: through decoder, book, features, strategy and the paper venue, on the recording's own clock."""
 
-import asyncio
 import heapq
 import itertools
 import re
@@ -15,8 +14,7 @@ from smartmoney import __version__
 from smartmoney.adapters.recordings import RecordedFrame, RecordingDamaged, read_recording
 from smartmoney.core.book.kernel import shown_lots
 from smartmoney.core.book.state import ASK, BID
-from smartmoney.core.domain.commands import CancelOrder, RequestAccount, SubmitOrder
-from smartmoney.core.domain.entries import Entry, EntryKind, RunStarted, Tick, WarmUpEnded
+from smartmoney.core.domain.entries import EntryKind, RunStarted, Tick, WarmUpEnded
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.market import top_of_book
@@ -24,15 +22,14 @@ from smartmoney.core.engine.parameters import encode_parameters
 from smartmoney.runtime.assembly import engine_parameters, strategy_factory
 from smartmoney.runtime.clock import Stamp
 from smartmoney.runtime.codecs import binance_codec
-from smartmoney.runtime.gateway import NoGateway, PaperGateway
-from smartmoney.runtime.inbox import Inbox, Item
-from smartmoney.runtime.loop import Batch, Loop
+from smartmoney.runtime.inbox import Item
+from smartmoney.runtime.offline import MONO_START_NS, OfflineRun, Watcher
 from smartmoney.runtime.replay import ReplayRefused
 from smartmoney.runtime.summary import summarise
 from smartmoney.settings.build import paper_parameters
 from smartmoney.settings.effective import config_hash
 from smartmoney.settings.models import Settings
-from smartmoney.simulation.paper import PaperVenue
+from smartmoney.simulation.order_latency import OrderLatency
 from smartmoney.venues.binance.grid_inference import infer_grid
 
 log = structlog.get_logger("replay")
@@ -40,27 +37,29 @@ log = structlog.get_logger("replay")
 TICK_NS = 100_000_000
 QUIET_NS_MAX = 5_000_000_000
 """A recording that pauses for longer is taken to have a hole: timers jump over it."""
-_MONO_START_NS = 1_000_000_000
 _EVENT = re.compile(rb'"e"\s*:\s*"(\w{1,40})"')
 _LOOKED_AT = 160
 """Bytes of a frame in which its event type stands."""
 
 
-class _NoCapture:
-    def append(self, entry: Entry) -> None:
-        """Keep nothing: the source is a recording already."""
-
-
 class FrameReplay:
     """Run recorded frames through decoder, book, features, strategy and the paper venue."""
 
-    def __init__(self, instruments: Sequence[Instrument], settings: Settings) -> None:
-        cash = settings.equity_start
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        settings: Settings,
+        *,
+        run_id: str = "replay",
+        latency: OrderLatency | None = None,
+        watcher: Watcher | None = None,
+    ) -> None:
+        """Prepare a replay; `run_id` names it and its mode, `watcher` looks on."""
         self.engine = Engine(binance_codec(), strategy_factory(settings.directory))
         self.instruments = tuple(instruments)
-        self._start = RunStarted(
-            run_id="replay",
-            mode="replay",
+        start = RunStarted(
+            run_id=run_id,
+            mode=run_id,
             venue=f"binance:{instruments[0].market.value}",
             build=__version__,
             config_hash=config_hash(settings),
@@ -68,40 +67,25 @@ class FrameReplay:
             seed=0,
             instruments=self.instruments,
             parameters=encode_parameters(engine_parameters(settings)),
-            cash=cash,
+            cash=settings.equity_start,
         )
-        self._venue = PaperVenue(instruments, paper_parameters(settings), run_id="replay", cash=cash)
+        self._run = OfflineRun(self.engine, start, paper_parameters(settings), latency=latency, watcher=watcher)
         self.message_types: dict[str, int] = {}
         self._index_of = {instrument.symbol.upper(): index for index, instrument in enumerate(instruments)}
         self.recorded_frames = 0
 
     def run(self, frames: Iterable[RecordedFrame], on_ready: Callable[[Engine], None] | None = None) -> None:
-        """Step everything; time comes from the recording alone. `on_ready` may hook into the engine once its run is open."""
+        """Step everything; time comes from the recording alone. `on_ready` may hook into the engine once its run is open.
+
+        Raises:
+            ReplayRefused: there are no frames.
+        """
         source = self._items(frames)
-        loop = Loop(self.engine, Inbox(), _NoCapture(), NoGateway(), asyncio.Queue())
         first = next(source, None)
         if first is None:
             raise ReplayRefused("the recordings hold no frames")
-        loop.process(Item(EntryKind.EVENT, first.stamp, payload=self._start))
-        if on_ready is not None:
-            on_ready(self.engine)
-        gateway = PaperGateway(self._venue, self.engine.market)
-        loop.use_gateway(gateway)
-        self._carry_out(loop.take(), gateway, first.stamp.mono_ns)
-        loop.process(Item(EntryKind.EVENT, first.stamp, payload=WarmUpEnded()))
-        for item in itertools.chain((first,), source):
-            loop.process(item)
-            while (batch := loop.take()) is not None:
-                self._carry_out(batch, gateway, item.stamp.mono_ns)
-
-    def _carry_out(self, batch: Batch | None, gateway: PaperGateway, mono_ns: int) -> None:
-        for command in batch.commands if batch is not None else ():
-            if isinstance(command, SubmitOrder):
-                gateway.submit(command.approved, mono_ns)
-            elif isinstance(command, CancelOrder):
-                gateway.cancel(command.client_order_id, mono_ns)
-            elif isinstance(command, RequestAccount):
-                gateway.request_account(mono_ns)
+        warmed = Item(EntryKind.EVENT, first.stamp, payload=WarmUpEnded())
+        self._run.run(itertools.chain((first,), source), after_start=(warmed,), on_ready=on_ready)
 
     def _items(self, frames: Iterable[RecordedFrame]) -> Iterator[Item]:
         """Turn recorded frames into items, with a tick each 100 ms of recorded time between them."""
@@ -113,7 +97,7 @@ class FrameReplay:
             self.message_types[kind] = self.message_types.get(kind, 0) + 1
             wall_ns = max(wall_ns, frame.ts_wall_ns)
             if origin_ns is None:
-                origin_ns = wall_ns - _MONO_START_NS
+                origin_ns = wall_ns - MONO_START_NS
                 tick_ns = wall_ns + TICK_NS
             if wall_ns - tick_ns > QUIET_NS_MAX:
                 tick_ns = wall_ns
@@ -132,8 +116,12 @@ class FrameReplay:
         return self._index_of.get((frame.symbol or "").upper(), only)
 
 
-def frame_replay(files: Sequence[Path], market: str, settings: Settings) -> tuple[FrameReplay, Iterator[RecordedFrame]]:
+def frame_replay(
+    files: Sequence[Path], market: str, settings: Settings, make: Callable[[Sequence[Instrument]], FrameReplay] | None = None
+) -> tuple[FrameReplay, Iterator[RecordedFrame]]:
     """Return a replay of recordings and the frames to run it with. The grid is inferred from the frames, since no exchangeInfo is recorded.
+
+    `make` makes the replay for the instruments that were found, where the plain one will not do.
 
     Raises:
         ReplayRefused: the recordings hold no depth or trade of any symbol.
@@ -143,7 +131,7 @@ def frame_replay(files: Sequence[Path], market: str, settings: Settings) -> tupl
         raise ReplayRefused(f"no depth or trade frames in {', '.join(path.name for path in files)}")
     for instrument in instruments:
         log.info("provisional grid", symbol=instrument.symbol, tick=str(instrument.tick_size), lot=str(instrument.lot_size))
-    return FrameReplay(instruments, settings), _whole(files)
+    return make(instruments) if make else FrameReplay(instruments, settings), _whole(files)
 
 
 def emit_touch(engine: Engine, out: TextIO) -> None:

@@ -11,7 +11,7 @@ from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.core.risk.parameters import RiskLimits
 from smartmoney.core.strategy.parameters import DeskParameters, FeatureEngineParameters, SignalParameters, StrategyParameters
 from smartmoney.settings.models import Settings, timeframe_seconds
-from smartmoney.simulation.paper import PaperParameters
+from smartmoney.simulation.paper_parameters import PaperParameters
 
 _FEES = {"spot": (Decimal(10), Decimal(10)), "usdm": (Decimal(2), Decimal(5))}
 """Maker and taker, in bps: Binance's published base rates."""

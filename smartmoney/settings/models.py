@@ -59,6 +59,8 @@ class Paper(Section):
     """Milliseconds until an order takes effect."""
     fee_in_base: bool = False
     """A spot purchase pays its fee in the bought asset."""
+    queue: Literal["careful", "even"] = "careful"
+    """Cancels ahead of a resting order: careful counts none until it must; even takes each as a share of the whole queue."""
 
 
 class Execution(Section):

@@ -2,10 +2,12 @@
 
 What it assumes, on the careful side:
 
-* An order or a cancel takes effect at the first entry at or after `latency_ms`; its replies carry no further delay.
+* An order or a cancel takes effect at the first entry at or after its latency, in the order of sending; its replies carry no further
+  delay.
 * A marketable order takes what is shown, level by level; what it took stays taken until the venue shows another quantity there.
 * A resting order waits behind all that is shown at its price. Trades at the price by the opposite aggressor use up that queue; a cancel
-  ahead of it counts only once less is shown than is ahead. Lots that trade beyond the queue are ours, each lot once, oldest order first.
+  ahead of it counts only once less is shown than is ahead (`queue` "careful"), or with its share of the whole queue ("even"). Lots that
+  trade beyond the queue are ours, each lot once, oldest order first.
   A trade through the price fills it whole; an opposite touch at or through the price fills it with what is shown there.
 * STOP_MARKET triggers on a later trade, or on the touch it would trade against, at or through its trigger; then it takes depth as a taker,
   and what finds no depth expires. TAKE_PROFIT_MARKET likewise, from the other side.
@@ -15,7 +17,6 @@ Invariants: reduce-only orders never flip a position; a fill of an oco order tak
 is held and never spends more cash than there is; trade ids never repeat.
 """
 
-import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -44,48 +45,24 @@ from smartmoney.core.domain.orders import (
     TimeInForce,
 )
 from smartmoney.core.portfolio.portfolio import Portfolio
+from smartmoney.simulation.order_latency import OrderLatency
 from smartmoney.simulation.paper_depth import ASK, BID, ConsumedDepth, DepthView, LastTrade
+from smartmoney.simulation.paper_parameters import PaperParameters
 
 WORKING_ORDERS_MAX = 200
 PENDING_REQUESTS_MAX = 1024
 KNOWN_IDS_MAX = 16_384
 
 _BP = Decimal("0.0001")
-_MS = 1_000_000
-
-
-class PaperParameters(msgspec.Struct, frozen=True, kw_only=True):
-    """Configure the paper venue. `fee_in_base`: a spot buy pays its fee in base, as most real venues do; else all fees are in quote."""
-
-    latency_ms: float = 50.0
-    maker_bps: Decimal = Decimal(10)
-    taker_bps: Decimal = Decimal(10)
-    fee_in_base: bool = False
-    leverage: Decimal = Decimal(1)
-
-    def __post_init__(self) -> None:
-        """Check every parameter; a float given for money becomes the Decimal it prints as.
-
-        Raises:
-            ValueError: one is not finite or out of its range.
-        """
-        for name in ("maker_bps", "taker_bps", "leverage"):
-            value = getattr(self, name)
-            if not isinstance(value, Decimal):
-                value = Decimal(str(value))
-                msgspec.structs.force_setattr(self, name, value)
-            if not value.is_finite():
-                raise ValueError(f"paper.{name} must be finite, not {value}")
-        if not (math.isfinite(self.latency_ms) and self.latency_ms >= 0):
-            raise ValueError(f"paper.latency_ms must be finite and not negative, not {self.latency_ms}")
-        if self.taker_bps < 0 or self.leverage <= 0:
-            raise ValueError("paper.taker_bps must not be negative and paper.leverage must be positive")
 
 
 class _Working:
-    """Follow one order at the venue. `waits` for a synced book; `queue_ahead` is None until it rests in a queue."""
+    """Follow one order at the venue.
 
-    __slots__ = ("filled", "intent", "leaves", "queue_ahead", "trimmed", "venue_order_id", "waits")
+    `waits` for a synced book; `queue_ahead` is None until it rests in a queue; `shown` is what its level showed then, less what traded.
+    """
+
+    __slots__ = ("filled", "intent", "leaves", "queue_ahead", "shown", "trimmed", "venue_order_id", "waits")
 
     def __init__(self, intent: OrderIntent, venue_order_id: str, filled: int = 0) -> None:
         self.intent = intent
@@ -93,6 +70,7 @@ class _Working:
         self.filled = filled
         self.leaves = intent.lots - filled
         self.queue_ahead: int | None = None
+        self.shown = 0
         self.trimmed = 0
         self.waits = True
 
@@ -118,9 +96,12 @@ class PaperVenue:
         positions: Sequence[PositionReport] = (),
         orders: Sequence[OrderReport] = (),
         trade_count: int = 0,
+        latency: OrderLatency | None = None,
     ) -> None:
         self._instruments = tuple(instruments)
         self._parameters = parameters
+        self._latency = latency or OrderLatency(median_ms=parameters.latency_ms)
+        self._is_even = parameters.queue == "even"
         self._run_id = run_id
         self._account = Portfolio(instruments, cash, positions)
         self._requests: deque[_Request] = deque()
@@ -160,14 +141,14 @@ class PaperVenue:
         if len(self._requests) >= PENDING_REQUESTS_MAX:
             self._replies.append(OrderRejected(client_order_id=intent.client_order_id, reason="too many requests"))
             return
-        self._requests.append(_Request(self._due(now_mono_ns), intent.client_order_id, intent))
+        self._requests.append(_Request(self._due(now_mono_ns, intent.client_order_id), intent.client_order_id, intent))
 
     def cancel(self, client_order_id: str, now_mono_ns: int) -> None:
         """Send a cancel."""
         if len(self._requests) >= PENDING_REQUESTS_MAX:
             self._replies.append(CancelRejected(client_order_id=client_order_id, reason="too many requests"))
             return
-        self._requests.append(_Request(self._due(now_mono_ns), client_order_id, None))
+        self._requests.append(_Request(self._due(now_mono_ns, f"cancel {client_order_id}"), client_order_id, None))
 
     def report(self) -> AccountReported:
         """Return what is working and held at the venue now; orders still on the way are not there yet."""
@@ -200,8 +181,10 @@ class PaperVenue:
         replies, self._replies = self._replies, []
         return replies
 
-    def _due(self, now_mono_ns: int) -> int:
-        return now_mono_ns + int(self._parameters.latency_ms * _MS)
+    def _due(self, now_mono_ns: int, request: str) -> int:
+        due = now_mono_ns + self._latency.delay_ns(request)
+        # One connection: nothing overtakes what was sent before it.
+        return max(due, self._requests[-1].due_mono_ns) if self._requests else due
 
     def _know(self, client_order_id: str) -> bool:
         if client_order_id in self._known:
@@ -348,7 +331,7 @@ class PaperVenue:
         if intent.type is OrderType.MARKET or intent.time_in_force is not TimeInForce.GTC:
             self._expire(order, "no more depth within the price")
         elif self._is_alive(order) and intent.price_ticks is not None:
-            order.queue_ahead = view.level_lots(BID if intent.side is Side.BUY else ASK, intent.price_ticks)
+            order.queue_ahead = order.shown = view.level_lots(BID if intent.side is Side.BUY else ASK, intent.price_ticks)
 
     def _can_fill_whole(self, order: _Working, view: DepthView) -> bool:
         side = ASK if order.intent.side is Side.BUY else BID
@@ -412,12 +395,17 @@ class PaperVenue:
         elif trade is not None and trade.ticks == price and trade.sign == -sign:
             got = min(order.leaves, max(0, trade.lots - order.queue_ahead - ours))
             order.queue_ahead = max(0, order.queue_ahead - trade.lots)
+            order.shown = max(0, order.shown - trade.lots)
             if got > 0:
                 self._fill(order, price, got, Liquidity.MAKER)
         if self._is_alive(order) and self._is_marketable(order.intent, view):
             self._take(order, view, price, resting_ticks=price)
         shown = view.level_lots(BID if sign > 0 else ASK, price)
+        if self._is_even and 0 < shown < order.shown:
+            # What left without trading left from all of the queue alike.
+            order.queue_ahead = order.queue_ahead * shown // order.shown
         order.queue_ahead = min(order.queue_ahead, shown)
+        order.shown = shown
         return got
 
     def _fill(self, order: _Working, ticks: int, lots: int, liquidity: Liquidity) -> None:

@@ -17,8 +17,9 @@ from smartmoney.core.execution.parameters import EntryStyle, ExecutionParameters
 from smartmoney.core.execution.view import ExecutionView, Quote
 from smartmoney.core.portfolio.portfolio import Portfolio, mark_price
 from smartmoney.core.risk.parameters import RiskLimits
-from smartmoney.simulation.paper import PaperParameters, PaperVenue
+from smartmoney.simulation.paper import PaperVenue
 from smartmoney.simulation.paper_depth import LastTrade
+from smartmoney.simulation.paper_parameters import PaperParameters
 
 D = Decimal
 MS = 1_000_000

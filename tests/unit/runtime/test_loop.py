@@ -14,7 +14,8 @@ from smartmoney.runtime.codecs import binance_codec
 from smartmoney.runtime.gateway import NoGateway, PaperGateway
 from smartmoney.runtime.inbox import Inbox, Item
 from smartmoney.runtime.loop import ITEMS_PER_TURN, Loop
-from smartmoney.simulation.paper import PaperParameters, PaperVenue
+from smartmoney.simulation.paper import PaperVenue
+from smartmoney.simulation.paper_parameters import PaperParameters
 
 from .market import started
 

@@ -29,6 +29,7 @@ CHANGED = {
     "fees.maker_bps": (1, {}),
     "fees.taker_bps": (1, {}),
     "paper.fee_in_base": (True, {}),
+    "paper.queue": ("even", {}),
     "execution.entry": ("maker", {}),
     "execution.max_holding_s": (77, {}),
     "risk.max_order_notional": (55, {}),

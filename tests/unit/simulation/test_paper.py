@@ -5,8 +5,10 @@ import pytest
 from smartmoney.core.domain.entries import CancelRejected, OrderAccepted, OrderCanceled, OrderExpired, OrderFilled, OrderRejected
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import Liquidity, OrderIntent, OrderReport, OrderType, PositionReport, Purpose, Side, TimeInForce
-from smartmoney.simulation.paper import PaperParameters, PaperVenue
+from smartmoney.simulation.order_latency import OrderLatency
+from smartmoney.simulation.paper import PaperVenue
 from smartmoney.simulation.paper_depth import CONSUMED_LEVELS_MAX, ConsumedDepth, LastTrade
+from smartmoney.simulation.paper_parameters import PaperParameters
 
 D = Decimal
 MS = 1_000_000
@@ -413,3 +415,40 @@ def test_an_order_that_closes_on_arrival_leaves_nothing_for_its_late_sibling(fir
 def test_parameters_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError, match="paper"):
         PaperParameters(**wrong)
+
+
+def test_cancels_ahead_count_as_their_share_of_the_queue_when_asked_to():
+    left = {}
+    for queue in ("careful", "even"):
+        desk = Desk(queue=queue, latency_ms=0.0)
+        desk.send("mine", price=9_998, lots=5)
+        desk.step()
+        desk.book.sides[0][9_998] = 35
+        desk.step()
+        desk.book.sides[0][9_998] = 21
+        desk.step()
+        # 20 stood ahead; of 35 shown then, 14 left without trading: with "even", 8 of them were ahead.
+        desk.book.print(9_998, 14, -1)
+        left[queue] = [reply for reply in desk.step() if isinstance(reply, OrderFilled)]
+    assert not left["careful"]
+    assert [reply.fill.lots for reply in left["even"]] == [2]
+
+
+def test_an_unknown_queue_model_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"paper.queue must be one of careful, even"):
+        PaperParameters(queue="front")
+
+
+def test_a_slow_request_is_not_overtaken_by_a_quick_one():
+    delays = {"slow": 300.0, "quick": 10.0}
+
+    class Uneven(OrderLatency, frozen=True):
+        def delay_ns(self, request):
+            return int(delays[request] * MS)
+
+    desk = Desk()
+    desk.venue = PaperVenue([SPOT], PaperParameters(), run_id="r", cash=CASH, latency=Uneven())
+    desk.send("slow", price=9_998)
+    desk.send("quick", price=9_998)
+    assert not desk.step(100)
+    assert [reply.client_order_id for reply in desk.step(250)] == ["slow", "quick"]

@@ -1,0 +1,1 @@
+"""Other people's history as recordings that every command reads."""

@@ -1,0 +1,215 @@
+"""Make one recording of events: in order, each trade once, the book proven by a snapshot and numbered updates.
+
+The recording has Binance's frames (venues/binance), a line `<receive ns> <frame>` each, whatever venue it came from, so that every command
+reads it. Whole books after the first become the updates that lead to them: nothing is lost, and the sequence stays unbroken. Invariant: the
+book that a reader holds after a line is the book that the events have made by then.
+"""
+
+import gzip
+import heapq
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from smartmoney.adapters.history.events import Event, Events, HistoryRefused, Level, LevelsChanged, Printed, Repairs
+from smartmoney.core.domain.instruments import Market
+from smartmoney.venues.binance.wire import envelope
+
+PAUSE_NS = 60_000_000_000
+_IDS_KEPT = 100_000
+_MS = 1_000_000
+_LINES_AT_ONCE = 2_000
+
+
+class Imported(msgspec.Struct, frozen=True, kw_only=True):
+    """Say what became of some files. Times in ns; `repairs` are words with counts."""
+
+    output: str
+    symbol: str
+    market: str
+    first_wall_ns: int
+    last_wall_ns: int
+    updates: int
+    trades: int
+    repairs: tuple[str, ...]
+
+
+def in_order(sources: Sequence[Events], repairs: Repairs) -> Events:
+    """Yield the events of several files by receive time; within a file time never runs backwards."""
+    return heapq.merge(*(_monotonic(source, repairs) for source in sources), key=lambda event: event.wall_ns)
+
+
+def of_symbol(events: Iterable[Event], symbol: str | None) -> Events:
+    """Yield the events of one symbol; None means the only one there is.
+
+    Raises:
+        HistoryRefused: there are several and none was chosen.
+    """
+    only = symbol
+    for event in events:
+        if only is None:
+            only = event.symbol
+        if event.symbol.upper() == only.upper():
+            yield event
+        elif symbol is None:
+            raise HistoryRefused(f"the files hold {only} and {event.symbol}; choose one with --symbol")
+
+
+def write_recording(events: Events, market: Market, path: Path, repairs: Repairs) -> Imported:
+    """Write a recording; the file has its name once it is whole.
+
+    Raises:
+        HistoryRefused: there are no events.
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    scribe = _Scribe(market, repairs)
+    try:
+        with unfinished.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=3, fileobj=raw, mtime=0) as file:
+            lines: list[str] = []
+            for event in events:
+                lines.extend(scribe.lines(event))
+                if len(lines) >= _LINES_AT_ONCE:
+                    file.write("".join(lines).encode())
+                    lines.clear()
+            file.write("".join(lines).encode())
+        if not scribe.symbol:
+            raise HistoryRefused("the files hold no events of that symbol")
+        if not scribe.has_book:
+            repairs.note("recordings without a book, trades alone")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return Imported(
+        output=str(path),
+        symbol=scribe.symbol,
+        market=market.value,
+        first_wall_ns=scribe.first_ns,
+        last_wall_ns=scribe.last_ns,
+        updates=scribe.updates,
+        trades=scribe.trades,
+        repairs=tuple(repairs.lines()),
+    )
+
+
+def _monotonic(events: Events, repairs: Repairs) -> Events:
+    last = 0
+    for event in events:
+        if event.wall_ns < last:
+            repairs.note("events received before the one above them, stamped with its time")
+            event = msgspec.structs.replace(event, wall_ns=last)
+        elif last and event.wall_ns - last > PAUSE_NS:
+            repairs.note("pauses of more than a minute")
+        last = event.wall_ns
+        yield event
+
+
+class _Scribe:
+    """Turn events into lines; keeps the book as the events have made it."""
+
+    def __init__(self, market: Market, repairs: Repairs) -> None:
+        self.symbol = ""
+        self.first_ns = self.last_ns = 0
+        self.updates = self.trades = 0
+        self.has_book = False
+        self._market = market
+        self._repairs = repairs
+        self._sides: tuple[dict[str, str], dict[str, str]] = ({}, {})
+        self._update_id = 0
+        self._trade_id = 0
+        self._seen: set[int] = set()
+        self._order: deque[int] = deque()
+
+    def lines(self, event: Event) -> Iterator[str]:
+        """Yield the lines of one event."""
+        self.symbol = self.symbol or event.symbol.upper()
+        self.first_ns = self.first_ns or event.wall_ns
+        self.last_ns = event.wall_ns
+        if isinstance(event, Printed):
+            yield from self._trade(event)
+        else:
+            yield from self._depth(event)
+
+    def _depth(self, event: LevelsChanged) -> Iterator[str]:
+        changes = self._whole(event) if event.is_whole else (event.bids, event.asks)
+        for side, levels in zip(self._sides, changes, strict=True):
+            for price, quantity in levels:
+                if quantity != "0":
+                    side[price] = quantity
+                elif side.pop(price, None) is None:
+                    self._repairs.note("removals of levels that were not there")
+        if not self.has_book:
+            if self._sides[0] and self._sides[1]:
+                if not event.is_whole:
+                    self._repairs.note("books without a snapshot at the beginning, grown from their updates")
+                self.has_book = True
+                self._update_id = 1
+                yield f"{event.wall_ns} {self._snapshot(event)}\n"
+            return
+        if not changes[0] and not changes[1]:
+            return
+        self._update_id += 1
+        self.updates += 1
+        stream = f"{self.symbol.lower()}@depth@100ms"
+        yield f"{event.wall_ns} {envelope(stream, self._update(event, changes))}\n"
+
+    def _whole(self, event: LevelsChanged) -> tuple[list[Level], list[Level]]:
+        """Return the changes that lead to a whole book."""
+        found: tuple[list[Level], list[Level]] = ([], [])
+        for held, levels, changes in zip(self._sides, (event.bids, event.asks), found, strict=True):
+            wanted = {price: quantity for price, quantity in levels if quantity != "0"}
+            changes += [(price, "0") for price in held if price not in wanted]
+            changes += [(price, quantity) for price, quantity in wanted.items() if held.get(price) != quantity]
+        return found
+
+    def _snapshot(self, event: LevelsChanged) -> str:
+        bids = _json(sorted(self._sides[0].items(), key=_price, reverse=True))
+        asks = _json(sorted(self._sides[1].items(), key=_price))
+        stamps = "" if self._market is Market.SPOT else f'"E":{event.event_ns // _MS},"T":{event.event_ns // _MS},'
+        return f'{{"lastUpdateId":{self._update_id},{stamps}"bids":{bids},"asks":{asks}}}'
+
+    def _update(self, event: LevelsChanged, changes: tuple[Sequence[Level], Sequence[Level]]) -> str:
+        stamp, number = event.event_ns // _MS, self._update_id
+        body = f'"U":{number},"u":{number},'
+        if self._market is Market.SPOT:
+            head = f'"E":{stamp},"s":"{self.symbol}",{body}'
+        else:
+            head = f'"E":{stamp},"T":{stamp},"s":"{self.symbol}",{body}"pu":{number - 1},'
+        return f'{{"e":"depthUpdate",{head}"b":{_json(changes[0])},"a":{_json(changes[1])}}}'
+
+    def _trade(self, event: Printed) -> Iterator[str]:
+        if event.trade_id >= 0:
+            if event.trade_id in self._seen:
+                self._repairs.note("trades seen twice, left out")
+                return
+            self._remember(event.trade_id)
+            self._trade_id = event.trade_id
+        else:
+            self._trade_id += 1
+        self.trades += 1
+        stamp = event.event_ns // _MS
+        maker = "true" if event.buyer_is_maker else "false"
+        tail = f'"m":{maker},"M":true' if self._market is Market.SPOT else f'"X":"MARKET","m":{maker}'
+        frame = (
+            f'{{"e":"trade","E":{stamp},"T":{stamp},"s":"{self.symbol}","t":{self._trade_id},'
+            f'"p":"{event.price}","q":"{event.quantity}",{tail}}}'
+        )
+        yield f"{event.wall_ns} {envelope(f'{self.symbol.lower()}@trade', frame)}\n"
+
+    def _remember(self, trade_id: int) -> None:
+        self._seen.add(trade_id)
+        self._order.append(trade_id)
+        if len(self._order) > _IDS_KEPT:
+            self._seen.discard(self._order.popleft())
+
+
+def _price(level: Level) -> Decimal:
+    return Decimal(level[0])
+
+
+def _json(levels: Iterable[Level]) -> str:
+    return "[" + ",".join(f'["{price}","{quantity}"]' for price, quantity in levels) + "]"

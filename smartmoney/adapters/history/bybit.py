@@ -1,0 +1,50 @@
+"""Bybit's historical order-book files: JSON lines in a zip, `orderbook.500.<SYMBOL>` snapshots and deltas.
+
+`ts` is when the gateway sent it, `cts` when the engine made it, both in ms. A snapshot in the middle of a file replaces the book. Source:
+Bybit, "Historical data" and API v5 "Orderbook" (2026).
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from smartmoney.adapters.history.events import Events, HistoryRefused, Level, LevelsChanged, Repairs, level_of, nanoseconds
+from smartmoney.adapters.history.texts import text_lines
+
+
+class _Book(msgspec.Struct):
+    s: str
+    b: list[Level]
+    a: list[Level]
+
+
+class _Line(msgspec.Struct):
+    type: str
+    ts: int
+    data: _Book
+    cts: int = 0
+
+
+_decoder = msgspec.json.Decoder(_Line)
+
+
+def read_bybit(path: Path, repairs: Repairs) -> Events:
+    """Yield the events of a file.
+
+    Raises:
+        HistoryRefused: a line is no order-book message.
+        OSError: it cannot be read.
+    """
+    for number, text in enumerate(text_lines(path, repairs), 1):
+        if not text.strip():
+            continue
+        try:
+            line = _decoder.decode(text)
+        except msgspec.MsgspecError as problem:
+            raise HistoryRefused(f"{path}: line {number} is no order-book message of Bybit ({problem})") from None
+        if line.type not in {"snapshot", "delta"}:
+            raise HistoryRefused(f"{path}: line {number} has type {line.type!r}; snapshot or delta is wanted")
+        wall = nanoseconds(line.ts, f"{path}: ts")
+        event = nanoseconds(line.cts, f"{path}: cts") if line.cts else wall
+        sides = (tuple(level_of(*level, str(path)) for level in side) for side in (line.data.b, line.data.a))
+        yield LevelsChanged(wall, event, line.data.s, line.type == "snapshot", *sides)

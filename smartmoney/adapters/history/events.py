@@ -1,0 +1,117 @@
+"""What every format of history is turned into: levels and prints, with texts of numbers as they stood, and what had to be mended.
+
+Times are ns since 1970. `wall` is when the recorder received it (the venue's time where the format has no other), `event` the venue's.
+"""
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal, InvalidOperation
+
+import msgspec
+
+Level = tuple[str, str]
+"""Price and quantity as plain decimal texts; quantity "0" removes the level."""
+
+_EARLIEST_NS = 1_230_768_000 * 1_000_000_000
+_LATEST_NS = 2_524_608_000 * 1_000_000_000
+_NS_PER = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+_BELOW = (("s", 10**11), ("ms", 10**14), ("us", 10**17), ("ns", 10**20))
+
+
+class HistoryRefused(Exception):
+    """Say what is wrong with a file, and the remedy."""
+
+    exit_code = 1
+
+
+class LevelsChanged(msgspec.Struct, frozen=True):
+    """Be a book change, or with `is_whole` a whole book. Several symbols in one file are told apart by `symbol`."""
+
+    wall_ns: int
+    event_ns: int
+    symbol: str
+    is_whole: bool
+    bids: tuple[Level, ...]
+    asks: tuple[Level, ...]
+
+
+class Printed(msgspec.Struct, frozen=True):
+    """Be a public trade."""
+
+    wall_ns: int
+    event_ns: int
+    symbol: str
+    trade_id: int
+    price: str
+    quantity: str
+    buyer_is_maker: bool
+
+
+Event = LevelsChanged | Printed
+Events = Iterator[Event]
+
+
+class Repairs:
+    """Count what was mended or left out, in words: each kind once, with its number."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+
+    def note(self, what: str, count: int = 1) -> None:
+        """Count something."""
+        if count:
+            self.counts[what] = self.counts.get(what, 0) + count
+
+    def lines(self) -> list[str]:
+        """Return what was noted."""
+        return [f"{what}: {count:,}" for what, count in self.counts.items()]
+
+
+def nanoseconds(text: str | int, where: str) -> int:
+    """Return a time in ns; its unit (s, ms, us, ns) is told by its size.
+
+    Raises:
+        HistoryRefused: it is no time between 2009 and 2050 in any of them.
+    """
+    try:
+        value = int(text)
+    except ValueError:
+        raise HistoryRefused(f"{where}: {text!r} is no time; whole seconds, ms, us or ns since 1970 are wanted") from None
+    for unit, below in _BELOW:
+        if 0 < value < below:
+            found = value * _NS_PER[unit]
+            if _EARLIEST_NS <= found < _LATEST_NS:
+                return found
+    raise HistoryRefused(f"{where}: {value} is no time between 2009 and 2050 in s, ms, us or ns; is the column right?")
+
+
+def decimal_text(text: str, where: str, *, may_be_zero: bool) -> str:
+    """Return a price or quantity as plain decimal text without an exponent or trailing zeros.
+
+    Raises:
+        HistoryRefused: it is no number, negative, or zero where it must not be.
+    """
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise HistoryRefused(f"{where}: {text!r} is no number") from None
+    if not value.is_finite() or value < 0 or (value == 0 and not may_be_zero):
+        raise HistoryRefused(f"{where}: {text!r} is no {'quantity' if may_be_zero else 'price or size'}; above zero is wanted")
+    return f"{value.normalize():f}"
+
+
+def level_of(price: str, quantity: str, where: str) -> Level:
+    """Return a level of a book; see `decimal_text`."""
+    return decimal_text(price, f"{where}: price", may_be_zero=False), decimal_text(quantity, f"{where}: quantity", may_be_zero=True)
+
+
+def columns_of(header: Sequence[str], wanted: Sequence[str], where: str) -> list[int]:
+    """Return where the wanted columns stand.
+
+    Raises:
+        HistoryRefused: one is missing.
+    """
+    place = {name.strip().lower(): number for number, name in enumerate(header)}
+    missing = [name for name in wanted if name not in place]
+    if missing:
+        raise HistoryRefused(f"{where}: no column {', '.join(missing)}; there are {', '.join(header)}")
+    return [place[name] for name in wanted]

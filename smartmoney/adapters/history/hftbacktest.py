@@ -1,0 +1,161 @@
+"""hftbacktest's npz: events of 64 bytes with flags, exchange and local time in ns, price and quantity as floats; read and written.
+
+Only events marked LOCAL are what the recorder saw; a snapshot is a run of SNAPSHOT rows after a CLEAR. Source: hftbacktest,
+`py-hftbacktest/hftbacktest/types.py` and "Data Preparation" (2.4).
+"""
+
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from smartmoney.adapters.history.events import (
+    Event,
+    Events,
+    HistoryRefused,
+    Level,
+    LevelsChanged,
+    Printed,
+    Repairs,
+    decimal_text,
+    nanoseconds,
+)
+
+EVENT = np.dtype(
+    [
+        ("ev", "<u8"),
+        ("exch_ts", "<i8"),
+        ("local_ts", "<i8"),
+        ("px", "<f8"),
+        ("qty", "<f8"),
+        ("order_id", "<u8"),
+        ("ival", "<i8"),
+        ("fval", "<f8"),
+    ],
+    align=True,
+)
+DEPTH, TRADE, CLEAR, SNAPSHOT, TOUCH = 1, 2, 3, 4, 5
+BUY, SELL = 1 << 29, 1 << 28
+EXCHANGE, LOCAL = 1 << 31, 1 << 30
+_KIND = 0xFF
+_ROWS_AT_ONCE = 1 << 16
+
+
+def read_hftbacktest(path: Path, repairs: Repairs) -> Events:
+    """Yield the events of a file; its symbol is the word that its name begins with.
+
+    Raises:
+        HistoryRefused: it is no such file.
+        OSError: it cannot be read.
+    """
+    rows = _rows(path)
+    symbol = path.name.partition("_")[0].partition("-")[0].partition(".")[0].upper()
+    message: list[Any] = []
+    last = (0, False)
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        for row in rows[start : start + _ROWS_AT_ONCE].tolist():
+            flags, kind = row[0], row[0] & _KIND
+            if not flags & LOCAL:
+                repairs.note("events that only the exchange saw, left out")
+                continue
+            is_whole = kind in (CLEAR, SNAPSHOT)
+            if message and ((row[2], is_whole) != last or kind == TRADE):
+                yield _levels(message, symbol, path)
+                message = []
+            last = (row[2], is_whole)
+            if kind == TRADE:
+                yield _printed(row, symbol, path)
+            elif kind in (DEPTH, TOUCH, SNAPSHOT):
+                message.append(row)
+            elif kind != CLEAR:
+                repairs.note(f"events of kind {kind}, left out")
+    if message:
+        yield _levels(message, symbol, path)
+
+
+def write_hftbacktest(events: Iterable[Event], path: Path) -> int:
+    """Write events, ordered by receive time, as an npz; return its rows. Memory: all rows, 64 bytes each.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    parts: list[npt.NDArray[Any]] = []
+    for event in events:
+        found = list(_rows_of(event))
+        parts.append(np.array(found, EVENT))
+    rows = _both_in_order(np.concatenate(parts) if parts else np.zeros(0, EVENT))
+    np.savez_compressed(path, data=rows)
+    return len(rows)
+
+
+def _both_in_order(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return rows that are in order for the exchange and for the recorder alike: a row that is not is given twice, once to each."""
+    by_exchange = np.argsort(rows["exch_ts"], kind="stable").tolist()
+    by_local = np.argsort(rows["local_ts"], kind="stable").tolist()
+    times = rows["exch_ts"].tolist()
+    chosen: list[int] = []
+    marks: list[int] = []
+    i = j = 0
+    count = len(times)
+    while i < count or j < count:
+        if i < count and j < count and by_exchange[i] == by_local[j]:
+            mark, row, i, j = EXCHANGE | LOCAL, by_exchange[i], i + 1, j + 1
+        elif j >= count or (i < count and times[by_exchange[i]] <= times[by_local[j]]):
+            mark, row, i = EXCHANGE, by_exchange[i], i + 1
+        else:
+            mark, row, j = LOCAL, by_local[j], j + 1
+        chosen.append(row)
+        marks.append(mark)
+    found = rows[chosen]
+    found["ev"] = (found["ev"] & np.uint64(0xFFFF_FFFF ^ EXCHANGE ^ LOCAL)) | np.array(marks, np.uint64)
+    return found
+
+
+def _rows(path: Path) -> npt.NDArray[Any]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            names = archive.files
+            rows: npt.NDArray[Any] = archive["data" if "data" in names else names[0]]
+    except (ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as problem:
+        raise HistoryRefused(f"{path}: no npz of hftbacktest ({problem}); is it whole?") from None
+    missing = [name for name in ("ev", "exch_ts", "local_ts", "px", "qty") if name not in (rows.dtype.names or ())]
+    if missing:
+        raise HistoryRefused(f"{path}: its rows lack {', '.join(missing)}; version 2 of hftbacktest's form is wanted")
+    return rows
+
+
+def _levels(rows: list[Any], symbol: str, path: Path) -> LevelsChanged:
+    sides: tuple[list[Level], list[Level]] = ([], [])
+    for row in rows:
+        level = (_text(row[3], path, may_be_zero=False), _text(row[4], path, may_be_zero=True))
+        sides[0 if row[0] & BUY else 1].append(level)
+    first = rows[0]
+    wall, event = nanoseconds(first[2], f"{path}: local_ts"), nanoseconds(first[1], f"{path}: exch_ts")
+    return LevelsChanged(wall, event, symbol, first[0] & _KIND == SNAPSHOT, tuple(sides[0]), tuple(sides[1]))
+
+
+def _printed(row: Any, symbol: str, path: Path) -> Printed:
+    wall, event = nanoseconds(row[2], f"{path}: local_ts"), nanoseconds(row[1], f"{path}: exch_ts")
+    price, size = _text(row[3], path, may_be_zero=False), _text(row[4], path, may_be_zero=False)
+    return Printed(wall, event, symbol, -1, price, size, not row[0] & BUY)
+
+
+def _text(value: float, path: Path, *, may_be_zero: bool) -> str:
+    return decimal_text(repr(value), f"{path}: px or qty", may_be_zero=may_be_zero)
+
+
+def _rows_of(event: Event) -> Iterator[tuple[int, int, int, float, float, int, int, float]]:
+    both = EXCHANGE | LOCAL
+    if isinstance(event, Printed):
+        side = SELL if event.buyer_is_maker else BUY
+        yield both | side | TRADE, event.event_ns, event.wall_ns, float(event.price), float(event.quantity), 0, 0, 0.0
+        return
+    kind = SNAPSHOT if event.is_whole else DEPTH
+    for side, levels in ((BUY, event.bids), (SELL, event.asks)):
+        if event.is_whole and levels:
+            yield both | side | CLEAR, event.event_ns, event.wall_ns, float(levels[-1][0]), 0.0, 0, 0, 0.0
+        for price, quantity in levels:
+            yield both | side | kind, event.event_ns, event.wall_ns, float(price), float(quantity), 0, 0, 0.0

@@ -1,0 +1,101 @@
+"""Tardis CSV: incremental_book_L2, trades, book_snapshot_5 and _25, told apart by their columns.
+
+Times are in us. Rows of one message stand together and share `local_timestamp`; rows marked `is_snapshot` are a whole book, which begins
+anew after a reconnection. Source: Tardis documentation, "CSV data types" (2026).
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from smartmoney.adapters.history.events import (
+    Event,
+    Events,
+    HistoryRefused,
+    Level,
+    LevelsChanged,
+    Printed,
+    Repairs,
+    columns_of,
+    decimal_text,
+    level_of,
+    nanoseconds,
+)
+from smartmoney.adapters.history.texts import csv_rows
+
+_BOOK = ("symbol", "timestamp", "local_timestamp", "is_snapshot", "side", "price", "amount")
+_TRADES = ("symbol", "timestamp", "local_timestamp", "id", "side", "price", "amount")
+_STAMPS = ("symbol", "timestamp", "local_timestamp")
+_SIDES = {"bid": 0, "ask": 1}
+_LEVEL = re.compile(r"(asks|bids)\[(\d+)\]\.(price|amount)")
+
+
+def read_tardis(path: Path, repairs: Repairs) -> Events:
+    """Yield the events of a file.
+
+    Raises:
+        HistoryRefused: it is none of the three, or holds something that cannot be.
+        OSError: it cannot be read.
+    """
+    rows = csv_rows(path, repairs)
+    header = next(rows, None)
+    if header is None:
+        raise HistoryRefused(f"{path}: empty")
+    names = [name.strip().lower() for name in header]
+    if "is_snapshot" in names:
+        yield from _book(rows, columns_of(names, _BOOK, str(path)), path)
+    elif any(_LEVEL.fullmatch(name) for name in names):
+        yield from _snapshots(rows, names, path)
+    elif "id" in names:
+        yield from _trades(rows, columns_of(names, _TRADES, str(path)), path, repairs)
+    else:
+        raise HistoryRefused(f"{path}: neither incremental_book_L2, trades nor book_snapshot; its columns are {', '.join(header)}")
+
+
+def _book(rows: Iterator[list[str]], at: Sequence[int], path: Path) -> Iterator[Event]:
+    symbol, stamp, local, whole, side, price, amount = at
+    for key, message in groupby(rows, key=lambda row: (row[symbol], row[local], row[whole].lower() == "true")):
+        sides: tuple[list[Level], list[Level]] = ([], [])
+        event_ns = 0
+        for row in message:
+            event_ns = nanoseconds(row[stamp], f"{path}: timestamp")
+            name = row[side].lower()
+            if name not in _SIDES:
+                raise HistoryRefused(f"{path}: side {row[side]!r}; bid or ask is wanted")
+            sides[_SIDES[name]].append(level_of(row[price], row[amount], str(path)))
+        yield LevelsChanged(nanoseconds(key[1], f"{path}: local_timestamp"), event_ns, key[0], key[2], tuple(sides[0]), tuple(sides[1]))
+
+
+def _snapshots(rows: Iterator[list[str]], names: Sequence[str], path: Path) -> Iterator[Event]:
+    symbol, stamp, local = columns_of(names, _STAMPS, str(path))
+    places: dict[str, dict[int, dict[str, int]]] = {"bids": {}, "asks": {}}
+    for number, name in enumerate(names):
+        found = _LEVEL.fullmatch(name)
+        if found:
+            places[found[1]].setdefault(int(found[2]), {})[found[3]] = number
+
+    def levels(row: Sequence[str], side: str) -> tuple[Level, ...]:
+        pairs = ((row[place["price"]], row[place["amount"]]) for _, place in sorted(places[side].items()))
+        return tuple(level_of(price, amount, f"{path}: {side}") for price, amount in pairs if price)
+
+    for row in rows:
+        wall, event = nanoseconds(row[local], f"{path}: local_timestamp"), nanoseconds(row[stamp], f"{path}: timestamp")
+        yield LevelsChanged(wall, event, row[symbol], True, levels(row, "bids"), levels(row, "asks"))
+
+
+def _trades(rows: Iterator[list[str]], at: Sequence[int], path: Path, repairs: Repairs) -> Iterator[Event]:
+    symbol, stamp, local, name, side, price, amount = at
+    for row in rows:
+        if row[side] not in {"buy", "sell"}:
+            repairs.note("trades whose side is unknown, left out")
+            continue
+        yield Printed(
+            nanoseconds(row[local], f"{path}: local_timestamp"),
+            nanoseconds(row[stamp], f"{path}: timestamp"),
+            row[symbol],
+            int(row[name]) if row[name].isdecimal() else -1,
+            decimal_text(row[price], f"{path}: price", may_be_zero=False),
+            decimal_text(row[amount], f"{path}: amount", may_be_zero=False),
+            row[side] == "sell",
+        )

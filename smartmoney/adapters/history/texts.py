@@ -1,0 +1,54 @@
+"""Lines and members of archives, read as streams; an archive that ends early gives what is whole and says so."""
+
+import csv
+import io
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from smartmoney.adapters.history.events import HistoryRefused, Repairs
+from smartmoney.adapters.recordings import RecordingDamaged, open_lines
+
+ENDS_EARLY = "archives that end early; what was whole is kept"
+
+
+def text_lines(path: Path, repairs: Repairs) -> Iterator[str]:
+    """Yield the lines of a plain file, of a .gz, .bz2, .xz or .zst, or of the members of a .zip in order of their names.
+
+    Raises:
+        HistoryRefused: it is not what its suffix says.
+        OSError: it cannot be read.
+    """
+    if path.suffix != ".zip":
+        try:
+            for line in open_lines(path):
+                yield line.decode("utf-8", errors="replace").rstrip("\r\n")
+        except RecordingDamaged:
+            repairs.note(ENDS_EARLY)
+        return
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile as problem:
+        raise HistoryRefused(f"{path}: no whole zip archive ({problem}); download it again") from None
+    with archive:
+        for name in sorted(archive.namelist()):
+            if not name.endswith("/"):
+                with archive.open(name) as member:
+                    yield from _member_lines(member, repairs)
+
+
+def csv_rows(path: Path, repairs: Repairs) -> Iterator[list[str]]:
+    """Yield the rows of a CSV file, empty lines left out."""
+    for row in csv.reader(text_lines(path, repairs)):
+        if row:
+            yield row
+
+
+def _member_lines(member: IO[bytes], repairs: Repairs) -> Iterator[str]:
+    try:
+        for line in io.TextIOWrapper(member, encoding="utf-8", errors="replace"):
+            yield line.rstrip("\r\n")
+    except (zipfile.BadZipFile, zlib.error, EOFError):
+        repairs.note(ENDS_EARLY)

@@ -1,0 +1,64 @@
+"""What a backtest can be fed with: a run's own capture without what the venue answered to its orders, or a synthetic market's feed.
+
+Ticks, frames, snapshots and the feed's events keep the stamps that they had in the run; what an operator did is left out, and so is the
+end of the run: a backtest asks what the strategy would have done.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from smartmoney.adapters.exchange_warm import capture_path, prerun
+from smartmoney.adapters.market_recorder import ORIGIN_NS
+from smartmoney.core.domain.entries import (
+    Entry,
+    EntryKind,
+    FeedConnected,
+    FeedDisconnected,
+    FeedOverflowed,
+    RunStarted,
+    SnapshotFailed,
+    Tick,
+    WarmUpEnded,
+)
+from smartmoney.core.domain.instruments import Market
+from smartmoney.runtime.clock import Stamp
+from smartmoney.runtime.inbox import Item
+from smartmoney.settings.scenario import load_scenario
+from smartmoney.simulation.market import SyntheticMarket
+
+FROM_OUTSIDE = (Tick, WarmUpEnded, FeedConnected, FeedDisconnected, FeedOverflowed, SnapshotFailed)
+"""Events that did not depend on what the run did."""
+
+
+def captured_items(entries: Iterable[Entry]) -> Iterator[Item]:
+    """Yield the items that a run was fed with."""
+    for entry in entries:
+        stamp = Stamp(entry.ts_wall_ns, entry.ts_mono_ns)
+        if entry.kind is EntryKind.EVENT:
+            if isinstance(entry.payload, FROM_OUTSIDE):
+                yield Item(EntryKind.EVENT, stamp, payload=entry.payload)
+        else:
+            yield Item(entry.kind, stamp, connection=entry.connection, instrument=entry.instrument, frame=entry.frame)
+
+
+def split_start(entries: Iterable[Entry]) -> tuple[RunStarted | None, Iterator[Entry]]:
+    """Return how a captured run began, None if its first entry does not say, and the entries that follow."""
+    rest = iter(entries)
+    first = next(rest, None)
+    if first is None or not isinstance(first.payload, RunStarted):
+        return None, rest
+    return first.payload, rest
+
+
+def record_built_in(scenario: str, seed: int, seconds: int, market: str, symbols: Sequence[str], folder: Path) -> tuple[str, ...]:
+    """Let a synthetic market live and record its public feed; return the recordings.
+
+    Raises:
+        ConfigurationError: there is no such scenario.
+        ValueError: it lacks a symbol.
+    """
+    population = load_scenario(scenario)
+    chosen = tuple(symbols) or (population.symbols[0].symbol,)
+    kind = Market(market)
+    prerun(SyntheticMarket(seed, population, symbols=chosen, markets=(kind,)), ORIGIN_NS, seconds, folder / "feed")
+    return tuple(str(capture_path(folder / "feed", kind, symbol)) for symbol in chosen)

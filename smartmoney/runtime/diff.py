@@ -1,0 +1,209 @@
+"""What differs between a recorded run and the same inbox today: with this build, or under other settings.
+
+With this build alone, the run's journal is held against what a replay of its capture would journal. Under other settings the replies that
+were captured belong to orders that need not exist any more; so both sides are then run on the captured feed against the paper venue, one
+under the run's own parameters, one under the new ones. Rows are compared by entry, up to the last one that both sides are known to have.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from smartmoney.adapters.capture import CaptureDamaged, read_capture
+from smartmoney.adapters.journal import JournalReader
+from smartmoney.adapters.journal_reader import OrderRow
+from smartmoney.adapters.shadow_journal import ShadowJournal
+from smartmoney.adapters.state_directory import StateLayout
+from smartmoney.core.domain.commands import Command
+from smartmoney.core.domain.entries import Entry, RunStarted
+from smartmoney.core.domain.orders import OrderIntent
+from smartmoney.core.engine.engine import Engine
+from smartmoney.core.engine.parameters import encode_parameters
+from smartmoney.runtime.assembly import engine_parameters, strategy_factory
+from smartmoney.runtime.backtest_sources import captured_items, split_start
+from smartmoney.runtime.codecs import codec_of
+from smartmoney.runtime.offline import OfflineRun
+from smartmoney.runtime.replay import ReplayRefused
+from smartmoney.settings.build import paper_parameters
+from smartmoney.settings.models import Settings
+
+Row = dict[str, Any]
+
+TABLES = ("signals", "refusals", "orders", "fills", "equity")
+_OF_ONE_SIDE = ("run_id", "signal_id", "trade_id", "venue_order_id")
+_OUTCOMES = ("filled_lots", "closed", "encoded")
+"""Of an order only what was asked for is compared; how it ended is told by the fills."""
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """Be one difference: when, in which table, and both sides (None where one has nothing there)."""
+
+    wall_ns: int
+    table: str
+    recorded: Row | None
+    today: Row | None
+
+
+class Count(msgspec.Struct, frozen=True, kw_only=True):
+    """Count a table's rows: the recorded, today's, and those of either side that the other lacks."""
+
+    recorded: int
+    today: int
+    different: int
+
+
+class DiffReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Say what differs; `compared` is what stood against what, `until_wall_ns` the end of what both sides have."""
+
+    run_id: str
+    compared: str
+    identical: bool
+    until_wall_ns: int
+    first_difference: Difference | None
+    counts: Mapping[str, Count]
+
+
+class _Side(msgspec.Struct, frozen=True, kw_only=True):
+    rows: dict[str, list[Row]]
+    until_wall_ns: int
+
+
+def diff_run(layout: StateLayout, run_id: str, settings: Settings | None, search: str | None = None) -> DiffReport:
+    """Return what differs; `settings` None holds this build against the journal.
+
+    Raises:
+        ReplayRefused: there is no such run or nothing was captured.
+        OSError: its capture cannot be read.
+    """
+    start = _start_of(layout, run_id)
+    if settings is None:
+        with JournalReader.open(layout.journal) as journal:
+            recorded = _Side(rows=_rows(journal, run_id, by_seq=True), until_wall_ns=_journaled_until(journal, run_id))
+        what = "the run's journal, and a replay of its capture by this build"
+        return _report(run_id, what, recorded, _replayed(layout, start, search))
+    recorded = _tested(layout, start, start.parameters, settings)
+    today = _tested(layout, start, encode_parameters(engine_parameters(settings)), settings)
+    return _report(run_id, "the captured feed under the run's own parameters, and under these settings", recorded, today)
+
+
+def _start_of(layout: StateLayout, run_id: str) -> RunStarted:
+    try:
+        start, _ = split_start(read_capture(layout.capture(run_id)))
+    except CaptureDamaged as damage:
+        raise ReplayRefused(f"run {run_id!r} cannot be compared: {damage}") from None
+    if start is None:
+        raise ReplayRefused(f"the capture of run {run_id!r} does not begin with its start: retention has taken its first segment")
+    return start
+
+
+def _journaled_until(journal: JournalReader, run_id: str) -> int:
+    """Return the time up to which a run's journal is known to be whole: of its end, or of its last checkpoint."""
+    header, last = journal.run(run_id), journal.last_checkpoint(run_id)
+    if header is None:
+        raise ReplayRefused(f"no run {run_id!r} in the journal")
+    if header.ended_wall_ns is not None:
+        return header.ended_wall_ns
+    return 0 if last is None else last.wall_ns
+
+
+def _replayed(layout: StateLayout, start: RunStarted, search: str | None) -> _Side:
+    shadow = ShadowJournal(start.run_id, start.instruments)
+    engine = Engine(codec_of(start.venue), strategy_factory(search))
+    last = 0
+    for entry in read_capture(layout.capture(start.run_id)):
+        last = entry.ts_wall_ns
+        shadow.take(entry.seq, last, entry.payload)
+        for command in engine.step(entry):
+            shadow.take(entry.seq, last, command)
+    shadow.close()
+    return _Side(rows=_rows(shadow.reader, start.run_id, by_seq=True), until_wall_ns=last)
+
+
+class _Shadowing:
+    """Watch an offline run and journal it in memory."""
+
+    def __init__(self, start: RunStarted) -> None:
+        self.shadow = ShadowJournal(start.run_id, start.instruments)
+        self.last = 0
+        self._seq = 0
+
+    def append(self, entry: Entry) -> None:
+        """See an entry."""
+        self.last, self._seq = entry.ts_wall_ns, entry.seq
+        self.shadow.take(entry.seq, entry.ts_wall_ns, entry.payload)
+
+    def asked(self, command: Command, mono_ns: int) -> None:
+        """See a command."""
+        del mono_ns
+        self.shadow.take(self._seq, self.last, command)
+
+
+def _tested(layout: StateLayout, start: RunStarted, parameters: bytes, settings: Settings) -> _Side:
+    watch = _Shadowing(start)
+    begun = msgspec.structs.replace(start, parameters=parameters, positions=(), orders=())
+    engine = Engine(codec_of(start.venue), strategy_factory(settings.directory))
+    _, rest = split_start(read_capture(layout.capture(start.run_id)))
+    OfflineRun(engine, begun, paper_parameters(settings), watcher=watch).run(captured_items(rest))
+    watch.shadow.close()
+    return _Side(rows=_rows(watch.shadow.reader, start.run_id, by_seq=False), until_wall_ns=watch.last)
+
+
+def _rows(journal: JournalReader, run_id: str, *, by_seq: bool) -> dict[str, list[Row]]:
+    """Return what is compared of a run, by table. Entries are numbered alike only where both sides had the same replies."""
+    left_out = {*_OF_ONE_SIDE, *_OUTCOMES, *(() if by_seq else ("seq",))}
+
+    def plain(row: msgspec.Struct) -> Row:
+        return {key: value for key, value in msgspec.structs.asdict(row).items() if key not in left_out}
+
+    def order(row: OrderRow) -> Row:
+        return {**plain(row), "intent": msgspec.to_builtins(msgspec.msgpack.decode(row.encoded, type=OrderIntent))}
+
+    return {
+        "signals": [plain(row) for row in journal.signals(run_id)],
+        "refusals": [plain(row) for row in journal.refusals(run_id)],
+        "orders": [order(row) for row in journal.orders(run_id)],
+        "fills": [plain(row) for row in journal.fills(run_id)],
+        "equity": [plain(row) for row in journal.equity(run_id)],
+    }
+
+
+def _report(run_id: str, compared: str, recorded: _Side, today: _Side) -> DiffReport:
+    until = min(recorded.until_wall_ns, today.until_wall_ns)
+    counts: dict[str, Count] = {}
+    first: Difference | None = None
+    for table in TABLES:
+        ours, theirs = (_until(side.rows[table], until) for side in (recorded, today))
+        missing, extra = _beyond(ours, theirs), _beyond(theirs, ours)
+        counts[table] = Count(recorded=len(ours), today=len(theirs), different=max(len(missing), len(extra)))
+        if missing or extra:
+            at = min(row["wall_ns"] for row in (*missing, *extra))
+            if first is None or at < first.wall_ns:
+                first = Difference(wall_ns=at, table=table, recorded=_at(missing, at), today=_at(extra, at))
+    return DiffReport(run_id=run_id, compared=compared, identical=first is None, until_wall_ns=until, first_difference=first, counts=counts)
+
+
+def _until(rows: list[Row], wall_ns: int) -> list[Row]:
+    return [row for row in rows if row["wall_ns"] <= wall_ns]
+
+
+def _beyond(rows: list[Row], others: list[Row]) -> list[Row]:
+    """Return the rows that the others lack, in order."""
+    spare = Counter(_key(row) for row in others)
+    found = []
+    for row in rows:
+        key = _key(row)
+        if spare[key] > 0:
+            spare[key] -= 1
+        else:
+            found.append(row)
+    return found
+
+
+def _key(row: Row) -> bytes:
+    return msgspec.json.encode(row, order="deterministic")
+
+
+def _at(rows: list[Row], wall_ns: int) -> Row | None:
+    return next((row for row in rows if row["wall_ns"] == wall_ns), None)

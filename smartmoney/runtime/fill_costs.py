@@ -1,0 +1,123 @@
+"""Where the money of each fill went: delay, spread, impact, fee.
+
+With side s (+1 a buy), decision mid m0, mid at the fill m1, the touch that a taker met t and the fill's price p, all over m0:
+delay = s (m1 − m0); a taker's spread = s (t − m1) and impact = s (p − t); a maker's spread = s (p − m1) and its impact is 0. The three sum
+to s (p − m0), exactly, whatever happened in between. An order with a trigger is decided when it triggers, at its trigger price. Costs
+above zero are losses. After Perold (1988), implementation shortfall.
+"""
+
+from decimal import Decimal
+
+import msgspec
+
+from smartmoney.core.domain.commands import Command, SubmitOrder
+from smartmoney.core.domain.entries import Entry, OrderFilled
+from smartmoney.core.domain.instruments import Instrument
+from smartmoney.core.domain.orders import Fill, Liquidity, OrderIntent, Purpose, Side
+from smartmoney.core.engine.engine import Engine
+from smartmoney.core.engine.market import top_of_book
+
+_BPS = 10_000.0
+
+
+class FillCost(msgspec.Struct, frozen=True, kw_only=True):
+    """Be one fill with its costs in bps of the decision mid; `fee_bps` is of the fill's own notional."""
+
+    ts_event_ns: int
+    wall_ns: int
+    client_order_id: str
+    instrument: int
+    side: Side
+    purpose: Purpose
+    liquidity: Liquidity
+    price: Decimal
+    quantity: Decimal
+    notional: float
+    delay_bps: float
+    spread_bps: float
+    impact_bps: float
+    fee_bps: float
+
+
+class CostShares(msgspec.Struct, frozen=True, kw_only=True):
+    """Average costs over fills, each weighted by its notional, in bps."""
+
+    delay: float
+    spread: float
+    impact: float
+    fee: float
+
+
+class FillCosts:
+    """Watch a run and keep what its fills cost, from the book as it was when the fill's entry came."""
+
+    def __init__(self) -> None:
+        self.fills: list[FillCost] = []
+        self._engine: Engine | None = None
+        self._decided: dict[str, tuple[OrderIntent, float]] = {}
+
+    def use(self, engine: Engine) -> None:
+        """Say whose book and orders are meant."""
+        self._engine = engine
+
+    def asked(self, command: Command, mono_ns: int) -> None:
+        """Note the mid at which an order was decided on."""
+        del mono_ns
+        if isinstance(command, SubmitOrder):
+            intent = command.approved.intent
+            bid, ask = self._book(intent.instrument)
+            self._decided[intent.client_order_id] = (intent, 0.5 * (bid + ask))
+
+    def append(self, entry: Entry) -> None:
+        """Look at one entry of the run; fills are kept."""
+        if isinstance(entry.payload, OrderFilled):
+            self._keep(entry, entry.payload.fill)
+
+    def shares(self) -> CostShares:
+        """Return the average costs; zeros while nothing was filled."""
+        total = sum(fill.notional for fill in self.fills)
+
+        def average(name: str) -> float:
+            return sum(getattr(fill, name) * fill.notional for fill in self.fills) / total if total else 0.0
+
+        return CostShares(delay=average("delay_bps"), spread=average("spread_bps"), impact=average("impact_bps"), fee=average("fee_bps"))
+
+    def _book(self, index: int) -> tuple[int, int]:
+        if self._engine is None:
+            return -1, -1
+        return top_of_book(self._engine.market.states[index])
+
+    def _keep(self, entry: Entry, fill: Fill) -> None:
+        intent, decided = self._decided.get(fill.client_order_id, (None, 0.0))
+        bid, ask = self._book(fill.instrument)
+        if intent is None or self._engine is None or bid <= 0 or ask <= 0:
+            return
+        grid = self._engine.market.instruments[fill.instrument]
+        sign, mid = fill.side.sign, 0.5 * (bid + ask)
+        start = float(intent.stop_ticks) if intent.stop_ticks is not None else decided
+        is_maker = fill.liquidity is Liquidity.MAKER
+        touch = fill.price_ticks if is_maker else ask if sign > 0 else bid
+        scale = sign * _BPS / start
+        notional = grid.notional(fill.price_ticks, fill.lots)
+        self.fills.append(
+            FillCost(
+                ts_event_ns=fill.ts_event_ns,
+                wall_ns=entry.ts_wall_ns,
+                client_order_id=fill.client_order_id,
+                instrument=fill.instrument,
+                side=fill.side,
+                purpose=intent.purpose,
+                liquidity=fill.liquidity,
+                price=grid.price(fill.price_ticks),
+                quantity=grid.quantity(fill.lots),
+                notional=float(notional),
+                delay_bps=(mid - start) * scale,
+                spread_bps=(touch - mid) * scale,
+                impact_bps=(fill.price_ticks - touch) * scale,
+                fee_bps=float(_fee_in_quote(fill, grid) / notional) * _BPS,
+            )
+        )
+
+
+def _fee_in_quote(fill: Fill, grid: Instrument) -> Decimal:
+    return fill.fee * grid.price(fill.price_ticks) if fill.fee_asset == grid.base else fill.fee

@@ -1,0 +1,76 @@
+"""The same minutes three times: run on paper in real time, replayed from its capture, and backtested from its capture."""
+
+import json
+
+import pytest
+
+from smartmoney.adapters.journal import JournalReader
+from smartmoney.adapters.state_directory import StateLayout
+
+from .daemons import Daemon, long_only, smartmoney
+
+PRICES_WITHIN_BPS = 0.2
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("parity")
+    config, state = long_only(folder / "config"), folder / "state"
+    with Daemon("-c", config, "--json", "--state-dir", state) as daemon:
+        daemon.wait_for("status", lambda line: line["fills"] > 0)
+        assert daemon.stop() == 0
+        live = daemon.summary()
+    same = ("-c", config, "--state-dir", state, "--json")
+    replay = smartmoney("replay", live["run_id"], *same)
+    backtest = smartmoney("backtest", "--run", live["run_id"], *same)
+    assert backtest.returncode == 0, backtest.stderr
+    differs = [
+        smartmoney("diff", live["run_id"], *same, "--build-only"),
+        smartmoney("diff", live["run_id"], *same, "--set", "strategy.min_liquidity_score=1.0"),
+    ]
+    with JournalReader.open(StateLayout(state).journal) as journal:
+        fills, waits = journal.fills(live["run_id"]), journal.acknowledgements_ms(live["run_id"])
+    return live, replay, json.loads(backtest.stdout), fills, waits, differs
+
+
+def test_the_replay_is_the_run_bit_for_bit(story):
+    live, replay, *_ = story
+    assert replay.returncode == 0, replay.stderr
+    assert json.loads(replay.stdout)["digest"] == live["digest"]
+
+
+def test_the_backtest_fills_what_the_run_filled(story):
+    _, _, backtest, fills, *_ = story
+    tested = backtest["jobs"][0]["fills"]
+    assert [fill["side"] for fill in tested] == [fill.side for fill in fills]
+    assert sum(float(fill["quantity"]) for fill in tested) == pytest.approx(float(sum(fill.quantity for fill in fills)), rel=1e-9)
+    for ours, theirs in zip(tested, fills, strict=True):
+        assert float(ours["price"]) == pytest.approx(float(theirs.price), rel=PRICES_WITHIN_BPS / 1e4)
+
+
+def test_acknowledgements_were_measured_about_as_long_as_paper_makes_them_wait(story):
+    live, *_, waits, _ = story
+    assert len(waits) > 0
+    assert min(waits) >= 50.0
+    assert live["orders"] >= len(waits)
+
+
+def test_this_build_would_have_journaled_what_the_run_did(story):
+    *_, (build, _) = story
+    assert build.returncode == 0, build.stdout + build.stderr
+    found = json.loads(build.stdout)
+    assert found["identical"]
+    assert found["first_difference"] is None
+    assert found["counts"]["orders"]["recorded"] == found["counts"]["orders"]["today"] > 0
+    assert found["counts"]["fills"]["recorded"] > 0
+
+
+def test_other_settings_are_told_apart_with_both_sides(story):
+    *_, (_, other) = story
+    assert other.returncode == 1, other.stderr
+    found = json.loads(other.stdout)
+    assert not found["identical"]
+    first = found["first_difference"]
+    assert first["recorded"] != first["today"]
+    assert first["table"] in {"equity", "orders", "refusals", "signals"}
+    assert found["counts"]["fills"]["recorded"] > 0

@@ -1,0 +1,116 @@
+"""A backtest is the daemon's engine over the past: the same fills as a replay of the same frames, whatever the number of processes."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from smartmoney.adapters.exchange_warm import capture_path, prerun
+from smartmoney.core.domain.instruments import Market
+from smartmoney.reports.backtest import result_lines, write_backtest
+from smartmoney.runtime.backtest import BacktestJob, BacktestRefused, BuiltIn, CapturedRun, Recordings, run_backtest
+from smartmoney.runtime.replay import ReplayRefused
+from smartmoney.runtime.replay_frames import frame_replay, frame_summary
+from smartmoney.settings.load import load_settings
+from smartmoney.simulation.market import SyntheticMarket
+from smartmoney.simulation.order_latency import OrderLatency
+
+from .test_same_inbox import EAGER
+
+SECONDS = 300
+
+
+@pytest.fixture(scope="module")
+def settings():
+    return load_settings(overrides=EAGER)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    base = tmp_path_factory.mktemp("recorded") / "feed"
+    prerun(SyntheticMarket(3, symbols=("BTCUSDT",), markets=(Market.SPOT,)), 1_700_000_000_000_000_000, SECONDS, base)
+    return (str(capture_path(base, Market.SPOT, "BTCUSDT")),)
+
+
+def job(settings, files, **changes):
+    latency = OrderLatency(median_ms=settings.paper.latency_ms)
+    given = {"name": "one", "source": Recordings(files, "spot"), "settings": settings, "latency": latency}
+    return BacktestJob(**{**given, **changes})
+
+
+@pytest.fixture(scope="module")
+def result(settings, files):
+    return run_backtest([job(settings, files)], 1)
+
+
+def test_it_does_what_a_replay_of_the_frames_does(result, settings, files):
+    replay, frames = frame_replay([Path(file) for file in files], "spot", settings)
+    replay.run(frames)
+    summary = frame_summary(replay)
+    assert result.fills > 0
+    for key in ("frames", "decisions", "signals", "refusals", "orders", "fills", "fees"):
+        assert getattr(result, key) == summary[key], key
+    assert result.net_pnl == pytest.approx(summary["equity"] - float(settings.equity_start))
+
+
+def test_costs_fees_and_profit_add_up(result):
+    [only] = result.jobs
+    assert len(only.fills) == result.fills == sum(result.fills_by.values())
+    assert sum(fill.notional * fill.fee_bps for fill in only.fills) / 1e4 == pytest.approx(result.fees, rel=1e-9)
+    assert result.cost_bps.fee == pytest.approx(10.0)
+    assert result.turnover == pytest.approx(sum(fill.notional for fill in only.fills))
+    assert 0.0 <= result.max_drawdown < 0.05
+    assert result.seconds == pytest.approx(SECONDS, abs=2.0)
+
+
+def test_the_number_of_processes_changes_nothing(settings, files):
+    jobs = [
+        job(settings, files, name=name, latency=OrderLatency(median_ms=50.0, p99_ms=400.0, seed=seed)) for seed, name in enumerate("ab")
+    ]
+    one, two = (run_backtest(jobs, processes) for processes in (1, 2))
+    assert [part.name for part in two.jobs] == ["a", "b"]
+
+    def said(result):
+        plain = msgspec.to_builtins(result)
+        for part in (plain, *(inner["result"] for inner in plain["jobs"])):
+            part.pop("frames_per_s")
+        return plain
+
+    assert said(one) == said(two)
+    assert one.jobs[0].result.digest != one.digest
+
+
+def test_a_slower_way_to_the_venue_costs_delay_and_says_so(result, settings, files):
+    slow = run_backtest([job(settings, files, latency=OrderLatency(median_ms=3_000.0), feed_latency_ms=500.0)], 1)
+    assert slow.digest != result.digest
+    assert any("orders act after 3000 ms" in line for line in slow.assumptions)
+    assert any("500 ms added" in line for line in slow.assumptions)
+
+
+def test_a_synthetic_market_is_tested_as_its_recording_is(settings):
+    source = BuiltIn("first_run", 3, 60, "spot", ("BTCUSDT",))
+    one, two = (run_backtest([job(settings, (), source=source)], 1) for _ in range(2))
+    assert one.digest == two.digest
+    assert one.frames > 100
+    assert any("proves nothing" in line for line in one.assumptions)
+
+
+def test_the_report_holds_everything_in_itself(result, tmp_path):
+    written = {path.name for path in write_backtest(result, tmp_path / "report")}
+    assert written == {"backtest.html", "backtest.json", "equity.png", "costs.png"}
+    page = (tmp_path / "report" / "backtest.html").read_text()
+    assert page.index("Assumed") < page.index("What came of it")
+    assert "http" not in page.replace("data:image", "")
+    assert json.loads((tmp_path / "report" / "backtest.json").read_text())["digest"] == result.digest
+    lines = list(result_lines(result))
+    assert any(line.startswith("costs") for line in lines)
+
+
+def test_nothing_to_test_is_refused(settings, tmp_path):
+    with pytest.raises(BacktestRefused, match="cannot be tested"):
+        run_backtest([job(settings, (), source=CapturedRun(str(tmp_path / "none")))], 1)
+    empty = tmp_path / "empty.gz"
+    empty.write_bytes(b"")
+    with pytest.raises(ReplayRefused, match="no depth or trade"):
+        run_backtest([job(settings, (str(empty),))], 1)

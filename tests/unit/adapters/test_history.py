@@ -1,0 +1,306 @@
+"""History in other people's forms becomes recordings that hold the same books and trades, and what cannot be is refused by name."""
+
+import gzip
+import json
+import zipfile
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from smartmoney.adapters.history import hftbacktest
+from smartmoney.adapters.history.assembly import in_order, of_symbol, write_recording
+from smartmoney.adapters.history.binance_frames import events_of
+from smartmoney.adapters.history.binance_public import read_binance_public
+from smartmoney.adapters.history.bybit import read_bybit
+from smartmoney.adapters.history.events import HistoryRefused, LevelsChanged, Printed, Repairs, decimal_text, nanoseconds
+from smartmoney.adapters.history.hftbacktest import read_hftbacktest, write_hftbacktest
+from smartmoney.adapters.history.tardis import read_tardis
+from smartmoney.adapters.recordings import read_recording
+from smartmoney.core.domain.instruments import Market
+
+T = 1_700_000_000_000_000_000
+US = T // 1000
+BOOK = "exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount"
+TRADES = "exchange,symbol,timestamp,local_timestamp,id,side,price,amount"
+SNAPSHOT = (
+    f"b,BTCUSDT,{US},{US + 9},true,bid,100.50,1.20",
+    f"b,BTCUSDT,{US},{US + 9},true,bid,100.4,2",
+    f"b,BTCUSDT,{US},{US + 9},true,ask,100.6,3",
+)
+
+
+def write(path, *lines):
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "wt") as file:
+        file.write("\n".join(lines) + "\n")
+    return path
+
+
+def events(read, *paths):
+    repairs = Repairs()
+    return list(in_order([read(path, repairs) for path in paths], repairs)), repairs
+
+
+def books(path):
+    """Yield what the recording's book is after each of its lines."""
+    sides = ({}, {})
+    last = None
+    for recorded in read_recording(path):
+        frame = json.loads(recorded.frame)
+        frame = frame.get("data", frame)
+        if recorded.is_snapshot:
+            sides = tuple({Decimal(p): Decimal(q) for p, q in frame[name]} for name in ("bids", "asks"))
+            last = frame["lastUpdateId"]
+        elif frame["e"] == "depthUpdate":
+            assert frame["U"] == frame["u"] == last + 1
+            last = frame["u"]
+            for side, name in zip(sides, "ba", strict=True):
+                for price, quantity in frame[name]:
+                    side[Decimal(price)] = Decimal(quantity)
+                    if not Decimal(quantity):
+                        del side[Decimal(price)]
+        yield tuple(map(dict, sides))
+
+
+def recording(tmp_path, found, market=Market.SPOT, name="out.gz"):
+    repairs = Repairs()
+    return write_recording(iter(found), market, tmp_path / name, repairs)
+
+
+def test_tardis_book_and_trades_become_one_recording(tmp_path):
+    book = write(
+        tmp_path / "book.csv.gz",
+        BOOK,
+        *SNAPSHOT,
+        f"b,BTCUSDT,{US + 50},{US + 60},false,bid,100.50,0",
+        f"b,BTCUSDT,{US + 50},{US + 60},false,ask,100.7,5",
+    )
+    trades = write(
+        tmp_path / "trades.csv.gz",
+        TRADES,
+        f"b,BTCUSDT,{US + 20},{US + 30},77,sell,100.5,0.3",
+        f"b,BTCUSDT,{US + 20},{US + 31},77,sell,100.5,0.3",
+        f"b,BTCUSDT,{US + 20},{US + 32},78,unknown,100.5,0.3",
+    )
+    found, repairs = events(read_tardis, trades, book)
+    done = write_recording(iter(found), Market.SPOT, tmp_path / "out.gz", repairs)
+    assert (done.symbol, done.updates, done.trades) == ("BTCUSDT", 1, 1)
+    assert done.repairs == ("trades whose side is unknown, left out: 1", "trades seen twice, left out: 1")
+    frames = [json.loads(one.frame) for one in read_recording(tmp_path / "out.gz")]
+    assert frames[1]["data"] | {} == {
+        "e": "trade",
+        "E": T // 10**6,
+        "T": T // 10**6,
+        "s": "BTCUSDT",
+        "t": 77,
+        "p": "100.5",
+        "q": "0.3",
+        "m": True,
+        "M": True,
+    }
+    *_, last = books(tmp_path / "out.gz")
+    assert last == ({Decimal("100.4"): 2}, {Decimal("100.6"): 3, Decimal("100.7"): 5})
+    assert (done.first_wall_ns, done.last_wall_ns) == (T + 9000, T + 60_000)
+
+
+def test_tardis_snapshots_of_a_few_levels_become_the_updates_between_them(tmp_path):
+    header = "exchange,symbol,timestamp,local_timestamp,asks[0].price,asks[0].amount,bids[0].price,bids[0].amount"
+    rows = [f"b,X,{US + n},{US + n},{101 + n},{1},{100 + n},{2}" for n in range(3)]
+    found, _ = events(read_tardis, write(tmp_path / "s.csv", header, *rows))
+    done = recording(tmp_path, found)
+    assert done.updates == 2
+    assert [tuple(dict(side) for side in book) for book in books(tmp_path / "out.gz")] == [
+        ({Decimal(100 + n): 2}, {Decimal(101 + n): 1}) for n in range(3)
+    ]
+
+
+def zipped(path, name, *lines):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, "\n".join(lines) + "\n")
+    return path
+
+
+def test_binance_trades_with_and_without_a_header_and_in_either_unit(tmp_path):
+    spot = zipped(
+        tmp_path / "BTCUSDT-trades-2025-01-02.zip", "t.csv", f"5,100.10,0.20,20.02,{US},True,True", f"6,100.2,1,100.2,{US + 1},False,True"
+    )
+    perp = zipped(
+        tmp_path / "BTCUSDT-trades-2024-01-02.zip", "t.csv", "id,price,qty,quote_qty,time,is_buyer_maker", f"9,1,2,2,{US // 1000},true"
+    )
+    found, _ = events(read_binance_public, spot)
+    assert found == [
+        Printed(T, T, "BTCUSDT", 5, "100.1", "0.2", True),
+        Printed(T + 1000, T + 1000, "BTCUSDT", 6, "100.2", "1", False),
+    ]
+    assert events(read_binance_public, perp)[0] == [Printed(T, T, "BTCUSDT", 9, "1", "2", True)]
+
+
+def test_binance_aggregated_trades_and_quotes(tmp_path):
+    aggregated = zipped(tmp_path / "ETHUSDT-aggTrades-2024-01-02.zip", "t.csv", f"5,10.0,2,100,103,{US // 1000},false,true")
+    found, repairs = events(read_binance_public, aggregated)
+    assert found == [Printed(T, T, "ETHUSDT", 5, "10", "2", False)]
+    assert repairs.lines() == ["prints that an aggregated trade stands for beyond itself: 3"]
+    header = "update_id,best_bid_price,best_bid_qty,best_ask_price,best_ask_qty,transaction_time,event_time"
+    ticker = zipped(tmp_path / "ETHUSDT-bookTicker-2024-01-02.zip", "t.csv", header, f"1,10.0,2,10.1,3,{US // 1000},{US // 1000 + 1}")
+    [quote], _ = events(read_binance_public, ticker)
+    assert (quote.wall_ns - quote.event_ns, quote.bids, quote.asks) == (10**6, (("10", "2"),), (("10.1", "3"),))
+
+
+def test_depth_by_percent_is_refused_with_what_to_take_instead(tmp_path):
+    path = zipped(
+        tmp_path / "BTCUSDT-bookDepth-2024-01-02.zip", "t.csv", "timestamp,percentage,depth,notional", "2024-01-02 00:00:08,-5,1,2"
+    )
+    with pytest.raises(HistoryRefused, match="take bookTicker or T_DEPTH"):
+        events(read_binance_public, path)
+
+
+def test_a_real_file_of_bybit(captures, tmp_path):
+    path = captures / "nautilus_trader" / "market_data" / "xrpusdt-ob500.data.zip"
+    found, repairs = events(read_bybit, path)
+    done = write_recording(of_symbol(iter(found), None), Market.USDM, tmp_path / "out.gz", repairs)
+    assert (done.symbol, done.updates, done.repairs) == ("XRPUSDT", 49, ())
+    for bids, asks in books(tmp_path / "out.gz"):
+        assert max(bids) < min(asks)
+        assert len(bids) >= 400
+
+
+whole_or_not = st.lists(
+    st.tuples(
+        st.booleans(),
+        st.dictionaries(st.integers(90, 99), st.integers(0, 3), max_size=5),
+        st.dictionaries(st.integers(100, 109), st.integers(0, 3), max_size=5),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(whole_or_not)
+def test_the_book_after_each_line_is_the_one_that_the_events_made(tmp_path, steps):
+    found, model, wanted = [], ({}, {}), []
+    for number, (is_whole, *sides) in enumerate(steps):
+        texts = [tuple((str(price), str(size)) for price, size in side.items()) for side in sides]
+        found.append(LevelsChanged(T + number, T + number, "X", is_whole, *texts))
+        for held, side in zip(model, sides, strict=True):
+            if is_whole:
+                held.clear()
+            held.update({Decimal(price): Decimal(size) for price, size in side.items()})
+            for price in [price for price, size in held.items() if not size]:
+                del held[price]
+        wanted.append(tuple(map(dict, model)))
+    recording(tmp_path, found)
+    got = list(books(tmp_path / "out.gz"))
+    first = next((number for number, book in enumerate(wanted) if all(book)), None)
+    distinct = [] if first is None else [wanted[first]] + [b for a, b in zip(wanted[first:], wanted[first + 1 :], strict=False) if a != b]
+    assert [book for n, book in enumerate(got) if n == 0 or got[n - 1] != book] == distinct
+
+
+def test_hftbacktest_there_and_back_is_the_same(tmp_path):
+    found = [
+        LevelsChanged(T, T - 5, "BTCUSDT", True, (("100.5", "1"), ("100.4", "2")), (("100.6", "3"),)),
+        Printed(T + 10, T + 5, "BTCUSDT", -1, "100.5", "0.25", True),
+        LevelsChanged(T + 20, T + 15, "BTCUSDT", False, (("100.5", "0"),), (("100.7", "0.001"),)),
+        Printed(T + 20, T + 15, "BTCUSDT", -1, "100.6", "1", False),
+    ]
+    path = tmp_path / "btcusdt_20240808.npz"
+    assert write_hftbacktest(iter(found), path) == 9
+    rows = np.load(path)["data"]
+    assert rows.dtype == hftbacktest.EVENT
+    assert rows.dtype.itemsize == 64
+    assert events(read_hftbacktest, path)[0] == found
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=30))
+def test_what_is_written_for_hftbacktest_is_in_order_for_both_sides_of_the_wire(times):
+    local = 0
+    found = []
+    for number, (gap, lag) in enumerate(times):
+        local += gap
+        found.append(Printed(T + local, T + local - lag, "X", -1, str(number + 1), "1", True))
+    parts = [np.array(list(hftbacktest._rows_of(event)), hftbacktest.EVENT) for event in found]
+    rows = hftbacktest._both_in_order(np.concatenate(parts) if parts else np.zeros(0, hftbacktest.EVENT))
+    for mark, clock in ((hftbacktest.EXCHANGE, "exch_ts"), (hftbacktest.LOCAL, "local_ts")):
+        seen = rows[(rows["ev"] & np.uint64(mark)) != 0]
+        assert (np.diff(seen[clock]) >= 0).all()
+        assert sorted(seen["px"].tolist()) == [float(number + 1) for number in range(len(times))]
+
+
+def test_recordings_are_events_again(tmp_path):
+    found = [
+        LevelsChanged(T, T, "BTCUSDT", True, (("100.5", "1"),), (("100.6", "3"),)),
+        LevelsChanged(T + 10**9, T + 10**9, "BTCUSDT", False, (("100.5", "0.5"),), ()),
+        Printed(T + 2 * 10**9, T + 2 * 10**9, "BTCUSDT", 4, "100.5", "0.25", True),
+    ]
+    for market in (Market.SPOT, Market.USDM):
+        name = f"{market.value}.gz"
+        recording(tmp_path, found, market, name)
+        again = list(events_of(read_recording(tmp_path / name), Repairs()))
+        assert [one for one in again[1:]] == found[1:]
+        assert (again[0].bids, again[0].asks, again[0].is_whole) == (found[0].bids, found[0].asks, True)
+
+
+def test_time_that_runs_backwards_and_pauses_are_told(tmp_path):
+    rows = [f"b,X,{US},{US + at},{n},buy,1,1" for n, at in enumerate((0, 50, 20, 90_000_000))]
+    found, repairs = events(read_tardis, write(tmp_path / "t.csv", TRADES, *rows))
+    assert [event.wall_ns for event in found] == [T, T + 50_000, T + 50_000, T + 90_000_000_000]
+    assert repairs.lines() == ["events received before the one above them, stamped with its time: 1", "pauses of more than a minute: 1"]
+
+
+def test_an_archive_that_ends_early_gives_what_is_whole_and_says_so(tmp_path):
+    path = write(tmp_path / "t.csv.gz", TRADES, *(f"b,X,{US},{US + n},{n},buy,1.{n % 977},1" for n in range(20_000)))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    found, repairs = events(read_tardis, path)
+    assert 100 < len(found) < 20_000
+    assert repairs.lines() == ["archives that end early; what was whole is kept: 1"]
+    broken = tmp_path / "x.zip"
+    broken.write_bytes(zipped(tmp_path / "y.zip", "t.csv", "1").read_bytes()[:20])
+    with pytest.raises(HistoryRefused, match="no whole zip archive"):
+        events(read_binance_public, broken)
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (("exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price",), "no column amount"),
+        ((BOOK, f"b,X,{US},{US},true,up,1,1"), "side 'up'"),
+        ((BOOK, f"b,X,{US},{US},true,bid,-1,1"), "'-1' is no price"),
+        ((BOOK, f"b,X,{US},{US},true,bid,nan,1"), "'nan' is no price"),
+        ((BOOK, f"b,X,{US},12,true,bid,1,1"), "12 is no time between 2009 and 2050"),
+        (("a,b", "1,2"), "neither incremental_book_L2"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(tmp_path, lines, problem):
+    with pytest.raises(HistoryRefused, match=problem):
+        events(read_tardis, write(tmp_path / "t.csv", *lines))
+
+
+def test_empty_and_mixed_files_are_refused(tmp_path):
+    empty = tmp_path / "t.csv"
+    empty.touch()
+    with pytest.raises(HistoryRefused, match="empty"):
+        events(read_tardis, empty)
+    mixed = [Printed(T, T, name, 1, "1", "1", True) for name in ("X", "Y")]
+    with pytest.raises(HistoryRefused, match="choose one with --symbol"):
+        list(of_symbol(iter(mixed), None))
+    assert [one.symbol for one in of_symbol(iter(mixed), "y")] == ["Y"]
+    with pytest.raises(HistoryRefused, match="no events of that symbol"):
+        write_recording(iter(()), Market.SPOT, tmp_path / "none.gz", Repairs())
+    assert not list(tmp_path.glob("*none*"))
+
+
+@given(st.decimals(min_value="0.00000001", max_value="1e9", places=8))
+def test_texts_of_numbers_keep_their_value_and_lose_their_zeros(value):
+    text = decimal_text(str(value), "x", may_be_zero=True)
+    assert Decimal(text) == value
+    assert "E" not in text.upper()
+    assert not ("." in text and text.endswith("0"))
+
+
+@pytest.mark.parametrize(("value", "unit"), [(T // 10**9, "s"), (T // 10**6, "ms"), (US, "us"), (T, "ns")])
+def test_units_of_time_are_told_by_size(value, unit):
+    assert nanoseconds(value, unit) == T

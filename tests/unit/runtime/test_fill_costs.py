@@ -1,0 +1,114 @@
+"""What a fill cost adds up to what it was filled at, whatever the market did in between."""
+
+from decimal import Decimal
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smartmoney.core.domain.commands import SubmitOrder
+from smartmoney.core.domain.entries import Entry, EntryKind, OrderFilled
+from smartmoney.core.domain.instruments import Instrument, Market
+from smartmoney.core.domain.orders import Approved, Fill, Liquidity, OrderIntent, OrderType, Purpose, Side
+from smartmoney.runtime.fill_costs import FillCosts
+
+D = Decimal
+GRID = Instrument(venue="v", market=Market.SPOT, symbol="A", name="A/Q", base="A", quote="Q", tick_size=D("0.01"), lot_size=D("0.1"))
+ticks = st.integers(9_000, 11_000)
+spreads = st.integers(1, 50)
+sides = st.sampled_from(Side)
+
+
+class Desk:
+    """A watcher beside an engine of which it sees the books alone."""
+
+    def __init__(self):
+        self.state = {"best_bid_tick": 0, "best_ask_tick": 0}
+        self.costs = FillCosts()
+        self.costs.use(SimpleNamespace(market=SimpleNamespace(states=[self.state], instruments=[GRID])))
+
+    def quote(self, bid, spread):
+        self.state.update(best_bid_tick=bid, best_ask_tick=bid + spread)
+
+    def decide(self, name, side, stop=None):
+        kind = OrderType.MARKET if stop is None else OrderType.STOP_MARKET
+        purpose = Purpose.ENTRY if stop is None else Purpose.STOP
+        intent = OrderIntent(client_order_id=name, instrument=0, side=side, type=kind, lots=10, purpose=purpose, stop_ticks=stop)
+        self.costs.asked(SubmitOrder(approved=Approved(intent=intent, valid_until_mono_ns=1, halt_epoch=0)), 0)
+
+    def fill(self, name, side, price, liquidity=Liquidity.TAKER, lots=10, fee="0.1", fee_asset="Q"):
+        fill = Fill(
+            trade_id=f"{name}-{price}-{lots}",
+            client_order_id=name,
+            instrument=0,
+            side=side,
+            price_ticks=price,
+            lots=lots,
+            fee=D(fee),
+            fee_asset=fee_asset,
+            liquidity=liquidity,
+            ts_event_ns=1,
+        )
+        self.costs.append(Entry(seq=1, kind=EntryKind.EVENT, ts_wall_ns=2, ts_mono_ns=3, payload=OrderFilled(fill=fill)))
+        return self.costs.fills[-1]
+
+
+@given(ticks, spreads, ticks, spreads, ticks, sides, st.sampled_from(Liquidity))
+def test_delay_spread_and_impact_sum_to_the_whole_shortfall(bid, spread, later, wider, price, side, liquidity):
+    desk = Desk()
+    desk.quote(bid, spread)
+    desk.decide("a", side)
+    desk.quote(later, wider)
+    cost = desk.fill("a", side, price, liquidity)
+    decided = bid + 0.5 * spread
+    whole = side.sign * (price - decided) / decided * 1e4
+    assert cost.delay_bps + cost.spread_bps + cost.impact_bps == pytest.approx(whole, abs=1e-6)
+
+
+def test_each_part_has_its_own_name():
+    desk = Desk()
+    desk.quote(9_999, 2)
+    desk.decide("a", Side.BUY)
+    desk.quote(10_009, 2)
+    cost = desk.fill("a", Side.BUY, 10_014)
+    assert (cost.delay_bps, cost.spread_bps, cost.impact_bps) == pytest.approx((10.0, 1.0, 3.0))
+    assert cost.fee_bps == pytest.approx(0.1 / (100.14 * 1.0) * 1e4)
+    desk.decide("b", Side.SELL)
+    earned = desk.fill("b", Side.SELL, 10_011, Liquidity.MAKER)
+    assert (earned.delay_bps, earned.impact_bps) == (0.0, 0.0)
+    assert earned.spread_bps == pytest.approx(-1.0, rel=0.01)
+
+
+def test_a_stop_is_decided_at_its_trigger():
+    desk = Desk()
+    desk.quote(9_999, 2)
+    desk.decide("stop", Side.SELL, stop=9_900)
+    desk.quote(9_894, 2)
+    cost = desk.fill("stop", Side.SELL, 9_894)
+    assert cost.delay_bps == pytest.approx(5 / 9_900 * 1e4)
+    assert cost.purpose is Purpose.STOP
+
+
+def test_a_fee_in_base_counts_at_the_price_of_the_fill():
+    desk = Desk()
+    desk.quote(9_999, 2)
+    desk.decide("a", Side.BUY)
+    assert desk.fill("a", Side.BUY, 10_001, fee="0.001", fee_asset="A").fee_bps == pytest.approx(10.0)
+
+
+def test_averages_are_weighted_by_notional_and_zero_without_fills():
+    desk = Desk()
+    assert desk.costs.shares().fee == 0.0
+    desk.quote(9_999, 2)
+    desk.decide("a", Side.BUY)
+    desk.fill("a", Side.BUY, 10_001, lots=30)
+    desk.fill("a", Side.BUY, 10_021, lots=10)
+    assert desk.costs.shares().impact == pytest.approx(20 * 10_021 * 10 / (10_001 * 30 + 10_021 * 10), rel=1e-6)
+
+
+def test_a_fill_of_an_order_that_was_never_decided_here_is_left_out():
+    desk = Desk()
+    desk.quote(9_999, 2)
+    with pytest.raises(IndexError):
+        desk.fill("somebody else's", Side.BUY, 10_001)
