@@ -10,11 +10,11 @@ seed: 4
 faults:
   - {kind: gap, skip: 15, every: 25, count: 3}
   - {kind: duplicate, probability: 0.2}
-  - {kind: reorder, probability: 0.02}
-  - {kind: truncate, probability: 0.01}
-  - {kind: garbage, form: nan, probability: 0.02, instead: false}
-  - {kind: garbage, form: binary, size: 2000, probability: 0.02, instead: false}
-  - {kind: garbage, form: deep, size: 100000, probability: 0.01, instead: false}
+  - {kind: reorder, probability: 0.04}
+  - {kind: truncate, probability: 0.03}
+  - {kind: garbage, form: nan, probability: 0.05, instead: false}
+  - {kind: garbage, form: binary, size: 2000, probability: 0.05, instead: false}
+  - {kind: garbage, form: deep, size: 100000, probability: 0.02, instead: false}
   - {kind: garbage, form: large, skip: 40, count: 1, connection: 1}
   - {kind: price_spike, skip: 5, every: 10, count: 3}
   - {kind: disconnect, life_s: 4, count: 2}

@@ -27,7 +27,7 @@ SAME_METADATA = ("strategy", "regime", "imbalance", "liquidity_stress", "market_
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory):
     base = tmp_path_factory.mktemp("seed") / "market"
-    prerun(SyntheticMarket(2, symbols=("BTCUSDT",)), 1_700_000_000_000_000_000, SECONDS, base)
+    prerun(SyntheticMarket(5, symbols=("BTCUSDT",)), 1_700_000_000_000_000_000, SECONDS, base)
     return capture_path(base, Market.USDM, "BTCUSDT")
 
 

@@ -132,8 +132,9 @@ class Algos:
             order = self._desk.log.of_id(algo.actual_id)
             if order is None or not order.is_open:
                 algo.status = "FINISHED"
-                algo.updated_ns = self._desk.now_ns()
-                self._tell(algo)
+                # When its order ended, not when that was noticed: how time is cut must not show.
+                algo.updated_ns = self._desk.now_ns() if order is None else order.updated_ns
+                self._tell(algo, algo.updated_ns)
 
     def triggered(self, order: Order, at_ns: int) -> None:
         """Tell that a conditional order that waits in the book was triggered."""
