@@ -1,13 +1,49 @@
 """`smartmoney record`: what the daemon keeps of everything that entered its loop."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smartmoney.cli.common import AsJson, StateDir, layout_of, print_json
+from smartmoney.cli.common import AsJson, ConfigFile, Overrides, Profile, StateDir, layout_of, print_json
 
-app = typer.Typer(no_args_is_help=True, help="Captures: everything that entered a run's loop.")
+if TYPE_CHECKING:
+    from smartmoney.adapters.state_directory import StateLayout
+
+WATCH_ONLY = "smartmoney.core.strategy.watch:WatchOnly"
+FOLDER = "record"
+"""Where recordings are kept, in the state directory: a recorder and a daemon can run side by side."""
+
+app = typer.Typer(help="Capture any venue without trading; list and verify captures.", invoke_without_command=True)
+
+
+@app.callback()
+def record(
+    context: typer.Context,
+    config: ConfigFile = None,
+    profile: Profile = None,
+    seconds: Annotated[float | None, typer.Option("--for", min=0.1, help="Stop after so many seconds.")] = None,
+    state_dir: StateDir = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Capture a venue's frames until Ctrl-C, SIGTERM or --for, with books, features and trust watched, and no order ever sent.
+
+    Captures go to `record/` in the state directory. Example: smartmoney record --set venue=binance --for 3600.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from smartmoney.cli.run import run
+
+    root = layout_of(state_dir).root / FOLDER
+    run(
+        config=config,
+        profile=profile,
+        seconds=seconds,
+        state_dir=root,
+        overrides=[*(overrides or ()), f"strategy_class={WATCH_ONLY}"],
+        as_json=as_json,
+    )
 
 
 @app.command("ls")
@@ -15,8 +51,8 @@ def ls(state_dir: StateDir = None, as_json: AsJson = False) -> None:
     """List the captures there are, oldest first. Example: smartmoney record ls."""
     from smartmoney.adapters.capture_store import list_captures
 
-    captures = layout_of(state_dir).captures
-    found = list_captures(captures)
+    folders = [layout.captures for layout in _layouts(state_dir)]
+    found = [one for folder in folders for one in list_captures(folder)]
     if as_json:
         print_json(
             [{"run_id": one.run_id, "segments": one.segments, "bytes": one.size, "changed_wall_ns": one.changed_wall_ns} for one in found]
@@ -25,7 +61,7 @@ def ls(state_dir: StateDir = None, as_json: AsJson = False) -> None:
     for one in found:
         print(f"{one.run_id}   {one.segments:>4} segments   {one.size / 1e6:10.1f} MB")
     if not found:
-        print(f"no captures in {captures}")
+        print(f"no captures in {' or '.join(map(str, folders))}")
 
 
 @app.command("verify")
@@ -61,7 +97,21 @@ def verify(
 
 
 def _folder_of(name: str, state_dir: Path | None) -> Path:
+    """Return the folder of a run's capture, of the daemon's state directory or of the recorder's in it."""
+    from smartmoney.adapters.journal import JournalRefused
     from smartmoney.runtime.replay import named_run
 
-    layout = layout_of(state_dir)
-    return layout.capture(named_run(layout, name))
+    daemon, recorder = _layouts(state_dir)
+    if name == "last":
+        try:
+            name = named_run(daemon, name)
+        except JournalRefused:
+            name = named_run(recorder, name)
+    return recorder.capture(name) if recorder.capture(name).is_dir() else daemon.capture(name)
+
+
+def _layouts(state_dir: Path | None) -> "tuple[StateLayout, StateLayout]":
+    from smartmoney.adapters.state_directory import StateLayout
+
+    daemon = layout_of(state_dir)
+    return daemon, StateLayout(daemon.root / FOLDER)

@@ -74,3 +74,16 @@ def test_other_settings_are_told_apart_with_both_sides(story):
     assert first["recorded"] != first["today"]
     assert first["table"] in {"equity", "orders", "refusals", "signals"}
     assert found["counts"]["fills"]["recorded"] > 0
+
+
+def test_recording_captures_a_venue_and_never_orders(tmp_path):
+    with Daemon("--set", "sim.prerun_s=0", "--for", 3, "--json", "--state-dir", tmp_path, command="record") as daemon:
+        assert daemon.finish() == 0, daemon.said()
+        summary = daemon.summary()
+    assert (summary["orders"], summary["signals"]) == (0, 0)
+    assert summary["frames"] > 20
+    verified = smartmoney("record", "verify", "last", "--state-dir", tmp_path, "--json")
+    assert verified.returncode == 0, verified.stdout
+    assert [one["run_id"] for one in json.loads(smartmoney("record", "ls", "--state-dir", tmp_path, "--json").stdout)] == [
+        summary["run_id"]
+    ]
