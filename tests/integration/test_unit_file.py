@@ -11,6 +11,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = ROOT / "systemd" / "smartmoney.service"
+DIFF = ROOT / "systemd" / "smartmoney-diff.service"
 
 
 class Keys(dict):
@@ -23,14 +24,18 @@ class Keys(dict):
             super().__setitem__(key, value)
 
 
-@pytest.fixture(scope="module")
-def unit():
+def read(path):
     parser = configparser.RawConfigParser(
         dict_type=Keys, strict=False, delimiters=("=",), comment_prefixes=("#",), empty_lines_in_values=False
     )
     parser.optionxform = str
-    parser.read(UNIT)
+    parser.read(path)
     return {section: {key: parser.get(section, key).split("\n") for key in parser.options(section)} for section in parser.sections()}
+
+
+@pytest.fixture(scope="module")
+def unit():
+    return read(UNIT)
 
 
 @pytest.mark.parametrize(
@@ -70,16 +75,27 @@ def test_unit_limits_its_restarts_and_waits_for_an_orderly_stop(unit):
     assert int(unit["Service"]["TimeoutStopSec"][0]) >= 60
 
 
-def test_unit_starts_a_command_that_exists_with_a_file_that_exists(unit):
+@pytest.mark.parametrize("path", [UNIT, DIFF])
+def test_unit_starts_a_command_that_exists_with_a_file_that_exists(path):
     from typer.main import get_command
 
     from smartmoney.cli.main import app
 
-    program, command, *arguments = unit["Service"]["ExecStart"][0].split()
+    program, command, *arguments = read(path)["Service"]["ExecStart"][0].split()
     assert program == "/opt/smartmoney/.venv/bin/smartmoney"
     options = {option for parameter in get_command(app).commands[command].params for option in parameter.opts}
     assert {word for word in arguments if word.startswith("--")} <= options
     assert (ROOT / "config" / Path(arguments[-1]).name).is_file()
+
+
+def test_the_nightly_comparison_is_the_daemons_own_user_and_keeps_out_of_its_way(unit):
+    service = read(DIFF)["Service"]
+    assert service["User"] == [UNIT.stem]
+    for key in ("DynamicUser", "StateDirectory", "StateDirectoryMode", "CacheDirectory", "ConfigurationDirectory", "Environment", "UMask"):
+        assert service[key] == unit["Service"][key], key
+    assert service["Nice"] == ["19"]
+    assert service["PrivateNetwork"] == ["yes"]
+    assert read(DIFF.with_suffix(".timer"))["Install"]["WantedBy"] == ["timers.target"]
 
 
 def test_install_page_uses_the_paths_of_the_unit(unit):
@@ -115,11 +131,16 @@ def test_compose_locks_the_container_down():
     assert "ports" not in service
 
 
-def test_systemd_accepts_the_unit_and_calls_it_well_locked():
+@pytest.mark.parametrize("path", [UNIT, DIFF])
+def test_systemd_accepts_the_unit_and_calls_it_well_locked(path):
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("systemd-analyze is not installed here: the unit is checked by its text only")
     said = subprocess.run(
-        [analyze, "security", "--offline=true", "--threshold=11", str(UNIT)], check=False, capture_output=True, text=True, timeout=60
+        [analyze, "security", "--offline=true", "--threshold=26" if path == DIFF else "--threshold=11", str(path)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert said.returncode == 0, said.stdout + said.stderr
