@@ -21,9 +21,9 @@ def backtest(
     market: Annotated[str | None, typer.Option(help="Whose recordings: spot, usdm or coinm [default: the configuration's].")] = None,
     run: Annotated[list[str] | None, typer.Option("--run", help="A run whose capture to use; `last` is the newest. Repeatable.")] = None,
     scenario: Annotated[str | None, typer.Option(metavar="NAME", help="A synthetic market instead of recordings.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=10_000, help="With --scenario: how many markets.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="With --scenario: the first seed; the others follow it.")] = 1,
-    hours: Annotated[float, typer.Option(min=0.01, max=240.0, help="With --scenario: simulated hours of each.")] = 1.0,
+    seeds: Annotated[int | None, typer.Option(min=1, max=10_000, help="With --scenario: how many markets [default: 1].")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="With --scenario: the first seed; the others follow it [default: 1].")] = None,
+    hours: Annotated[float | None, typer.Option(min=0.01, max=240.0, help="With --scenario: simulated hours of each [default: 1].")] = None,
     each: Annotated[bool, typer.Option("--each", help="Every file is a stretch of its own, with an account of its own.")] = False,
     latency: Annotated[
         str | None,
@@ -45,8 +45,15 @@ def backtest(
     Examples: smartmoney backtest day.gz --market usdm; smartmoney backtest --run last --latency measured;
     smartmoney backtest --scenario no_information --seeds 8 --hours 4 --out report
     """
+    if scenario is None and (seeds, seed, hours) != (None, None, None):
+        raise typer.BadParameter("they belong to --scenario NAME", param_hint="--seeds, --seed, --hours")
+    if each and not files:
+        raise typer.BadParameter("it is about several recordings, and none is given", param_hint="--each")
+    if run and market is not None:
+        raise typer.BadParameter("a run has the market that it had; leave it out", param_hint="--market")
     settings = settings_of(config, profile, "paper", overrides)
-    sources = _sources(files or [], market or settings.market, run or [], scenario, (seed, seeds, hours), state_dir, each=each)
+    worlds = (1 if seed is None else seed, seeds or 1, hours or 1.0)
+    sources = _sources(files or [], market or settings.market, run or [], scenario, worlds, state_dir, each=each)
     model = _latency(latency, settings, state_dir)
     if out is not None and out.exists() and not out.is_dir():
         raise typer.BadParameter(f"{out} is no folder; name one, it is made if need be", param_hint="--out")

@@ -1,5 +1,6 @@
 """`smartmoney diff`: would this build, or other settings, have done what a recorded run did?"""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -7,7 +8,9 @@ import typer
 from smartmoney.cli.common import AsJson, ConfigFile, Overrides, Profile, StateDir, layout_of, print_json, settings_of
 
 if TYPE_CHECKING:
+    from smartmoney.adapters.state_directory import StateLayout
     from smartmoney.runtime.diff import DiffReport
+    from smartmoney.settings.models import Settings
 
 
 def diff(
@@ -21,24 +24,27 @@ def diff(
 ) -> None:
     """Compare a recorded run with the same inbox today; exit 0 if identical, 1 if not.
 
-    Without settings: the run's journal against a replay by this build. With -c, --profile or --set: the captured feed under the run's own
-    parameters against the same feed under these.
+    Without settings: the run's journal against a replay by this build. With --set: the captured feed under the run's own settings against
+    the same with those keys changed; with -c or --profile against those.
 
     Examples: smartmoney diff last; smartmoney diff last --set strategy.confidence_threshold=0.6 --json
     """
     is_build = build_only or not (config or profile or overrides)
-    settings = None if is_build else settings_of(config, profile, "paper", overrides)
     from smartmoney.runtime import kernel_cache, logs
 
     logs.configure("WARNING", to_screen=False)
     kernel_cache.prepare()
     import msgspec
 
-    from smartmoney.runtime.diff import diff_run
+    from smartmoney.runtime.diff import diff_build, diff_settings
     from smartmoney.runtime.replay import named_run
 
     layout = layout_of(state_dir)
-    report = diff_run(layout, named_run(layout, run_id), settings, None if config is None else str(config.parent))
+    name = named_run(layout, run_id)
+    if is_build:
+        report = diff_build(layout, name, None if config is None else str(config.parent))
+    else:
+        report = diff_settings(layout, name, _settings(layout, name, config, profile, overrides))
     if as_json:
         print_json(msgspec.to_builtins(report))
     else:
@@ -46,11 +52,24 @@ def diff(
     raise typer.Exit(0 if report.identical else 1)
 
 
+def _settings(layout: "StateLayout", name: str, config: Path | None, profile: str | None, overrides: list[str] | None) -> "Settings":
+    """Return the other settings: of a file or profile, else the run's own with single keys changed."""
+    if config is not None or profile is not None:
+        return settings_of(config, profile, "paper", overrides)
+    from smartmoney.runtime.diff import encoded_settings
+    from smartmoney.settings.load import recorded_settings
+    from smartmoney.settings.sources import parse_override
+
+    return recorded_settings(encoded_settings(layout, name), dict(parse_override(text) for text in overrides or ()))
+
+
 def _say(report: "DiffReport") -> None:
     print(f"run {report.run_id}: {'identical' if report.identical else 'DIFFERENT'}")
     print(f"compared: {report.compared}")
     for table, count in report.counts.items():
         print(f"  {table:<9} {count.recorded:>7} recorded {count.today:>7} today {count.different:>7} differ")
+    for note in report.notes:
+        print(f"  {note}")
     first = report.first_difference
     if first is not None:
         print(f"first difference, in {first.table} at {first.wall_ns} ns:")

@@ -30,6 +30,8 @@ def import_history(
     """
     if form not in _FORMS:
         raise typer.BadParameter(f"no form {form!r}; one of {', '.join(_FORMS)}", param_hint="FORM")
+    if out.suffix != ".gz":
+        raise typer.BadParameter(f"{out} does not end in .gz, as a compressed recording must", param_hint="--out")
     _check(files, market, out)
     import msgspec
 
@@ -53,6 +55,7 @@ def import_history(
 def export_history(
     files: Annotated[list[Path], typer.Argument(help="Recordings of one instrument.")],
     out: Annotated[Path, typer.Option(metavar="FILE.npz", help="The file to write, in hftbacktest's form.")],
+    symbol: Annotated[str | None, typer.Option(help="Which instrument, where the recordings hold several.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write recordings as events for hftbacktest. For tables as Parquet see `features compute` and `sim --record`.
@@ -69,7 +72,7 @@ def export_history(
     from smartmoney.adapters.recordings import read_session
 
     repairs = Repairs()
-    rows = write_hftbacktest(of_symbol(events_of(read_session(files), repairs), None), out)
+    rows = write_hftbacktest(of_symbol(events_of(read_session(files), repairs, symbol), symbol), out)
     if as_json:
         print_json({"output": str(out), "rows": rows, "repairs": repairs.lines()})
         return

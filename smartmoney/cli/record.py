@@ -32,6 +32,8 @@ def record(
     Captures go to `record/` in the state directory. Example: smartmoney record --set venue=binance --for 3600.
     """
     if context.invoked_subcommand is not None:
+        if any((config, profile, seconds, state_dir, overrides, as_json)):
+            raise typer.BadParameter(f"give options after `{context.invoked_subcommand}`, whose they are")
         return
     from smartmoney.cli.run import run
 

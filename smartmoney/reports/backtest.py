@@ -84,7 +84,7 @@ def backtest_page(result: BacktestResult, pictures: Mapping[str, bytes]) -> str:
             fill.liquidity.value,
             f"{fill.quantity:f}",
             f"{fill.price:f}",
-            *(f"{value:+.2f}" for value in (fill.delay_bps, fill.spread_bps, fill.impact_bps, fill.fee_bps)),
+            *("–" if value is None else f"{value:+.2f}" for value in (fill.delay_bps, fill.spread_bps, fill.impact_bps, fill.fee_bps)),
         )
         for name, fill in fills[:_LINES_MAX]
     )
@@ -149,7 +149,7 @@ def _draw_costs(result: BacktestResult) -> bytes:
     fills = [fill for job in result.jobs for fill in job.fills]
     groups = sorted({f"{fill.purpose.value} {fill.liquidity.value}" for fill in fills})
     for row, group in enumerate(groups):
-        mine = [fill for fill in fills if f"{fill.purpose.value} {fill.liquidity.value}" == group]
+        mine = [fill for fill in fills if f"{fill.purpose.value} {fill.liquidity.value}" == group and fill.delay_bps is not None]
         weight = sum(fill.notional for fill in mine) or 1.0
         for offset, (name, colour) in enumerate(zip(_COSTS, (_BLUE, "#61a5c2", _RED, _GREY), strict=True)):
             value = sum(getattr(fill, f"{name}_bps") * fill.notional for fill in mine) / weight

@@ -22,6 +22,7 @@ from smartmoney.core.domain.commands import Command, RecordEquity
 from smartmoney.core.domain.entries import Entry, RunStarted
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.parameters import encode_parameters
+from smartmoney.runtime import logs
 from smartmoney.runtime.assembly import engine_parameters, strategy_factory
 from smartmoney.runtime.backtest_sources import captured_items, record_built_in, split_start
 from smartmoney.runtime.codecs import codec_of
@@ -153,15 +154,21 @@ def run_backtest(
             results.append(run_job(job))
             on_done(number, len(jobs))
         return joined(results)
-    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=spawn, initializer=_be_quiet) as pool:
         futures = [pool.submit(run_job, job) for job in jobs]
         for done, _ in enumerate(as_completed(futures), 1):
             on_done(done, len(jobs))
         return joined([future.result() for future in futures])
 
 
+def _be_quiet() -> None:
+    """Keep a worker's log off the standard output, where the result goes."""
+    logs.configure("WARNING", to_screen=False)
+
+
 def run_job(job: BacktestJob) -> JobResult:
-    """Run one job.
+    """Run one job. Fees and rules are those of its source's market, whatever the settings name.
 
     Raises:
         BacktestRefused, ReplayRefused: it has nothing to test.
@@ -178,7 +185,19 @@ def run_job(job: BacktestJob) -> JobResult:
         return _run_recordings(job, Recordings(files, job.source.market))
 
 
+def _on_market(job: BacktestJob, market: str) -> BacktestJob:
+    settings = job.settings
+    if market == settings.market:
+        return job
+    if market == "coinm":
+        raise BacktestRefused(f"{job.name}: coin-margined contracts pay in coin, which no account here does; `replay --frames` reads them")
+    if market == "spot" and settings.leverage != 1:
+        raise BacktestRefused(f"{job.name}: leverage {settings.leverage:f} on spot; set leverage=1, or market=usdm for futures")
+    return msgspec.structs.replace(job, settings=settings.model_copy(update={"market": market}))
+
+
 def _run_recordings(job: BacktestJob, source: Recordings) -> JobResult:
+    job = _on_market(job, source.market)
     watch = _Watch()
     replay, frames = frame_replay(
         [Path(file) for file in source.files],
@@ -189,8 +208,8 @@ def _run_recordings(job: BacktestJob, source: Recordings) -> JobResult:
     watch.costs.use(replay.engine)
     started = perf_counter()
     replay.run(frames)
-    grid = tuple(f"{one.symbol}: tick and lot size inferred from the frames" for one in replay.instruments if one.provisional)
-    return _result(job, replay.engine, watch, job.settings.equity_start, perf_counter() - started, grid)
+    notes = [f"{one.symbol}: tick and lot size inferred from the frames" for one in replay.instruments if one.provisional]
+    return _result(job, replay.engine, watch, job.settings.equity_start, perf_counter() - started, (*notes, *replay.damage))
 
 
 def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
@@ -201,11 +220,12 @@ def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
     start, rest = split_start(entries)
     if start is None:
         raise BacktestRefused(f"{source.folder}: the first entry is not a run's start; was its first segment removed by retention?")
+    job = _on_market(job, start.instruments[0].market.value)
     watch = _Watch()
     engine = Engine(codec_of(start.venue), strategy_factory(job.settings.directory))
     watch.costs.use(engine)
     cash = job.settings.equity_start
-    begun = _begun(start, job.settings, cash)
+    begun = begin_anew(start, job.settings, encode_parameters(engine_parameters(job.settings)))
     run = OfflineRun(engine, begun, paper_parameters(job.settings), latency=_seen_latency(job), watcher=watch)
     started = perf_counter()
     if not run.run(captured_items(rest)):
@@ -215,8 +235,8 @@ def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
     return _result(job, engine, watch, cash, perf_counter() - started, (*noted, "what an operator did in that run is left out"))
 
 
-def _begun(start: RunStarted, settings: Settings, cash: Decimal) -> RunStarted:
-    """Return how the backtest of a captured run begins: its instruments and venue, our settings, a flat account."""
+def begin_anew(start: RunStarted, settings: Settings, parameters: bytes) -> RunStarted:
+    """Return how a captured run begins once more: its instruments and venue, our settings, a flat account that is not halted."""
     return RunStarted(
         run_id=_NAME,
         mode=_NAME,
@@ -226,8 +246,8 @@ def _begun(start: RunStarted, settings: Settings, cash: Decimal) -> RunStarted:
         model="",
         seed=0,
         instruments=start.instruments,
-        parameters=encode_parameters(engine_parameters(settings)),
-        cash=cash,
+        parameters=parameters,
+        cash=settings.equity_start,
     )
 
 
@@ -244,12 +264,14 @@ def _seen_latency(job: BacktestJob) -> OrderLatency:
 
 def _result(job: BacktestJob, engine: Engine, watch: _Watch, cash: Decimal, took_s: float, notes: tuple[str, ...]) -> JobResult:
     view = engine.view()
-    end = view.account.equity if view.account.equity is not None else view.account.cash
+    end = float(view.account.equity) if view.account.equity is not None else watch.equity[-1][1] if watch.equity else float(cash)
+    if view.account.equity is None:
+        notes = (*notes, "a position was held when the book was last known: the end's equity is the last that could be computed")
     by: dict[str, int] = {}
     for fill in watch.costs.fills:
         key = f"{fill.purpose.value} {fill.liquidity.value}"
         by[key] = by.get(key, 0) + 1
-    net = float(end - cash)
+    net = end - float(cash)
     result = BacktestResult(
         frames=view.frames,
         frames_per_s=round(view.frames / max(took_s, 1e-9), 1),

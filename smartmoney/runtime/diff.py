@@ -1,12 +1,14 @@
 """What differs between a recorded run and the same inbox today: with this build, or under other settings.
 
-With this build alone, the run's journal is held against what a replay of its capture would journal. Under other settings the replies that
-were captured belong to orders that need not exist any more; so both sides are then run on the captured feed against the paper venue, one
-under the run's own parameters, one under the new ones. Rows are compared by entry, up to the last one that both sides are known to have.
+With this build alone, the run's journal is held against what a replay of its capture would journal, up to the last entry that both are
+known to have, or the first that the capture lost. Under other settings the replies that were captured belong to orders that need not exist
+any more; so both sides are then run on the captured feed against the paper venue from a flat account, one under the settings that the run
+had, one under the new ones.
 """
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,11 +24,13 @@ from smartmoney.core.domain.orders import OrderIntent
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.parameters import encode_parameters
 from smartmoney.runtime.assembly import engine_parameters, strategy_factory
+from smartmoney.runtime.backtest import begin_anew
 from smartmoney.runtime.backtest_sources import captured_items, split_start
 from smartmoney.runtime.codecs import codec_of
 from smartmoney.runtime.offline import OfflineRun
 from smartmoney.runtime.replay import ReplayRefused
 from smartmoney.settings.build import paper_parameters
+from smartmoney.settings.load import recorded_settings
 from smartmoney.settings.models import Settings
 
 Row = dict[str, Any]
@@ -55,37 +59,65 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DiffReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Say what differs; `compared` is what stood against what, `until_wall_ns` the end of what both sides have."""
+    """Say what differs; `compared` is what stood against what, `notes` what limits it."""
 
     run_id: str
     compared: str
     identical: bool
-    until_wall_ns: int
     first_difference: Difference | None
     counts: Mapping[str, Count]
+    notes: tuple[str, ...] = ()
 
 
 class _Side(msgspec.Struct, frozen=True, kw_only=True):
     rows: dict[str, list[Row]]
-    until_wall_ns: int
+    until: int
+    notes: tuple[str, ...] = ()
 
 
-def diff_run(layout: StateLayout, run_id: str, settings: Settings | None, search: str | None = None) -> DiffReport:
-    """Return what differs; `settings` None holds this build against the journal.
+def diff_build(layout: StateLayout, run_id: str, search: str | None = None) -> DiffReport:
+    """Return in what this build would differ from a run; `search` is where the run's own strategy class is looked for first.
 
     Raises:
-        ReplayRefused: there is no such run or nothing was captured.
+        ReplayRefused: there is no such run, or nothing that can be compared.
         OSError: its capture cannot be read.
     """
     start = _start_of(layout, run_id)
-    if settings is None:
-        with JournalReader.open(layout.journal) as journal:
-            recorded = _Side(rows=_rows(journal, run_id, by_seq=True), until_wall_ns=_journaled_until(journal, run_id))
-        what = "the run's journal, and a replay of its capture by this build"
-        return _report(run_id, what, recorded, _replayed(layout, start, search))
-    recorded = _tested(layout, start, start.parameters, settings)
-    today = _tested(layout, start, encode_parameters(engine_parameters(settings)), settings)
-    return _report(run_id, "the captured feed under the run's own parameters, and under these settings", recorded, today)
+    with JournalReader.open(layout.journal) as journal:
+        # The end first: a running daemon commits meanwhile, and what it adds then lies beyond.
+        until = _journaled_until(journal, run_id)
+        recorded = _Side(rows=_rows(journal, run_id, by_seq=True), until=until)
+    what = "the run's journal, and a replay of its capture by this build"
+    return _report(run_id, what, recorded, _replayed(layout, start, search), "seq")
+
+
+def diff_settings(layout: StateLayout, run_id: str, settings: Settings) -> DiffReport:
+    """Return in what a run would have differed under other settings.
+
+    Raises:
+        ReplayRefused: there is no such run, or nothing that can be compared.
+        ConfigurationError: this build cannot use the settings that the run had.
+        OSError: its capture cannot be read.
+    """
+    start = _start_of(layout, run_id)
+    directory = None if settings.directory is None else Path(settings.directory)
+    own = recorded_settings(encoded_settings(layout, run_id), directory=directory)
+    recorded = _tested(layout, start, start.parameters, own, directory)
+    today = _tested(layout, start, encode_parameters(engine_parameters(settings)), settings, directory)
+    return _report(run_id, "the captured feed under the run's own settings, and under these", recorded, today, "wall_ns")
+
+
+def encoded_settings(layout: StateLayout, run_id: str) -> str:
+    """Return the settings that a run journaled, as JSON.
+
+    Raises:
+        ReplayRefused: there is no such run.
+    """
+    with JournalReader.open(layout.journal) as journal:
+        header = journal.run(run_id)
+    if header is None:
+        raise ReplayRefused(f"no run {run_id!r} in {layout.journal}")
+    return header.config
 
 
 def _start_of(layout: StateLayout, run_id: str) -> RunStarted:
@@ -99,26 +131,32 @@ def _start_of(layout: StateLayout, run_id: str) -> RunStarted:
 
 
 def _journaled_until(journal: JournalReader, run_id: str) -> int:
-    """Return the time up to which a run's journal is known to be whole: of its end, or of its last checkpoint."""
+    """Return the last entry that a run's journal is known to have: of its end, or of its last checkpoint."""
     header, last = journal.run(run_id), journal.last_checkpoint(run_id)
     if header is None:
         raise ReplayRefused(f"no run {run_id!r} in the journal")
-    if header.ended_wall_ns is not None:
-        return header.ended_wall_ns
-    return 0 if last is None else last.wall_ns
+    until = header.last_seq if header.last_seq is not None else 0 if last is None else last.seq
+    if until <= 0:
+        raise ReplayRefused(f"run {run_id!r} ended before its first checkpoint: there is nothing to compare with")
+    return until
 
 
 def _replayed(layout: StateLayout, start: RunStarted, search: str | None) -> _Side:
     shadow = ShadowJournal(start.run_id, start.instruments)
     engine = Engine(codec_of(start.venue), strategy_factory(search))
+    entries = read_capture(layout.capture(start.run_id))
     last = 0
-    for entry in read_capture(layout.capture(start.run_id)):
-        last = entry.ts_wall_ns
-        shadow.take(entry.seq, last, entry.payload)
+    notes: tuple[str, ...] = ()
+    for entry in entries:
+        if entries.gaps:
+            notes = (f"the capture lost entries after {last}: what follows cannot be compared",)
+            break
+        last = entry.seq
+        shadow.take(entry.seq, entry.ts_wall_ns, entry.payload)
         for command in engine.step(entry):
-            shadow.take(entry.seq, last, command)
+            shadow.take(entry.seq, entry.ts_wall_ns, command)
     shadow.close()
-    return _Side(rows=_rows(shadow.reader, start.run_id, by_seq=True), until_wall_ns=last)
+    return _Side(rows=_rows(shadow.reader, start.run_id, by_seq=True), until=last, notes=notes)
 
 
 class _Shadowing:
@@ -140,14 +178,18 @@ class _Shadowing:
         self.shadow.take(self._seq, self.last, command)
 
 
-def _tested(layout: StateLayout, start: RunStarted, parameters: bytes, settings: Settings) -> _Side:
+def _tested(layout: StateLayout, start: RunStarted, parameters: bytes, settings: Settings, directory: Path | None) -> _Side:
     watch = _Shadowing(start)
-    begun = msgspec.structs.replace(start, parameters=parameters, positions=(), orders=())
-    engine = Engine(codec_of(start.venue), strategy_factory(settings.directory))
-    _, rest = split_start(read_capture(layout.capture(start.run_id)))
-    OfflineRun(engine, begun, paper_parameters(settings), watcher=watch).run(captured_items(rest))
+    begun = msgspec.structs.replace(begin_anew(start, settings, parameters), run_id=start.run_id)
+    engine = Engine(codec_of(start.venue), strategy_factory(None if directory is None else str(directory)))
+    entries = read_capture(layout.capture(start.run_id))
+    _, rest = split_start(entries)
+    if not OfflineRun(engine, begun, paper_parameters(settings), watcher=watch).run(captured_items(rest)):
+        raise ReplayRefused(f"the capture of run {start.run_id!r} holds no frames")
     watch.shadow.close()
-    return _Side(rows=_rows(watch.shadow.reader, start.run_id, by_seq=False), until_wall_ns=watch.last)
+    lost = sum(gap.count for gap in entries.gaps)
+    notes = (f"{lost} captured entries are missing on both sides",) if lost else ()
+    return _Side(rows=_rows(watch.shadow.reader, start.run_id, by_seq=False), until=watch.last, notes=notes)
 
 
 def _rows(journal: JournalReader, run_id: str, *, by_seq: bool) -> dict[str, list[Row]]:
@@ -169,23 +211,20 @@ def _rows(journal: JournalReader, run_id: str, *, by_seq: bool) -> dict[str, lis
     }
 
 
-def _report(run_id: str, compared: str, recorded: _Side, today: _Side) -> DiffReport:
-    until = min(recorded.until_wall_ns, today.until_wall_ns)
+def _report(run_id: str, compared: str, recorded: _Side, today: _Side, clock: str) -> DiffReport:
+    until = min(recorded.until, today.until)
     counts: dict[str, Count] = {}
     first: Difference | None = None
     for table in TABLES:
-        ours, theirs = (_until(side.rows[table], until) for side in (recorded, today))
+        ours, theirs = ([row for row in side.rows[table] if row[clock] <= until] for side in (recorded, today))
         missing, extra = _beyond(ours, theirs), _beyond(theirs, ours)
         counts[table] = Count(recorded=len(ours), today=len(theirs), different=max(len(missing), len(extra)))
         if missing or extra:
             at = min(row["wall_ns"] for row in (*missing, *extra))
             if first is None or at < first.wall_ns:
                 first = Difference(wall_ns=at, table=table, recorded=_at(missing, at), today=_at(extra, at))
-    return DiffReport(run_id=run_id, compared=compared, identical=first is None, until_wall_ns=until, first_difference=first, counts=counts)
-
-
-def _until(rows: list[Row], wall_ns: int) -> list[Row]:
-    return [row for row in rows if row["wall_ns"] <= wall_ns]
+    notes = tuple(dict.fromkeys((*recorded.notes, *today.notes)))
+    return DiffReport(run_id=run_id, compared=compared, identical=first is None, first_difference=first, counts=counts, notes=notes)
 
 
 def _beyond(rows: list[Row], others: list[Row]) -> list[Row]:

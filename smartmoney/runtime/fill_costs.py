@@ -2,8 +2,9 @@
 
 With side s (+1 a buy), decision mid m0, mid at the fill m1, the touch that a taker met t and the fill's price p, all over m0:
 delay = s (m1 − m0); a taker's spread = s (t − m1) and impact = s (p − t); a maker's spread = s (p − m1) and its impact is 0. The three sum
-to s (p − m0), exactly, whatever happened in between. An order with a trigger is decided when it triggers, at its trigger price. Costs
-above zero are losses. After Perold (1988), implementation shortfall.
+to s (p − m0), exactly, whatever happened in between. A stop is decided at its trigger, a target at its price; without a book then, the last
+one known counts. Each order is decided anew: what a cancelled one waited for is charged to nobody. Costs above zero are losses.
+After Perold (1988), implementation shortfall.
 """
 
 from decimal import Decimal
@@ -11,17 +12,18 @@ from decimal import Decimal
 import msgspec
 
 from smartmoney.core.domain.commands import Command, SubmitOrder
-from smartmoney.core.domain.entries import Entry, OrderFilled
+from smartmoney.core.domain.entries import Entry, OrderFilled, Tick
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.orders import Fill, Liquidity, OrderIntent, Purpose, Side
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.market import top_of_book
 
 _BPS = 10_000.0
+_Parts = tuple[float | None, float | None, float | None]
 
 
 class FillCost(msgspec.Struct, frozen=True, kw_only=True):
-    """Be one fill with its costs in bps of the decision mid; `fee_bps` is of the fill's own notional."""
+    """Be one fill with its costs in bps of the decision mid (None: no book to tell); `fee_bps` is of the fill's own notional."""
 
     ts_event_ns: int
     wall_ns: int
@@ -33,9 +35,9 @@ class FillCost(msgspec.Struct, frozen=True, kw_only=True):
     price: Decimal
     quantity: Decimal
     notional: float
-    delay_bps: float
-    spread_bps: float
-    impact_bps: float
+    delay_bps: float | None
+    spread_bps: float | None
+    impact_bps: float | None
     fee_bps: float
 
 
@@ -54,7 +56,8 @@ class FillCosts:
     def __init__(self) -> None:
         self.fills: list[FillCost] = []
         self._engine: Engine | None = None
-        self._decided: dict[str, tuple[OrderIntent, float]] = {}
+        self._decided: dict[str, tuple[OrderIntent, float | None]] = {}
+        self._mids: dict[int, float] = {}
 
     def use(self, engine: Engine) -> None:
         """Say whose book and orders are meant."""
@@ -65,40 +68,47 @@ class FillCosts:
         del mono_ns
         if isinstance(command, SubmitOrder):
             intent = command.approved.intent
-            bid, ask = self._book(intent.instrument)
-            self._decided[intent.client_order_id] = (intent, 0.5 * (bid + ask))
+            self._book(intent.instrument)
+            self._decided[intent.client_order_id] = (intent, self._mids.get(intent.instrument))
 
     def append(self, entry: Entry) -> None:
         """Look at one entry of the run; fills are kept."""
-        if isinstance(entry.payload, OrderFilled):
+        if isinstance(entry.payload, Tick):
+            self._watch_books()
+        elif isinstance(entry.payload, OrderFilled):
             self._keep(entry, entry.payload.fill)
 
     def shares(self) -> CostShares:
         """Return the average costs; zeros while nothing was filled."""
-        total = sum(fill.notional for fill in self.fills)
 
         def average(name: str) -> float:
-            return sum(getattr(fill, name) * fill.notional for fill in self.fills) / total if total else 0.0
+            known = [(getattr(fill, name), fill.notional) for fill in self.fills if getattr(fill, name) is not None]
+            total = sum(weight for _, weight in known)
+            return sum(value * weight for value, weight in known) / total if total else 0.0
 
         return CostShares(delay=average("delay_bps"), spread=average("spread_bps"), impact=average("impact_bps"), fee=average("fee_bps"))
+
+    def _watch_books(self) -> None:
+        if self._engine is not None:
+            for index in range(len(self._engine.market.instruments)):
+                self._book(index)
 
     def _book(self, index: int) -> tuple[int, int]:
         if self._engine is None:
             return -1, -1
-        return top_of_book(self._engine.market.states[index])
+        bid, ask = top_of_book(self._engine.market.states[index])
+        if 0 < bid <= ask:
+            self._mids[index] = 0.5 * (bid + ask)
+        return bid, ask
 
     def _keep(self, entry: Entry, fill: Fill) -> None:
-        intent, decided = self._decided.get(fill.client_order_id, (None, 0.0))
+        intent, decided = self._decided.get(fill.client_order_id, (None, None))
+        if intent is None or self._engine is None:
+            raise AssertionError(f"a fill of {fill.client_order_id}, which this run did not send")
         bid, ask = self._book(fill.instrument)
-        if intent is None or self._engine is None or bid <= 0 or ask <= 0:
-            return
         grid = self._engine.market.instruments[fill.instrument]
-        sign, mid = fill.side.sign, 0.5 * (bid + ask)
-        start = float(intent.stop_ticks) if intent.stop_ticks is not None else decided
-        is_maker = fill.liquidity is Liquidity.MAKER
-        touch = fill.price_ticks if is_maker else ask if sign > 0 else bid
-        scale = sign * _BPS / start
         notional = grid.notional(fill.price_ticks, fill.lots)
+        delay, spread, impact = _shortfall(intent, decided, bid, ask, fill)
         self.fills.append(
             FillCost(
                 ts_event_ns=fill.ts_event_ns,
@@ -111,12 +121,28 @@ class FillCosts:
                 price=grid.price(fill.price_ticks),
                 quantity=grid.quantity(fill.lots),
                 notional=float(notional),
-                delay_bps=(mid - start) * scale,
-                spread_bps=(touch - mid) * scale,
-                impact_bps=(fill.price_ticks - touch) * scale,
+                delay_bps=delay,
+                spread_bps=spread,
+                impact_bps=impact,
                 fee_bps=float(_fee_in_quote(fill, grid) / notional) * _BPS,
             )
         )
+
+
+def _shortfall(
+    intent: OrderIntent, decided: float | None, bid: int, ask: int, fill: Fill
+) -> tuple[float | None, float | None, float | None]:
+    start = decided
+    if intent.stop_ticks is not None:
+        start = float(intent.stop_ticks)
+    elif intent.purpose is Purpose.TARGET and intent.price_ticks is not None:
+        start = float(intent.price_ticks)
+    if start is None or not 0 < bid <= ask:
+        return None, None, None
+    sign, mid = fill.side.sign, 0.5 * (bid + ask)
+    touch = fill.price_ticks if fill.liquidity is Liquidity.MAKER else ask if sign > 0 else bid
+    scale = sign * _BPS / start
+    return (mid - start) * scale, (touch - mid) * scale, (fill.price_ticks - touch) * scale
 
 
 def _fee_in_quote(fill: Fill, grid: Instrument) -> Decimal:

@@ -71,6 +71,8 @@ class FrameReplay:
         )
         self._run = OfflineRun(self.engine, start, paper_parameters(settings), latency=latency, watcher=watcher)
         self.message_types: dict[str, int] = {}
+        self.damage: list[str] = []
+        """What was cut off of the recordings, and why."""
         self._index_of = {instrument.symbol.upper(): index for index, instrument in enumerate(instruments)}
         self.recorded_frames = 0
 
@@ -126,12 +128,13 @@ def frame_replay(
     Raises:
         ReplayRefused: the recordings hold no depth or trade of any symbol.
     """
-    instruments = infer_grid(((frame.frame, frame.symbol) for frame in _whole(files)), Market(market))
+    instruments = infer_grid(((frame.frame, frame.symbol) for frame in _whole(files, [])), Market(market))
     if not instruments:
         raise ReplayRefused(f"no depth or trade frames in {', '.join(path.name for path in files)}")
     for instrument in instruments:
         log.info("provisional grid", symbol=instrument.symbol, tick=str(instrument.tick_size), lot=str(instrument.lot_size))
-    return make(instruments) if make else FrameReplay(instruments, settings), _whole(files)
+    replay = make(instruments) if make else FrameReplay(instruments, settings)
+    return replay, _whole(files, replay.damage)
 
 
 def emit_touch(engine: Engine, out: TextIO) -> None:
@@ -164,18 +167,19 @@ def frame_summary(replay: FrameReplay) -> dict[str, Any]:
     return summary
 
 
-def _whole(files: Sequence[Path]) -> Iterator[RecordedFrame]:
-    """Yield what is whole of some recordings; damage is logged, and ends its file."""
-    sources = [_until_damaged(path) for path in files]
+def _whole(files: Sequence[Path], damage: list[str]) -> Iterator[RecordedFrame]:
+    """Yield what is whole of some recordings; damage is noted, and ends its file."""
+    sources = [_until_damaged(path, damage) for path in files]
     # By receive time: a session may keep its replies and its streams in separate files.
     yield from heapq.merge(*sources, key=lambda frame: frame.ts_wall_ns)
 
 
-def _until_damaged(path: Path) -> Iterator[RecordedFrame]:
+def _until_damaged(path: Path, damage: list[str]) -> Iterator[RecordedFrame]:
     try:
         yield from read_recording(path)
-    except RecordingDamaged as damage:
-        log.warning("recording damaged", file=path.name, problem=str(damage))
+    except RecordingDamaged as problem:
+        damage.append(f"{path.name} is damaged, and was used until there: {problem}")
+        log.warning("recording damaged", file=path.name, problem=str(problem))
 
 
 def _message_type(frame: RecordedFrame) -> str:

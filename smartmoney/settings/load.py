@@ -41,6 +41,28 @@ def load_settings(
         ConfigurationError: anything at all is wrong, with the key and what to do.
     """
     base, directory = _base_layer(path, mode)
+    return _settings_of(base, directory, profile, mode, overrides)
+
+
+def recorded_settings(encoded: str, overrides: Mapping[str, Any] | None = None, directory: Path | None = None) -> Settings:
+    """Return the settings that a run journaled, with single keys overridden; `directory` is where its strategy class is looked for.
+
+    Raises:
+        ConfigurationError: this build cannot use them.
+    """
+    try:
+        values = msgspec.json.decode(encoded, type=dict[str, Any])
+    except msgspec.MsgspecError as problem:
+        raise ConfigurationError("the run's settings", f"cannot be read: {problem}", "give -c FILE") from None
+    # What the named files said is in the other keys.
+    values.pop("advanced_features_config_path", None)
+    values.pop("profile", None)
+    return _settings_of(Layer("the run's own settings", values), directory, None, None, overrides)
+
+
+def _settings_of(
+    base: Layer, directory: Path | None, profile: str | None, mode: Mode | None, overrides: Mapping[str, Any] | None
+) -> Settings:
     stronger = [override_layer(overrides)] if overrides else []
     file_profile = _text(base, "profile")
     layers = [profile_layer(file_profile, directory)] if file_profile and profile is None else []

@@ -59,10 +59,11 @@ _BP = Decimal("0.0001")
 class _Working:
     """Follow one order at the venue.
 
-    `waits` for a synced book; `queue_ahead` is None until it rests in a queue; `shown` is what its level showed then, less what traded.
+    `waits` for a synced book; `queue_ahead` is None until it rests in a queue; `shown` is what its level
+    showed last, `traded` what has traded there since and is not taken off it yet.
     """
 
-    __slots__ = ("filled", "intent", "leaves", "queue_ahead", "shown", "trimmed", "venue_order_id", "waits")
+    __slots__ = ("filled", "intent", "leaves", "queue_ahead", "shown", "traded", "trimmed", "venue_order_id", "waits")
 
     def __init__(self, intent: OrderIntent, venue_order_id: str, filled: int = 0) -> None:
         self.intent = intent
@@ -71,6 +72,7 @@ class _Working:
         self.leaves = intent.lots - filled
         self.queue_ahead: int | None = None
         self.shown = 0
+        self.traded = 0
         self.trimmed = 0
         self.waits = True
 
@@ -395,17 +397,20 @@ class PaperVenue:
         elif trade is not None and trade.ticks == price and trade.sign == -sign:
             got = min(order.leaves, max(0, trade.lots - order.queue_ahead - ours))
             order.queue_ahead = max(0, order.queue_ahead - trade.lots)
-            order.shown = max(0, order.shown - trade.lots)
+            order.traded += trade.lots
             if got > 0:
                 self._fill(order, price, got, Liquidity.MAKER)
         if self._is_alive(order) and self._is_marketable(order.intent, view):
             self._take(order, view, price, resting_ticks=price)
         shown = view.level_lots(BID if sign > 0 else ASK, price)
-        if self._is_even and 0 < shown < order.shown:
-            # What left without trading left from all of the queue alike.
-            order.queue_ahead = order.queue_ahead * shown // order.shown
+        if shown != order.shown:
+            explained = min(order.traded, max(0, order.shown - shown))
+            if self._is_even and 0 < shown < order.shown - explained:
+                # What left without trading left from all of the queue alike.
+                order.queue_ahead = order.queue_ahead * shown // (order.shown - explained)
+            order.traded -= explained
+            order.shown = shown
         order.queue_ahead = min(order.queue_ahead, shown)
-        order.shown = shown
         return got
 
     def _fill(self, order: _Working, ticks: int, lots: int, liquidity: Liquidity) -> None:

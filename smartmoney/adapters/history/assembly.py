@@ -160,7 +160,9 @@ class _Scribe:
     def _whole(self, event: LevelsChanged) -> tuple[list[Level], list[Level]]:
         """Return the changes that lead to a whole book."""
         found: tuple[list[Level], list[Level]] = ([], [])
-        for held, levels, changes in zip(self._sides, (event.bids, event.asks), found, strict=True):
+        for number, (held, levels, changes) in enumerate(zip(self._sides, (event.bids, event.asks), found, strict=True)):
+            if event.only_side not in (-1, number):
+                continue
             wanted = {price: quantity for price, quantity in levels if quantity != "0"}
             changes += [(price, "0") for price in held if price not in wanted]
             changes += [(price, quantity) for price, quantity in wanted.items() if held.get(price) != quantity]

@@ -1,14 +1,22 @@
-"""Recorded Binance frames as events again, for export: depth updates, trades and depth replies, spot and futures."""
+"""Recorded Binance frames as events again, for export: depth updates, trades and depth replies, spot and futures.
 
-from collections.abc import Iterable
+A depth reply is older than it looks: updates received before it can be newer. Those are kept, and told again after it, and an update that a
+reply holds already is left out (the venue's own rule for a local book).
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
-from smartmoney.adapters.history.events import Events, Level, LevelsChanged, Printed, Repairs, decimal_text
+from smartmoney.adapters.history.events import Event, Events, Level, LevelsChanged, Printed, Repairs, decimal_text
 from smartmoney.adapters.recordings import RecordedFrame
 
 _MS = 1_000_000
+_UPDATES_KEPT = 4_096
+_FRAMES_HELD = 100_000
+_OTHER = "frames that are no depth and no trade, left out"
 
 
 class _Frame(msgspec.Struct):
@@ -22,33 +30,83 @@ class _Frame(msgspec.Struct):
     q: str = ""
     t: int = -1
     m: bool = False
+    u: int = -1
     lastUpdateId: int = -1  # noqa: N815 - the venue's word
     bids: Any = None
     asks: Any = None
     data: Any = None
+    wall_ns: int = 0
 
 
-def events_of(frames: Iterable[RecordedFrame], repairs: Repairs) -> Events:
-    """Yield the events that frames stand for; other frames are counted and left out."""
-    symbol = ""
+def events_of(frames: Iterable[RecordedFrame], repairs: Repairs, symbol: str | None = None) -> Events:
+    """Yield the events that frames stand for; other frames are counted and left out.
+
+    `symbol` is whose a depth reply without a name is; None takes it for the first symbol that is named.
+    """
+    reading = _Reading(repairs)
+    held: list[_Frame] = []
+    known = (symbol or "").upper()
     for frame in frames:
-        try:
-            found = msgspec.json.decode(frame.frame, type=_Frame)
-            if found.data is not None:
-                found = msgspec.convert(found.data, _Frame)
-        except msgspec.MsgspecError:
-            repairs.note("frames that are no depth and no trade, left out")
+        found = _parsed(frame, repairs)
+        if found is None:
             continue
-        wall, event = frame.ts_wall_ns, (found.T or found.E) * _MS or frame.ts_wall_ns
-        symbol = found.s or frame.symbol or symbol
+        known = known or (found.s or frame.symbol or "").upper()
+        found.s = found.s or frame.symbol or ""
+        held.append(found)
+        if known or len(held) > _FRAMES_HELD:
+            for one in held:
+                yield from reading.events(one, (one.s or known).upper())
+            held.clear()
+
+
+def _parsed(frame: RecordedFrame, repairs: Repairs) -> _Frame | None:
+    try:
+        found = msgspec.json.decode(frame.frame, type=_Frame)
+        if found.data is not None:
+            found = msgspec.convert(found.data, _Frame)
+    except msgspec.MsgspecError:
+        repairs.note(_OTHER)
+        return None
+    found.wall_ns = frame.ts_wall_ns
+    return found
+
+
+class _Reading:
+    """Follow each symbol's sequence."""
+
+    def __init__(self, repairs: Repairs) -> None:
+        self._repairs = repairs
+        self._recent: dict[str, deque[tuple[int, LevelsChanged]]] = {}
+        self._reached: dict[str, int] = {}
+        self._prints: dict[str, str] = {}
+
+    def events(self, found: _Frame, symbol: str) -> Iterator[Event]:
+        """Yield what one frame stands for."""
+        wall, event = found.wall_ns, (found.T or found.E) * _MS or found.wall_ns
         if found.e == "depthUpdate":
-            yield LevelsChanged(wall, event, symbol, False, _levels(found.b), _levels(found.a))
+            yield from self._update(found, LevelsChanged(wall, event, symbol, False, _levels(found.b), _levels(found.a)))
         elif found.lastUpdateId >= 0 and found.bids is not None:
             yield LevelsChanged(wall, event, symbol, True, _levels(found.bids), _levels(found.asks))
-        elif found.e == "trade":
-            yield Printed(wall, event, symbol, found.t, _text(found.p), _text(found.q), found.m)
+            self._reached[symbol] = found.lastUpdateId
+            for last_id, update in self._recent.get(symbol, ()):
+                if last_id > found.lastUpdateId:
+                    yield msgspec.structs.replace(update, wall_ns=wall)
+        elif found.e in {"trade", "aggTrade"} and self._prints.setdefault(symbol, found.e) == found.e:
+            price, size = _text(found.p), _text(found.q)
+            if "0" in (price, size):
+                self._repairs.note("trades without a price or size, left out")
+            else:
+                yield Printed(wall, event, symbol, found.t if found.e == "trade" else found.a, price, size, found.m)
         else:
-            repairs.note("frames that are no depth and no trade, left out")
+            self._repairs.note(_OTHER)
+
+    def _update(self, found: _Frame, update: LevelsChanged) -> Iterator[Event]:
+        if found.u <= self._reached.get(update.symbol, -1):
+            self._repairs.note("updates that a depth reply held already, left out")
+            return
+        recent = self._recent.setdefault(update.symbol, deque(maxlen=_UPDATES_KEPT))
+        recent.append((found.u, update))
+        yield update
 
 
 def _levels(pairs: Any) -> tuple[Level, ...]:

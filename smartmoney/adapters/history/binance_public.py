@@ -4,6 +4,7 @@ Spot files have no header, and times in us since 2025-01-01 (ms before); futures
 percent from the mid and no prices, from which no book can be made. Source: binance-public-data, README (2026).
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, groupby
 from pathlib import Path
@@ -20,13 +21,16 @@ from smartmoney.adapters.history.events import (
     decimal_text,
     level_of,
     nanoseconds,
+    whole_number,
 )
 from smartmoney.adapters.history.texts import csv_rows
 
-_TRADES = ("id", "price", "qty", "quote_qty", "time", "is_buyer_maker")
+_TRADES = ("id", "price", "qty", "time", "is_buyer_maker")
+_TRADES_WITHOUT_HEADER = (0, 1, 2, 4, 5)
 _AGGREGATED = ("agg_trade_id", "price", "quantity", "first_trade_id", "last_trade_id", "transact_time", "is_buyer_maker")
 _TICKER = ("update_id", "best_bid_price", "best_bid_qty", "best_ask_price", "best_ask_qty", "transaction_time", "event_time")
 _DEPTH = ("symbol", "timestamp", "last_update_id", "side", "update_type", "price", "qty")
+_NAMED = re.compile(r"(.+?)[-_](?:trades|aggTrades|bookTicker|bookDepth|T_DEPTH)", re.IGNORECASE)
 _PERCENT = ("timestamp", "percentage", "depth", "notional")
 
 
@@ -51,35 +55,40 @@ def read_binance_public(path: Path, repairs: Repairs) -> Events:
     if first[0].isdecimal() and "aggtrades" in path.name.lower():
         yield from _aggregated(chain([first], rows), range(7), path, repairs)
     elif first[0].isdecimal() and "trades" in path.name.lower():
-        yield from _trades(chain([first], rows), range(6), path, repairs)
+        yield from _trades(chain([first], rows), _TRADES_WITHOUT_HEADER, path, repairs)
     else:
         raise HistoryRefused(f"{path}: no header of trades, aggTrades, bookTicker or T_DEPTH, and none of these words in its name")
 
 
 def _symbol(path: Path) -> str:
-    return path.name.partition("-")[0].partition("_")[0].partition(".")[0].upper()
+    found = _NAMED.match(path.name)
+    return (found[1] if found else path.name.partition(".")[0]).upper()
 
 
-def _trades(rows: Iterator[list[str]], at: Sequence[int], path: Path, _repairs: Repairs) -> Iterator[Event]:
-    name, price, quantity, _, time, maker = at
+def _trades(rows: Iterator[list[str]], at: Sequence[int], path: Path, repairs: Repairs) -> Iterator[Event]:
+    name, price, quantity, time, maker = at
     for row in rows:
-        yield _printed(path, row[time], row[name], row[price], row[quantity], row[maker])
+        yield from _printed(path, repairs, row[time], row[name], row[price], row[quantity], row[maker])
 
 
 def _aggregated(rows: Iterator[list[str]], at: Sequence[int], path: Path, repairs: Repairs) -> Iterator[Event]:
     name, price, quantity, first, last, time, maker = at
     for row in rows:
-        repairs.note("prints that an aggregated trade stands for beyond itself", int(row[last]) - int(row[first]))
-        yield _printed(path, row[time], row[name], row[price], row[quantity], row[maker])
+        more = whole_number(row[last], f"{path}: last_trade_id") - whole_number(row[first], f"{path}: first_trade_id")
+        repairs.note("prints that an aggregated trade stands for beyond itself", more)
+        yield from _printed(path, repairs, row[time], row[name], row[price], row[quantity], row[maker])
 
 
-def _printed(path: Path, time: str, name: str, price: str, quantity: str, maker: str) -> Printed:
+def _printed(path: Path, repairs: Repairs, time: str, name: str, price: str, quantity: str, maker: str) -> Iterator[Printed]:
     at = nanoseconds(time, f"{path}: time")
     if maker.lower() not in {"true", "false"}:
         raise HistoryRefused(f"{path}: is_buyer_maker {maker!r}; true or false is wanted")
-    cost = decimal_text(price, f"{path}: price", may_be_zero=False)
-    size = decimal_text(quantity, f"{path}: quantity", may_be_zero=False)
-    return Printed(at, at, _symbol(path), int(name), cost, size, maker.lower() == "true")
+    cost = decimal_text(price, f"{path}: price", may_be_zero=True)
+    size = decimal_text(quantity, f"{path}: quantity", may_be_zero=True)
+    if "0" in (cost, size):
+        repairs.note("trades without a price or size, left out")
+        return
+    yield Printed(at, at, _symbol(path), whole_number(name, f"{path}: id"), cost, size, maker.lower() == "true")
 
 
 def _ticker(rows: Iterator[list[str]], at: Sequence[int], path: Path, repairs: Repairs) -> Iterator[Event]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from smartmoney.adapters.history.events import Events, HistoryRefused, Level, LevelsChanged, Repairs, level_of, nanoseconds
-from smartmoney.adapters.history.texts import text_lines
+from smartmoney.adapters.history.texts import ENDS_EARLY, text_lines
 
 
 class _Book(msgspec.Struct):
@@ -35,16 +35,25 @@ def read_bybit(path: Path, repairs: Repairs) -> Events:
         HistoryRefused: a line is no order-book message.
         OSError: it cannot be read.
     """
+    broken = ""
     for number, text in enumerate(text_lines(path, repairs), 1):
         if not text.strip():
             continue
+        if broken:
+            raise HistoryRefused(broken)
         try:
             line = _decoder.decode(text)
         except msgspec.MsgspecError as problem:
-            raise HistoryRefused(f"{path}: line {number} is no order-book message of Bybit ({problem})") from None
+            # If it is the last one, the file was cut there.
+            broken = f"{path}: line {number} is no order-book message of Bybit ({problem})"
+            if number == 1:
+                raise HistoryRefused(broken) from None
+            continue
         if line.type not in {"snapshot", "delta"}:
             raise HistoryRefused(f"{path}: line {number} has type {line.type!r}; snapshot or delta is wanted")
         wall = nanoseconds(line.ts, f"{path}: ts")
         event = nanoseconds(line.cts, f"{path}: cts") if line.cts else wall
-        sides = (tuple(level_of(*level, str(path)) for level in side) for side in (line.data.b, line.data.a))
-        yield LevelsChanged(wall, event, line.data.s, line.type == "snapshot", *sides)
+        bids, asks = (tuple(level_of(*level, str(path)) for level in side) for side in (line.data.b, line.data.a))
+        yield LevelsChanged(wall, event, line.data.s, line.type == "snapshot", bids, asks)
+    if broken:
+        repairs.note(ENDS_EARLY)

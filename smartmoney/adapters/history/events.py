@@ -24,7 +24,7 @@ class HistoryRefused(Exception):
 
 
 class LevelsChanged(msgspec.Struct, frozen=True):
-    """Be a book change, or with `is_whole` a whole book. Several symbols in one file are told apart by `symbol`."""
+    """Be a book change, or with `is_whole` a whole book: of both sides, or of `only_side` (0 bids, 1 asks) alone."""
 
     wall_ns: int
     event_ns: int
@@ -32,6 +32,7 @@ class LevelsChanged(msgspec.Struct, frozen=True):
     is_whole: bool
     bids: tuple[Level, ...]
     asks: tuple[Level, ...]
+    only_side: int = -1
 
 
 class Printed(msgspec.Struct, frozen=True):
@@ -82,6 +83,18 @@ def nanoseconds(text: str | int, where: str) -> int:
             if _EARLIEST_NS <= found < _LATEST_NS:
                 return found
     raise HistoryRefused(f"{where}: {value} is no time between 2009 and 2050 in s, ms, us or ns; is the column right?")
+
+
+def whole_number(text: str, where: str) -> int:
+    """Return an id or a count.
+
+    Raises:
+        HistoryRefused: it is none.
+    """
+    try:
+        return int(text)
+    except ValueError:
+        raise HistoryRefused(f"{where}: {text!r} is no whole number") from None
 
 
 def decimal_text(text: str, where: str, *, may_be_zero: bool) -> str:

@@ -40,10 +40,14 @@ def text_lines(path: Path, repairs: Repairs) -> Iterator[str]:
 
 
 def csv_rows(path: Path, repairs: Repairs) -> Iterator[list[str]]:
-    """Yield the rows of a CSV file, empty lines left out."""
+    """Yield the rows of a CSV file, all at least as wide as the first; empty lines and shorter rows are left out."""
+    width = 0
     for row in csv.reader(text_lines(path, repairs)):
-        if row:
+        width = width or len(row)
+        if len(row) >= width > 0:
             yield row
+        elif row:
+            repairs.note("rows cut short, left out")
 
 
 def _member_lines(member: IO[bytes], repairs: Repairs) -> Iterator[str]:

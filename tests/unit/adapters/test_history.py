@@ -243,6 +243,65 @@ def test_recordings_are_events_again(tmp_path):
         assert (again[0].bids, again[0].asks, again[0].is_whole) == (found[0].bids, found[0].asks, True)
 
 
+def test_a_depth_reply_does_not_undo_newer_updates_and_needs_no_name(tmp_path):
+    lines = (
+        f'{T} {{"lastUpdateId":90,"bids":[["100","5"]],"asks":[["101","1"]]}}',
+        f'{T + 1} {{"e":"depthUpdate","E":{T // 10**6},"s":"X","U":91,"u":101,"b":[["100","7"]],"a":[]}}',
+        f'{T + 2} {{"lastUpdateId":100,"bids":[["100","1"],["99","2"]],"asks":[["101","1"]]}}',
+        f'{T + 3} {{"e":"depthUpdate","E":{T // 10**6},"s":"X","U":95,"u":99,"b":[["99","9"]],"a":[]}}',
+        f'{T + 4} {{"e":"aggTrade","E":{T // 10**6},"s":"X","a":7,"p":"100","q":"2","f":1,"l":2,"T":{T // 10**6},"m":true}}',
+        f'{T + 5} {{"e":"trade","E":{T // 10**6},"s":"X","t":9,"p":"100","q":"2","T":{T // 10**6},"m":true}}',
+    )
+    repairs = Repairs()
+    found = list(of_symbol(events_of(read_recording(write(tmp_path / "r.txt", *lines)), repairs), None))
+    recording(tmp_path, found)
+    *_, last = books(tmp_path / "out.gz")
+    assert last == ({Decimal(100): 7, Decimal(99): 2}, {Decimal(101): 1})
+    assert [one.trade_id for one in found if isinstance(one, Printed)] == [7]
+    assert repairs.lines() == ["updates that a depth reply held already, left out: 1", "frames that are no depth and no trade, left out: 1"]
+
+
+def test_contracts_keep_their_whole_name_and_coin_margined_columns_are_known(tmp_path):
+    header = "id,price,qty,base_qty,time,is_buyer_maker"
+    perp = zipped(
+        tmp_path / "BTCUSD_PERP-trades-2024-01-02.zip", "t.csv", header, f"1,100,2,0.1,{US // 1000},true", f"2,0,0,0,{US // 1000},true"
+    )
+    [one], repairs = events(read_binance_public, perp)
+    assert one.symbol == "BTCUSD_PERP"
+    assert repairs.lines() == ["trades without a price or size, left out: 1"]
+    odd = zipped(tmp_path / "A-trades-1.zip", "t.csv", header, f"x1,100,2,0.1,{US // 1000},true")
+    with pytest.raises(HistoryRefused, match="id: 'x1' is no whole number"):
+        events(read_binance_public, odd)
+
+
+def test_hftbacktest_clears_one_side_alone_and_leaves_best_quotes_out(tmp_path):
+    both = hftbacktest.EXCHANGE | hftbacktest.LOCAL
+    buy, sell = both | hftbacktest.BUY, both | hftbacktest.SELL
+    rows = [
+        (buy | hftbacktest.SNAPSHOT, 0, 0, 100.0, 1.0, 0, 0, 0.0),
+        (sell | hftbacktest.SNAPSHOT, 0, 0, 101.0, 1.0, 0, 0, 0.0),
+        (buy | hftbacktest.TOUCH, T, T + 1, 99.5, 1.0, 0, 0, 0.0),
+        (buy | hftbacktest.CLEAR, T, T + 2, 90.0, 0.0, 0, 0, 0.0),
+        (buy | hftbacktest.SNAPSHOT, T, T + 2, 99.0, 4.0, 0, 0, 0.0),
+    ]
+    path = tmp_path / "x_1.npz"
+    np.savez_compressed(path, data=np.array(rows, hftbacktest.EVENT))
+    found, repairs = events(read_hftbacktest, path)
+    recording(tmp_path, found)
+    assert list(books(tmp_path / "out.gz")) == [({Decimal(100): 1}, {Decimal(101): 1}), ({Decimal(99): 4}, {Decimal(101): 1})]
+    assert repairs.lines() == ["best quotes beside the book, left out: 1"]
+
+
+def test_rows_and_lines_that_are_cut_are_left_out_and_told(tmp_path):
+    found, repairs = events(read_tardis, write(tmp_path / "t.csv", TRADES, f"b,X,{US},{US},1,buy,1,1", f"b,X,{US}"))
+    assert (len(found), repairs.lines()) == (1, ["rows cut short, left out: 1"])
+    line = json.dumps({"type": "snapshot", "ts": US // 1000, "data": {"s": "X", "b": [["1", "1"]], "a": [["2", "1"]]}})
+    found, repairs = events(read_bybit, write(tmp_path / "b.data", line, line[:40]))
+    assert (len(found), len(repairs.lines())) == (1, 1)
+    with pytest.raises(HistoryRefused, match="line 2 is no order-book message"):
+        events(read_bybit, write(tmp_path / "c.data", line, line[:40], line))
+
+
 def test_time_that_runs_backwards_and_pauses_are_told(tmp_path):
     rows = [f"b,X,{US},{US + at},{n},buy,1,1" for n, at in enumerate((0, 50, 20, 90_000_000))]
     found, repairs = events(read_tardis, write(tmp_path / "t.csv", TRADES, *rows))

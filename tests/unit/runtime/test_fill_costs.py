@@ -31,10 +31,11 @@ class Desk:
     def quote(self, bid, spread):
         self.state.update(best_bid_tick=bid, best_ask_tick=bid + spread)
 
-    def decide(self, name, side, stop=None):
-        kind = OrderType.MARKET if stop is None else OrderType.STOP_MARKET
-        purpose = Purpose.ENTRY if stop is None else Purpose.STOP
-        intent = OrderIntent(client_order_id=name, instrument=0, side=side, type=kind, lots=10, purpose=purpose, stop_ticks=stop)
+    def decide(self, name, side, stop=None, price=None, purpose=Purpose.ENTRY):
+        kind = OrderType.STOP_MARKET if stop is not None else OrderType.MARKET if price is None else OrderType.LIMIT
+        purpose = purpose if stop is None else Purpose.STOP
+        asked = {"stop_ticks": stop, "price_ticks": price}
+        intent = OrderIntent(client_order_id=name, instrument=0, side=side, type=kind, lots=10, purpose=purpose, **asked)
         self.costs.asked(SubmitOrder(approved=Approved(intent=intent, valid_until_mono_ns=1, halt_epoch=0)), 0)
 
     def fill(self, name, side, price, liquidity=Liquidity.TAKER, lots=10, fee="0.1", fee_asset="Q"):
@@ -107,8 +108,32 @@ def test_averages_are_weighted_by_notional_and_zero_without_fills():
     assert desk.costs.shares().impact == pytest.approx(20 * 10_021 * 10 / (10_001 * 30 + 10_021 * 10), rel=1e-6)
 
 
-def test_a_fill_of_an_order_that_was_never_decided_here_is_left_out():
+def test_a_target_is_decided_at_its_price():
     desk = Desk()
     desk.quote(9_999, 2)
-    with pytest.raises(IndexError):
-        desk.fill("somebody else's", Side.BUY, 10_001)
+    desk.decide("target", Side.SELL, price=10_100, purpose=Purpose.TARGET)
+    desk.quote(10_100, 2)
+    cost = desk.fill("target", Side.SELL, 10_100, Liquidity.MAKER)
+    assert cost.delay_bps == pytest.approx(-1 / 10_100 * 1e4)
+    assert cost.delay_bps + cost.spread_bps == pytest.approx(0.0)
+
+
+def test_an_exit_decided_without_a_book_is_measured_from_the_last_one():
+    desk = Desk()
+    desk.quote(9_999, 2)
+    desk.decide("entry", Side.BUY)
+    desk.state.update(best_bid_tick=-1, best_ask_tick=-1)
+    desk.decide("exit", Side.SELL)
+    desk.quote(9_989, 2)
+    assert desk.fill("exit", Side.SELL, 9_989).delay_bps == pytest.approx(10.0)
+
+
+def test_a_fill_without_any_book_has_no_costs_but_its_fee():
+    desk = Desk()
+    desk.state.update(best_bid_tick=-1, best_ask_tick=-1)
+    desk.decide("a", Side.BUY)
+    desk.quote(9_999, 2)
+    cost = desk.fill("a", Side.BUY, 10_001, fee="0.1")
+    assert (cost.delay_bps, cost.spread_bps, cost.impact_bps) == (None, None, None)
+    assert desk.costs.shares().fee > 0.0
+    assert desk.costs.shares().delay == 0.0

@@ -434,6 +434,21 @@ def test_cancels_ahead_count_as_their_share_of_the_queue_when_asked_to():
     assert [reply.fill.lots for reply in left["even"]] == [2]
 
 
+def test_what_traded_ahead_is_not_taken_for_cancels_once_the_level_shows_it():
+    desk = Desk(queue="even", latency_ms=0.0)
+    desk.book.sides[0][9_998] = 100
+    desk.send("mine", price=9_998, lots=5)
+    desk.step()
+    desk.book.print(9_998, 50, -1)
+    desk.step()
+    desk.book.sides[0][9_998] = 50
+    desk.step()
+    desk.book.print(9_998, 49, -1)
+    assert not [reply for reply in desk.step() if isinstance(reply, OrderFilled)]
+    desk.book.print(9_998, 3, -1)
+    assert [reply.fill.lots for reply in desk.step() if isinstance(reply, OrderFilled)] == [2]
+
+
 def test_an_unknown_queue_model_is_refused_by_name():
     with pytest.raises(ValueError, match=r"paper.queue must be one of careful, even"):
         PaperParameters(queue="front")
