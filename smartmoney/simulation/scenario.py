@@ -130,7 +130,7 @@ class Makers(msgspec.Struct, frozen=True, kw_only=True):
     requote_bps: Annotated[float, _m("The price must have moved so far before they re-quote, at least.", ge=0, le=100)] = 0.22
     requote_spread_bps: Annotated[float, _m("Up to so much more, at random.", ge=0, le=100)] = 0.3
     requote_reaction: Annotated[float, _m("That distance grows with volatility to this power.", ge=0, le=2)] = 0.0
-    requote_reach: Annotated[float, _m("Share of the way to their price that a re-quote goes; the queues lean on to the rest.", gt=0, le=1)] = 1.0
+    requote_reach: Annotated[float, _m("Share of the way to their price that a re-quote goes.", gt=0, le=1)] = 1.0
     requote_ms: Annotated[float, _m("Mean time that a re-quote takes, beyond 1 ms.", ge=0, le=10_000)] = 12.0
     crowd_withdraws: Annotated[
         float, _m("Share of crowd orders in the way of a re-quote that leave; the others are taken.", ge=0, le=1)
