@@ -268,7 +268,10 @@ def _on_grid(b: Any) -> None:
     tell_bar(b)
     if b.basis_sd > 0.0:
         pull = GRID_S / b.price_basis_s
-        b.basis += -b.basis * pull + b.basis_sd * math.sqrt(2.0 * pull) * normal(b.words4)
+        sd = b.basis_sd
+        if b.price_basis_reaction > 0.0:
+            sd *= math.pow(b.vol_mult, b.price_basis_reaction)
+        b.basis += -b.basis * pull + sd * math.sqrt(2.0 * pull) * normal(b.words4)
     forget(b)
     pace_takers(b)
     forget_stops(b)

@@ -57,7 +57,10 @@ def watch_price(b: Any) -> None:
 def requote(b: Any) -> None:
     """Move the makers' quotes as a block; what stands on the wrong side of the new price is pulled, or taken by the arbitrageur."""
     b.reprice_at = NEVER
-    target = max(_LOWEST_CENTRE, math.floor(fair(b)))
+    goal = fair(b)
+    if b.makers_requote_reach < 1.0:
+        goal -= (1.0 - b.makers_requote_reach) * (goal - b.centre - 0.5)
+    target = max(_LOWEST_CENTRE, math.floor(goal))
     up = target > b.centre
     b.centre = target
     b.reprices += 1

@@ -52,11 +52,18 @@ def step_parents(b: Any, now: int) -> None:
             emit(b, PARENT_ENDED, b.p_id[k], b.p_side[k], b.p_kind[k], b.p_left[k], b.p_style[k], NIL, NIL, NIL, NIL, NIL)
             b.p_kind[k] = FREE
     if now >= b.informed_at:
-        b.informed_at = now + wait(b.informed_every_s, 0.75 + 0.5 * draw(b.latent_words))
+        b.informed_at = now + wait(b.informed_every_s, _factor(b, b.informed_evenness))
         _start_informed(b, now)
     if now >= b.splitter_at:
-        b.splitter_at = now + wait(b.splitters_every_s, exponential(b.latent_words))
+        b.splitter_at = now + wait(b.splitters_every_s, _factor(b, b.splitters_evenness))
         _start_splitter(b, now)
+
+
+@njit(cache=True, nogil=True)
+def _factor(b: Any, evenness: float) -> float:
+    """Return a wait of mean 1: the more even, the less of it is exponential."""
+    u = draw(b.latent_words)
+    return evenness * (0.75 + 0.5 * u) - (1.0 - evenness) * math.log(1.0 - u)
 
 
 @njit(cache=True, nogil=True)
@@ -77,7 +84,7 @@ def _start_informed(b: Any, now: int) -> None:
     k = _open_parent(b, now, kind, side, style, size, seconds)
     if k < 0:
         return
-    b.p_child[k] = b.informed_child
+    b.p_child[k] = b.informed_child * math.pow(size / b.informed_size, b.informed_child_exponent)
     b.p_child_spread[k] = b.informed_child_spread
     b.p_passive[k] = b.informed_passive
     b.p_on_adverse[k] = b.informed_on_adverse
@@ -97,7 +104,7 @@ def _start_splitter(b: Any, now: int) -> None:
     style = _style(b, b.splitters_twap, b.splitters_pov, b.splitters_poisson, b.splitters_iceberg, b.splitters_jittered)
     k = _open_parent(b, now, SPLITTER, side, style, size, seconds)
     if k >= 0:
-        b.p_child[k] = b.splitters_child
+        b.p_child[k] = b.splitters_child * math.pow(size / b.splitters_size, b.splitters_child_exponent)
         b.p_child_spread[k] = b.splitters_child_spread
         b.p_passive[k] = b.splitters_passive
         b.p_on_adverse[k] = b.splitters_on_adverse

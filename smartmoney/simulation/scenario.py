@@ -59,6 +59,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     wave_bps: Annotated[float, _m("Mean size of a trend.", ge=0, le=2000)] = 30.0
     wave_up_share: Annotated[float, _m("Share of trends that go up.", ge=0, le=1)] = 0.5
     basis_sd_bps: Annotated[float, _m("Wander of the perpetual around the efficient price.", ge=0, le=100)] = 0.4
+    basis_reaction: Annotated[float, _m("That wander grows with volatility to this power.", ge=0, le=2)] = 0.0
     basis_s: Annotated[float, _m("Memory of that wander.", gt=0, le=86_400)] = 20.0
 
 
@@ -129,6 +130,7 @@ class Makers(msgspec.Struct, frozen=True, kw_only=True):
     requote_bps: Annotated[float, _m("The price must have moved so far before they re-quote, at least.", ge=0, le=100)] = 0.22
     requote_spread_bps: Annotated[float, _m("Up to so much more, at random.", ge=0, le=100)] = 0.3
     requote_reaction: Annotated[float, _m("That distance grows with volatility to this power.", ge=0, le=2)] = 0.0
+    requote_reach: Annotated[float, _m("Share of the way to their price that a re-quote goes.", gt=0, le=1)] = 1.0
     requote_ms: Annotated[float, _m("Mean time that a re-quote takes, beyond 1 ms.", ge=0, le=10_000)] = 12.0
     crowd_withdraws: Annotated[
         float, _m("Share of crowd orders in the way of a re-quote that leave; the others are taken.", ge=0, le=1)
@@ -171,6 +173,7 @@ class Parents(msgspec.Struct, frozen=True, kw_only=True):
     """Large orders, split into children."""
 
     every_s: Annotated[float, _m("Mean seconds from one start to the next.", ge=0, le=864_000)] = 70.0
+    evenness: Annotated[float, _m("0: starts come at random; 1: one every `every_s`, within 25 %.", ge=0, le=1)] = 0.0
     size: Annotated[float, _m("Size of a parent; with a tail, the least.", gt=0, le=100_000)] = 1.4
     size_tail: Annotated[float, _m("Pareto exponent of sizes; 0: evenly within 30 % of `size`.", ge=0, le=10)] = 0.0
     size_most: Annotated[float, _m("Largest size as a multiple of `size`.", ge=1, le=100_000)] = 1000.0
@@ -179,6 +182,7 @@ class Parents(msgspec.Struct, frozen=True, kw_only=True):
     duration_spread: Annotated[float, _m("Time differs by up to this share.", ge=0, le=0.9)] = 0.5
     duration_most_s: Annotated[float, _m("Longest time.", gt=0, le=864_000)] = 14_400.0
     child: Annotated[float, _m("Median size of a child order.", gt=0, le=1000)] = 0.03
+    child_exponent: Annotated[float, _m("Child size grows with the parent's size to this power.", ge=0, le=1)] = 0.0
     child_spread: Annotated[float, _m("Standard deviation of log child size.", ge=0, le=3)] = 0.6
     passive: Annotated[float, _m("Share of children that rest at the touch instead of taking.", ge=0, le=1)] = 0.2
     on_adverse: Annotated[float, _m("Pace grows by e^(this) per 10 bps that the price runs away; below 0 they wait.", ge=-5, le=5)] = -0.3
@@ -198,6 +202,7 @@ class Informed(Parents, frozen=True, kw_only=True):
     """Parents that act before a drift, and the mistaken among them, who act alike but are wrong."""
 
     every_s: Annotated[float, _m("Mean seconds from one start to the next.", ge=0, le=864_000)] = 100.0
+    evenness: Annotated[float, _m("0: starts come at random; 1: one every `every_s`, within 25 %.", ge=0, le=1)] = 1.0
     size: Annotated[float, _m("Size of a parent; with a tail, the least.", gt=0, le=100_000)] = 16.0
     duration_s: Annotated[float, _m("Time that a parent of `size` takes.", gt=0, le=86_400)] = 120.0
     duration_spread: Annotated[float, _m("Time differs by up to this share.", ge=0, le=0.9)] = 0.2

@@ -393,7 +393,16 @@ def test_takers_arrive_in_clusters_and_repeat_their_side():
 
 
 def test_matched_sections_make_parents_that_differ_in_nothing_but_their_kind():
-    shape = {"every_s": 60, "size": 4, "duration_s": 100, "child": 0.05, "passive": 0.2, "on_adverse": 0, "duration_spread": 0.3}
+    shape = {
+        "every_s": 60,
+        "size": 4,
+        "duration_s": 100,
+        "child": 0.05,
+        "passive": 0.2,
+        "on_adverse": 0,
+        "duration_spread": 0.3,
+        "evenness": 0,
+    }
     scenario = scenario_from({"informed": {**shape, "drift_bps": 0}, "splitters": shape}, "matched")
     assert not scenario.is_planted
     common = set(scenario.splitters.__struct_fields__)
