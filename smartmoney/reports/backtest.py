@@ -129,17 +129,20 @@ def backtest_page(result: BacktestResult, pictures: Mapping[str, bytes]) -> str:
 def _draw_equity(jobs: Sequence[JobResult]) -> bytes:
     figure = Figure(figsize=(8.6, 4.8), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    longest_s = max((job.result.seconds for job in jobs), default=0.0)
+    unit, seconds = ("hours", 3600.0) if longest_s > 2 * 3600 else ("minutes", 60.0)
     for job in jobs:
         if len(job.equity) < 2:
             continue
         wall, equity = (np.asarray(column, float) for column in zip(*job.equity, strict=True))
-        hours = (wall - wall[0]) / 3.6e12
+        at = (wall - wall[0]) / (1e9 * seconds)
         peak = np.maximum.accumulate(equity)
-        above.plot(hours, equity, color=_BLUE, linewidth=0.9, alpha=0.8)
-        below.fill_between(hours, -100.0 * (peak - equity) / peak, color=_RED, alpha=0.35, linewidth=0)
-    _label(above, "equity")
+        above.plot(at, equity - equity[0], color=_BLUE, linewidth=0.9, alpha=0.8)
+        below.fill_between(at, -100.0 * (peak - equity) / peak, color=_RED, alpha=0.35, linewidth=0)
+    above.axhline(0.0, color=_GREY, linewidth=0.6)
+    _label(above, "net, in quote")
     _label(below, "drawdown, %")
-    below.set_xlabel("hours", fontsize=8)
+    below.set_xlabel(unit, fontsize=8)
     return png_of(figure)
 
 
