@@ -32,11 +32,11 @@ paper: $(VENV)/runtime ## run the daemon on paper against the built-in exchange,
 
 test: $(VENV)/development ## run the tests (under five minutes)
 	@$(RUN) kernels > /dev/null
-	@$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	@$(PY) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-all: $(VENV)/development ## run every test, the long campaigns too
 	@$(RUN) kernels > /dev/null
-	@$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	@$(PY) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 check: lint types imports test ## lint, types, imports, tests: what continuous integration runs
 

@@ -96,7 +96,7 @@ def compare(captures, name, seconds, moments):
     return ours
 
 
-@pytest.mark.parametrize("name", ["usdm-eth", "spot-btc"])
+@pytest.mark.parametrize("name", [pytest.param("usdm-eth", marks=pytest.mark.slow), "spot-btc"])
 def test_every_feature_equals_its_reference_on_the_beginning_of_a_real_stream(captures, name):
     last = compare(captures, name, 25, 3)
     known = {feature.name for feature in FEATURES if feature.warm_up.seconds <= 10 and feature.warm_up.event in ("book frames", "trades")}

@@ -67,6 +67,7 @@ def test_a_page_is_well_formed_escaped_and_needs_nothing_else(cold):
     assert "nan" not in page.partition("<h2>Flow")[0].lower().replace("binance", "")
 
 
+@pytest.mark.slow
 def test_what_was_never_warm_can_be_drawn_and_written(cold, tmp_path):
     study, rows = cold
     files = write_study(study, rows, tmp_path / "new" / "report")

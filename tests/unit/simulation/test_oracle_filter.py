@@ -64,6 +64,7 @@ class Dense:
         return (p @ expm(self.killed * (until - now) * 1e-9)).sum() * math.exp(-own * (until - now) * 1e-9)
 
 
+@pytest.mark.slow
 def test_a_poisson_target_is_as_likely_as_by_one_dense_matrix():
     world = world_of("poisson")
     for side in (0, 1):

@@ -64,6 +64,7 @@ def test_another_seed_gives_another_world_and_an_iceberg_buyer_stands_on_the_bid
     assert set(one[one[:, 3] == 1][:, 1]) == {2}
 
 
+@pytest.mark.slow
 def test_signs_and_counts_reach_the_analytic_limit_and_signs_alone_theirs():
     # φ = 10 %, n = 300, one rate known to both: d'² = 2φ²n/(1−φ), AUC .966 for normals; signs alone φ²n, AUC .890.
     world = OracleWorld(base_per_s=1.125, target_per_s=0.25, warm_s=0.0, **PLAIN)
@@ -97,6 +98,7 @@ def test_the_oracle_beats_obvious_detectors_and_is_within_reach(kind):
     assert found.delay is None
 
 
+@pytest.mark.slow
 def test_an_alarm_at_one_a_day_comes_soon_and_names_the_side():
     world = default_world("twap")
     peaks = quiet_peaks(world, 9, 86_400.0)
