@@ -68,7 +68,8 @@ def slowed(rows, times):
     return out
 
 
-@pytest.mark.parametrize("seed", [3, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [3, 4])
 def test_what_takes_an_hour_to_become_warm_equals_its_reference_too(seed):
     rows = slowed(random_stream(seed, 1500, wild=False), 10)
     states = fresh()

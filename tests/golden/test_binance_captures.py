@@ -109,7 +109,7 @@ def assert_clean(session: Session) -> None:
     assert (session.states["snapshots"] == 1).all()
 
 
-LONGEST = ("coinm-btc", "usdm-btc-2023")
+LONGEST = ("coinm-btc", "usdm-btc-2023", "spot-eth", "usdm-eth")
 """Recordings with several times the depth updates of the others; the coin-margined market is also in the public sessions below."""
 
 

@@ -80,7 +80,7 @@ def some_always(names, always):
     return [name if name in always else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
-@pytest.mark.parametrize("name", some_always(SESSIONS, ("spot-btc", "usdm-eth", "coinm-btc")))
+@pytest.mark.parametrize("name", some_always(SESSIONS, ("spot-btc", "usdm-eth")))
 def test_a_row_is_what_folding_the_frames_until_then_gives(captures: Path, name: str) -> None:
     paths = paths_of(captures, name)
     [instrument] = find_instruments(paths, CODEC, SESSIONS[name][1])

@@ -125,7 +125,7 @@ def test_each_run_starts_from_the_account_that_the_one_before_left(killed):
     assert starts[1].order_count > 0
 
 
-@pytest.mark.parametrize("moment", ["built-in exchange is up", "warm start done"])
+@pytest.mark.parametrize("moment", ["built-in exchange is up", pytest.param("warm start done", marks=pytest.mark.slow)])
 def test_a_kill_during_the_start_loses_nothing(tmp_path, moment):
     state = tmp_path / "state"
     quick = ("--set", "sim.prerun_s=30", "--state-dir", state)

@@ -52,7 +52,7 @@ def replayed(path, market, settings, frames=None):
     return replay
 
 
-@pytest.mark.parametrize("market", MARKETS)
+@pytest.mark.parametrize("market", [Market.SPOT, pytest.param(Market.USDM, marks=pytest.mark.slow)])
 def test_twice_in_one_process_and_once_in_another_with_another_hash_seed(recordings, settings, market):
     one, two = (replayed(recordings[market], market, settings) for _ in range(2))
     assert one.engine.digest == two.engine.digest

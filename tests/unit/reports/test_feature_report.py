@@ -83,6 +83,7 @@ def test_what_was_never_warm_can_be_drawn_and_written(cold, tmp_path):
     assert {one.coverage for one in study.features} == {0.0}
 
 
+@pytest.mark.slow
 def test_the_same_study_gives_the_same_pictures():
     values = np.random.default_rng(4).standard_normal((60, len(FEATURES)))
     rows = rows_of(60, values)
