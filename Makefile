@@ -1,6 +1,6 @@
 # smartmoney: `make paper` starts the daemon on paper, `make test` tests it. Both do all their own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help install paper test test-all check lint types imports bench lock clean
+.PHONY: help install paper test test-slow test-all check lint types imports bench lock clean
 SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -33,6 +33,10 @@ paper: $(VENV)/runtime ## run the daemon on paper against the built-in exchange,
 test: $(VENV)/development ## run the tests (under five minutes)
 	@$(RUN) kernels > /dev/null
 	@$(PY) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not slow"
+
+test-slow: $(VENV)/development ## run the long campaigns alone (about six minutes)
+	@$(RUN) kernels > /dev/null
+	@$(PY) -m pytest -q -n 3 --dist loadfile -m slow
 
 test-all: $(VENV)/development ## run every test, the long campaigns too
 	@$(RUN) kernels > /dev/null
