@@ -50,7 +50,7 @@ from smartmoney.simulation.ladder import (
     tell,
 )
 from smartmoney.simulation.leaving import abandon, shorten, withdraw
-from smartmoney.simulation.order_table import ASKED, EXPIRE_TAKER, KILLED, LIQUIDITY, NO_STP, NO_TRIGGER, SELF_TRADE, row_of
+from smartmoney.simulation.order_table import ASKED, EXPIRE_TAKER, KILLED, LIQUIDITY, NO_STP, SELF_TRADE, row_of
 
 __all__ = [
     "ANY_POSITION",
@@ -73,10 +73,8 @@ __all__ = [
     "cancel",
     "cancel_plain",
     "place",
-    "place_stop",
     "settle",
     "submit",
-    "submit_iceberg",
 ]
 
 
@@ -238,18 +236,3 @@ def place(
         b.order_id = NIL
         return order_id
     return let_act(b, order_id)
-
-
-@njit(cache=True, nogil=True)
-def place_stop(b: Any, side: int, trigger: int, at: int, tick: int, lots: int, owner: int, parent: int) -> Any:
-    """Let an order wait until a trade RISES_TO or FALLS_TO a tick: then it is a market order (`tick` MARKET_PRICE) or a limit order."""
-    tif = IOC if tick == MARKET_PRICE else GTC
-    stp = EXPIRE_TAKER if owner >= FIRST_ACCOUNT else NO_STP
-    return place(b, side, tick, lots, tif, MAY_TAKE, owner, parent, stp, ANY_POSITION, NIL, trigger, at)
-
-
-@njit(cache=True, nogil=True)
-def submit_iceberg(b: Any, side: int, tick: int, lots: int, display: int, post_only: int, owner: int, parent: int) -> Any:
-    """Take a limit order that shows `display` of its lots at a time; at most `PARTS_MAX` parts."""
-    stp = EXPIRE_TAKER if owner >= FIRST_ACCOUNT else NO_STP
-    return place(b, side, tick, lots, GTC, post_only, owner, parent, stp, ANY_POSITION, display, NO_TRIGGER, NIL)

@@ -4,7 +4,6 @@ import contextlib
 import json
 import socket
 import sqlite3
-import sys
 from decimal import Decimal
 
 import pytest
@@ -12,20 +11,6 @@ import pytest
 from smartmoney.adapters.journal import Journal
 from smartmoney.cli import main as command_line
 from smartmoney.settings.errors import ConfigurationError
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Run one command in this process; return exit code, standard output, standard error."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["smartmoney", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            command_line.main()
-        said = capsys.readouterr()
-        return ended.value.code or 0, said.out, said.err
-
-    return run
 
 
 @pytest.fixture

@@ -1,25 +1,11 @@
 """What is kept of runs, listed and verified from the command line."""
 
 import json
-import sys
 
 import pytest
 
 from smartmoney.adapters.capture import CaptureWriter
-from smartmoney.cli import main as command_line
 from smartmoney.core.domain.entries import Entry, EntryKind, Tick
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["smartmoney", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            command_line.main()
-        said = capsys.readouterr()
-        return ended.value.code or 0, said.out, said.err
-
-    return run
 
 
 @pytest.fixture

@@ -97,13 +97,17 @@ def test_stops_trigger_nearest_first_then_oldest_first(book):
     assert told(book, ladder.ORDER_TRIGGERED)[:, ladder.ID].tolist() == [ids[1], ids[3], ids[0], ids[2]]
 
 
+def sell_below(book, tick):
+    return m.place(book, ASK, m.MARKET_PRICE, 1, m.IOC, m.MAY_TAKE, 4, 0, order_table.NO_STP, m.ANY_POSITION, 0, FALLS_TO, tick)
+
+
 def test_a_cascade_of_thousands_of_stops_runs_in_one_order_and_ends(book):
     count = 4000
     for i in range(count):
         m.submit(book, BID, P - i, 1, m.GTC, m.MAY_TAKE, 1, 0)
         book["out_len"] = 0
     for i in range(count - 1):
-        assert m.place_stop(book, ASK, FALLS_TO, P - i, m.MARKET_PRICE, 1, 4, 0) == entry.WAITING
+        assert sell_below(book, P - i) == entry.WAITING
     m.submit(book, ASK, m.MARKET_PRICE, 1, m.IOC, m.MAY_TAKE, 2, 0)
     while not m.settle(book):
         book["out_len"] = 0
@@ -114,8 +118,8 @@ def test_a_cascade_of_thousands_of_stops_runs_in_one_order_and_ends(book):
 
 def test_an_order_table_that_is_full_refuses(book):
     for _ in range(order_table.SPECIALS):
-        assert m.place_stop(book, ASK, FALLS_TO, P - 9, m.MARKET_PRICE, 1, 4, 0) == entry.WAITING
-    assert m.place_stop(book, ASK, FALLS_TO, P - 9, m.MARKET_PRICE, 1, 4, 0) == m.REJECTED_POOL_FULL
+        assert sell_below(book, P - 9) == entry.WAITING
+    assert sell_below(book, P - 9) == m.REJECTED_POOL_FULL
     assert m.submit(book, BID, P, 1, m.GTC, m.MAY_TAKE, 1, 0) == m.RESTING
 
 
