@@ -65,7 +65,7 @@ def read_recording(path: Path) -> Iterator[RecordedFrame]:
         RecordingDamaged: the archive is truncated or corrupt, or a line is unreadable (after everything before it was yielded).
         OSError: the file cannot be read.
     """
-    with closing(_open(path)) as stream:
+    with closing(open_recording(path)) as stream:
         lines = _lines(stream, path)
         reader: Callable[[bytes, Path], RecordedFrame | None] | None = None
         for line in lines:
@@ -82,6 +82,20 @@ def read_recording(path: Path) -> Iterator[RecordedFrame]:
                 yield frame
 
 
+def is_stamped(path: Path) -> bool:
+    """Tell whether a recording has a receive time and a frame a line; False also where its beginning cannot be read.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    with closing(open_recording(path)) as stream:
+        try:
+            first = next((line.strip() for line in _lines(stream, path) if line.strip()), b"")
+        except RecordingDamaged:
+            return False
+    return _STAMPED.fullmatch(first) is not None
+
+
 def open_lines(path: Path) -> Iterator[bytes]:
     """Yield the raw lines of a file, decompressed as its suffix says.
 
@@ -89,7 +103,7 @@ def open_lines(path: Path) -> Iterator[bytes]:
         RecordingDamaged: the archive is truncated or corrupt, or a line is too long (after everything before it was yielded).
         OSError: the file cannot be read.
     """
-    with closing(_open(path)) as stream:
+    with closing(open_recording(path)) as stream:
         yield from _lines(stream, path)
 
 
@@ -102,7 +116,8 @@ def read_session(paths: Sequence[Path]) -> Iterator[RecordedFrame]:
     return heapq.merge(*(read_recording(path) for path in paths), key=lambda one: one.ts_wall_ns)
 
 
-def _open(path: Path) -> IO[bytes]:
+def open_recording(path: Path) -> IO[bytes]:
+    """Open a recording for reading, decompressed as its suffix says."""
     opened: Any
     match path.suffix:
         case ".gz":

@@ -22,6 +22,7 @@ from smartmoney.core.domain.commands import Command, RecordEquity
 from smartmoney.core.domain.entries import Entry, RunStarted
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.parameters import encode_parameters
+from smartmoney.core.engine.stretch import Passed
 from smartmoney.runtime import logs
 from smartmoney.runtime.assembly import engine_parameters, strategy_factory
 from smartmoney.runtime.backtest_sources import captured_items, record_built_in, split_start
@@ -131,6 +132,12 @@ class _Watch:
         self.first_wall = self.first_wall or entry.ts_wall_ns
         self.last_wall = entry.ts_wall_ns
         self.costs.append(entry)
+
+    def pass_over(self, passed: Passed) -> None:
+        """See that entries went by."""
+        if passed.frames:
+            self.last_wall = passed.last_wall_ns
+        self.costs.pass_over(passed)
 
     def asked(self, command: Command, mono_ns: int) -> None:
         """See a command."""

@@ -8,10 +8,17 @@ from smartmoney.learning.recorded import RecordedCodec
 
 def binance_codec(*, proves_sequence: bool = True) -> VenueCodec:
     """Return the codec of Binance frames. Frames made from ccxt's objects have its form too, but prove no sequence."""
-    from smartmoney.venues.binance.codec import fold_frame, new_states
+    from smartmoney.venues.binance.codec import fold_frame, fold_stretch, new_states
     from smartmoney.venues.binance.kernel import drop_book
 
-    return VenueCodec(name="binance", new_states=new_states, fold=fold_frame, drop_book=drop_book, proves_sequence=proves_sequence)
+    return VenueCodec(
+        name="binance",
+        new_states=new_states,
+        fold=fold_frame,
+        fold_stretch=fold_stretch,
+        drop_book=drop_book,
+        proves_sequence=proves_sequence,
+    )
 
 
 def codec_of(venue: str) -> VenueCodec:

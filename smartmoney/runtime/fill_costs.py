@@ -17,6 +17,7 @@ from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.orders import Fill, Liquidity, OrderIntent, Purpose, Side
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.market import top_of_book
+from smartmoney.core.engine.stretch import Passed
 
 _BPS = 10_000.0
 _Parts = tuple[float | None, float | None, float | None]
@@ -77,6 +78,11 @@ class FillCosts:
             self._watch_books()
         elif isinstance(entry.payload, OrderFilled):
             self._keep(entry, entry.payload.fill)
+
+    def pass_over(self, passed: Passed) -> None:
+        """Note the touches of ticks that went by."""
+        for index, bid, ask in passed.touches:
+            self._mids[index] = 0.5 * (bid + ask)
 
     def shares(self) -> CostShares:
         """Return the average costs; zeros while nothing was filled."""

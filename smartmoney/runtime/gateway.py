@@ -11,6 +11,7 @@ from typing import Protocol
 from smartmoney.core.domain.entries import Entry, EntryKind, Payload, SendRefused
 from smartmoney.core.domain.orders import Approved
 from smartmoney.core.engine.market import Market
+from smartmoney.core.engine.stretch import Passed, Waits
 from smartmoney.simulation.kernel_depth import KernelDepth
 from smartmoney.simulation.paper import PaperVenue
 
@@ -91,6 +92,15 @@ class PaperGateway:
             self._account_asked = False
             replies.append(self._venue.report())
         return replies
+
+    def waits(self) -> Waits:
+        """Return what the venue waits for."""
+        return Waits(each=True) if self._account_asked else self._venue.waits(self._views)
+
+    def pass_over(self, passed: Passed) -> None:
+        """Note entries that `advance` was spared, because nothing that the venue waits for happened."""
+        if passed.moved_mono_ns is not None and passed.trade_ids:
+            self._venue.pass_over(passed.trade_ids)
 
     def _event_ns(self) -> int:
         return max((view.last_event_ns for view in self._views), default=0)

@@ -106,6 +106,14 @@ class Loop:
         """Step one item, and whatever the paper venue answers to it."""
         self._step(item.kind, item.stamp, item.connection, item.instrument, item.frame, item.payload)
 
+    def pass_over(self, entries: int) -> None:
+        """Number entries that were stepped without being made, because none of them asked for anything."""
+        self._seq += entries
+
+    def process_folded(self, item: Item, folded: int) -> None:
+        """Step one frame that is folded already, and whatever the paper venue answers to it."""
+        self._step(item.kind, item.stamp, item.connection, item.instrument, item.frame, item.payload, folded)
+
     async def _hand_over(self) -> None:
         """Put what has gathered into the outbox, or keep it when cancelled meanwhile: the end of the run hands it over then."""
         batch = self.take()
@@ -133,7 +141,16 @@ class Loop:
         self._commands.clear()
         return batch
 
-    def _step(self, kind: EntryKind, stamp: Stamp, connection: int, instrument: int, frame: bytes, payload: Payload | None) -> None:
+    def _step(
+        self,
+        kind: EntryKind,
+        stamp: Stamp,
+        connection: int,
+        instrument: int,
+        frame: bytes,
+        payload: Payload | None,
+        folded: int | None = None,
+    ) -> None:
         self._seq += 1
         entry = Entry(
             seq=self._seq,
@@ -146,7 +163,7 @@ class Loop:
             payload=payload,
         )
         self._capture.append(entry)
-        commands = self._engine.step(entry)
+        commands = self._engine.step(entry) if folded is None else self._engine.step_folded(entry, folded)
         if payload is not None and isinstance(payload, OrderReply):
             self._lines.append(Line(self._seq, stamp.wall_ns, payload))
         if commands:

@@ -5,12 +5,14 @@ Invariant: what came out depends on the items, the settings and the latency mode
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
 from smartmoney.core.domain.commands import CancelOrder, Command, RequestAccount, SubmitOrder
 from smartmoney.core.domain.entries import Entry, EntryKind, RunStarted
 from smartmoney.core.engine.engine import Engine
+from smartmoney.core.engine.stretch import Frames, Passed, Timer
+from smartmoney.runtime.clock import Stamp
 from smartmoney.runtime.gateway import NoGateway, PaperGateway
 from smartmoney.runtime.inbox import Inbox, Item
 from smartmoney.runtime.loop import Batch, Loop
@@ -28,6 +30,9 @@ class Watcher(Protocol):
     def append(self, entry: Entry) -> object:
         """See an entry, replies included, before the engine does."""
 
+    def pass_over(self, passed: Passed) -> None:
+        """See that entries went by of which nothing came."""
+
     def asked(self, command: Command, mono_ns: int) -> None:
         """See a command before it is carried out."""
 
@@ -37,6 +42,9 @@ class Unwatched:
 
     def append(self, entry: Entry) -> None:
         """See an entry."""
+
+    def pass_over(self, passed: Passed) -> None:
+        """See that entries went by."""
 
     def asked(self, command: Command, mono_ns: int) -> None:
         """See a command."""
@@ -59,37 +67,68 @@ class OfflineRun:
         self._start = start
         self._watcher = watcher or Unwatched()
         self._venue = PaperVenue(start.instruments, paper, run_id=start.run_id, cash=start.cash, latency=latency)
+        self._loop: Loop
+        self._gateway: PaperGateway
         self.items = 0
 
-    def run(self, items: Iterable[Item], *, after_start: Iterable[Item] = (), on_ready: Callable[[Engine], None] | None = None) -> bool:
-        """Step everything; return False, having done nothing, if there are no items.
-
-        `after_start` follows the start at once; `on_ready` may hook into the engine once its run is open.
-        """
+    def run(self, items: Iterable[Item]) -> bool:
+        """Step everything; return False, having done nothing, if there are no items."""
         source = iter(items)
         first = next(source, None)
         if first is None:
             return False
-        loop = Loop(self.engine, Inbox(), self._watcher, NoGateway(), asyncio.Queue())
-        loop.process(Item(EntryKind.EVENT, first.stamp, payload=self._start))
-        if on_ready is not None:
-            on_ready(self.engine)
-        gateway = PaperGateway(self._venue, self.engine.market)
-        loop.use_gateway(gateway)
-        self._carry_out(loop.take(), gateway, first.stamp.mono_ns)
-        for item in itertools.chain(after_start, (first,), source):
-            self.items += 1
-            loop.process(item)
-            while (batch := loop.take()) is not None:
-                self._carry_out(batch, gateway, item.stamp.mono_ns)
+        self.open(first.stamp)
+        for item in itertools.chain((first,), source):
+            self.step(item)
         return True
 
-    def _carry_out(self, batch: Batch | None, gateway: PaperGateway, mono_ns: int) -> None:
+    def open(self, stamp: Stamp) -> None:
+        """Start the run."""
+        self._loop = Loop(self.engine, Inbox(), self._watcher, NoGateway(), asyncio.Queue())
+        self._loop.process(Item(EntryKind.EVENT, stamp, payload=self._start))
+        self._gateway = PaperGateway(self._venue, self.engine.market)
+        self._loop.use_gateway(self._gateway)
+        self._carry_out(self._loop.take(), stamp.mono_ns)
+
+    def step(self, item: Item) -> None:
+        """Step one item of an open run, and what comes of it."""
+        self.items += 1
+        self._loop.process(item)
+        self._settle(item.stamp.mono_ns)
+
+    def step_frames(self, frames: Frames, at: int, end: int, timer: Timer) -> int:
+        """Step frames from `at` on, before `end`, and the ticks between them that have nothing to do; return the next frame.
+
+        It ends before a frame ahead of which a tick has to be run. What comes of it is what would come of the entries one by one.
+        """
+        while at < end:
+            passed = self.engine.pass_frames(frames, at, end, timer, self._gateway.waits())
+            entries = passed.frames + passed.ticks
+            self.items += entries
+            self._loop.pass_over(entries)
+            self._gateway.pass_over(passed)
+            self._watcher.pass_over(passed)
+            at = passed.at
+            if passed.folded is None:
+                return at
+            wall_ns = int(frames.rows[2, at])
+            stamp = Stamp(wall_ns, wall_ns - frames.origin_ns)
+            self.items += 1
+            self._loop.process_folded(Item(EntryKind.FRAME, stamp, frame=frames.frame(at)), passed.folded)
+            self._settle(stamp.mono_ns)
+            at += 1
+        return at
+
+    def _settle(self, mono_ns: int) -> None:
+        while (batch := self._loop.take()) is not None:
+            self._carry_out(batch, mono_ns)
+
+    def _carry_out(self, batch: Batch | None, mono_ns: int) -> None:
         for command in batch.commands if batch is not None else ():
             self._watcher.asked(command, mono_ns)
             if isinstance(command, SubmitOrder):
-                gateway.submit(command.approved, mono_ns)
+                self._gateway.submit(command.approved, mono_ns)
             elif isinstance(command, CancelOrder):
-                gateway.cancel(command.client_order_id, mono_ns)
+                self._gateway.cancel(command.client_order_id, mono_ns)
             elif isinstance(command, RequestAccount):
-                gateway.request_account(mono_ns)
+                self._gateway.request_account(mono_ns)

@@ -1,17 +1,17 @@
 """Replay recorded raw frames: through decoder, book, features, strategy and the paper venue, on the recording's own clock."""
 
-import heapq
-import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 import msgspec
+import numpy as np
 import structlog
 
 from smartmoney import __version__
-from smartmoney.adapters.recordings import RecordedFrame, RecordingDamaged, read_recording
+from smartmoney.adapters.recording_blocks import Block, count_kinds, merge_blocks, read_blocks
+from smartmoney.adapters.recordings import RecordedFrame, RecordingDamaged
 from smartmoney.core.book.kernel import shown_lots
 from smartmoney.core.book.state import ASK, BID
 from smartmoney.core.domain.entries import EntryKind, RunStarted, Tick, WarmUpEnded
@@ -19,6 +19,7 @@ from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.market import top_of_book
 from smartmoney.core.engine.parameters import encode_parameters
+from smartmoney.core.engine.stretch import Frames, Timer
 from smartmoney.runtime.assembly import engine_parameters, strategy_factory
 from smartmoney.runtime.clock import Stamp
 from smartmoney.runtime.codecs import binance_codec
@@ -30,7 +31,8 @@ from smartmoney.settings.build import paper_parameters
 from smartmoney.settings.effective import config_hash
 from smartmoney.settings.models import Settings
 from smartmoney.simulation.order_latency import OrderLatency
-from smartmoney.venues.binance.grid_inference import infer_grid
+from smartmoney.venues.binance.grid_inference import infer_grid_of_blocks
+from smartmoney.venues.recorded_lines import SNAPSHOTS, WALLS
 
 log = structlog.get_logger("replay")
 
@@ -53,8 +55,12 @@ class FrameReplay:
         run_id: str = "replay",
         latency: OrderLatency | None = None,
         watcher: Watcher | None = None,
+        each: bool = False,
     ) -> None:
-        """Prepare a replay; `run_id` names it and its mode, `watcher` looks on."""
+        """Prepare a replay; `run_id` names it and its mode, `watcher` looks on.
+
+        `each` steps frame by frame, as the daemon does; what comes of it is the same, and some twenty times slower.
+        """
         self.engine = Engine(binance_codec(), strategy_factory(settings.directory))
         self.instruments = tuple(instruments)
         start = RunStarted(
@@ -75,52 +81,93 @@ class FrameReplay:
         """What was cut off of the recordings, and why."""
         self._index_of = {instrument.symbol.upper(): index for index, instrument in enumerate(instruments)}
         self.recorded_frames = 0
+        self._is_each = each
+        self._wall_ns = self._origin_ns = 0
+        self._timer: Timer | None = None
 
-    def run(self, frames: Iterable[RecordedFrame], on_ready: Callable[[Engine], None] | None = None) -> None:
+    def run(self, blocks: Iterable[Block], on_ready: Callable[[Engine], None] | None = None) -> None:
         """Step everything; time comes from the recording alone. `on_ready` may hook into the engine once its run is open.
 
         Raises:
             ReplayRefused: there are no frames.
         """
-        source = self._items(frames)
-        first = next(source, None)
-        if first is None:
+        for block in blocks:
+            if len(block):
+                self._count(block)
+                frames = self._timed(block, on_ready)
+                (self._step_each if self._is_each else self._step_block)(block, frames)
+        if self._timer is None:
             raise ReplayRefused("the recordings hold no frames")
-        warmed = Item(EntryKind.EVENT, first.stamp, payload=WarmUpEnded())
-        self._run.run(itertools.chain((first,), source), after_start=(warmed,), on_ready=on_ready)
 
-    def _items(self, frames: Iterable[RecordedFrame]) -> Iterator[Item]:
-        """Turn recorded frames into items, with a tick each 100 ms of recorded time between them."""
-        origin_ns: int | None = None
-        wall_ns = tick_ns = 0
-        for frame in frames:
-            self.recorded_frames += 1
-            kind = _message_type(frame)
-            self.message_types[kind] = self.message_types.get(kind, 0) + 1
-            wall_ns = max(wall_ns, frame.ts_wall_ns)
-            if origin_ns is None:
-                origin_ns = wall_ns - MONO_START_NS
-                tick_ns = wall_ns + TICK_NS
-            if wall_ns - tick_ns > QUIET_NS_MAX:
-                tick_ns = wall_ns
-            while tick_ns <= wall_ns:
-                yield Item(EntryKind.EVENT, Stamp(tick_ns, tick_ns - origin_ns), payload=Tick())
-                tick_ns += TICK_NS
-            stamp = Stamp(wall_ns, wall_ns - origin_ns)
-            if not frame.is_snapshot:
-                yield Item(EntryKind.FRAME, stamp, frame=frame.frame)
-            else:
-                yield Item(EntryKind.SNAPSHOT, stamp, instrument=self._whose(frame), frame=frame.frame)
+    def _timed(self, block: Block, on_ready: Callable[[Engine], None] | None) -> Frames:
+        """Return a block's frames on clocks that never turn back; the first one opens the run."""
+        rows = block.rows.copy()
+        rows[WALLS] = np.maximum.accumulate(np.maximum(rows[WALLS], self._wall_ns))
+        self._wall_ns = int(rows[WALLS, -1])
+        if self._timer is None:
+            first_ns = int(rows[WALLS, 0])
+            self._origin_ns = first_ns - MONO_START_NS
+            self._timer = Timer(first_ns + TICK_NS, TICK_NS, QUIET_NS_MAX)
+            stamp = Stamp(first_ns, MONO_START_NS)
+            self._run.open(stamp)
+            if on_ready is not None:
+                on_ready(self.engine)
+            self._run.step(Item(EntryKind.EVENT, stamp, payload=WarmUpEnded()))
+        return Frames(buffer=block.buffer, rows=rows, origin_ns=self._origin_ns)
 
-    def _whose(self, frame: RecordedFrame) -> int:
+    def _step_block(self, block: Block, frames: Frames) -> None:
+        """Step frames in stretches, with a tick each 100 ms of recorded time between them."""
+        timer = self._timer
+        assert timer is not None
+        at = 0
+        for snapshot in [*np.flatnonzero(block.rows[SNAPSHOTS]).tolist(), len(block)]:
+            while at < snapshot:
+                at = self._run.step_frames(frames, at, snapshot, timer)
+                if at < snapshot:
+                    self._tick(timer, int(frames.rows[WALLS, at]))
+            if snapshot < len(block):
+                self._step_one(block, frames, snapshot)
+                at = snapshot + 1
+
+    def _step_each(self, block: Block, frames: Frames) -> None:
+        for at in range(len(block)):
+            self._step_one(block, frames, at)
+
+    def _step_one(self, block: Block, frames: Frames, at: int) -> None:
+        """Step one frame as an item of its own, and every tick before it."""
+        timer = self._timer
+        assert timer is not None
+        wall_ns = int(frames.rows[WALLS, at])
+        while timer.next_ns <= wall_ns:
+            self._tick(timer, wall_ns)
+        stamp = Stamp(wall_ns, wall_ns - self._origin_ns)
+        if block.rows[SNAPSHOTS, at]:
+            self._run.step(Item(EntryKind.SNAPSHOT, stamp, instrument=self._whose(block.symbols.get(at)), frame=block.frame(at)))
+        else:
+            self._run.step(Item(EntryKind.FRAME, stamp, frame=block.frame(at)))
+
+    def _tick(self, timer: Timer, wall_ns: int) -> None:
+        """Run the next tick; `wall_ns` is the time of the frame after it."""
+        if wall_ns - timer.next_ns > timer.hole_ns:
+            timer.next_ns = wall_ns
+        self._run.step(Item(EntryKind.EVENT, Stamp(timer.next_ns, timer.next_ns - self._origin_ns), payload=Tick()))
+        timer.next_ns += timer.step_ns
+
+    def _count(self, block: Block) -> None:
+        self.recorded_frames += len(block)
+        for row, count in count_kinds(block):
+            kind = _message_type(block.recorded(row))
+            self.message_types[kind] = self.message_types.get(kind, 0) + count
+
+    def _whose(self, symbol: str | None) -> int:
         """Return the instrument that a snapshot belongs to: the only one, or the one that the recording names."""
         only = 0 if len(self._index_of) == 1 else -1
-        return self._index_of.get((frame.symbol or "").upper(), only)
+        return self._index_of.get((symbol or "").upper(), only)
 
 
 def frame_replay(
     files: Sequence[Path], market: str, settings: Settings, make: Callable[[Sequence[Instrument]], FrameReplay] | None = None
-) -> tuple[FrameReplay, Iterator[RecordedFrame]]:
+) -> tuple[FrameReplay, Iterator[Block]]:
     """Return a replay of recordings and the frames to run it with. The grid is inferred from the frames, since no exchangeInfo is recorded.
 
     `make` makes the replay for the instruments that were found, where the plain one will not do.
@@ -128,7 +175,7 @@ def frame_replay(
     Raises:
         ReplayRefused: the recordings hold no depth or trade of any symbol.
     """
-    instruments = infer_grid(((frame.frame, frame.symbol) for frame in _whole(files, [])), Market(market))
+    instruments = infer_grid_of_blocks(((block.buffer, block.rows, block.symbols) for block in _whole(files, [])), Market(market))
     if not instruments:
         raise ReplayRefused(f"no depth or trade frames in {', '.join(path.name for path in files)}")
     for instrument in instruments:
@@ -167,16 +214,15 @@ def frame_summary(replay: FrameReplay) -> dict[str, Any]:
     return summary
 
 
-def _whole(files: Sequence[Path], damage: list[str]) -> Iterator[RecordedFrame]:
+def _whole(files: Sequence[Path], damage: list[str]) -> Iterator[Block]:
     """Yield what is whole of some recordings; damage is noted, and ends its file."""
-    sources = [_until_damaged(path, damage) for path in files]
     # By receive time: a session may keep its replies and its streams in separate files.
-    yield from heapq.merge(*sources, key=lambda frame: frame.ts_wall_ns)
+    yield from merge_blocks([_until_damaged(path, damage) for path in files])
 
 
-def _until_damaged(path: Path, damage: list[str]) -> Iterator[RecordedFrame]:
+def _until_damaged(path: Path, damage: list[str]) -> Iterator[Block]:
     try:
-        yield from read_recording(path)
+        yield from read_blocks(path)
     except RecordingDamaged as problem:
         damage.append(f"{path.name} is damaged, and was used until there: {problem}")
         log.warning("recording damaged", file=path.name, problem=str(problem))

@@ -23,6 +23,7 @@ from decimal import Decimal
 
 import msgspec
 
+from smartmoney.core.book.stretch import NEVER
 from smartmoney.core.domain.entries import (
     AccountReported,
     CancelRejected,
@@ -44,6 +45,7 @@ from smartmoney.core.domain.orders import (
     Side,
     TimeInForce,
 )
+from smartmoney.core.engine.stretch import WaitedPrice, Waits
 from smartmoney.core.portfolio.portfolio import Portfolio
 from smartmoney.simulation.order_latency import OrderLatency
 from smartmoney.simulation.paper_depth import ASK, BID, ConsumedDepth, DepthView, LastTrade
@@ -182,6 +184,30 @@ class PaperVenue:
                 self._arrive(request.intent, market[request.intent.instrument], market)
         replies, self._replies = self._replies, []
         return replies
+
+    def waits(self, market: Sequence[DepthView]) -> Waits:
+        """Return what `advance` waits for: entries at which none of it happens it may be spared, save for `pass_over`."""
+        prices = []
+        for order in self._working.values():
+            view, intent = market[order.intent.instrument], order.intent
+            if order.waits or not view.synced or self._trade_seen[intent.instrument] != view.last_trade().trade_id:
+                return Waits(each=True)
+            if intent.type is OrderType.LIMIT:
+                if intent.price_ticks is None or order.queue_ahead is None or self._is_marketable(intent, view):
+                    return Waits(each=True)
+                side = BID if intent.side is Side.BUY else ASK
+                prices.append(WaitedPrice(intent.instrument, -intent.side.sign, intent.price_ticks, side, order.shown))
+            elif intent.stop_ticks is None or self._is_triggered(order, view, None):
+                return Waits(each=True)
+            else:
+                prices.append(WaitedPrice(intent.instrument, _trigger_direction(intent), intent.stop_ticks, BID, -1))
+        due_mono_ns = self._requests[0].due_mono_ns if self._requests else NEVER
+        return Waits(each=bool(self._replies), prices=tuple(prices), due_mono_ns=due_mono_ns)
+
+    def pass_over(self, trade_ids: Sequence[int]) -> None:
+        """Note that entries were spared up to these last trades, by instrument; none of them touched an order."""
+        for order in self._working.values():
+            self._trade_seen[order.intent.instrument] = trade_ids[order.intent.instrument]
 
     def _due(self, now_mono_ns: int, request: str) -> int:
         due = now_mono_ns + self._latency.delay_ns(request)
@@ -361,8 +387,7 @@ class PaperVenue:
         stop = order.intent.stop_ticks
         if stop is None:
             return False
-        # A sell stop triggers on the way down, a sell take-profit on the way up; buys mirror.
-        direction = order.intent.side.sign if order.intent.type is OrderType.STOP_MARKET else -order.intent.side.sign
+        direction = _trigger_direction(order.intent)
         touch = view.best_ask_ticks if order.intent.side is Side.BUY else view.best_bid_ticks
         if touch > 0 and (touch - stop) * direction >= 0:
             return True
@@ -476,3 +501,8 @@ class PaperVenue:
                 order.leaves -= excess
                 if order.leaves == 0:
                     self._drop(order, "reduce only: nothing to reduce")
+
+
+def _trigger_direction(intent: OrderIntent) -> int:
+    """Return +1 for what triggers on the way up: a buy stop, a sell take-profit; -1 for their mirrors."""
+    return intent.side.sign if intent.type is OrderType.STOP_MARKET else -intent.side.sign

@@ -1,4 +1,4 @@
-"""How kernels are declared to numba: three decorators, and constants to pass as arguments.
+"""How kernels are declared to numba: four decorators, and constants to pass as arguments.
 
 numba compiles each kernel into a library of its own that holds its callees as well, optimises it, and emits machine code for it: time to
 compile is the sum of the sizes of these libraries. So the decorators leave out what nothing calls (the wrappers of a small kernel cost more
@@ -18,6 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _COMMON: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 _ENTRY: dict[str, Any] = {**_COMMON, "cache": True, "no_cfunc_wrapper": True}
 _INNER: dict[str, Any] = {**_COMMON, "no_cfunc_wrapper": True, "no_cpython_wrapper": True}
+_SPLICED: dict[str, Any] = {**_INNER, "forceinline": True}
 _INLINED: dict[str, Any] = {**_COMMON, "cache": True, "inline": "always"}
 
 
@@ -29,6 +30,11 @@ def entry(function: F) -> F:
 def inner(function: F) -> F:
     """Declare a kernel that only kernels call. Called from Python it would crash the interpreter: it has no way in."""
     return cast("F", njit(**_INNER)(function))
+
+
+def spliced(function: F) -> F:
+    """Declare an inner kernel whose machine code is copied into its callers: for what is called for each few bytes of a frame."""
+    return cast("F", njit(**_SPLICED)(function))
 
 
 def inlined(function: F) -> F:

@@ -59,6 +59,11 @@ class Brain:
         """Return the name of the model that speaks."""
         return self.desk.model.name
 
+    @property
+    def due_ns(self) -> int:
+        """Return the monotonic time from which a round of decisions is due."""
+        return 0 if self._due_ns is None else self._due_ns - _SLACK_NS
+
     def is_due(self, now_mono_ns: int) -> bool:
         """Tell whether a round of decisions is due, and plan the next one."""
         due_ns = now_mono_ns if self._due_ns is None else self._due_ns

@@ -44,11 +44,13 @@ from smartmoney.core.domain.entries import (
     WarmUpEnded,
 )
 from smartmoney.core.domain.signals import Refusal
+from smartmoney.core.engine import rest
 from smartmoney.core.engine.brain import Brain, StrategyFactory
 from smartmoney.core.engine.digest import Digest
 from smartmoney.core.engine.market import Market, VenueCodec, top_of_book
 from smartmoney.core.engine.money import Money
 from smartmoney.core.engine.parameters import EngineParameters, decode_parameters
+from smartmoney.core.engine.stretch import Frames, Passed, Timer, Waits
 from smartmoney.core.engine.view import EngineView
 from smartmoney.core.engine.views import build_view
 from smartmoney.core.execution.executor import Executor
@@ -89,6 +91,8 @@ class Engine:
         self.is_warming = True
         self.is_reconciled = False
         self.is_stopping = False
+        self.has_looked = False
+        """Whether the kill switch has seen the books and the account as they are."""
         self.synced_after_ns: int | None = None
         self.started_mono_ns = 0
         self.run: RunStarted
@@ -107,18 +111,42 @@ class Engine:
         """Fold one entry; return what to do, in order. Cost: a few µs for a frame, up to a few hundred for a tick with decisions."""
         self._entry = entry
         if entry.kind is EntryKind.FRAME:
-            commands = self.market.on_frame(entry)
-            if self.market.is_moved and not self.is_warming and self.executor.portfolio.has_position():
-                commands = commands + self._look(self.quotes())
+            commands = self._after_frame(self.market.on_frame(entry))
         elif entry.kind is EntryKind.SNAPSHOT:
             commands = self.market.on_snapshot(entry)
+            self.has_looked = False
         else:
+            self.has_looked = False
             commands = self._HANDLERS[type(entry.payload)](self, entry.payload)
-        if self.is_warming and entry.kind is not EntryKind.EVENT:
-            return []  # the past cannot be asked for anything
-        for command in commands:
-            self._digest.add(entry.seq, command)
-        return commands
+        return self._asked(commands)
+
+    def step_folded(self, entry: Entry, folded: int) -> list[Command]:
+        """Do `step` with a frame that `pass_frames` has folded: everything but the fold."""
+        self._entry = entry
+        return self._asked(self._after_frame(self.market.on_folded(entry, folded)))
+
+    def pass_frames(self, frames: Frames, at: int, end: int, timer: Timer, waits: Waits) -> Passed:
+        """Step frames from `at` on, before `end`, and the ticks between them, in one compiled call, for as long as none of them asks for anything.
+
+        A frame at which it ends (`folded`) is left to `step_folded`. `waits` is what the venue of our orders waits for.
+        """
+        until = rest.until(self, waits, int(frames.rows[2, at]), frames.origin_ns)
+        passed = self.market.pass_frames(frames, at, end, timer, until)
+        if passed.frames:
+            wall_ns = passed.last_wall_ns
+            seq = self._entry.seq + passed.frames + passed.ticks
+            self._entry = Entry(seq=seq, kind=EntryKind.FRAME, ts_wall_ns=wall_ns, ts_mono_ns=wall_ns - frames.origin_ns)
+        if passed.moved_mono_ns is not None and until.watched and self.executor.portfolio.has_position():
+            self.money.note_still(passed.moved_mono_ns)
+        return passed
+
+    def tick_due_ns(self) -> int:
+        """Return the monotonic time before which ticks have nothing to do but for the feeds'; 0 when each has, or might."""
+        peak, recorded_at = self._equity_recorded
+        is_busy = self.is_warming or self.is_stopping or not self.is_reconciled or self.synced_after_ns is None
+        if is_busy or peak is None or peak != self.money.state.peak or not self.money.is_steady or not self.executor.is_at_rest:
+            return 0
+        return min(self.brain.due_ns, recorded_at + EQUITY_EVERY_NS)
 
     def view(self) -> EngineView:
         """Return a picture of the state; made on request, not on the hot path."""
@@ -132,6 +160,19 @@ class Engine:
             bid, ask = top_of_book(market.states[index])
             quotes.append(Quote(best_bid_ticks=bid, best_ask_ticks=ask, trust=market.trust(index).state))
         return tuple(quotes)
+
+    def _after_frame(self, commands: list[Command]) -> list[Command]:
+        if self.market.is_moved and not self.is_warming and self.executor.portfolio.has_position():
+            return commands + self._look(self.quotes())
+        return commands
+
+    def _asked(self, commands: list[Command]) -> list[Command]:
+        entry = self._entry
+        if self.is_warming and entry.kind is not EntryKind.EVENT:
+            return []  # the past cannot be asked for anything
+        for command in commands:
+            self._digest.add(entry.seq, command)
+        return commands
 
     def _on_run_started(self, started: RunStarted) -> list[Command]:
         self.run = started
@@ -269,6 +310,7 @@ class Engine:
     def _look(self, quotes: tuple[Quote, ...]) -> list[Command]:
         """Let the kill switch look at equity: on every tick, and on every frame that moved a market while something is held."""
         event = self.money.observe(quotes, self._entry.ts_mono_ns, self._entry.ts_wall_ns)
+        self.has_looked = True
         return [] if event is None else self._halted(event, quotes)
 
     def _halted(self, event: KillEvent, quotes: tuple[Quote, ...]) -> list[Command]:

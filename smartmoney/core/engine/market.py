@@ -12,17 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartmoney.core.book.codes import NO_INSTRUMENT, FoldCode
+from smartmoney.core.book.stretch import NEVER, NOTHING
 from smartmoney.core.book.trust import FeedEvidence, Trust, TrustLimits, assess
 from smartmoney.core.domain.commands import Command, ReconnectFeed, RequestSnapshot
 from smartmoney.core.domain.entries import Entry
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.signals import FeedTrust
+from smartmoney.core.engine.stretch import FeedStamps, Fold, Frames, Limits, Passed, StretchFold, Timer, Until
 from smartmoney.core.features.parameters import FeatureParameters
 
 _S = 1_000_000_000
 _APPLIED = int(FoldCode.APPLIED)
 _TRADE = int(FoldCode.TRADE)
 _MOVES = frozenset({_APPLIED, _TRADE})
+_COUNTS = {FoldCode.APPLIED: "applied", FoldCode.TRADE: "trades", FoldCode.IGNORED: "ignored"}
 
 KEPT_FRAMES_MAX = 6000
 """Depth frames kept per instrument while a snapshot is awaited: ten minutes at ten a second."""
@@ -44,12 +47,14 @@ States = NDArray[np.void]
 class VenueCodec(msgspec.Struct, frozen=True, kw_only=True):
     """Hold what the engine needs of a venue: pure functions of `venues/<name>`.
 
-    `fold(frame, states, instrument, ts_wall_ns)` returns code | index << 8 and takes the slow path by itself where needed.
+    `fold(frame, states, instrument, ts_wall_ns)` returns code | index << 8 and takes the slow path by itself where needed; `fold_stretch`
+    does the same with many frames (`core.engine.stretch`).
     """
 
     name: str
     new_states: Callable[[Sequence[Instrument], FeatureParameters], States]
     fold: Callable[[bytes, States, int, int], int]
+    fold_stretch: Fold
     drop_book: Callable[[States, int], None]
     proves_sequence: bool
 
@@ -108,12 +113,40 @@ class Market:
         self._malformed_mono: int | None = None
         self._now = 0
         self._reconnect_mono = 0
+        self._stretch = StretchFold(
+            codec.fold_stretch,
+            self.states,
+            Limits(QUIET_PROBE_S * _S, SILENCE_RECONNECT_S * _S, limits.lag_s_max * _S, limits.trade_outside_max),
+        )
 
     def on_frame(self, entry: Entry) -> list[Command]:
         """Fold one websocket frame."""
+        return self.on_folded(entry, self._fold(entry.frame, self.states, entry.instrument, entry.ts_wall_ns))
+
+    def pass_frames(self, frames: Frames, at: int, end: int, timer: Timer, until: Until) -> Passed:
+        """Fold frames from `at` on in one call, until one needs a look (`core.engine.stretch`); that one is left to `on_folded`.
+
+        `end` is one past the last frame that may be folded; `timer` is moved over the ticks that were passed.
+        """
+        origin = frames.origin_ns
+        self._stretch.note_feeds([self._stamps(feed, origin) for feed in self._feeds])
+        self._stretch.watch(until.watched, until.prices)
+        passed = self._stretch.run(
+            frames,
+            at,
+            end,
+            timer,
+            each=until.each or self.applied_hook is not None,
+            act_ns=min(until.act_mono_ns, self._stale_at(until.watched)) + origin,
+            tick_due_ns=min(until.tick_mono_ns, self._tick_due()) + origin,
+        )
+        self._note_passed(passed, origin)
+        return passed
+
+    def on_folded(self, entry: Entry, result: int) -> list[Command]:
+        """Draw the consequences of one frame, of which `result` is what its fold returned."""
         self._now = entry.ts_mono_ns
         self.frames += 1
-        result = self._fold(entry.frame, self.states, entry.instrument, entry.ts_wall_ns)
         code = result & 0xFF
         self.codes[code] += 1  # type: ignore[index]  # an IntEnum member hashes and compares as its integer
         self.is_moved = code in _MOVES
@@ -226,6 +259,49 @@ class Market:
     def is_synced(self, index: int) -> bool:
         """Tell whether a book may be traded on."""
         return self.trust(index).state is FeedTrust.SYNCED
+
+    def is_crossing(self, index: int) -> bool:
+        """Tell whether a book was crossed or locked at the last tick: its trust may then end at any time."""
+        return self._feeds[index].crossed_since is not None
+
+    def _stamps(self, feed: _Feed, origin_ns: int) -> FeedStamps:
+        is_probed = self.codec.proves_sequence and feed.requested_at is None and feed.request_due is None
+        return FeedStamps(
+            NOTHING if feed.frame_mono is None else feed.frame_mono + origin_ns,
+            NOTHING if feed.depth_mono is None else feed.depth_mono + origin_ns,
+            is_probed,
+        )
+
+    def _tick_due(self) -> int:
+        """Return the monotonic time at which a tick has something to do here; what the frames themselves bring about is left out."""
+        due = NEVER
+        for feed in self._feeds:
+            if feed.crossed_since is not None:
+                return 0
+            if feed.requested_at is not None:
+                due = min(due, feed.requested_at + SNAPSHOT_PATIENCE_S * _S)
+            elif feed.request_due is not None:
+                due = min(due, feed.request_due)
+        return due
+
+    def _stale_at(self, watched: Sequence[int]) -> int:
+        """Return the monotonic time at which the first of some books is too old to be trusted, unless depth comes."""
+        after_s = self._limits.stale_after_s if self.codec.proves_sequence else self._limits.unproven_stale_after_s
+        ages = [self._feeds[index].depth_mono or 0 for index in watched]
+        return min(ages) + int(after_s * _S) if ages else NEVER
+
+    def _note_passed(self, passed: Passed, origin_ns: int) -> None:
+        if passed.frames == 0:
+            return
+        control, feeds = self._stretch.control[0], self._stretch.feeds
+        self._now = passed.last_wall_ns - origin_ns
+        self.frames += passed.frames
+        self.trades += int(control["trades"])
+        for code in (FoldCode.APPLIED, FoldCode.TRADE, FoldCode.IGNORED):
+            self.codes[code] += int(control[_COUNTS[code]])
+        for feed, frame_ns, depth_ns in zip(self._feeds, feeds["frame_ns"].tolist(), feeds["depth_ns"].tolist(), strict=True):
+            feed.frame_mono = None if frame_ns == NOTHING else frame_ns - origin_ns
+            feed.depth_mono = None if depth_ns == NOTHING else depth_ns - origin_ns
 
     def _on_code(self, code: FoldCode, index: int, entry: Entry) -> list[Command]:
         if code is FoldCode.IGNORED:

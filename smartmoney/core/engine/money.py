@@ -28,6 +28,7 @@ class Money:
         self._kill = KillState(halt=initial)
         self._day = DailyLoss()
         self._last_marks: list[tuple[Decimal, int] | None] = [None for _ in instruments]
+        self._looked_ns = 0
         self.equity: Decimal | None = None
         """Equity with marks no older than their grace; None when even those are missing."""
 
@@ -51,8 +52,23 @@ class Money:
         """Return the fraction of the day's first equity that is lost."""
         return loss_fraction(self._day, self.equity)
 
+    @property
+    def is_steady(self) -> bool:
+        """Tell whether the kill switch waits for nothing but another equity: no breach and no blindness has begun."""
+        return self._kill.breach_since_ns is None and self._kill.blind_since_ns is None
+
+    def is_new_day(self, wall_ns: int) -> bool:
+        """Tell whether a look at this time would open a new day."""
+        return observe_day(self._day, self.equity, wall_ns) is not self._day
+
+    def note_still(self, mono_ns: int) -> None:
+        """Note that looks up to this time would have found every mark as the last one did."""
+        self._last_marks = [last if last is None or last[1] != self._looked_ns else (last[0], mono_ns) for last in self._last_marks]
+        self._looked_ns = mono_ns
+
     def observe(self, quotes: Sequence[Quote], mono_ns: int, wall_ns: int) -> KillEvent | None:
         """Mark everything and let the kill switch look; return the halt that this caused."""
+        self._looked_ns = mono_ns
         fresh: list[Decimal | None] = []
         recent: list[Decimal | None] = []
         for index, quote in enumerate(quotes):

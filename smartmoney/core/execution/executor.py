@@ -96,6 +96,15 @@ class Executor:
         """Tell whether nothing is held and nothing works."""
         return len(self._desk.ledger) == 0 and not self._desk.portfolio.has_position()
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Tell whether `on_tick` has nothing to do, whatever the time: nothing works, is held, to the last dust, asked for or to be told."""
+        desk = self._desk
+        wishes = (desk.wants_account, desk.flattening, desk.halt_request)
+        is_told = not desk.closed and not desk.executed
+        is_empty = all(desk.portfolio.position(index).quantity == 0 for index in range(len(desk.instruments)))
+        return len(desk.ledger) == 0 and is_told and is_empty and all(wish is None for wish in wishes)
+
     def plan(self, index: int) -> PositionPlan:
         """Return what is wanted for an instrument (levels, deadline, exit), to be read."""
         return self._desk.plans[index]

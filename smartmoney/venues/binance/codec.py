@@ -17,11 +17,11 @@ from smartmoney.core.book.state import COINM, INSTRUMENTS_MAX, ROUTES, SCAN_LEVE
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.core.features.state import STATE, configure
+from smartmoney.venues.binance import stretch
 from smartmoney.venues.binance.event_types import KNOWN_EVENTS, fnv
 from smartmoney.venues.binance.kernel import FRAME_BYTES_MAX, apply_scanned, fold, fold_many
 from smartmoney.venues.binance.routing import scanned_event_ns
 from smartmoney.venues.binance.scan import (
-    DIGITS_MAX,
     SEEN_AGGREGATE_ID,
     SEEN_ASKS,
     SEEN_BIDS,
@@ -43,6 +43,7 @@ from smartmoney.venues.binance.scan import (
     SEEN_TRADE_ID,
     SEEN_TRANSACTION_TIME,
 )
+from smartmoney.venues.binance.scan_text import DIGITS_MAX
 
 States = np.ndarray[Any, np.dtype[np.void]]
 """A record array of `STATE`, one record per instrument."""
@@ -217,6 +218,14 @@ def fold_batch(
         folded = fold_slow(frame, states, hint, int(wall_ns[at - 1]))
         if folded & CODE_MASK not in _EVERYDAY:
             return at, folded
+
+
+def fold_stretch(buffer: bytes, rows: Any, control: Any, feeds: Any, watches: Any, states: States) -> None:
+    """Do `stretch.fold_stretch`; a frame that needs the slow path is the last one, and `control.folded` is what that path returned."""
+    stretch.fold_stretch(buffer, rows, control, feeds, watches, states)
+    if control["folded"][0] & CODE_MASK == UNKNOWN and control["folded"][0] >= 0:
+        at = int(control["at"][0]) - 1
+        control["folded"] = fold_slow(buffer[int(rows[0, at]) : int(rows[1, at])], states, -1, int(rows[2, at]))
 
 
 def _slow_event_ns(frame: bytes, states: States, hint: int) -> int:

@@ -4,14 +4,15 @@ The tick is one unit of the last decimal that any price of the symbol uses, the 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from smartmoney.core.book.typed import entry, inner
+from smartmoney.core.book.typed import entry, inner, int64
+from smartmoney.core.book.words import pointer_of
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.features.state import STATE
 from smartmoney.venues.binance.codec import MalformedFrameError, fill_scratch
@@ -56,6 +57,7 @@ _QUOTES = (
     "SOL",
     "DOGE",
 )
+_START = int64(0)
 _SYMBOL = re.compile(rb'"s"\s*:\s*"([^"\\]+)"')
 
 
@@ -96,10 +98,99 @@ def _measure(s: Any) -> None:
 @entry
 def _scan_and_measure(frame: bytes, states: Any) -> bool:
     s = states[0]
-    if not scan(frame, 0, len(frame), s):
+    if not scan(pointer_of(frame), _START, len(frame), s):
         return False
     _measure(s)
     return True
+
+
+@entry
+def _measure_many(buffer: bytes, rows: Any, first: int, states: Any, needs: Any, known: int) -> int:
+    """Measure frames from `first` on, up to one that has to be looked at; return that one.
+
+    `needs` holds (symbol hash, decimals of prices, of quantities) of the first `known` symbols, raised here.
+    """
+    s = states[0]
+    text = pointer_of(buffer)
+    for row in range(first, rows.shape[1]):
+        if not scan(text, rows[0, row], rows[1, row], s):
+            return row
+        if s.scan_seen & SEEN_SYMBOL == 0:
+            if s.scan_seen & SEEN_SNAPSHOT_ID != 0:
+                return row
+            continue
+        k = 0
+        while k < known and needs[k, 0] != s.scan_symbol:
+            k += 1
+        if k == known:
+            return row
+        _measure(s)
+        needs[k, 1] = max(needs[k, 1], np.uint64(s.scan_first_id))
+        needs[k, 2] = max(needs[k, 2], np.uint64(s.scan_final_id))
+    return rows.shape[1]
+
+
+class _Inference:
+    """Collect what the frames of each symbol need."""
+
+    def __init__(self) -> None:
+        self.decimals: dict[str, tuple[int, int]] = {}
+        self._states = np.zeros(1, STATE)
+        self._names: dict[int, str] = {}
+        self._orphans: list[tuple[int, int]] = []
+
+    def take(self, frame: bytes, known: str | None) -> None:
+        """Take one frame, with the symbol that is known for it from outside."""
+        first = self._states[0]
+        if not _scan_and_measure(frame, self._states):
+            try:
+                fill_scratch(frame, first)
+            except (MalformedFrameError, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+                return
+            _measure(first)
+        found = (int(first["scan_first_id"]), int(first["scan_final_id"]))
+        symbol = known.upper() if known else _name_of(frame, first, self._names)
+        if symbol is not None:
+            self._raise(symbol, found)
+        elif int(first["scan_seen"]) & SEEN_SNAPSHOT_ID:
+            self._orphans.append(found)
+
+    def take_block(self, buffer: bytes, rows: Any, symbols: Mapping[int, str]) -> None:
+        """Take many frames, `buffer[rows[0, k]:rows[1, k]]`; `symbols` are known from outside, by `k`."""
+        at = 0
+        for stop in [*sorted(symbols), rows.shape[1]]:
+            ahead = np.ascontiguousarray(rows[:2, :stop])
+            while at < stop:
+                at = self._measure_known(buffer, ahead, at)
+                if at < stop:
+                    self.take(buffer[int(rows[0, at]) : int(rows[1, at])], None)
+                    at += 1
+            if stop < rows.shape[1]:
+                self.take(buffer[int(rows[0, stop]) : int(rows[1, stop])], symbols[stop])
+                at = stop + 1
+
+    def _measure_known(self, buffer: bytes, rows: Any, at: int) -> int:
+        """Measure frames of symbols that were seen before, up to another frame; return that one."""
+        known = [(code, name) for code, name in self._names.items() if name in self.decimals]
+        needs = np.zeros((max(len(known), 1), 3), np.uint64)
+        needs[: len(known), 0] = [code for code, _ in known]
+        at = _measure_many(buffer, rows, at, self._states, needs, len(known))
+        for (_, name), (_, prices, quantities) in zip(known, needs.tolist(), strict=False):
+            self._raise(name, (prices, quantities))
+        return at
+
+    def instruments(self, market: Market, venue: str) -> tuple[Instrument, ...]:
+        """Return what was found, in order of first appearance."""
+        decimals = self.decimals
+        if len(decimals) == 1:
+            symbol, (prices, quantities) = next(iter(decimals.items()))
+            orphans = self._orphans
+            decimals[symbol] = (max([prices, *(one[0] for one in orphans)]), max([quantities, *(one[1] for one in orphans)]))
+        return tuple(_instrument(symbol, prices, quantities, market, venue) for symbol, (prices, quantities) in decimals.items())
+
+    def _raise(self, symbol: str, found: tuple[int, int]) -> None:
+        before = self.decimals.get(symbol, (0, 0))
+        self.decimals[symbol] = (max(before[0], found[0]), max(before[1], found[1]))
 
 
 def infer_grid(frames: Iterable[tuple[bytes, str | None]], market: Market, venue: str = "binance") -> tuple[Instrument, ...]:
@@ -108,29 +199,20 @@ def infer_grid(frames: Iterable[tuple[bytes, str | None]], market: Market, venue
     Each frame comes with the symbol that is known for it from outside (a depth reply names none), else None. A snapshot without any counts
     for the only symbol, if there is just one. Unreadable frames are passed over.
     """
-    states = np.zeros(1, STATE)
-    first = states[0]
-    decimals: dict[str, tuple[int, int]] = {}
-    names: dict[int, str] = {}
-    orphans: list[tuple[int, int]] = []
+    inference = _Inference()
     for frame, known in frames:
-        if not _scan_and_measure(frame, states):
-            try:
-                fill_scratch(frame, first)
-            except (MalformedFrameError, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-                continue
-            _measure(first)
-        found = (int(first["scan_first_id"]), int(first["scan_final_id"]))
-        symbol = known.upper() if known else _name_of(frame, first, names)
-        if symbol is not None:
-            before = decimals.get(symbol, (0, 0))
-            decimals[symbol] = (max(before[0], found[0]), max(before[1], found[1]))
-        elif int(first["scan_seen"]) & SEEN_SNAPSHOT_ID:
-            orphans.append(found)
-    if len(decimals) == 1:
-        symbol, (prices, quantities) = next(iter(decimals.items()))
-        decimals[symbol] = (max([prices, *(one[0] for one in orphans)]), max([quantities, *(one[1] for one in orphans)]))
-    return tuple(_instrument(symbol, prices, quantities, market, venue) for symbol, (prices, quantities) in decimals.items())
+        inference.take(frame, known)
+    return inference.instruments(market, venue)
+
+
+def infer_grid_of_blocks(
+    blocks: Iterable[tuple[bytes, Any, Mapping[int, str]]], market: Market, venue: str = "binance"
+) -> tuple[Instrument, ...]:
+    """Do `infer_grid` with frames in blocks: (buffer, rows whose first two are begin and end, symbols known from outside by column)."""
+    inference = _Inference()
+    for buffer, rows, symbols in blocks:
+        inference.take_block(buffer, rows, symbols)
+    return inference.instruments(market, venue)
 
 
 def _name_of(frame: bytes, first: Any, names: dict[int, str]) -> str | None:

@@ -30,6 +30,7 @@ from smartmoney.core.book.grid import to_grid
 from smartmoney.core.book.kernel import clear, follow_touch, level_lots, set_level, window_base
 from smartmoney.core.book.state import PHASE_EMPTY, PHASE_SYNCED, SPOT, WINDOW
 from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, NO, YES, entry, inlined, inner, int64
+from smartmoney.core.book.words import pointer_of
 from smartmoney.core.features.kernel import on_book, on_frame, on_level, on_reset, on_trade
 from smartmoney.venues.binance.event_types import EVENT_AGGREGATE, EVENT_DEPTH, EVENT_TRADE, is_known
 from smartmoney.venues.binance.routing import event_time_ns, route, scanned_event_ns
@@ -419,20 +420,20 @@ def apply_scanned(states: Any, instrument_hint: int, ts_wall_ns: int) -> int:
 
 
 @inner
-def _scan(frame: bytes, begin: int, end: int, states: Any) -> Any:
+def scan_frame(text: Any, begin: int, end: int, states: Any) -> Any:
     """Scan one frame into record 0's scratch: APPLIED when it may be judged, else the code that says why not, counted."""
     s0 = states[0]
     if end - begin > FRAME_BYTES_MAX:
         s0.frames += 1
         return _refuse(s0, _REFUSED)
-    if not scan(frame, begin, end, s0):
+    if not scan(text, begin, end, s0):
         s0.slow += 1
         return UNKNOWN
     return APPLIED
 
 
 @inner
-def _apply(states: Any, instrument_hint: int, ts_wall_ns: int) -> Any:
+def apply_frame(states: Any, instrument_hint: int, ts_wall_ns: int) -> Any:
     folded = apply_scanned(states, instrument_hint, ts_wall_ns)
     if folded & 255 == UNKNOWN:
         states[0].slow += 1
@@ -449,8 +450,8 @@ def fold(frame: bytes, states: Any, instrument_hint: int, ts_wall_ns: int) -> in
     """
     if len(states) == 0:
         return UNKNOWN | (NO_INSTRUMENT << INDEX_SHIFT)
-    code = _scan(frame, _START, len(frame), states)
-    folded: int = _apply(states, instrument_hint, ts_wall_ns) if code == APPLIED else code | (NO_INSTRUMENT << INDEX_SHIFT)
+    code = scan_frame(pointer_of(frame), _START, len(frame), states)
+    folded: int = apply_frame(states, instrument_hint, ts_wall_ns) if code == APPLIED else code | (NO_INSTRUMENT << INDEX_SHIFT)
     return folded
 
 
@@ -466,6 +467,7 @@ def fold_many(
     has changed nothing but scratch, of which `scanned_event_ns` tells its time.
     """
     index = start
+    text = pointer_of(buffer)
     count = min(len(offsets) - 1, len(wall_ns), len(hints))
     size = len(buffer)
     if len(states) == 0:
@@ -474,12 +476,12 @@ def fold_many(
         begin = min(max(offsets[index], 0), size)
         end = min(max(offsets[index + 1], begin), size)
         hint = hints[index]
-        folded = _scan(buffer, begin, end, states)
+        folded = scan_frame(text, begin, end, states)
         if folded != APPLIED:
             return index + 1, folded | (NO_INSTRUMENT << INDEX_SHIFT)
         if until_event_ns > 0 and scanned_event_ns(states, hint) > until_event_ns:
             break
-        folded = _apply(states, hint, wall_ns[index])
+        folded = apply_frame(states, hint, wall_ns[index])
         index += 1
         code = folded & 255
         if code != APPLIED and code != TRADE and code != IGNORED:

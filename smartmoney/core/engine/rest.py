@@ -1,0 +1,35 @@
+"""When Python has to look next: what is held, what works and what is due decide how far a stretch of frames may reach.
+
+Invariant: what is answered here is never later than the first moment at which `Engine.step` would do anything at all.
+"""
+
+from typing import TYPE_CHECKING
+
+from smartmoney.core.engine.stretch import Until, Waits
+
+if TYPE_CHECKING:
+    from smartmoney.core.engine.engine import Engine
+
+_DAY_NS = 86_400 * 1_000_000_000
+_LOOK_AT_EACH = Until(each=True)
+
+
+def until(engine: "Engine", waits: Waits, now_wall_ns: int, origin_ns: int) -> Until:
+    """Return where a stretch that begins at `now_wall_ns` has to end; `origin_ns` is the wall clock when the monotonic one showed 0."""
+    if waits.each:
+        return _LOOK_AT_EACH
+    portfolio = engine.executor.portfolio
+    held = {index for index in range(len(portfolio.instruments)) if portfolio.position(index).quantity != 0}
+    watched = held.union(price.instrument for price in waits.prices)
+    if not watched:
+        tick_ns = engine.tick_due_ns() if waits.is_idle else 0
+        return Until(act_mono_ns=waits.due_mono_ns, tick_mono_ns=tick_ns)
+    quotes = engine.quotes()
+    is_trusted = all(quotes[index].is_usable and not engine.market.is_crossing(index) for index in watched)
+    if not is_trusted or not engine.money.is_steady:
+        return _LOOK_AT_EACH
+    if held and (not engine.has_looked or engine.money.is_new_day(now_wall_ns)):
+        return _LOOK_AT_EACH
+    # A new day of the daily loss opens with the first look at equity in it.
+    day_ends_ns = (now_wall_ns // _DAY_NS + 1) * _DAY_NS - origin_ns
+    return Until(watched=tuple(sorted(watched)), prices=waits.prices, act_mono_ns=min(waits.due_mono_ns, day_ends_ns))

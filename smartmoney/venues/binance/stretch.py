@@ -1,0 +1,115 @@
+"""Fold a row of frames in one compiled call, up to the next moment at which Python has to look.
+
+Invariants: each frame is folded exactly as `fold` would; a frame after which somebody could have acted (a code that is not everyday, a price
+that is waited for, a watched touch that moved, a request that arrives) is the last one; a tick that could do anything is not passed over.
+Stopping too early costs time and changes nothing. Layout: `core.book.stretch`.
+"""
+
+# Chains of comparisons compile to branches; membership in a tuple would compile to a loop over a copy of it.
+# ruff: noqa: PLR1714
+
+from typing import Any
+
+from smartmoney.core.book.codes import APPLIED, IGNORED, INDEX_SHIFT, NO_INSTRUMENT, TRADE
+from smartmoney.core.book.kernel import level_lots
+from smartmoney.core.book.stretch import NOTHING
+from smartmoney.core.book.typed import entry, inner, int64
+from smartmoney.core.book.words import pointer_of
+from smartmoney.venues.binance.kernel import apply_frame, scan_frame
+
+_NO_HINT = int64(-1)
+_NEVER = int64(NOTHING)
+
+
+@inner
+def _pass_ticks(c: Any, feeds: Any, states: Any, until_ns: int) -> bool:
+    """Pass over the ticks up to a time; False, at the first one that has to be run."""
+    if until_ns - c.tick_ns > c.hole_ns:
+        return False
+    while c.tick_ns <= until_ns:
+        now = c.tick_ns
+        if now >= c.tick_due_ns:
+            return False
+        heard = _NEVER
+        for i in range(len(feeds)):
+            depth_ns = feeds[i].depth_ns
+            is_quiet = feeds[i].is_probed != 0 and depth_ns >= 0 and now - depth_ns > c.quiet_ns
+            if states[i].crossed_now != 0 or is_quiet:
+                return False
+            heard = max(heard, feeds[i].frame_ns)
+        if heard >= 0 and now - heard > c.silence_ns:
+            return False
+        for i in range(len(feeds)):
+            if 0 < states[i].best_bid_tick <= states[i].best_ask_tick:
+                feeds[i].tick_bid = states[i].best_bid_tick
+                feeds[i].tick_ask = states[i].best_ask_tick
+        c.ticks += 1
+        c.tick_ns += c.tick_step_ns
+    return True
+
+
+@inner
+def _is_touched(c: Any, feed: Any, s: Any, watches: Any, index: int, is_trade: bool) -> bool:
+    """Tell whether a frame that moved a watched market could have touched an order or a mark in it."""
+    if s.best_bid_tick != feed.bid_tick or s.best_ask_tick != feed.ask_tick:
+        return True
+    if not (s.lag_ns <= c.lag_max and s.trade_outside <= c.outside_max):
+        return True
+    for k in range(len(watches)):
+        w = watches[k]
+        if w.instrument == index:
+            if is_trade:
+                if (s.last_trade_tick - w.tick) * w.direction >= 0:
+                    return True
+            elif w.lots >= 0 and level_lots(s, w.side, w.tick) != w.lots:
+                return True
+    return False
+
+
+@entry
+def fold_stretch(buffer: bytes, frames: Any, control: Any, feeds: Any, watches: Any, states: Any) -> None:
+    """Fold `frames` (rows: begin and end in the buffer, wall time) from `control.at` on; what came of it is in `control` and `feeds`."""
+    c = control[0]
+    text = pointer_of(buffer)
+    size = len(buffer)
+    c.folded = NOTHING
+    c.ticks = 0
+    c.applied = 0
+    c.trades = 0
+    c.ignored = 0
+    c.last_ns = NOTHING
+    c.moved_ns = NOTHING
+    end = min(c.end, frames.shape[1])
+    while c.at < end:
+        wall_ns = frames[2, c.at]
+        if c.tick_ns <= wall_ns and not _pass_ticks(c, feeds, states, wall_ns):
+            return
+        start = min(max(frames[0, c.at], 0), size)
+        folded = scan_frame(text, start, min(max(frames[1, c.at], start), size), states)
+        c.at += 1
+        if folded != APPLIED:
+            c.folded = folded | (NO_INSTRUMENT << INDEX_SHIFT)
+            return
+        folded = apply_frame(states, _NO_HINT, wall_ns)
+        code = folded & 255
+        index = folded >> INDEX_SHIFT
+        if c.each != 0 or (code != APPLIED and code != TRADE and code != IGNORED):
+            c.folded = folded
+            return
+        if code != IGNORED:
+            is_watched = c.watched != 0 and feeds[index].is_watched != 0
+            if wall_ns >= c.act_ns or (is_watched and _is_touched(c, feeds[index], states[index], watches, index, code == TRADE)):
+                c.folded = folded
+                return
+            c.moved_ns = wall_ns
+        if code == APPLIED:
+            c.applied += 1
+            feeds[index].depth_ns = wall_ns
+        elif code == TRADE:
+            c.trades += 1
+            feeds[index].trade_id = states[index].last_trade_id
+        else:
+            c.ignored += 1
+        if index < len(feeds):
+            feeds[index].frame_ns = wall_ns
+        c.last_ns = wall_ns
