@@ -81,8 +81,8 @@ class FillCosts:
 
     def pass_over(self, passed: Passed) -> None:
         """Note the touches of ticks that went by."""
-        for index, bid, ask in passed.touches:
-            self._mids[index] = 0.5 * (bid + ask)
+        for touch in passed.ticked:
+            self._mids[touch.instrument] = 0.5 * (touch.bid_ticks + touch.ask_ticks)
 
     def shares(self) -> CostShares:
         """Return the average costs; zeros while nothing was filled."""

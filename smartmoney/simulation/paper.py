@@ -195,12 +195,13 @@ class PaperVenue:
             if intent.type is OrderType.LIMIT:
                 if intent.price_ticks is None or order.queue_ahead is None or self._is_marketable(intent, view):
                     return Waits(each=True)
-                side = BID if intent.side is Side.BUY else ASK
-                prices.append(WaitedPrice(intent.instrument, -intent.side.sign, intent.price_ticks, side, order.shown))
+                own, other = (BID, ASK) if intent.side is Side.BUY else (ASK, BID)
+                prices.append(WaitedPrice(intent.instrument, -intent.side.sign, intent.price_ticks, other, own, order.shown))
             elif intent.stop_ticks is None or self._is_triggered(order, view, None):
                 return Waits(each=True)
             else:
-                prices.append(WaitedPrice(intent.instrument, _trigger_direction(intent), intent.stop_ticks, BID, -1))
+                other = ASK if intent.side is Side.BUY else BID
+                prices.append(WaitedPrice(intent.instrument, _trigger_direction(intent), intent.stop_ticks, other))
         due_mono_ns = self._requests[0].due_mono_ns if self._requests else NEVER
         return Waits(each=bool(self._replies), prices=tuple(prices), due_mono_ns=due_mono_ns)
 

@@ -38,8 +38,11 @@ FEED_FIELDS: list[tuple[str, str]] = [
     ("depth_ns", "i8"),  # of the latest depth
     ("is_probed", "i8"),  # 1: depth that goes quiet asks for a tick to be run
     ("is_watched", "i8"),
-    ("bid_tick", "i8"),  # the touch when the watch began
+    ("bid_tick", "i8"),  # the touch after the last frame passed over
     ("ask_tick", "i8"),
+    ("mark_side", "i8"),  # of the book, whose touch prices what is held; NOTHING where nothing is
+    ("mark_min", "i8"),  # beyond these a new touch there needs a look
+    ("mark_max", "i8"),
     ("trade_id", "i8"),  # of the last trade passed over
     ("tick_bid", "i8"),  # the latest whole touch at a tick that was passed over, -1 none
     ("tick_ask", "i8"),
@@ -47,7 +50,8 @@ FEED_FIELDS: list[tuple[str, str]] = [
 
 WATCH_FIELDS: list[tuple[str, str]] = [
     ("instrument", "i8"),
-    ("direction", "i8"),  # +1: trades at or above the price touch it; -1: at or below
+    ("direction", "i8"),  # +1: trades, and touches, at or above the price touch it; -1: at or below
+    ("touch_side", "i8"),  # of the book, whose touch counts
     ("tick", "i8"),
     ("side", "i8"),  # of the book, where `lots` are shown
     ("lots", "i8"),  # another quantity shown at the price touches it; -1: that does not matter

@@ -5,7 +5,7 @@ reconciled, while it warms up, or in a book that is not synced; the kill switch 
 before anything that follows.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from smartmoney.core.domain.commands import (
@@ -43,14 +43,14 @@ from smartmoney.core.domain.entries import (
     Tick,
     WarmUpEnded,
 )
-from smartmoney.core.domain.signals import Refusal
+from smartmoney.core.domain.signals import FeedTrust, Refusal
 from smartmoney.core.engine import rest
 from smartmoney.core.engine.brain import Brain, StrategyFactory
 from smartmoney.core.engine.digest import Digest
 from smartmoney.core.engine.market import Market, VenueCodec, top_of_book
 from smartmoney.core.engine.money import Money
 from smartmoney.core.engine.parameters import EngineParameters, decode_parameters
-from smartmoney.core.engine.stretch import Frames, Passed, Timer, Waits
+from smartmoney.core.engine.stretch import Frames, Passed, Timer, Touch, Waits
 from smartmoney.core.engine.view import EngineView
 from smartmoney.core.engine.views import build_view
 from smartmoney.core.execution.executor import Executor
@@ -136,17 +136,18 @@ class Engine:
             wall_ns = passed.last_wall_ns
             seq = self._entry.seq + passed.frames + passed.ticks
             self._entry = Entry(seq=seq, kind=EntryKind.FRAME, ts_wall_ns=wall_ns, ts_mono_ns=wall_ns - frames.origin_ns)
-        if passed.moved_mono_ns is not None and until.watched and self.executor.portfolio.has_position():
-            self.money.note_still(passed.moved_mono_ns)
+        looked_ns = max(passed.moved_wall_ns or 0, passed.ticked_wall_ns or 0)
+        if looked_ns and until.marks:
+            self._look_back(passed.touches, looked_ns, looked_ns - frames.origin_ns)
         return passed
 
     def tick_due_ns(self) -> int:
         """Return the monotonic time before which ticks have nothing to do but for the feeds'; 0 when each has, or might."""
         peak, recorded_at = self._equity_recorded
         is_busy = self.is_warming or self.is_stopping or not self.is_reconciled or self.synced_after_ns is None
-        if is_busy or peak is None or peak != self.money.state.peak or not self.money.is_steady or not self.executor.is_at_rest:
+        if is_busy or peak is None or peak != self.money.state.peak or not self.money.is_steady:
             return 0
-        return min(self.brain.due_ns, recorded_at + EQUITY_EVERY_NS)
+        return min(self.brain.due_ns, recorded_at + EQUITY_EVERY_NS, self.executor.settled_until_ns())
 
     def view(self) -> EngineView:
         """Return a picture of the state; made on request, not on the hot path."""
@@ -320,6 +321,15 @@ class Engine:
         is_closing = event.must_flatten and self.is_reconciled
         follow = self.executor.flatten(event.reason, view) if is_closing else self.executor.cancel_entries(event.reason, view)
         return [record, *follow, Notify(severity="critical", subject="halted", text=event.reason)]
+
+    def _look_back(self, touches: Sequence[Touch], wall_ns: int, mono_ns: int) -> None:
+        """Look at equity as of the last frame or tick that was passed over: within its bounds no earlier look tells the kill switch more."""
+        nothing = Quote(best_bid_ticks=-1, best_ask_ticks=-1, trust=FeedTrust.RESYNCING)
+        quotes = [nothing] * len(self.market.instruments)
+        for touch in touches:
+            quotes[touch.instrument] = Quote(best_bid_ticks=touch.bid_ticks, best_ask_ticks=touch.ask_ticks, trust=FeedTrust.SYNCED)
+        if self.money.observe(quotes, mono_ns, wall_ns) is not None:
+            raise AssertionError("the kill switch acted on a mark within its bounds")
 
     def _record_equity(self) -> list[Command]:
         equity, peak = self.money.equity, self.money.state.peak

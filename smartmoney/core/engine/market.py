@@ -130,15 +130,16 @@ class Market:
         """
         origin = frames.origin_ns
         self._stretch.note_feeds([self._stamps(feed, origin) for feed in self._feeds])
-        self._stretch.watch(until.watched, until.prices)
+        self._stretch.watch(until)
+        stale_ns = self._stale_at(until.watched)
         passed = self._stretch.run(
             frames,
             at,
             end,
             timer,
             each=until.each or self.applied_hook is not None,
-            act_ns=min(until.act_mono_ns, self._stale_at(until.watched)) + origin,
-            tick_due_ns=min(until.tick_mono_ns, self._tick_due()) + origin,
+            act_ns=min(until.act_mono_ns, stale_ns) + origin,
+            tick_due_ns=min(until.tick_mono_ns, stale_ns, self._tick_due()) + origin,
         )
         self._note_passed(passed, origin)
         return passed

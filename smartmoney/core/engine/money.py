@@ -5,7 +5,7 @@ for the screen the last mark serves within its grace; without a position equity 
 """
 
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from smartmoney.core.domain.entries import HaltState
 from smartmoney.core.domain.instruments import Instrument
@@ -28,7 +28,6 @@ class Money:
         self._kill = KillState(halt=initial)
         self._day = DailyLoss()
         self._last_marks: list[tuple[Decimal, int] | None] = [None for _ in instruments]
-        self._looked_ns = 0
         self.equity: Decimal | None = None
         """Equity with marks no older than their grace; None when even those are missing."""
 
@@ -61,14 +60,22 @@ class Money:
         """Tell whether a look at this time would open a new day."""
         return observe_day(self._day, self.equity, wall_ns) is not self._day
 
-    def note_still(self, mono_ns: int) -> None:
-        """Note that looks up to this time would have found every mark as the last one did."""
-        self._last_marks = [last if last is None or last[1] != self._looked_ns else (last[0], mono_ns) for last in self._last_marks]
-        self._looked_ns = mono_ns
+    def bounds(self, index: int) -> tuple[int, int]:
+        """Return the ticks within which the mark of the only position may move without telling the kill switch anything; none: (1, 0).
+
+        Inside them equity makes no new peak and stays above the allowed drawdown. A tick is left at either end for the rounding of a division.
+        """
+        peak, quantity = self._kill.halt.peak, self._portfolio.position(index).quantity
+        if peak is None or quantity == 0:
+            return 1, 0
+        tick = self._instruments[index].tick_size * quantity
+        best = (peak - self._portfolio.cash) / tick
+        worst = (peak * (1 - self._limits.max_drawdown) - self._portfolio.cash) / tick
+        low, high = (worst, best) if quantity > 0 else (best, worst)
+        return int(low.to_integral_value(ROUND_CEILING)) + 1, int(high.to_integral_value(ROUND_FLOOR)) - 1
 
     def observe(self, quotes: Sequence[Quote], mono_ns: int, wall_ns: int) -> KillEvent | None:
         """Mark everything and let the kill switch look; return the halt that this caused."""
-        self._looked_ns = mono_ns
         fresh: list[Decimal | None] = []
         recent: list[Decimal | None] = []
         for index, quote in enumerate(quotes):

@@ -5,7 +5,9 @@ Invariant: what is answered here is never later than the first moment at which `
 
 from typing import TYPE_CHECKING
 
-from smartmoney.core.engine.stretch import Until, Waits
+from smartmoney.core.book.state import ASK, BID
+from smartmoney.core.book.stretch import NEVER
+from smartmoney.core.engine.stretch import Mark, Until, Waits
 
 if TYPE_CHECKING:
     from smartmoney.core.engine.engine import Engine
@@ -19,17 +21,36 @@ def until(engine: "Engine", waits: Waits, now_wall_ns: int, origin_ns: int) -> U
     if waits.each:
         return _LOOK_AT_EACH
     portfolio = engine.executor.portfolio
-    held = {index for index in range(len(portfolio.instruments)) if portfolio.position(index).quantity != 0}
-    watched = held.union(price.instrument for price in waits.prices)
+    held = [index for index in range(len(portfolio.instruments)) if portfolio.position(index).quantity != 0]
+    watched = tuple(sorted({*held, *(price.instrument for price in waits.prices)}))
+    # What travels to the venue arrives at the first entry after its latency, a tick or another.
+    tick_ns = engine.tick_due_ns() if waits.due_mono_ns == NEVER else 0
     if not watched:
-        tick_ns = engine.tick_due_ns() if waits.is_idle else 0
         return Until(act_mono_ns=waits.due_mono_ns, tick_mono_ns=tick_ns)
     quotes = engine.quotes()
     is_trusted = all(quotes[index].is_usable and not engine.market.is_crossing(index) for index in watched)
     if not is_trusted or not engine.money.is_steady:
         return _LOOK_AT_EACH
-    if held and (not engine.has_looked or engine.money.is_new_day(now_wall_ns)):
+    if not held:
+        return Until(watched=watched, prices=waits.prices, act_mono_ns=waits.due_mono_ns, tick_mono_ns=tick_ns)
+    if not engine.has_looked or engine.money.is_new_day(now_wall_ns) or not portfolio.has_position():
         return _LOOK_AT_EACH
     # A new day of the daily loss opens with the first look at equity in it.
     day_ends_ns = (now_wall_ns // _DAY_NS + 1) * _DAY_NS - origin_ns
-    return Until(watched=tuple(sorted(watched)), prices=waits.prices, act_mono_ns=min(waits.due_mono_ns, day_ends_ns))
+    return Until(
+        watched=watched,
+        prices=waits.prices,
+        marks=_marks(engine, held),
+        act_mono_ns=min(waits.due_mono_ns, day_ends_ns),
+        tick_mono_ns=min(tick_ns, day_ends_ns),
+    )
+
+
+def _marks(engine: "Engine", held: list[int]) -> tuple[Mark, ...]:
+    """Return within which marks nothing happens: a range for the only position; of several, each new mark needs a look."""
+    marks = []
+    for index in held:
+        low, high = engine.money.bounds(index) if len(held) == 1 else (1, 0)
+        side = BID if engine.executor.portfolio.position(index).quantity > 0 else ASK
+        marks.append(Mark(index, side, max(low, engine.executor.closable_ticks(index)), high))
+    return tuple(marks)

@@ -1,8 +1,8 @@
 """A stretch: the frames between two moments at which Python has to look, folded in one compiled call.
 
 Invariants: what comes of a stretch is, bit for bit, what comes of its frames and ticks one by one; where that cannot be shown beforehand
-the stretch is one frame long. While somebody holds or wants something, ticks are never passed over and a stretch ends at the first frame
-that moves a touch, changes a level or prints a price that matters to them.
+the stretch is one frame long. While something is held or wanted a stretch ends at the first frame that changes a level where an order waits,
+touches its price, or marks what is held outside the bounds within which the kill switch has nothing to say.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,13 +35,26 @@ class Frames(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WaitedPrice(msgspec.Struct, frozen=True):
-    """Be a price at which an order waits. Trades at or beyond it in `direction` (+1 up) matter; so does `lots` changing, unless -1."""
+    """Be a price at which an order waits.
+
+    Trades, and the touch of `touch_side`, at or beyond it in `direction` (+1 up) matter; so do other `lots` shown there on `side`, unless -1.
+    """
 
     instrument: int
     direction: int
     ticks: int
+    touch_side: int
+    side: int = 0
+    lots: int = -1
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """Be the side of the book that prices what is held, and the ticks within which its touch may move without a look."""
+
+    instrument: int
     side: int
-    lots: int
+    low_ticks: int
+    high_ticks: int
 
 
 class Waits(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +73,8 @@ class Waits(msgspec.Struct, frozen=True, kw_only=True):
 class Until(msgspec.Struct, frozen=True, kw_only=True):
     """Say where a stretch ends at the latest. Times are monotonic ns.
 
-    `each`: after one frame. `watched`: instruments in which something is held or wanted, `prices`: at which orders wait there. The first
+    `each`: after one frame. `watched`: instruments in which something is held or wanted, `prices`: at which orders wait there, `marks`: of
+    what is held. The first
     frame that moves a market at or after `act_mono_ns` needs a look; ticks before `tick_mono_ns` have nothing to do unless the feeds are
     amiss.
     """
@@ -68,6 +82,7 @@ class Until(msgspec.Struct, frozen=True, kw_only=True):
     each: bool = False
     watched: tuple[int, ...] = ()
     prices: tuple[WaitedPrice, ...] = ()
+    marks: tuple[Mark, ...] = ()
     act_mono_ns: int = NEVER
     tick_mono_ns: int = 0
 
@@ -80,11 +95,20 @@ class Timer(msgspec.Struct):
     hole_ns: int
 
 
+class Touch(msgspec.Struct, frozen=True):
+    """Be the touch of one instrument."""
+
+    instrument: int
+    bid_ticks: int
+    ask_ticks: int
+
+
 class Passed(msgspec.Struct, frozen=True, kw_only=True):
     """Say what a stretch passed over: the frames before `at`, and so many ticks among them.
 
     `folded` is what the fold of frame `at` returned, None where the stretch ended before one: that frame is folded and nothing else is done
-    with it. `touches` are the latest whole touches at the ticks passed over, by instrument. `trade_ids` are the last trades passed over.
+    with it. `moved_wall_ns` is when a frame last moved a market, `ticked_wall_ns` the last tick; `ticked` are the latest whole touches at the
+    ticks, `touches` those of the watched instruments after the last frame, `trade_ids` the last trades of all instruments.
     """
 
     at: int
@@ -92,8 +116,10 @@ class Passed(msgspec.Struct, frozen=True, kw_only=True):
     ticks: int
     folded: int | None
     last_wall_ns: int
-    moved_mono_ns: int | None
-    touches: tuple[tuple[int, int, int], ...]
+    moved_wall_ns: int | None
+    ticked_wall_ns: int | None
+    ticked: tuple[Touch, ...]
+    touches: tuple[Touch, ...]
     trade_ids: tuple[int, ...]
 
 
@@ -137,18 +163,23 @@ class StretchFold:
         feeds["tick_bid"] = NOTHING
         feeds["trade_id"] = self._states["last_trade_id"]
 
-    def watch(self, instruments: Sequence[int], prices: tuple[WaitedPrice, ...]) -> None:
-        """Say whose touch, and which prices, end a stretch."""
-        self.control["watched"] = bool(instruments)
-        if not instruments:
+    def watch(self, until: Until) -> None:
+        """Say which prices and marks end a stretch."""
+        self.control["watched"] = bool(until.watched)
+        if not until.watched:
             return
-        self.feeds["is_watched"] = 0
-        self.feeds["is_watched"][list(instruments)] = 1
-        self.feeds["bid_tick"] = self._states["best_bid_tick"]
-        self.feeds["ask_tick"] = self._states["best_ask_tick"]
-        if prices != self._prices:
-            self._prices = prices
-            rows = [(one.instrument, one.direction, one.ticks, one.side, one.lots) for one in prices]
+        feeds, states = self.feeds, self._states
+        feeds["is_watched"] = 0
+        feeds["is_watched"][list(until.watched)] = 1
+        feeds["bid_tick"] = states["best_bid_tick"]
+        feeds["ask_tick"] = states["best_ask_tick"]
+        feeds["mark_side"] = NOTHING
+        for mark in until.marks:
+            feed = feeds[mark.instrument]
+            feed["mark_side"], feed["mark_min"], feed["mark_max"] = mark.side, mark.low_ticks, mark.high_ticks
+        if until.prices != self._prices:
+            self._prices = until.prices
+            rows = [(one.instrument, one.direction, one.touch_side, one.ticks, one.side, one.lots) for one in until.prices]
             self._watches = np.array(rows, WATCH_FIELDS)
 
     def run(self, frames: Frames, at: int, end: int, timer: Timer, *, each: bool, act_ns: int, tick_due_ns: int) -> Passed:
@@ -160,17 +191,17 @@ class StretchFold:
         self._fold(frames.buffer, frames.rows, control, self.feeds, self._watches, self._states)
         now: dict[str, Any] = dict(zip(control.dtype.names or (), control[0].tolist(), strict=True))
         timer.next_ns = now["tick_ns"]
-        is_seen = now["folded"] != NOTHING
-        touches = [
-            (index, bid, ask) for index, (bid, ask) in enumerate(self.feeds[["tick_bid", "tick_ask"]].tolist()) if bid != NOTHING
-        ] if now["ticks"] else []
+        is_seen, ticks = now["folded"] != NOTHING, now["ticks"]
+        rows = self.feeds[["is_watched", "bid_tick", "ask_tick", "tick_bid", "tick_ask"]].tolist() if ticks or now["watched"] else []
         return Passed(
             at=now["at"] - is_seen,
             frames=now["applied"] + now["trades"] + now["ignored"],
-            ticks=now["ticks"],
+            ticks=ticks,
             folded=now["folded"] if is_seen else None,
             last_wall_ns=now["last_ns"],
-            moved_mono_ns=None if now["moved_ns"] == NOTHING else now["moved_ns"] - frames.origin_ns,
-            touches=tuple(touches),
+            moved_wall_ns=None if now["moved_ns"] == NOTHING else now["moved_ns"],
+            ticked_wall_ns=timer.next_ns - timer.step_ns if ticks else None,
+            ticked=tuple(Touch(index, row[3], row[4]) for index, row in enumerate(rows) if row[3] != NOTHING),
+            touches=tuple(Touch(index, row[1], row[2]) for index, row in enumerate(rows) if row[0]) if now["watched"] else (),
             trade_ids=tuple(self.feeds["trade_id"].tolist()) if now["watched"] else (),
         )

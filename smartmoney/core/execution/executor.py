@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from smartmoney.core.book.stretch import NEVER
 from smartmoney.core.domain.commands import Command, Notify, RecordRefusal, RequestAccount
 from smartmoney.core.domain.entries import (
     AccountReported,
@@ -32,7 +33,7 @@ from smartmoney.core.execution.lifecycle import ReportKind
 from smartmoney.core.execution.orders import OrderLedger, OrderRecord, Step
 from smartmoney.core.execution.parameters import EntryStyle, ExecutionParameters
 from smartmoney.core.execution.plan import EntryPlan, ExitPlan, PositionPlan
-from smartmoney.core.execution.protection import converge
+from smartmoney.core.execution.protection import converge, is_settled
 from smartmoney.core.execution.view import ExecutionView, collar_ticks, protective_ticks, target_ticks
 from smartmoney.core.portfolio.portfolio import ClosedTrade, Portfolio
 from smartmoney.core.risk.parameters import RiskLimits
@@ -96,14 +97,29 @@ class Executor:
         """Tell whether nothing is held and nothing works."""
         return len(self._desk.ledger) == 0 and not self._desk.portfolio.has_position()
 
-    @property
-    def is_at_rest(self) -> bool:
-        """Tell whether `on_tick` has nothing to do, whatever the time: nothing works, is held, to the last dust, asked for or to be told."""
+    def settled_until_ns(self) -> int:
+        """Return the monotonic time before which `on_tick` has nothing to do, while bids stay at `closable_ticks`; 0 if it has, or might."""
         desk = self._desk
         wishes = (desk.wants_account, desk.flattening, desk.halt_request)
-        is_told = not desk.closed and not desk.executed
-        is_empty = all(desk.portfolio.position(index).quantity == 0 for index in range(len(desk.instruments)))
-        return len(desk.ledger) == 0 and is_told and is_empty and all(wish is None for wish in wishes)
+        if desk.closed or desk.executed or any(wish is not None for wish in wishes):
+            return 0
+        due_ns, protective = NEVER, 0
+        for index, plan in enumerate(desk.plans):
+            if desk.portfolio.position(index).quantity == 0:
+                continue
+            working = list(desk.ledger.working(index))
+            if not is_settled(desk, index, working):
+                return 0
+            protective += len(working)
+            due_ns = min(due_ns, NEVER if plan.deadline_mono_ns is None else plan.deadline_mono_ns)
+        return due_ns if len(desk.ledger) == protective else 0
+
+    def closable_ticks(self, index: int) -> int:
+        """Return a bid at and above which what is held can be closed for sure."""
+        held, grid = abs(self._desk.portfolio.position_lots(index)), self._desk.instruments[index]
+        if held == 0 or self._desk.limits.reduce_only_exempt:
+            return 1
+        return int(grid.min_notional / grid.notional(1, held)) + 2
 
     def plan(self, index: int) -> PositionPlan:
         """Return what is wanted for an instrument (levels, deadline, exit), to be read."""

@@ -15,6 +15,7 @@ from smartmoney.core.execution.view import ExecutionView, Quote, collar_ticks
 
 _S = 1_000_000_000
 _PROTECTIVE = frozenset({Purpose.STOP, Purpose.TARGET})
+_AT_THE_VENUE = frozenset({OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED})
 _RETRY_WITHOUT_STOP_NS = _S
 """An exit that is tried again within this time waits without a stop; a longer wait gets one."""
 
@@ -33,6 +34,15 @@ def converge(desk: Desk, index: int, view: ExecutionView) -> list[Command]:
     if plan.exit is None:
         return commands + _protect(desk, index, held, view)
     return commands + _pursue_exit(desk, index, held, plan.exit, view)
+
+
+def is_settled(desk: Desk, index: int, working: list[OrderRecord]) -> bool:
+    """Tell whether `converge` has nothing to do for what is held, whatever the time, until a reply or a deadline comes."""
+    plan, held = desk.plans[index], desk.portfolio.position_lots(index)
+    if held == 0 or plan.exit is not None or plan.stop_ticks is None:
+        return False
+    is_known = all(record.intent.reduce_only and record.status in _AT_THE_VENUE for record in working)
+    return is_known and _is_stop_right(working, held, plan) and _is_target_right(working, held, plan)
 
 
 def _stand_down(desk: Desk, index: int, view: ExecutionView) -> list[Command]:

@@ -1,7 +1,7 @@
 """Fold a row of frames in one compiled call, up to the next moment at which Python has to look.
 
 Invariants: each frame is folded exactly as `fold` would; a frame after which somebody could have acted (a code that is not everyday, a price
-that is waited for, a watched touch that moved, a request that arrives) is the last one; a tick that could do anything is not passed over.
+that is waited for, a mark beyond its bounds, a request that arrives) is the last one; a tick that could do anything is not passed over.
 Stopping too early costs time and changes nothing. Layout: `core.book.stretch`.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 from smartmoney.core.book.codes import APPLIED, IGNORED, INDEX_SHIFT, NO_INSTRUMENT, TRADE
 from smartmoney.core.book.kernel import level_lots
 from smartmoney.core.book.stretch import NOTHING
-from smartmoney.core.book.typed import entry, inner, int64
+from smartmoney.core.book.typed import BID_SIDE, entry, inner, int64
 from smartmoney.core.book.words import pointer_of
 from smartmoney.venues.binance.kernel import apply_frame, scan_frame
 
@@ -51,13 +51,20 @@ def _pass_ticks(c: Any, feeds: Any, states: Any, until_ns: int) -> bool:
 @inner
 def _is_touched(c: Any, feed: Any, s: Any, watches: Any, index: int, is_trade: bool) -> bool:
     """Tell whether a frame that moved a watched market could have touched an order or a mark in it."""
-    if s.best_bid_tick != feed.bid_tick or s.best_ask_tick != feed.ask_tick:
+    bid = s.best_bid_tick
+    ask = s.best_ask_tick
+    if not 0 < bid < ask or not (s.lag_ns <= c.lag_max and s.trade_outside <= c.outside_max):
         return True
-    if not (s.lag_ns <= c.lag_max and s.trade_outside <= c.outside_max):
-        return True
+    if feed.mark_side >= 0 and (bid != feed.bid_tick or ask != feed.ask_tick):
+        mark = bid if feed.mark_side == BID_SIDE else ask
+        if not feed.mark_min <= mark <= feed.mark_max:
+            return True
     for k in range(len(watches)):
         w = watches[k]
         if w.instrument == index:
+            touch = bid if w.touch_side == BID_SIDE else ask
+            if (touch - w.tick) * w.direction >= 0:
+                return True
             if is_trade:
                 if (s.last_trade_tick - w.tick) * w.direction >= 0:
                     return True
@@ -101,6 +108,9 @@ def fold_stretch(buffer: bytes, frames: Any, control: Any, feeds: Any, watches: 
             if wall_ns >= c.act_ns or (is_watched and _is_touched(c, feeds[index], states[index], watches, index, code == TRADE)):
                 c.folded = folded
                 return
+            if is_watched:
+                feeds[index].bid_tick = states[index].best_bid_tick
+                feeds[index].ask_tick = states[index].best_ask_tick
             c.moved_ns = wall_ns
         if code == APPLIED:
             c.applied += 1
