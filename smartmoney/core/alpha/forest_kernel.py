@@ -41,14 +41,19 @@ def pack(forest: Forest, columns: Sequence[int], first_node: int = 0) -> tuple[N
     walks["root"] = first_node + len(nodes)
     grown = walks[: len(trees)]
     grown["root"], grown["output"] = first_node + trees["root"], trees["output"]
-    grown["depth"] = np.maximum.reduceat(_depths(nodes["left"]), trees["root"])
+    grown["depth"] = np.maximum.reduceat(_depths(nodes["left"], trees["root"]), trees["root"])
     return links, walks
 
 
-def _depths(left: NDArray[np.int32]) -> NDArray[np.int32]:
+def _depths(left: NDArray[np.int32], roots: NDArray[np.int32]) -> NDArray[np.int32]:
     depth = np.zeros(len(left), np.int32)
-    for at in np.flatnonzero(left != -1):  # parents come before their children
-        depth[left[at]] = depth[left[at] + 1] = depth[at] + 1
+    level = roots
+    for below in range(1, len(left) + 1):
+        inner_nodes = level[left[level] != -1]
+        if len(inner_nodes) == 0:
+            break
+        level = np.concatenate((left[inner_nodes], left[inner_nodes] + 1))
+        depth[level] = below
     return depth
 
 
