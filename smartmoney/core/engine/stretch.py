@@ -1,8 +1,8 @@
 """A stretch: the frames between two moments at which Python has to look, folded in one compiled call.
 
 Invariants: what comes of a stretch is, bit for bit, what comes of its frames and ticks one by one; where that cannot be shown beforehand
-the stretch is one frame long. While something is held or wanted a stretch ends at the first frame that changes a level where an order waits,
-touches its price, or marks what is held outside the bounds within which the kill switch has nothing to say.
+the stretch is one frame long. While something is held or wanted a stretch ends at the first frame that changes a level where an order
+waits, touches its price, or marks what is held outside the bounds within which the kill switch has nothing to say.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,7 +37,8 @@ class Frames(msgspec.Struct, frozen=True, kw_only=True):
 class WaitedPrice(msgspec.Struct, frozen=True):
     """Be a price at which an order waits.
 
-    Trades, and the touch of `touch_side`, at or beyond it in `direction` (+1 up) matter; so do other `lots` shown there on `side`, unless -1.
+    Trades, and the touch of `touch_side`, at or beyond it in `direction` (+1 up) matter; so do other `lots` shown there on `side`, unless
+    that is -1.
     """
 
     instrument: int
@@ -64,19 +65,13 @@ class Waits(msgspec.Struct, frozen=True, kw_only=True):
     prices: tuple[WaitedPrice, ...] = ()
     due_mono_ns: int = NEVER
 
-    @property
-    def is_idle(self) -> bool:
-        """Tell whether nothing works or travels."""
-        return not self.each and not self.prices and self.due_mono_ns == NEVER
-
 
 class Until(msgspec.Struct, frozen=True, kw_only=True):
     """Say where a stretch ends at the latest. Times are monotonic ns.
 
-    `each`: after one frame. `watched`: instruments in which something is held or wanted, `prices`: at which orders wait there, `marks`: of
-    what is held. The first
-    frame that moves a market at or after `act_mono_ns` needs a look; ticks before `tick_mono_ns` have nothing to do unless the feeds are
-    amiss.
+    `each`: after one frame. `watched`: instruments in which something is held or wanted; `prices`: at which orders wait there; `marks`:
+    of what is held. The first frame that moves a market at or after `act_mono_ns` needs a look; ticks before `tick_mono_ns` have nothing
+    to do unless the feeds are amiss.
     """
 
     each: bool = False
@@ -106,10 +101,10 @@ class Touch(msgspec.Struct, frozen=True):
 class Passed(msgspec.Struct, frozen=True, kw_only=True):
     """Say what a stretch passed over: the frames before `at`, and so many ticks among them.
 
-    `folded` is what the fold of frame `at` returned, None where the stretch ended before one: that frame is folded and nothing else is done
-    with it. `moved_wall_ns` is when a frame last moved a market, `ticked_wall_ns` the last tick; `ticked` are the latest whole touches at the
-    ticks, `touches` those of the watched instruments after the last frame, `trade_ids` the last trades of all instruments.
-    `heard` is when each feed's latest frame and depth came, NOTHING for never.
+    `folded` is what the fold of frame `at` returned, None where the stretch ended before one: that frame is folded and nothing else is
+    done with it. `moved_wall_ns` is when a frame last moved a market, `ticked_wall_ns` the last tick; `ticked` are the latest whole touches
+    at the ticks, `touches` those of the watched instruments after the last frame, `trade_ids` the last trades of all instruments. `heard`
+    is when each feed's latest frame and depth came, NOTHING for never.
     """
 
     at: int
@@ -168,7 +163,10 @@ class StretchFold:
         self._control["lag_max"], self._control["outside_max"] = limits.lag_max_ns, limits.outside_max
 
     def run(self, frames: Frames, at: int, end: int, timer: Timer, until: Until, stamps: Sequence[FeedStamps]) -> Passed:
-        """Fold frames from `at` on, before `end`; move the timer over the ticks that were passed. `stamps`: when each feed was last heard."""
+        """Fold frames from `at` on, before `end`; move the timer over the ticks that were passed.
+
+        `stamps` say when each feed was last heard.
+        """
         origin_ns = frames.origin_ns
         told = (at, end, until.each, bool(until.watched), until.act_mono_ns + origin_ns)
         ticks = (timer.next_ns, timer.step_ns, until.tick_mono_ns + origin_ns, timer.hole_ns)
@@ -188,9 +186,11 @@ class StretchFold:
         marks = {mark.instrument: (mark.side, mark.low_ticks, mark.high_ticks) for mark in until.marks}
         bids, asks = self._states["best_bid_tick"].tolist(), self._states["best_ask_tick"].tolist()
         self._rows[:] = [
-            (one.frame_ns, one.depth_ns, one.is_probed, index in until.watched, bids[index], asks[index])
-            + marks.get(index, (NOTHING, 0, 0))
-            + (trade_ids[index], NOTHING, NOTHING)
+            (
+                *(one.frame_ns, one.depth_ns, one.is_probed, index in until.watched, bids[index], asks[index]),
+                *marks.get(index, (NOTHING, 0, 0)),
+                *(trade_ids[index], NOTHING, NOTHING),
+            )
             for index, one in enumerate(stamps)
         ]
         if until.prices != self._prices:
