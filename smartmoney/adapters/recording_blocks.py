@@ -1,7 +1,7 @@
 """Read recordings in blocks: thousands of frames in one buffer, split by one compiled call, in the order in which `recordings` reads them.
 
-Invariants: the frames of the blocks are those of `read_recording` (of several files: merged by receive time, as `read_session` does), to the
-last one before a damage; memory is a block or two a file.
+Invariants: the frames of the blocks are those of `read_recording` (of several files: merged by receive time, as `read_session` does), to
+the last one before a damage; memory is a block or two a file.
 """
 
 import itertools
@@ -25,7 +25,7 @@ from smartmoney.adapters.recordings import (
     open_recording,
     read_recording,
 )
-from smartmoney.venues.recorded_lines import ENDS, BEGINS, KIND_COUNT, KIND_FRAME, KINDS_MAX, ROWS, SNAPSHOTS, WALLS, classify, split_lines
+from smartmoney.venues.recorded_lines import BEGINS, ENDS, KIND_COUNT, KIND_FRAME, KINDS_MAX, ROWS, SNAPSHOTS, WALLS, classify, split_lines
 
 BLOCK_BYTES = 1 << 20
 BLOCK_FRAMES = 8192

@@ -37,6 +37,8 @@ from smartmoney.settings.models import Settings
 from smartmoney.simulation.order_latency import OrderLatency
 
 _NAME = "backtest"
+EQUITY_POINTS_MAX = 16_384
+"""A day and a half at one point each ten seconds; longer runs keep a coarser curve."""
 
 
 class BacktestRefused(Exception):
@@ -114,7 +116,7 @@ class BacktestResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Be one job's part: `equity` are (wall time in ns, equity) at the journaled points."""
+    """Be one job's part: `equity` are (wall time in ns, equity) at the journaled points, thinned in long runs; `fills` the newest."""
 
     name: str
     result: BacktestResult
@@ -122,12 +124,46 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     fills: tuple[FillCost, ...]
 
 
+class EquityCurve:
+    """Keep equity over time in at most `EQUITY_POINTS_MAX` points, whatever the length: when they are full, every other one goes.
+
+    The worst drawdown is that of all points, those that went included.
+    """
+
+    def __init__(self) -> None:
+        self.max_drawdown = 0.0
+        self.last: float | None = None
+        self._points: list[tuple[int, float]] = []
+        self._latest: tuple[int, float] | None = None
+        self._peak = 0.0
+        self._stride = 1
+        self._seen = 0
+
+    def add(self, wall_ns: int, equity: float) -> None:
+        """Take in one point."""
+        self._peak = max(self._peak, equity)
+        if self._peak > 0:
+            self.max_drawdown = max(self.max_drawdown, (self._peak - equity) / self._peak)
+        self.last, self._latest = equity, (wall_ns, equity)
+        if self._seen % self._stride == 0:
+            self._points.append(self._latest)
+            self._latest = None
+            if len(self._points) > EQUITY_POINTS_MAX:
+                del self._points[1::2]
+                self._stride *= 2
+        self._seen += 1
+
+    def points(self) -> tuple[tuple[int, float], ...]:
+        """Return the curve, the last point included."""
+        return (*self._points, *([] if self._latest is None else [self._latest]))
+
+
 class _Watch:
-    """Keep what a result is made of."""
+    """Keep what a result is made of, in bounded memory."""
 
     def __init__(self) -> None:
         self.costs = FillCosts()
-        self.equity: list[tuple[int, float]] = []
+        self.equity = EquityCurve()
         self.first_wall = self.last_wall = 0
 
     def append(self, entry: Entry) -> None:
@@ -146,7 +182,7 @@ class _Watch:
         """See a command."""
         self.costs.asked(command, mono_ns)
         if isinstance(command, RecordEquity):
-            self.equity.append((self.last_wall, float(command.equity)))
+            self.equity.add(self.last_wall, float(command.equity))
 
 
 def run_backtest(
@@ -282,13 +318,9 @@ def _seen_latency(job: BacktestJob) -> OrderLatency:
 
 def _result(job: BacktestJob, engine: Engine, watch: _Watch, cash: Decimal, took_s: float, notes: tuple[str, ...]) -> JobResult:
     view = engine.view()
-    end = float(view.account.equity) if view.account.equity is not None else watch.equity[-1][1] if watch.equity else float(cash)
+    end = float(view.account.equity) if view.account.equity is not None else watch.equity.last or float(cash)
     if view.account.equity is None:
         notes = (*notes, "a position was held when the book was last known: the end's equity is the last that could be computed")
-    by: dict[str, int] = {}
-    for fill in watch.costs.fills:
-        key = f"{fill.purpose.value} {fill.liquidity.value}"
-        by[key] = by.get(key, 0) + 1
     net = end - float(cash)
     result = BacktestResult(
         frames=view.frames,
@@ -299,27 +331,19 @@ def _result(job: BacktestJob, engine: Engine, watch: _Watch, cash: Decimal, took
         refusals=dict(sorted(view.refusals.items())),
         orders=view.orders,
         fills=view.fills,
-        fills_by=dict(sorted(by.items())),
-        turnover=sum(fill.notional for fill in watch.costs.fills),
+        fills_by=dict(sorted(watch.costs.fills_by.items())),
+        turnover=watch.costs.turnover,
         fees=float(view.account.fees),
         net_pnl=net,
         net_return=net / float(cash),
-        max_drawdown=_worst_drawdown([equity for _, equity in watch.equity]),
+        max_drawdown=watch.equity.max_drawdown,
         cost_bps=watch.costs.shares(),
         halted=view.account.halted,
         halt_reason=view.account.halt_reason,
         digest=view.digest,
         assumptions=(*_assumptions(job, engine), *notes),
     )
-    return JobResult(name=job.name, result=result, equity=tuple(watch.equity), fills=tuple(watch.costs.fills))
-
-
-def _worst_drawdown(equity: Sequence[float]) -> float:
-    peak = worst = 0.0
-    for value in equity:
-        peak = max(peak, value)
-        worst = max(worst, (peak - value) / peak if peak > 0 else 0.0)
-    return worst
+    return JobResult(name=job.name, result=result, equity=watch.equity.points(), fills=tuple(watch.costs.fills))
 
 
 def _assumptions(job: BacktestJob, engine: Engine) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from smartmoney.adapters.exchange_warm import capture_path, prerun
 from smartmoney.adapters.journal import Journal, RunHeader, record
+from smartmoney.adapters.recording_blocks import blocks_of
 from smartmoney.adapters.recordings import RecordedFrame, read_recording
 from smartmoney.core.book.codes import FoldCode
 from smartmoney.core.domain.commands import RecordHalt
@@ -28,7 +29,7 @@ from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.core.features.row import read_row
 from smartmoney.core.features.schema import FEATURES
 from smartmoney.core.features.state import STATE
-from smartmoney.runtime import bench_features, bench_market
+from smartmoney.runtime import bench_backtest, bench_features, bench_market
 from smartmoney.runtime.replay_frames import FrameReplay
 from smartmoney.settings.load import load_settings
 from smartmoney.simulation.market import SyntheticMarket
@@ -236,7 +237,7 @@ def measure_decision(sample: Sample) -> list[Figure]:
         return commands
 
     engine.step = timed  # type: ignore[method-assign]  # a stopwatch around the real thing
-    replay.run(iter(sample.recorded))
+    replay.run(blocks_of(sample.recorded))
     if not steps:
         return []
     ordered = sorted(steps)
@@ -244,6 +245,23 @@ def measure_decision(sample: Sample) -> list[Figure]:
         _figure("decision", "step with a decision, p50", ordered[len(ordered) // 2] / 1e3, "us"),
         _figure("decision", "step with a decision, p99", ordered[int(0.99 * (len(ordered) - 1))] / 1e3, "us"),
     ]
+
+
+def measure_backtest(path: Path | None, market: Market) -> list[Figure]:
+    """Measure whole backtests in CPU time of one core: of a recording, where one is given, and of the built-in market."""
+    speeds = [("recording", bench_backtest.recording_speed((str(path),), market.value))] if path is not None else []
+    speeds.append(("simulated market", bench_backtest.simulated_speed()))
+    rows = []
+    for name, speed in speeds:
+        without = speed.frames_per_s / speed.run_share if speed.run_share else None
+        rows += [
+            _figure("backtest", f"{name}, file to result: depth and trade frames a CPU second", speed.frames_per_s, "frames/s"),
+            _figure("backtest", f"{name}: the same, frames of every kind", speed.all_frames_per_s, "frames/s"),
+            _figure("backtest", f"{name}: the same, levels", speed.levels_per_s, "levels/s"),
+            _figure("backtest", f"{name}: depth and trade frames, frames being read already", without, "frames/s"),
+            _figure("backtest", f"{name}: a day of it", speed.cpu_s_per_day, "CPU s"),
+        ]
+    return rows
 
 
 def measure_market() -> list[Figure]:

@@ -23,6 +23,7 @@ from smartmoney.core.domain.entries import Entry, RunStarted
 from smartmoney.core.domain.orders import OrderIntent
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.parameters import encode_parameters
+from smartmoney.core.engine.stretch import Passed
 from smartmoney.runtime.assembly import engine_parameters, strategy_factory
 from smartmoney.runtime.backtest import begin_anew
 from smartmoney.runtime.backtest_sources import captured_items, split_start
@@ -175,6 +176,9 @@ class _Shadowing:
         """See an entry."""
         self.last, self._seq = entry.ts_wall_ns, entry.seq
         self.shadow.take(entry.seq, entry.ts_wall_ns, entry.payload)
+
+    def pass_over(self, passed: Passed) -> None:
+        """See that entries went by, of which nothing is journaled."""
 
     def asked(self, command: Command, mono_ns: int) -> None:
         """See a command."""

@@ -7,12 +7,13 @@ one known counts. Each order is decided anew: what a cancelled one waited for is
 After Perold (1988), implementation shortfall.
 """
 
+from collections import deque
 from decimal import Decimal
 
 import msgspec
 
 from smartmoney.core.domain.commands import Command, SubmitOrder
-from smartmoney.core.domain.entries import Entry, OrderFilled, Tick
+from smartmoney.core.domain.entries import Entry, OrderCanceled, OrderExpired, OrderFilled, OrderRejected, SendRefused, Tick
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.orders import Fill, Liquidity, OrderIntent, Purpose, Side
 from smartmoney.core.engine.engine import Engine
@@ -51,11 +52,26 @@ class CostShares(msgspec.Struct, frozen=True, kw_only=True):
     fee: float
 
 
+FILLS_KEPT = 20_000
+"""Fills kept one by one; the averages are over all of them."""
+ENDED_ORDERS_KEPT = 1024
+"""Orders that ended and are still known, should a fill of theirs come late."""
+_ENDS = (OrderCanceled, OrderExpired, OrderRejected, SendRefused)
+_PARTS = {"delay": "delay_bps", "spread": "spread_bps", "impact": "impact_bps", "fee": "fee_bps"}
+
+
 class FillCosts:
-    """Watch a run and keep what its fills cost, from the book as it was when the fill's entry came."""
+    """Watch a run and keep what its fills cost, from the book as it was when the fill's entry came. Memory is bounded."""
 
     def __init__(self) -> None:
-        self.fills: list[FillCost] = []
+        self.fills: deque[FillCost] = deque(maxlen=FILLS_KEPT)
+        """The newest fills."""
+        self.fills_by: dict[str, int] = {}
+        """How many fills of each purpose and liquidity."""
+        self.turnover = 0.0
+        self._weighted = dict.fromkeys(_PARTS, 0.0)
+        self._weights = dict.fromkeys(_PARTS, 0.0)
+        self._ended: deque[str] = deque()
         self._engine: Engine | None = None
         self._decided: dict[str, tuple[OrderIntent, float | None]] = {}
         self._mids: dict[int, float] = {}
@@ -78,6 +94,8 @@ class FillCosts:
             self._watch_books()
         elif isinstance(entry.payload, OrderFilled):
             self._keep(entry, entry.payload.fill)
+        elif isinstance(entry.payload, _ENDS):
+            self._end(entry.payload.client_order_id)
 
     def pass_over(self, passed: Passed) -> None:
         """Note the touches of ticks that went by."""
@@ -86,13 +104,24 @@ class FillCosts:
 
     def shares(self) -> CostShares:
         """Return the average costs; zeros while nothing was filled."""
+        return CostShares(**{name: total / self._weights[name] if self._weights[name] else 0.0 for name, total in self._weighted.items()})
 
-        def average(name: str) -> float:
-            known = [(getattr(fill, name), fill.notional) for fill in self.fills if getattr(fill, name) is not None]
-            total = sum(weight for _, weight in known)
-            return sum(value * weight for value, weight in known) / total if total else 0.0
+    def _end(self, client_order_id: str) -> None:
+        """Forget an order some time after it ended."""
+        self._ended.append(client_order_id)
+        if len(self._ended) > ENDED_ORDERS_KEPT:
+            self._decided.pop(self._ended.popleft(), None)
 
-        return CostShares(delay=average("delay_bps"), spread=average("spread_bps"), impact=average("impact_bps"), fee=average("fee_bps"))
+    def _add(self, fill: FillCost) -> None:
+        self.fills.append(fill)
+        self.turnover += fill.notional
+        key = f"{fill.purpose.value} {fill.liquidity.value}"
+        self.fills_by[key] = self.fills_by.get(key, 0) + 1
+        for name, field in _PARTS.items():
+            value = getattr(fill, field)
+            if value is not None:
+                self._weighted[name] += value * fill.notional
+                self._weights[name] += fill.notional
 
     def _watch_books(self) -> None:
         if self._engine is not None:
@@ -115,7 +144,7 @@ class FillCosts:
         grid = self._engine.market.instruments[fill.instrument]
         notional = grid.notional(fill.price_ticks, fill.lots)
         delay, spread, impact = _shortfall(intent, decided, bid, ask, fill)
-        self.fills.append(
+        self._add(
             FillCost(
                 ts_event_ns=fill.ts_event_ns,
                 wall_ns=entry.ts_wall_ns,

@@ -49,6 +49,7 @@ from smartmoney.core.engine.stretch import WaitedPrice, Waits
 from smartmoney.core.portfolio.portfolio import Portfolio
 from smartmoney.simulation.order_latency import OrderLatency
 from smartmoney.simulation.paper_depth import ASK, BID, ConsumedDepth, DepthView, LastTrade
+from smartmoney.simulation.paper_orders import Request, Working, trigger_direction
 from smartmoney.simulation.paper_parameters import PaperParameters
 
 WORKING_ORDERS_MAX = 200
@@ -56,35 +57,6 @@ PENDING_REQUESTS_MAX = 1024
 KNOWN_IDS_MAX = 16_384
 
 _BP = Decimal("0.0001")
-
-
-class _Working:
-    """Follow one order at the venue.
-
-    `waits` for a synced book; `queue_ahead` is None until it rests in a queue; `shown` is what its level
-    showed last, `traded` what has traded there since and is not taken off it yet.
-    """
-
-    __slots__ = ("filled", "intent", "leaves", "queue_ahead", "shown", "traded", "trimmed", "venue_order_id", "waits")
-
-    def __init__(self, intent: OrderIntent, venue_order_id: str, filled: int = 0) -> None:
-        self.intent = intent
-        self.venue_order_id = venue_order_id
-        self.filled = filled
-        self.leaves = intent.lots - filled
-        self.queue_ahead: int | None = None
-        self.shown = 0
-        self.traded = 0
-        self.trimmed = 0
-        self.waits = True
-
-
-class _Request(msgspec.Struct, frozen=True):
-    """Be on the way to the venue: an order, or the cancel of one."""
-
-    due_mono_ns: int
-    client_order_id: str
-    intent: OrderIntent | None
 
 
 class PaperVenue:
@@ -108,8 +80,8 @@ class PaperVenue:
         self._is_even = parameters.queue == "even"
         self._run_id = run_id
         self._account = Portfolio(instruments, cash, positions)
-        self._requests: deque[_Request] = deque()
-        self._working: dict[str, _Working] = {}
+        self._requests: deque[Request] = deque()
+        self._working: dict[str, Working] = {}
         self._known: dict[str, None] = {}
         self._consumed = [ConsumedDepth() for _ in self._instruments]
         self._trade_seen = [-1] * len(self._instruments)
@@ -138,21 +110,21 @@ class PaperVenue:
         """Take back orders that were working before a restart; they queue anew at the next synced book."""
         for report in orders:
             self._know(report.intent.client_order_id)
-            self._working[report.intent.client_order_id] = _Working(report.intent, report.venue_order_id, report.filled_lots)
+            self._working[report.intent.client_order_id] = Working(report.intent, report.venue_order_id, report.filled_lots)
 
     def submit(self, intent: OrderIntent, now_mono_ns: int) -> None:
         """Send an order."""
         if len(self._requests) >= PENDING_REQUESTS_MAX:
             self._replies.append(OrderRejected(client_order_id=intent.client_order_id, reason="too many requests"))
             return
-        self._requests.append(_Request(self._due(now_mono_ns, intent.client_order_id), intent.client_order_id, intent))
+        self._requests.append(Request(self._due(now_mono_ns, intent.client_order_id), intent.client_order_id, intent))
 
     def cancel(self, client_order_id: str, now_mono_ns: int) -> None:
         """Send a cancel."""
         if len(self._requests) >= PENDING_REQUESTS_MAX:
             self._replies.append(CancelRejected(client_order_id=client_order_id, reason="too many requests"))
             return
-        self._requests.append(_Request(self._due(now_mono_ns, f"cancel {client_order_id}"), client_order_id, None))
+        self._requests.append(Request(self._due(now_mono_ns, f"cancel {client_order_id}"), client_order_id, None))
 
     def report(self) -> AccountReported:
         """Return what is working and held at the venue now; orders still on the way are not there yet."""
@@ -201,7 +173,7 @@ class PaperVenue:
                 return Waits(each=True)
             else:
                 other = ASK if intent.side is Side.BUY else BID
-                prices.append(WaitedPrice(intent.instrument, _trigger_direction(intent), intent.stop_ticks, other))
+                prices.append(WaitedPrice(intent.instrument, trigger_direction(intent), intent.stop_ticks, other))
         due_mono_ns = self._requests[0].due_mono_ns if self._requests else NEVER
         return Waits(each=bool(self._replies), prices=tuple(prices), due_mono_ns=due_mono_ns)
 
@@ -235,7 +207,7 @@ class PaperVenue:
             self._replies.append(OrderRejected(client_order_id=intent.client_order_id, reason=problem))
             return
         self._order_count += 1
-        order = _Working(intent, f"paper-{self._run_id}-o{self._order_count}")
+        order = Working(intent, f"paper-{self._run_id}-o{self._order_count}")
         self._working[intent.client_order_id] = order
         self._replies.append(OrderAccepted(client_order_id=intent.client_order_id, venue_order_id=order.venue_order_id))
         if intent.reduce_only:
@@ -338,13 +310,13 @@ class PaperVenue:
         )
         return ticks > 0 and grid.notional(ticks, after) + elsewhere <= equity * self._parameters.leverage
 
-    def _orders_of(self, index: int) -> Iterator[_Working]:
+    def _orders_of(self, index: int) -> Iterator[Working]:
         """Yield the working orders of an instrument, oldest first; those that end meanwhile are left out."""
         for order in tuple(self._working.values()):
             if order.intent.instrument == index and order.intent.client_order_id in self._working:
                 yield order
 
-    def _enter_book(self, order: _Working, view: DepthView) -> None:
+    def _enter_book(self, order: Working, view: DepthView) -> None:
         """Match an order on its arrival and rest, expire or arm what is left."""
         order.waits = False
         intent = order.intent
@@ -362,12 +334,12 @@ class PaperVenue:
         elif self._is_alive(order) and intent.price_ticks is not None:
             order.queue_ahead = order.shown = view.level_lots(BID if intent.side is Side.BUY else ASK, intent.price_ticks)
 
-    def _can_fill_whole(self, order: _Working, view: DepthView) -> bool:
+    def _can_fill_whole(self, order: Working, view: DepthView) -> bool:
         side = ASK if order.intent.side is Side.BUY else BID
         offers = self._consumed[order.intent.instrument].offers(view, side, order.intent.price_ticks)
         return sum(free for _, _, free in offers) >= order.leaves
 
-    def _take(self, order: _Working, view: DepthView, worst_ticks: int | None, resting_ticks: int | None = None) -> None:
+    def _take(self, order: Working, view: DepthView, worst_ticks: int | None, resting_ticks: int | None = None) -> None:
         """Fill an order from shown depth, at the level's price as a taker, or at its own price when it was `resting_ticks` there first."""
         side = ASK if order.intent.side is Side.BUY else BID
         consumed = self._consumed[order.intent.instrument]
@@ -381,14 +353,14 @@ class PaperVenue:
             if not self._is_alive(order):
                 return
 
-    def _is_alive(self, order: _Working) -> bool:
+    def _is_alive(self, order: Working) -> bool:
         return order.intent.client_order_id in self._working
 
-    def _is_triggered(self, order: _Working, view: DepthView, trade: LastTrade | None) -> bool:
+    def _is_triggered(self, order: Working, view: DepthView, trade: LastTrade | None) -> bool:
         stop = order.intent.stop_ticks
         if stop is None:
             return False
-        direction = _trigger_direction(order.intent)
+        direction = trigger_direction(order.intent)
         touch = view.best_ask_ticks if order.intent.side is Side.BUY else view.best_bid_ticks
         if touch > 0 and (touch - stop) * direction >= 0:
             return True
@@ -411,7 +383,7 @@ class PaperVenue:
             else:
                 ours += self._meet_resting(order, view, trade, ours)
 
-    def _meet_resting(self, order: _Working, view: DepthView, trade: LastTrade | None, ours: int) -> int:
+    def _meet_resting(self, order: Working, view: DepthView, trade: LastTrade | None, ours: int) -> int:
         """Fill a resting order from a trade or a crossing touch; return the traded lots that it got. `ours` were given to older orders."""
         price = order.intent.price_ticks
         if price is None or order.queue_ahead is None:
@@ -439,7 +411,7 @@ class PaperVenue:
         order.queue_ahead = min(order.queue_ahead, shown)
         return got
 
-    def _fill(self, order: _Working, ticks: int, lots: int, liquidity: Liquidity) -> None:
+    def _fill(self, order: Working, ticks: int, lots: int, liquidity: Liquidity) -> None:
         intent = order.intent
         grid = self._instruments[intent.instrument]
         rate = (self._parameters.maker_bps if liquidity is Liquidity.MAKER else self._parameters.taker_bps) * _BP
@@ -466,23 +438,23 @@ class PaperVenue:
         self._shrink_siblings(order, lots)
         self._trim_reduce_only(intent.instrument)
 
-    def _finish(self, order: _Working) -> None:
+    def _finish(self, order: Working) -> None:
         self._working.pop(order.intent.client_order_id, None)
         self._account.order_closed(order.intent.client_order_id)
         if order.trimmed > 0:
             self._replies.append(OrderExpired(client_order_id=order.intent.client_order_id, reason="reduce only: nothing left to reduce"))
 
-    def _expire(self, order: _Working, reason: str) -> None:
+    def _expire(self, order: Working, reason: str) -> None:
         if self._working.pop(order.intent.client_order_id, None) is not None:
             self._account.order_closed(order.intent.client_order_id)
             self._replies.append(OrderExpired(client_order_id=order.intent.client_order_id, reason=reason))
 
-    def _drop(self, order: _Working, reason: str) -> None:
+    def _drop(self, order: Working, reason: str) -> None:
         self._working.pop(order.intent.client_order_id, None)
         self._account.order_closed(order.intent.client_order_id)
         self._replies.append(OrderCanceled(client_order_id=order.intent.client_order_id, reason=reason))
 
-    def _shrink_siblings(self, order: _Working, lots: int) -> None:
+    def _shrink_siblings(self, order: Working, lots: int) -> None:
         group = order.intent.oco_group
         if group is None:
             return
@@ -502,8 +474,3 @@ class PaperVenue:
                 order.leaves -= excess
                 if order.leaves == 0:
                     self._drop(order, "reduce only: nothing to reduce")
-
-
-def _trigger_direction(intent: OrderIntent) -> int:
-    """Return +1 for what triggers on the way up: a buy stop, a sell take-profit; -1 for their mirrors."""
-    return intent.side.sign if intent.type is OrderType.STOP_MARKET else -intent.side.sign

@@ -5,7 +5,7 @@ is for that reader to judge. Nothing is copied: a frame is a pair of positions.
 """
 
 # Chains of comparisons compile to branches; membership in a tuple would compile to a loop over a copy of it.
-# ruff: noqa: PLR1714
+# ruff: noqa: SIM110
 
 from typing import Any
 
@@ -111,7 +111,7 @@ def _is_snapshot(text: Any, i: int, end: int) -> bool:
 
 
 @inner
-def _event_kind(text: Any, begin: int, end: int) -> int:
+def _event_kind(text: Any, begin: int, end: int) -> Any:
     """Return the hash of the event type that stands first in a frame's beginning, 0 for none."""
     for start in range(begin, end - 2):
         if text[start] == _QUOTE and text[start + 1] == 101 and text[start + 2] == _QUOTE:
@@ -131,7 +131,7 @@ def _event_kind(text: Any, begin: int, end: int) -> int:
 
 
 @inner
-def _kind_of(text: Any, begin: int, end: int, is_snapshot: bool) -> int:
+def _kind_of(text: Any, begin: int, end: int, is_snapshot: bool) -> Any:
     if is_snapshot:
         return _SNAPSHOT_KIND
     end = min(end, begin + TYPE_WITHIN)
@@ -209,7 +209,7 @@ def split_lines(buffer: bytes, at: int, rows: Any) -> tuple[int, int, int]:
             stop -= 1
         if i < stop:
             start = i
-            stamp = 0
+            stamp: Any = 0
             while i < stop and 48 <= text[i] <= 57 and i - start <= _STAMP_MAX + 1:
                 stamp = stamp * 10 + (np.int64(text[i]) - 48)
                 i += 1

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from smartmoney.adapters.exchange_warm import capture_path, prerun
+from smartmoney.adapters.recording_blocks import blocks_of
 from smartmoney.adapters.recordings import RecordedFrame, read_recording
 from smartmoney.core.domain.instruments import Market
 from smartmoney.core.domain.signals import FeedTrust
@@ -48,7 +49,7 @@ def settings():
 def replayed(path, market, settings, frames=None):
     """Replay a recording, or these frames on its grid, and return the replay."""
     replay, recorded = frame_replay([path], market.value, settings)
-    replay.run(recorded if frames is None else frames(recorded, replay) if callable(frames) else frames)
+    replay.run(recorded if frames is None else frames(read_recording(path), replay) if callable(frames) else blocks_of(frames))
     return replay
 
 
@@ -85,7 +86,7 @@ def test_the_two_markets_of_one_seed_are_two_stories(recordings, settings):
 @pytest.mark.parametrize("future", ["the recorded one", "garbage", "shuffled"])
 def test_appending_the_future_changes_nothing_before_it(recordings, settings, cut, future):
     path = recordings[Market.SPOT]
-    before = replayed(path, Market.SPOT, settings, lambda recorded, _: itertools.islice(recorded, cut)).engine.digest
+    before = replayed(path, Market.SPOT, settings, lambda recorded, _: blocks_of(itertools.islice(recorded, cut))).engine.digest
     seen = []
 
     def then_more(recorded, replay):
@@ -94,9 +95,9 @@ def test_appending_the_future_changes_nothing_before_it(recordings, settings, cu
             rest = [msgspec.structs.replace(frame, frame=b"\xff" + frame.frame[:40], is_snapshot=False) for frame in rest]
         if future == "shuffled":
             random.Random(1).shuffle(rest)
-        yield from past
+        yield from blocks_of(past)
         seen.append(replay.engine.digest)
-        yield from rest
+        yield from blocks_of(rest)
 
     after = replayed(path, Market.SPOT, settings, then_more).engine.digest
     assert seen == [before]
@@ -173,7 +174,7 @@ def _snapshot_of(frames, upto):
 
     settings = load_settings()
     replay = FrameReplay(_grid(frames), settings)
-    replay.run(frames[:upto])
+    replay.run(blocks_of(frames[:upto]))
     return RecordedFrame(frames[upto].ts_wall_ns, encode_book(replay.engine.market.states, 0, replay.instruments[0]), True, "BTCUSDT")
 
 

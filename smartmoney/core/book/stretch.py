@@ -21,8 +21,6 @@ CONTROL_FIELDS: list[tuple[str, str]] = [
     ("hole_ns", "i8"),  # a pause as long as this is no pause but a hole
     ("quiet_ns", "i8"),  # depth that is quiet for longer asks for a tick to be run
     ("silence_ns", "i8"),  # so does a feed that says nothing at all
-    ("lag_max", "f8"),  # beyond these a book that is watched is not trusted
-    ("outside_max", "f8"),
     # What was passed over, the last frame left out when it needs a look.
     ("folded", "i8"),  # what the fold of the frame that needs a look returned, else NOTHING
     ("ticks", "i8"),
@@ -31,6 +29,8 @@ CONTROL_FIELDS: list[tuple[str, str]] = [
     ("ignored", "i8"),
     ("last_ns", "i8"),  # time of the last frame passed
     ("moved_ns", "i8"),  # of the last one that moved a market
+    ("lag_max", "f8"),  # beyond these a book that is watched is not trusted
+    ("outside_max", "f8"),
 ]
 
 FEED_FIELDS: list[tuple[str, str]] = [

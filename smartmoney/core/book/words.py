@@ -6,10 +6,11 @@ bytes `i` to `i + 7`, and its caller has checked that they are there; everything
 byte is the first character. After Lemire and Mula on parsing numbers by words.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]  # it has no types
 from numba import types
 from numba.extending import intrinsic
 
@@ -39,20 +40,20 @@ POWERS = np.array([10**k for k in range(9)], np.int64)
 """Powers of ten up to eight decimals."""
 
 
-@intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]  # numba's own types do not know it
-def pointer_of(_typing: Any, buffer: Any) -> Any:
+def _pointer_of(_typing: Any, buffer: Any) -> Any:
     """Return the address of a buffer's first byte; `pointer[i]` is its byte `i`, unchecked and uncounted."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, value=arguments[0])
         return builder.bitcast(array.data, ir.IntType(8).as_pointer())
 
-    return types.CPointer(types.uint8)(buffer), generate
+    pointer: Any = types.CPointer(types.uint8)  # type: ignore[no-untyped-call]  # it has no types
+    return pointer(buffer), generate
 
 
-@intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]  # numba's own types do not know it
-def word_at(_typing: Any, text: Any, i: Any) -> Any:
+def _word_at(_typing: Any, text: Any, i: Any) -> Any:
     """Return the eight bytes of a text from `i` on as one little-endian word, unchecked. Source: LLVM's unaligned load."""
+    del i
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         place = builder.gep(arguments[0], [arguments[1]])
@@ -61,9 +62,9 @@ def word_at(_typing: Any, text: Any, i: Any) -> Any:
     return types.uint64(text, types.int64), generate
 
 
-@intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]  # numba's own types do not know it
-def _trailing_zeros(_typing: Any, word: Any) -> Any:
+def _zeros_below(_typing: Any, word: Any) -> Any:
     """Return the number of zero bits below the lowest bit that is set, 64 for zero."""
+    del word
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
@@ -71,8 +72,13 @@ def _trailing_zeros(_typing: Any, word: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
+pointer_of = cast("Callable[[Any], Any]", intrinsic(_pointer_of))
+word_at = cast("Callable[[Any, int], Any]", intrinsic(_word_at))
+_trailing_zeros = cast("Callable[[Any], Any]", intrinsic(_zeros_below))
+
+
 @spliced
-def digits_in(word: Any) -> int:
+def digits_in(word: Any) -> Any:
     """Return how many of a word's first bytes are decimal digits, 0 to 8."""
     digits = word ^ _ZEROS
     other = (((digits & _LOW) + _BEYOND_NINE) | digits) & _HIGH
@@ -80,7 +86,7 @@ def digits_in(word: Any) -> int:
 
 
 @spliced
-def number_of(word: Any, digits: int) -> int:
+def number_of(word: Any, digits: int) -> Any:
     """Return the number that a word's first 1 to 8 bytes spell."""
     value = (word ^ _ZEROS) << (_WORD_BITS - (np.uint64(digits) << _U3))
     value = ((value * _PAIRS) >> _U8) & _PAIR_MASK
@@ -89,17 +95,19 @@ def number_of(word: Any, digits: int) -> int:
 
 
 @spliced
-def plain_in(word: Any) -> int:
+def plain_in(word: Any) -> Any:
     """Return how many of a word's first bytes are printable ASCII and neither a quote nor a backslash, 0 to 8."""
     quotes = word ^ _QUOTES
     escapes = word ^ _ESCAPES
     deletes = word ^ _LOW
-    found = ((quotes - _ONES) & ~quotes) | ((escapes - _ONES) & ~escapes) | ((deletes - _ONES) & ~deletes) | ((word - _SPACES) & ~word) | word
+    found = (
+        ((quotes - _ONES) & ~quotes) | ((escapes - _ONES) & ~escapes) | ((deletes - _ONES) & ~deletes) | ((word - _SPACES) & ~word) | word
+    )
     return np.int64(_trailing_zeros(found & _HIGH) >> _U3)
 
 
 @spliced
-def line_end_in(word: Any) -> int:
+def line_end_in(word: Any) -> Any:
     """Return how many of a word's first bytes are no line end, 0 to 8."""
     ends = word ^ _LINE_ENDS
     return np.int64(_trailing_zeros((ends - _ONES) & ~ends & _HIGH) >> _U3)

@@ -141,7 +141,7 @@ class Engine:
         return self._asked(self._after_frame(self.market.on_folded(entry, folded)))
 
     def pass_frames(self, frames: Frames, at: int, end: int, timer: Timer, waits: Waits) -> Passed:
-        """Step frames from `at` on, before `end`, and the ticks between them, in one compiled call, for as long as none of them asks for anything.
+        """Step frames from `at` on, before `end`, and the ticks between them, in one compiled call, while none of them asks for anything.
 
         A frame at which it ends (`folded`) is left to `step_folded`. `waits` is what the venue of our orders waits for.
         """
@@ -338,7 +338,7 @@ class Engine:
         return [record, *follow, Notify(severity="critical", subject="halted", text=event.reason)]
 
     def _look_back(self, touches: Sequence[Touch], wall_ns: int, mono_ns: int) -> None:
-        """Look at equity as of the last frame or tick that was passed over: within its bounds no earlier look tells the kill switch more."""
+        """Look at equity as of the last frame or tick that was passed over: within the bounds no earlier look says more."""
         nothing = Quote(best_bid_ticks=-1, best_ask_ticks=-1, trust=FeedTrust.RESYNCING)
         quotes = [nothing] * len(self.market.instruments)
         for touch in touches:

@@ -25,7 +25,6 @@ _S = 1_000_000_000
 _APPLIED = int(FoldCode.APPLIED)
 _TRADE = int(FoldCode.TRADE)
 _MOVES = frozenset({_APPLIED, _TRADE})
-_COUNTS = {FoldCode.APPLIED: "applied", FoldCode.TRADE: "trades", FoldCode.IGNORED: "ignored"}
 
 KEPT_FRAMES_MAX = 6000
 """Depth frames kept per instrument while a snapshot is awaited: ten minutes at ten a second."""
@@ -128,20 +127,17 @@ class Market:
 
         `end` is one past the last frame that may be folded; `timer` is moved over the ticks that were passed.
         """
-        origin = frames.origin_ns
-        self._stretch.note_feeds([self._stamps(feed, origin) for feed in self._feeds])
-        self._stretch.watch(until)
-        stale_ns = self._stale_at(until.watched)
-        passed = self._stretch.run(
-            frames,
-            at,
-            end,
-            timer,
+        origin_ns = frames.origin_ns
+        stale_ns = self._stale_at(until.watched) if until.watched else NEVER
+        until = msgspec.structs.replace(
+            until,
             each=until.each or self.applied_hook is not None,
-            act_ns=min(until.act_mono_ns, stale_ns) + origin,
-            tick_due_ns=min(until.tick_mono_ns, stale_ns, self._tick_due()) + origin,
+            act_mono_ns=min(until.act_mono_ns, stale_ns),
+            tick_mono_ns=min(until.tick_mono_ns, stale_ns, self._tick_due()),
         )
-        self._note_passed(passed, origin)
+        passed = self._stretch.run(frames, at, end, timer, until, [self._stamps(feed, origin_ns) for feed in self._feeds])
+        if passed.frames:
+            self._note_passed(passed, origin_ns)
         return passed
 
     def on_folded(self, entry: Entry, result: int) -> list[Command]:
@@ -292,15 +288,13 @@ class Market:
         return min(ages) + int(after_s * _S) if ages else NEVER
 
     def _note_passed(self, passed: Passed, origin_ns: int) -> None:
-        if passed.frames == 0:
-            return
-        control, feeds = self._stretch.control[0], self._stretch.feeds
         self._now = passed.last_wall_ns - origin_ns
         self.frames += passed.frames
-        self.trades += int(control["trades"])
-        for code in (FoldCode.APPLIED, FoldCode.TRADE, FoldCode.IGNORED):
-            self.codes[code] += int(control[_COUNTS[code]])
-        for feed, frame_ns, depth_ns in zip(self._feeds, feeds["frame_ns"].tolist(), feeds["depth_ns"].tolist(), strict=True):
+        self.trades += passed.trades
+        self.codes[FoldCode.APPLIED] += passed.applied
+        self.codes[FoldCode.TRADE] += passed.trades
+        self.codes[FoldCode.IGNORED] += passed.ignored
+        for feed, (frame_ns, depth_ns) in zip(self._feeds, passed.heard, strict=True):
             feed.frame_mono = None if frame_ns == NOTHING else frame_ns - origin_ns
             feed.depth_mono = None if depth_ns == NOTHING else depth_ns - origin_ns
 

@@ -61,9 +61,9 @@ class Money:
         return observe_day(self._day, self.equity, wall_ns) is not self._day
 
     def bounds(self, index: int) -> tuple[int, int]:
-        """Return the ticks within which the mark of the only position may move without telling the kill switch anything; none: (1, 0).
+        """Return the ticks within which the mark of the only position tells the kill switch nothing new; none: (1, 0).
 
-        Inside them equity makes no new peak and stays above the allowed drawdown. A tick is left at either end for the rounding of a division.
+        Inside them equity makes no new peak and stays above the allowed drawdown. A tick is left at either end for rounding.
         """
         peak, quantity = self._kill.halt.peak, self._portfolio.position(index).quantity
         if peak is None or quantity == 0:

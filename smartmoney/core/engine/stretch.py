@@ -1,8 +1,8 @@
 """A stretch: the frames between two moments at which Python has to look, folded in one compiled call.
 
 Invariants: what comes of a stretch is, bit for bit, what comes of its frames and ticks one by one; where that cannot be shown beforehand
-the stretch is one frame long. While something is held or wanted a stretch ends at the first frame that changes a level where an order waits,
-touches its price, or marks what is held outside the bounds within which the kill switch has nothing to say.
+the stretch is one frame long. While something is held or wanted a stretch ends at the first frame that changes a level where an order
+waits, touches its price, or marks what is held outside the bounds within which the kill switch has nothing to say.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,7 +37,8 @@ class Frames(msgspec.Struct, frozen=True, kw_only=True):
 class WaitedPrice(msgspec.Struct, frozen=True):
     """Be a price at which an order waits.
 
-    Trades, and the touch of `touch_side`, at or beyond it in `direction` (+1 up) matter; so do other `lots` shown there on `side`, unless -1.
+    Trades, and the touch of `touch_side`, at or beyond it in `direction` (+1 up) matter; so do other `lots` shown there on `side`, unless
+    that is -1.
     """
 
     instrument: int
@@ -64,19 +65,13 @@ class Waits(msgspec.Struct, frozen=True, kw_only=True):
     prices: tuple[WaitedPrice, ...] = ()
     due_mono_ns: int = NEVER
 
-    @property
-    def is_idle(self) -> bool:
-        """Tell whether nothing works or travels."""
-        return not self.each and not self.prices and self.due_mono_ns == NEVER
-
 
 class Until(msgspec.Struct, frozen=True, kw_only=True):
     """Say where a stretch ends at the latest. Times are monotonic ns.
 
-    `each`: after one frame. `watched`: instruments in which something is held or wanted, `prices`: at which orders wait there, `marks`: of
-    what is held. The first
-    frame that moves a market at or after `act_mono_ns` needs a look; ticks before `tick_mono_ns` have nothing to do unless the feeds are
-    amiss.
+    `each`: after one frame. `watched`: instruments in which something is held or wanted; `prices`: at which orders wait there; `marks`:
+    of what is held. The first frame that moves a market at or after `act_mono_ns` needs a look; ticks before `tick_mono_ns` have nothing
+    to do unless the feeds are amiss.
     """
 
     each: bool = False
@@ -106,13 +101,16 @@ class Touch(msgspec.Struct, frozen=True):
 class Passed(msgspec.Struct, frozen=True, kw_only=True):
     """Say what a stretch passed over: the frames before `at`, and so many ticks among them.
 
-    `folded` is what the fold of frame `at` returned, None where the stretch ended before one: that frame is folded and nothing else is done
-    with it. `moved_wall_ns` is when a frame last moved a market, `ticked_wall_ns` the last tick; `ticked` are the latest whole touches at the
-    ticks, `touches` those of the watched instruments after the last frame, `trade_ids` the last trades of all instruments.
+    `folded` is what the fold of frame `at` returned, None where the stretch ended before one: that frame is folded and nothing else is
+    done with it. `moved_wall_ns` is when a frame last moved a market, `ticked_wall_ns` the last tick; `ticked` are the latest whole touches
+    at the ticks, `touches` those of the watched instruments after the last frame, `trade_ids` the last trades of all instruments. `heard`
+    is when each feed's latest frame and depth came, NOTHING for never.
     """
 
     at: int
-    frames: int
+    applied: int
+    trades: int
+    ignored: int
     ticks: int
     folded: int | None
     last_wall_ns: int
@@ -121,6 +119,12 @@ class Passed(msgspec.Struct, frozen=True, kw_only=True):
     ticked: tuple[Touch, ...]
     touches: tuple[Touch, ...]
     trade_ids: tuple[int, ...]
+    heard: tuple[tuple[int, int], ...]
+
+    @property
+    def frames(self) -> int:
+        """Return how many frames were passed over."""
+        return self.applied + self.trades + self.ignored
 
 
 class FeedStamps(msgspec.Struct, frozen=True):
@@ -141,67 +145,83 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class StretchFold:
-    """Own the records through which a compiled fold of many frames is told where to stop."""
+    """Own the records through which a compiled fold of many frames is told where to stop.
+
+    Python writes and reads them as plain rows of integers, in the order of `core.book.stretch`, which is ten times cheaper than by field.
+    """
 
     def __init__(self, fold: Fold, states: Any, limits: Limits) -> None:
         self._fold = fold
         self._states = states
-        self.control = np.zeros(1, CONTROL_FIELDS)
-        self.feeds = np.zeros(len(states), FEED_FIELDS)
+        self._control = np.zeros(1, CONTROL_FIELDS)
+        self._feeds = np.zeros(len(states), FEED_FIELDS)
         self._watches = np.zeros(0, WATCH_FIELDS)
         self._prices: tuple[WaitedPrice, ...] = ()
-        control = self.control
-        control["quiet_ns"], control["silence_ns"] = limits.quiet_ns, limits.silence_ns
-        control["lag_max"], control["outside_max"] = limits.lag_max_ns, limits.outside_max
+        self._told = self._control.view(np.int64)
+        self._rows = self._feeds.view(np.int64).reshape(len(states), len(FEED_FIELDS))
+        self._limits = (limits.quiet_ns, limits.silence_ns)
+        self._control["lag_max"], self._control["outside_max"] = limits.lag_max_ns, limits.outside_max
 
-    def note_feeds(self, stamps: Sequence[FeedStamps]) -> None:
-        """Say when each feed was last heard."""
-        feeds = self.feeds
-        feeds["frame_ns"] = [one.frame_ns for one in stamps]
-        feeds["depth_ns"] = [one.depth_ns for one in stamps]
-        feeds["is_probed"] = [one.is_probed for one in stamps]
-        feeds["tick_bid"] = NOTHING
-        feeds["trade_id"] = self._states["last_trade_id"]
+    def run(self, frames: Frames, at: int, end: int, timer: Timer, until: Until, stamps: Sequence[FeedStamps]) -> Passed:
+        """Fold frames from `at` on, before `end`; move the timer over the ticks that were passed.
 
-    def watch(self, until: Until) -> None:
-        """Say which prices and marks end a stretch."""
-        self.control["watched"] = bool(until.watched)
+        `stamps` say when each feed was last heard.
+        """
+        origin_ns = frames.origin_ns
+        told = (at, end, until.each, bool(until.watched), until.act_mono_ns + origin_ns)
+        ticks = (timer.next_ns, timer.step_ns, until.tick_mono_ns + origin_ns, timer.hole_ns)
+        self._told[: len(_TOLD)] = (*told, *ticks, *self._limits)
+        self._tell(until, stamps)
+        self._fold(frames.buffer, frames.rows, self._control, self._feeds, self._watches, self._states)
+        return self._heard(timer, is_watched=bool(until.watched))
+
+    def _tell(self, until: Until, stamps: Sequence[FeedStamps]) -> None:
+        trade_ids = self._states["last_trade_id"].tolist()
         if not until.watched:
+            self._rows[:] = [
+                (one.frame_ns, one.depth_ns, one.is_probed, 0, 0, 0, 0, 0, 0, trade_id, NOTHING, NOTHING)
+                for one, trade_id in zip(stamps, trade_ids, strict=True)
+            ]
             return
-        feeds, states = self.feeds, self._states
-        feeds["is_watched"] = 0
-        feeds["is_watched"][list(until.watched)] = 1
-        feeds["bid_tick"] = states["best_bid_tick"]
-        feeds["ask_tick"] = states["best_ask_tick"]
-        feeds["mark_side"] = NOTHING
-        for mark in until.marks:
-            feed = feeds[mark.instrument]
-            feed["mark_side"], feed["mark_min"], feed["mark_max"] = mark.side, mark.low_ticks, mark.high_ticks
+        marks = {mark.instrument: (mark.side, mark.low_ticks, mark.high_ticks) for mark in until.marks}
+        bids, asks = self._states["best_bid_tick"].tolist(), self._states["best_ask_tick"].tolist()
+        self._rows[:] = [
+            (
+                *(one.frame_ns, one.depth_ns, one.is_probed, index in until.watched, bids[index], asks[index]),
+                *marks.get(index, (NOTHING, 0, 0)),
+                *(trade_ids[index], NOTHING, NOTHING),
+            )
+            for index, one in enumerate(stamps)
+        ]
         if until.prices != self._prices:
             self._prices = until.prices
             rows = [(one.instrument, one.direction, one.touch_side, one.ticks, one.side, one.lots) for one in until.prices]
             self._watches = np.array(rows, WATCH_FIELDS)
 
-    def run(self, frames: Frames, at: int, end: int, timer: Timer, *, each: bool, act_ns: int, tick_due_ns: int) -> Passed:
-        """Fold frames from `at` on, before `end`; move the timer over the ticks that were passed. Times are of the wall clock."""
-        control = self.control
-        control["at"], control["end"], control["each"] = at, end, each
-        control["act_ns"], control["tick_due_ns"] = act_ns, tick_due_ns
-        control["tick_ns"], control["tick_step_ns"], control["hole_ns"] = timer.next_ns, timer.step_ns, timer.hole_ns
-        self._fold(frames.buffer, frames.rows, control, self.feeds, self._watches, self._states)
-        now: dict[str, Any] = dict(zip(control.dtype.names or (), control[0].tolist(), strict=True))
-        timer.next_ns = now["tick_ns"]
-        is_seen, ticks = now["folded"] != NOTHING, now["ticks"]
-        rows = self.feeds[["is_watched", "bid_tick", "ask_tick", "tick_bid", "tick_ask"]].tolist() if ticks or now["watched"] else []
+    def _heard(self, timer: Timer, *, is_watched: bool) -> Passed:
+        told = self._told.tolist()
+        folded, ticks, applied, trades, ignored, last_ns, moved_ns = told[len(_TOLD) : len(_TOLD) + len(_HEARD)]
+        timer.next_ns = told[_TICK]
+        rows = self._rows.tolist()
         return Passed(
-            at=now["at"] - is_seen,
-            frames=now["applied"] + now["trades"] + now["ignored"],
+            at=told[0] - (folded != NOTHING),
+            applied=applied,
+            trades=trades,
+            ignored=ignored,
             ticks=ticks,
-            folded=now["folded"] if is_seen else None,
-            last_wall_ns=now["last_ns"],
-            moved_wall_ns=None if now["moved_ns"] == NOTHING else now["moved_ns"],
+            folded=None if folded == NOTHING else folded,
+            last_wall_ns=last_ns,
+            moved_wall_ns=None if moved_ns == NOTHING else moved_ns,
             ticked_wall_ns=timer.next_ns - timer.step_ns if ticks else None,
-            ticked=tuple(Touch(index, row[3], row[4]) for index, row in enumerate(rows) if row[3] != NOTHING),
-            touches=tuple(Touch(index, row[1], row[2]) for index, row in enumerate(rows) if row[0]) if now["watched"] else (),
-            trade_ids=tuple(self.feeds["trade_id"].tolist()) if now["watched"] else (),
+            ticked=tuple([Touch(index, row[-2], row[-1]) for index, row in enumerate(rows) if row[-1] != NOTHING]) if ticks else (),
+            touches=tuple([Touch(index, row[_BID], row[_ASK]) for index, row in enumerate(rows) if row[_WATCHED]]) if is_watched else (),
+            trade_ids=tuple([row[_TRADE] for row in rows]) if is_watched else (),
+            heard=tuple([(row[0], row[1]) for row in rows]),
         )
+
+
+_TOLD = [name for name, _ in CONTROL_FIELDS][: [name for name, _ in CONTROL_FIELDS].index("folded")]
+_HEARD = ("folded", "ticks", "applied", "trades", "ignored", "last_ns", "moved_ns")
+_TICK = _TOLD.index("tick_ns")
+_FEED = [name for name, _ in FEED_FIELDS]
+_WATCHED, _BID, _ASK, _TRADE = (_FEED.index(name) for name in ("is_watched", "bid_tick", "ask_tick", "trade_id"))

@@ -98,7 +98,7 @@ class Executor:
         return len(self._desk.ledger) == 0 and not self._desk.portfolio.has_position()
 
     def settled_until_ns(self) -> int:
-        """Return the monotonic time before which `on_tick` has nothing to do, while bids stay at `closable_ticks`; 0 if it has, or might."""
+        """Return the monotonic time before which `on_tick` has nothing to do, 0 if it has, or might; bids stay at `closable_ticks`."""
         desk = self._desk
         wishes = (desk.wants_account, desk.flattening, desk.halt_request)
         if desk.closed or desk.executed or any(wish is not None for wish in wishes):

@@ -33,9 +33,9 @@ SCHEMA_HASH: str = hashlib.sha256(msgspec.json.encode((VERSION, FEATURES))).hexd
 
 
 def as_mapping(values: Sequence[float]) -> dict[str, float]:
-    """Return a row as a dictionary by name, plain floats.
+    """Return a row of plain floats as a dictionary by name.
 
     Raises:
         ValueError: the row has not one value per feature.
     """
-    return {name: float(value) for name, value in zip(COLUMNS, values, strict=True)}
+    return dict(zip(COLUMNS, values, strict=True))

@@ -106,6 +106,7 @@ class StrategyDesk:
         self.strategy = strategy
         self.parameters = parameters
         self.model: MarketModel = model or prior_model(parameters, regime or RegimeParameters())
+        self._importance = self.model.importance()
         self.rate = SlidingRate(parameters.signals.max_signals_per_minute)
         self._minds: dict[int, _Mind] = {}
         self._by_regime = {name: parameters.strategy.for_regime(name) for name in parameters.strategy.overrides}
@@ -124,6 +125,7 @@ class StrategyDesk:
     def activate(self, model: MarketModel) -> None:
         """Switch the model between decisions; regimes start afresh."""
         self.model = model
+        self._importance = model.importance()
         self._minds.clear()
 
     def decide(self, view: DecisionView) -> Decision:
@@ -214,7 +216,7 @@ class StrategyDesk:
 
     def _ask(self, view: DecisionView, mind: _Mind, reading: RegimeReading) -> Signal | Refusal:
         self._bind_analyzers(self._evidence(view.market.features, reading, mind.opportunities))
-        market = msgspec.structs.replace(view.market, symbol=view.grid.name, features=MappingProxyType(dict(view.market.features)))
+        market = msgspec.structs.replace(view.market, symbol=view.grid.name, features=MappingProxyType(view.market.features))
         portfolio = PortfolioView(
             position=float(view.grid.quantity(view.position_lots)), equity=None if view.equity is None else float(view.equity)
         )
@@ -273,7 +275,7 @@ class StrategyDesk:
             model=self.model.name,
             is_trained=self.model.is_trained,
             liquidity_stress_threshold=self.parameters.liquidity_stress_threshold,
-            importance=self.model.importance(),
+            importance=self._importance,
         )
 
     def _analyzers(self) -> list[OrderFlowAnalyzer]:

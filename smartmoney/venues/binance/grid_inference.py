@@ -105,7 +105,7 @@ def _scan_and_measure(frame: bytes, states: Any) -> bool:
 
 
 @entry
-def _measure_many(buffer: bytes, rows: Any, first: int, states: Any, needs: Any, known: int) -> int:
+def _measure_many(buffer: bytes, rows: Any, first: int, states: Any, needs: Any, known: int) -> Any:
     """Measure frames from `first` on, up to one that has to be looked at; return that one.
 
     `needs` holds (symbol hash, decimals of prices, of quantities) of the first `known` symbols, raised here.
@@ -174,7 +174,7 @@ class _Inference:
         known = [(code, name) for code, name in self._names.items() if name in self.decimals]
         needs = np.zeros((max(len(known), 1), 3), np.uint64)
         needs[: len(known), 0] = [code for code, _ in known]
-        at = _measure_many(buffer, rows, at, self._states, needs, len(known))
+        at = int(_measure_many(buffer, rows, at, self._states, needs, len(known)))
         for (_, name), (_, prices, quantities) in zip(known, needs.tolist(), strict=False):
             self._raise(name, (prices, quantities))
         return at

@@ -434,6 +434,7 @@ def scan_frame(text: Any, begin: int, end: int, states: Any) -> Any:
 
 @inner
 def apply_frame(states: Any, instrument_hint: int, ts_wall_ns: int) -> Any:
+    """Judge and apply the scanned frame, as `apply_scanned` does; what needs the slow path is counted."""
     folded = apply_scanned(states, instrument_hint, ts_wall_ns)
     if folded & 255 == UNKNOWN:
         states[0].slow += 1

@@ -6,7 +6,7 @@ judge. Keys may come in any order, bare or inside the combined-stream envelope.
 """
 
 # Chains of comparisons compile to branches; membership in a tuple would compile to a loop over a copy of it.
-# ruff: noqa: PLR1714, SIM109, SIM108
+# ruff: noqa: PLR1714, SIM109
 
 from typing import Any
 
@@ -20,7 +20,6 @@ from smartmoney.venues.binance.scan_text import (
     BEGIN,
     CLOSE,
     COMMA,
-    DIGITS_MAX,
     END,
     ESCAPE,
     OPEN,
@@ -53,7 +52,6 @@ SEEN_TICKER_BID = 65536
 SEEN_TICKER_ASK = 131072
 SEEN_ENVELOPE = 262144
 SEEN_PARTIAL = 524288
-
 
 
 def _packed(key: str) -> int:
@@ -167,7 +165,7 @@ def _levels(frame: Any, i: int, end: int, prices: Any, quantities: Any, price_de
 
 
 @inner
-def _is_partial(frame: Any, i: int, stop: int) -> bool:
+def _is_partial(frame: Any, i: int, stop: int) -> Any:
     """Tell whether a stream's name is that of a partial book (`…@depth5`, `…@depth20@100ms`)."""
     while i < stop and frame[i] != _AT:
         i += 1
@@ -241,7 +239,7 @@ def _key(frame: Any, i: int, end: int) -> tuple[int, int]:
 
 
 @spliced
-def _key_and_colon(frame: Any, i: int, end: int) -> tuple[int, int]:
+def _key_and_colon(frame: Any, i: int, end: int) -> tuple[int, Any]:
     """Read a key begun before `i` and its colon: (position after the colon, the key's packed form); position -1 if it is not so."""
     if i + WORD_BYTES <= end:
         word = word_at(frame, i)
@@ -260,7 +258,7 @@ def _key_and_colon(frame: Any, i: int, end: int) -> tuple[int, int]:
 
 
 @spliced
-def _is_letter(c: int) -> bool:
+def _is_letter(c: Any) -> Any:
     return 65 <= c <= 90 or 97 <= c <= 122
 
 
@@ -379,7 +377,7 @@ def _object(frame: Any, i: int, end: int, s: Any) -> tuple[int, int]:
 
 @inner
 def scan(frame: Any, begin: int, end: int, s: Any) -> bool:
-    """Scan one frame, the bytes from `begin` to `end` of a pointer, into the scratch of record `s`; False if any of it is not of a known plain form."""
+    """Scan the bytes from `begin` to `end` into the scratch of record `s`; False if any of them is not of a known plain form."""
     s.scan_event = np.uint64(0)
     s.scan_symbol = np.uint64(0)
     s.scan_count[0] = 0

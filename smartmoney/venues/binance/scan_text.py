@@ -1,12 +1,12 @@
 """Reading the pieces of a frame's text: spaces, strings, numbers, values to skip. Bytes in, positions out.
 
-Invariants: no byte outside [i, end) is read; a piece that is not of the plain form is answered with a position of -1, never guessed at. Where
-eight bytes are left they are read as one word; the loops over bytes that follow are for the ends of frames and for rare forms, and say
-what the words must agree with.
+Invariants: no byte outside [i, end) is read; a piece that is not of the plain form is answered with a position of -1, never guessed at.
+Where eight bytes are left they are read as one word; the loops over bytes that follow are for the ends of frames and for rare forms, and
+say what the words must agree with.
 """
 
 # Chains of comparisons compile to branches; membership in a tuple would compile to a loop over a copy of it.
-# ruff: noqa: PLR1714
+# ruff: noqa: PLR1714, SIM108, SIM109
 
 from typing import Any
 
@@ -29,6 +29,7 @@ _NUMBER_BYTES = 2 * WORD_BYTES + 1
 
 @spliced
 def skip_space(frame: Any, i: int, end: int) -> int:
+    """Return the position of the first byte from `i` on that is no space, `end` if there is none."""
     while i < end and (frame[i] == 32 or frame[i] == 10 or frame[i] == 13 or frame[i] == 9):
         i += 1
     return i
@@ -54,6 +55,7 @@ def read_text(frame: Any, i: int, end: int) -> int:
 
 @spliced
 def read_hash(frame: Any, i: int, stop: int, upper: bool) -> Any:
+    """Return the hash of a text, of its capital letters where `upper`."""
     value = FNV_BASIS
     while i < stop:
         c = frame[i]
@@ -90,11 +92,11 @@ def read_number(frame: Any, i: int, end: int) -> tuple[int, int, int]:
         ones = digits_in(word)
         point = i + ones
         if 0 < ones < WORD_BYTES and frame[point] == POINT:
-            value = number_of(word, ones)
+            number = number_of(word, ones)
             word = word_at(frame, point + 1)
             places = digits_in(word)
             if places > 0 and frame[point + 1 + places] == QUOTE:
-                return point + 1 + places, value * POWERS[places] + number_of(word, places), places
+                return point + 1 + places, number * POWERS[places] + number_of(word, places), places
     start = i
     value: Any = 0
     while i < end:
@@ -132,12 +134,12 @@ def read_integer(frame: Any, i: int, end: int) -> tuple[int, int]:
     if i + _NUMBER_BYTES <= end and frame[i] != 48:
         word = word_at(frame, i)
         if digits_in(word) == WORD_BYTES:
-            value = number_of(word, WORD_BYTES)
+            number = number_of(word, WORD_BYTES)
             word = word_at(frame, i + WORD_BYTES)
             more = digits_in(word)
             after = i + WORD_BYTES + more
             if 0 < more < WORD_BYTES and (frame[after] == COMMA or frame[after] == END):
-                return after, value * POWERS[more] + number_of(word, more)
+                return after, number * POWERS[more] + number_of(word, more)
     start = i
     value: Any = 0
     while i < end:

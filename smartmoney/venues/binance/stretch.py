@@ -1,7 +1,8 @@
 """Fold a row of frames in one compiled call, up to the next moment at which Python has to look.
 
-Invariants: each frame is folded exactly as `fold` would; a frame after which somebody could have acted (a code that is not everyday, a price
-that is waited for, a mark beyond its bounds, a request that arrives) is the last one; a tick that could do anything is not passed over.
+Invariants: each frame is folded exactly as `fold` would; a frame after which somebody could have acted (a code that is not everyday, a
+price that is waited for, a mark beyond its bounds, a request that arrives) is the last one; a tick that could do anything is not passed
+over.
 Stopping too early costs time and changes nothing. Layout: `core.book.stretch`.
 """
 

@@ -1,0 +1,39 @@
+"""What the paper venue keeps of an order, and of what travels to it."""
+
+import msgspec
+
+from smartmoney.core.domain.orders import OrderIntent, OrderType
+
+
+class Working:
+    """Follow one order at the venue.
+
+    `waits` for a synced book; `queue_ahead` is None until it rests in a queue; `shown` is what its level
+    showed last, `traded` what has traded there since and is not taken off it yet.
+    """
+
+    __slots__ = ("filled", "intent", "leaves", "queue_ahead", "shown", "traded", "trimmed", "venue_order_id", "waits")
+
+    def __init__(self, intent: OrderIntent, venue_order_id: str, filled: int = 0) -> None:
+        self.intent = intent
+        self.venue_order_id = venue_order_id
+        self.filled = filled
+        self.leaves = intent.lots - filled
+        self.queue_ahead: int | None = None
+        self.shown = 0
+        self.traded = 0
+        self.trimmed = 0
+        self.waits = True
+
+
+class Request(msgspec.Struct, frozen=True):
+    """Be on the way to the venue: an order, or the cancel of one."""
+
+    due_mono_ns: int
+    client_order_id: str
+    intent: OrderIntent | None
+
+
+def trigger_direction(intent: OrderIntent) -> int:
+    """Return +1 for what triggers on the way up: a buy stop, a sell take-profit; -1 for their mirrors."""
+    return intent.side.sign if intent.type is OrderType.STOP_MARKET else -intent.side.sign

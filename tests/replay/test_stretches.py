@@ -1,0 +1,172 @@
+"""Frames in stretches come to what frames one by one come to: the same digest, counters, money and book, wherever the stretches are cut."""
+
+import random
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from smartmoney.adapters.exchange_warm import capture_path, prerun
+from smartmoney.adapters.recording_blocks import blocks_of, merge_blocks, read_blocks
+from smartmoney.adapters.recordings import RecordedFrame, read_recording
+from smartmoney.core.domain.instruments import Market
+from smartmoney.runtime.backtest import _Watch
+from smartmoney.runtime.replay_frames import FrameReplay, frame_summary
+from smartmoney.settings.load import load_settings
+from smartmoney.simulation.market import SyntheticMarket
+from smartmoney.simulation.order_latency import OrderLatency
+from smartmoney.venues.binance.grid_inference import infer_grid, infer_grid_of_blocks
+
+from .test_same_inbox import EAGER
+
+SECONDS = 240
+VERY_EAGER = {key: 0.05 if "confidence" in key and "mm_" not in key else value for key, value in EAGER.items()}
+STYLES = [{}, {"execution.entry": "maker"}]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """Record some minutes of the built-in market."""
+    base = tmp_path_factory.mktemp("recorded") / "feed"
+    prerun(SyntheticMarket(5, symbols=("BTCUSDT",)), 1_700_000_000_000_000_000, SECONDS, base)
+    return {kind: list(read_recording(capture_path(base, kind, "BTCUSDT"))) for kind in (Market.SPOT, Market.USDM)}
+
+
+def outcome(blocks, instruments, chosen, *, each):
+    """Replay blocks and return everything that a run comes to, the state of its book and features included."""
+    watch = _Watch()
+    replay = FrameReplay(instruments, chosen, latency=OrderLatency(median_ms=50.0, p99_ms=300.0), watcher=watch, each=each)
+    watch.costs.use(replay.engine)
+    replay.run(blocks)
+    summary = frame_summary(replay)
+    summary.pop("rss_mb")
+    view = msgspec.to_builtins(replay.engine.view())
+    states = replay.engine.market.states
+    hidden = {name for name in states.dtype.names if name.startswith("scan_")}
+    book = {name: states[name].tobytes() for name in states.dtype.names if name not in hidden}
+    money = (
+        watch.costs.shares(),
+        list(watch.costs.fills),
+        watch.equity.points(),
+        watch.equity.max_drawdown,
+        watch.first_wall,
+        watch.last_wall,
+    )
+    return {"summary": summary, "view": repr(view), "book": book, "money": money, "frames": replay.recorded_frames}
+
+
+def assert_same(frames, market, changes, instruments=None, sizes=None):
+    """Assert that stretches, in blocks of these sizes, come to what single frames come to; return the outcome."""
+    chosen = load_settings(overrides={"market": market.value, **VERY_EAGER, **changes})
+    grid = instruments or infer_grid(((one.frame, one.symbol) for one in frames), market)
+    one_by_one = outcome(blocks_of(frames), grid, chosen, each=True)
+    together = outcome(cut(frames, sizes), grid, chosen, each=False)
+    for key, value in one_by_one.items():
+        assert together[key] == value, key
+    return one_by_one["summary"]
+
+
+def cut(frames, sizes):
+    """Yield blocks of these many frames, then the rest."""
+    at = 0
+    for size in sizes or ():
+        yield from blocks_of(frames[at : at + size])
+        at += size
+    yield from blocks_of(frames[at:])
+
+
+@pytest.mark.parametrize("changes", STYLES, ids=["taker", "maker"])
+@pytest.mark.parametrize("market", [Market.SPOT, Market.USDM])
+def test_a_run_with_fills_and_resting_orders(recorded, market, changes):
+    summary = assert_same(recorded[market], market, changes)
+    assert summary["orders"] > 10
+    assert summary["fills"] > 0 or changes
+
+
+def test_gaps_and_what_is_no_frame(recorded):
+    random_ = random.Random(7)
+    frames = []
+    for one in recorded[Market.USDM][:6000]:
+        dice = random_.random()
+        if dice < 0.001:
+            continue  # a lost frame: a gap, if it was depth
+        frames.append(one)
+        if dice > 0.996:
+            odd = random_.choice(
+                [b"{}", b"not json", b'{"e":"kline","s":"BTCUSDT"}', one.frame[: len(one.frame) // 2], one.frame, b'{ "id": 1 }']
+            )
+            frames.append(RecordedFrame(one.ts_wall_ns, odd, False, None))
+    snapshot = next(one for one in frames if one.is_snapshot)
+    for at in (1500, 3000, 4500):  # too old, and of nobody: an answer that heals nothing
+        frames.insert(at, msgspec.structs.replace(snapshot, ts_wall_ns=frames[at].ts_wall_ns))
+    summary = assert_same(frames, Market.USDM, {})
+    assert summary["gaps"] > 0
+    assert len(summary["fold_codes"]) >= 5
+
+
+def test_silence_and_holes_in_the_recording(recorded):
+    frames, later = [], 0
+    for number, one in enumerate(recorded[Market.SPOT][:5000]):
+        later += {900: 3_000_000_000, 1800: 4_900_000_000, 2700: 30_000_000_000, 3600: 86_400_000_000_000}.get(number, 0)
+        frames.append(msgspec.structs.replace(one, ts_wall_ns=one.ts_wall_ns + later))
+    assert_same(frames, Market.SPOT, {})
+
+
+def test_two_instruments_of_which_one_has_no_snapshot(recorded):
+    other = [
+        msgspec.structs.replace(one, frame=one.frame.replace(b"BTCUSDT", b"ETHUSDT"), symbol="ETHUSDT" if one.is_snapshot else None)
+        for one in recorded[Market.USDM][:4000]
+        if not one.is_snapshot
+    ]
+    mine = [msgspec.structs.replace(one, symbol="BTCUSDT") if one.is_snapshot else one for one in recorded[Market.USDM][:4000]]
+    both = sorted(mine + other, key=lambda one: one.ts_wall_ns)
+    summary = assert_same(both, Market.USDM, {})
+    assert summary["fold_codes"]["buffer"] > 100
+
+
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sizes=st.lists(st.integers(1, 700), max_size=12), start=st.integers(0, 800))
+def test_wherever_the_blocks_are_cut(recorded, sizes, start):
+    frames = recorded[Market.USDM]
+    kept = [one for one in frames[:400] if one.is_snapshot] + frames[start : start + 3000]
+    kept = [msgspec.structs.replace(one, ts_wall_ns=max(one.ts_wall_ns, kept[-1].ts_wall_ns - 60_000_000_000)) for one in kept]
+    assert_same(kept, Market.USDM, {}, sizes=sizes)
+
+
+CAPTURED = [("hftbacktest/spot/btcusdt_20240808.gz", Market.SPOT), ("hftbacktest/usdm/ethusdt_20240808.gz", Market.USDM)]
+
+
+@pytest.mark.parametrize("changes", STYLES, ids=["taker", "maker"])
+@pytest.mark.parametrize(("name", "market"), CAPTURED, ids=["spot", "usdm"])
+def test_real_recordings(captures, name, market, changes):
+    path = captures / name
+    if not path.is_file():
+        pytest.skip(f"no {name} here")
+    summary = assert_same(list(read_recording(path))[:40_000], market, changes)
+    assert summary["fills"] > 0
+
+
+@pytest.mark.parametrize("name", ["hftbacktest/spot/ethusdt_20240808.gz", "hftbacktest/usdm/btcusdt_20230404.dat.gz"])
+def test_blocks_hold_the_frames_of_a_recording_and_lead_to_its_grid(captures, name):
+    path = captures / name
+    if not path.is_file():
+        pytest.skip(f"no {name} here")
+    frames = list(read_recording(path))
+    blocks = list(read_blocks(path))
+    assert [block.recorded(at) for block in blocks for at in range(len(block))] == frames
+    found = infer_grid_of_blocks(((block.buffer, block.rows, block.symbols) for block in blocks), Market.SPOT)
+    assert found == infer_grid(((one.frame, one.symbol) for one in frames), Market.SPOT)
+
+
+@given(st.lists(st.lists(st.integers(0, 30), max_size=40), min_size=1, max_size=4), st.integers(1, 9))
+def test_files_are_merged_as_frames_one_by_one_are(files, size):
+    import heapq
+
+    named = [[RecordedFrame(wall, b'{"n":"%d.%d"}' % (k, n), False, None) for n, wall in enumerate(walls)] for k, walls in enumerate(files)]
+    expected = list(heapq.merge(*named, key=lambda one: one.ts_wall_ns))
+    sources = [iter([block for at in range(0, len(one), size) for block in blocks_of(one[at : at + size])]) for one in named]
+    merged = [block.recorded(at) for block in merge_blocks(sources) for at in range(len(block))]
+    assert merged == expected
+    assert all(np.all(np.diff(block.rows[:2], axis=0) >= 0) for block in merge_blocks([iter(blocks_of(named[0]))]))
