@@ -49,7 +49,7 @@ def add_contributions(nodes: Any, trees: Any, row: Any, path: Any, out: Any) -> 
 
 
 @entry
-def _mean(nodes: Any, at: int) -> float:
+def _mean(nodes: Any, at: Any) -> float:
     """Return the mean of a node's leaves, weighted by cover."""
     left = np.int64(nodes[at].left)
     if left < 0:
@@ -59,7 +59,7 @@ def _mean(nodes: Any, at: int) -> float:
 
 
 @entry
-def _descend(nodes: Any, row: Any, phi: Any, at: int, depth: int, path: Any, first: int, zero: float, one: float, feature: int) -> None:
+def _descend(nodes: Any, row: Any, phi: Any, at: Any, depth: Any, path: Any, first: Any, zero: Any, one: Any, feature: Any) -> None:
     """Follow both children of a node, with the path so far at path[first : first + depth], and give the leaves' values out."""
     own = first + depth
     for k in range(depth):
@@ -103,7 +103,7 @@ def _extend(path: Any, own: int, depth: int, zero: float, one: float, feature: i
 
 
 @inner
-def _unwind(path: Any, own: int, depth: int, gone: int) -> None:
+def _unwind(path: Any, own: int, depth: int, gone: Any) -> None:
     one, zero = path[own + gone].one, path[own + gone].zero
     after = path[own + depth].weight
     for k in range(depth - 1, -1, -1):
