@@ -1,7 +1,7 @@
 """Measure a trained decision, and its parts against what else would compute them, in the same run.
 
 Forests: xgboost's own `inplace_predict`, and onnxruntime, one row at a time on one thread, the same 100 trees of depth 6 over 60 inputs.
-Filter: hmmlearn's `predict_proba` over the last 100 bars, of which the last row is what the filter says. Times are this thread's CPU time, the
+Filter: hmmlearn's `predict_proba` over the last 100 bars, whose last row is what the filter says. Times are this thread's CPU time, the
 least of some rounds: everything here runs in the caller's thread. Peers that are not installed are left out.
 """
 
