@@ -50,20 +50,18 @@ def show(model: Model, state_dir: StateDir = None, as_json: AsJson = False) -> N
         about = {"name": bundle.name, "hash": bundle.hash, "gates": msgspec.to_builtins(bundle.gates), "trees": trees, "card": bundle.card}
         print_json({**about, "spec": msgspec.to_builtins(spec)})
         return
-    print(
-        f"{bundle.name}\n  hash {bundle.hash}\n  trained on {spec.trained.venue} {spec.trained.market} {', '.join(spec.trained.instruments)}"
-    )
-    print(f"  data {spec.trained.data_hash}\n  trees {trees}")
+    trained = spec.trained
+    print(f"{bundle.name}\n  hash {bundle.hash}\n  trained on {trained.venue} {trained.market} {', '.join(trained.instruments)}")
+    print(f"  data {trained.data_hash}\n  trees {trees}")
     for gate in bundle.gates:
-        print(
-            f"  gate {gate.at}: {'passed' if gate.passed else 'failed'} on {gate.venue} {gate.market} {', '.join(gate.instruments)}: {gate.text}"
-        )
+        where = f"{gate.venue} {gate.market} {', '.join(gate.instruments)}"
+        print(f"  gate {gate.at}: {'passed' if gate.passed else 'failed'} on {where}: {gate.text}")
     print(f"\n{bundle.card}")
 
 
 @app.command()
 def promote(model: Model, reason: Reason = "operator", state_dir: StateDir = None, as_json: AsJson = False) -> None:
-    """Make a bundle the champion; a running daemon decides by it from its next decision on. Example: smartmoney models promote m1 --reason better."""
+    """Make a bundle the champion; a running daemon decides by it at once. Example: smartmoney models promote m1 --reason better."""
     layout, store = _store(state_dir)
     bundle = _found(store, model)
     store.add(bundle)

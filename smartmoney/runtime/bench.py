@@ -29,7 +29,7 @@ from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.core.features.row import read_row
 from smartmoney.core.features.schema import FEATURES
 from smartmoney.core.features.state import STATE
-from smartmoney.runtime import bench_backtest, bench_features, bench_market
+from smartmoney.runtime import bench_backtest, bench_features, bench_market, bench_models
 from smartmoney.runtime.replay_frames import FrameReplay
 from smartmoney.settings.load import load_settings
 from smartmoney.simulation.market import SyntheticMarket
@@ -262,6 +262,22 @@ def measure_backtest(path: Path | None, market: Market) -> list[Figure]:
             _figure("backtest", f"{name}: a day of it", speed.cpu_s_per_day, "CPU s"),
         ]
     return rows
+
+
+def measure_models() -> list[Figure]:
+    """Measure a trained decision and its parts against xgboost, onnxruntime and hmmlearn."""
+    return [
+        Figure(
+            group="models",
+            name=what,
+            value=round(own, 3),
+            unit="us",
+            peer=peer,
+            peer_value=None if other is None else round(other, 3),
+            ratio=None if other is None else round(other / own, 2),
+        )
+        for what, own, peer, other in bench_models.measure()
+    ]
 
 
 def measure_market() -> list[Figure]:

@@ -1,15 +1,19 @@
 """Which model a run decides by, how it changes while it runs, and that a replay has the same one."""
 
+import asyncio
+import contextlib
 import shutil
+from decimal import Decimal
 
 import pytest
 
-from smartmoney.adapters.journal import Checkpoint, record
+from smartmoney.adapters.journal import Checkpoint, Journal, RunHeader, record
 from smartmoney.adapters.model_store import ModelStore
 from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.entries import AccountReported, EntryKind, ModelActivated, WarmUpEnded
 from smartmoney.core.models.bundle import Gate
 from smartmoney.runtime.clock import Stamp, now
+from smartmoney.runtime.explaining import Explainer
 from smartmoney.runtime.inbox import Item
 from smartmoney.runtime.models import PRIOR_NAME, ModelNotFitForLive, ModelNotFound, Models, check_fit, is_rehearsal
 from smartmoney.runtime.replay import ReplayRefused, replay_run
@@ -19,6 +23,18 @@ from smartmoney.settings.models import Settings
 
 from .market import items_of, loop_of
 from .market import record as record_market
+
+HEADER = {
+    "mode": "paper",
+    "venue": "sim",
+    "market": "spot",
+    "build": "",
+    "config_hash": "",
+    "config": "",
+    "model": "",
+    "seed": 0,
+    "started_wall_ns": 0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +77,27 @@ def test_a_run_with_a_trained_model_and_a_change_replays_to_the_same_digest(tmp_
     assert engine.view().model_hash == second.hash
     assert engine.counters.decisions > 100
     assert engine.brain.regime(0) is not None
+    asyncio.run(the_signals_are_explained(engine, layout))
     again, comparison = replay_run(layout, run_id)
     assert comparison.is_identical
     assert again.digest == engine.digest
     assert again.brain.model_name == second.name
+
+
+async def the_signals_are_explained(engine, layout):
+    outbox = asyncio.Queue()
+    assert engine.counters.signals > 0
+    batch = await Explainer(engine, outbox, lambda: 77).explained()
+    assert (batch.last_seq, batch.commands, batch.has_orders) == (77, (), False)
+    assert await Explainer(engine, outbox, lambda: 78).explained() is None
+    with contextlib.closing(Journal.open(layout.journal, "paper", "sim:spot", initial_cash=Decimal(1))) as journal:
+        journal.begin_run(RunHeader(**{**HEADER, "run_id": "another"}), engine.market.instruments)
+        journal.commit([record(line.seq, line.wall_ns, line.what) for line in batch.lines])
+        for line in batch.lines:
+            found = journal.reader.explanation(line.what.signal_id)
+            assert found == line.what.parts
+            assert 0 < len(found) <= 20
+        assert journal.reader.explanation("unheard-of") is None
 
 
 def test_another_model_decides_otherwise_and_a_replay_without_its_bundle_says_which(tmp_path, feed, bundles):
