@@ -4,6 +4,8 @@ Invariants: memory is constant, however long the stretch; a step without a price
 alone. Times are ns on one clock.
 """
 
+import math
+
 import numpy as np
 
 from smartmoney.learning.resampling import Floats
@@ -33,7 +35,7 @@ class PricePath:
 
     def add(self, at_ns: int, mid: float) -> None:
         """Take a price. One that is not finite and positive, or older than the path, is left out."""
-        if not (np.isfinite(mid) and mid > 0.0):
+        if not (math.isfinite(mid) and mid > 0.0):
             return
         if self._used == 0:
             # Whole steps of the clock, so that paths of one stretch share their grid.

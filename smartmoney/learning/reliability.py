@@ -84,7 +84,7 @@ class ReliabilityCount:
     """Take forecasts as they come due, and count."""
 
     def __init__(self) -> None:
-        self._sums = [[0, 0, 0, 0.0, 0.0] for _ in range(BINS)]
+        self._bins = [ReliabilityBin()] * BINS
         self._heard: dict[tuple[int, int], int] = {}
         self._horizons = 0
         self.ties = 0
@@ -96,20 +96,19 @@ class ReliabilityCount:
             self.ties += 1
             return
         index = bin_of(confidence)
-        sums = self._sums[index]
-        hit = outcome > 0
-        sums[0] += 1
-        sums[1] += hit
-        sums[2] += self._is_new(source, index, said_ns, horizon_ns)
-        sums[3] += confidence
-        sums[4] += (confidence - hit) ** 2
+        hit, one = outcome > 0, self._bins[index]
+        self._bins[index] = ReliabilityBin(
+            n=one.n + 1,
+            hits=one.hits + hit,
+            horizons=one.horizons + self._is_new(source, index, said_ns, horizon_ns),
+            confidence_sum=one.confidence_sum + confidence,
+            squared_error_sum=one.squared_error_sum + (confidence - hit) ** 2,
+        )
         self._horizons += self._is_new(source, -1, said_ns, horizon_ns)
 
     def told(self, pending: int = 0) -> Reliability:
         """Return the counts; `pending` forecasts have not come due."""
-        names = ("n", "hits", "horizons", "confidence_sum", "squared_error_sum")
-        bins = tuple(ReliabilityBin(**dict(zip(names, sums, strict=True))) for sums in self._sums)
-        return Reliability(bins=bins, horizons=self._horizons, ties=self.ties, lost=self.lost, pending=pending)
+        return Reliability(bins=tuple(self._bins), horizons=self._horizons, ties=self.ties, lost=self.lost, pending=pending)
 
     def _is_new(self, source: int, index: int, said_ns: int, horizon_ns: int) -> bool:
         """Tell whether a whole horizon has passed since the last forecast that counted as independent."""

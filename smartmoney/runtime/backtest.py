@@ -18,15 +18,17 @@ import msgspec
 
 from smartmoney import __version__
 from smartmoney.adapters.capture import CaptureDamaged, read_capture
-from smartmoney.core.domain.commands import Command, RecordEquity
-from smartmoney.core.domain.entries import Entry, RunStarted
+from smartmoney.core.domain.entries import RunStarted
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.parameters import encode_parameters
+from smartmoney.learning.matched_null import NullTest, judged
 from smartmoney.runtime import logs
 from smartmoney.runtime.assembly import engine_parameters, strategy_factory
 from smartmoney.runtime.backtest_sources import captured_items, record_built_in, split_start
+from smartmoney.runtime.chronicle import Chronicle, cost_sums, counted
+from smartmoney.runtime.chronicler import Chronicler
 from smartmoney.runtime.codecs import codec_of
-from smartmoney.runtime.fill_costs import CostShares, FillCost, FillCosts
+from smartmoney.runtime.fill_costs import CostShares, CostSums, FillCost, summed
 from smartmoney.runtime.offline import OfflineRun
 from smartmoney.runtime.replay_frames import FrameReplay, frame_replay
 from smartmoney.settings.build import fees_bps, paper_parameters
@@ -106,37 +108,18 @@ class BacktestResult(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     assumptions: tuple[str, ...]
     build: str = __version__
+    null_test: NullTest | None = None
     jobs: tuple["JobResult", ...] = ()
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Be one job's part: `equity` are (wall time in ns, equity) at the journaled points."""
+    """Be one job's part: `equity` are (wall time in ns, equity) at journaled points, thinned when many; `fills` are the first 10,000."""
 
     name: str
     result: BacktestResult
     equity: tuple[tuple[int, float], ...]
     fills: tuple[FillCost, ...]
-
-
-class _Watch:
-    """Keep what a result is made of."""
-
-    def __init__(self) -> None:
-        self.costs = FillCosts()
-        self.equity: list[tuple[int, float]] = []
-        self.first_wall = self.last_wall = 0
-
-    def append(self, entry: Entry) -> None:
-        """See an entry."""
-        self.first_wall = self.first_wall or entry.ts_wall_ns
-        self.last_wall = entry.ts_wall_ns
-        self.costs.append(entry)
-
-    def asked(self, command: Command, mono_ns: int) -> None:
-        """See a command."""
-        self.costs.asked(command, mono_ns)
-        if isinstance(command, RecordEquity):
-            self.equity.append((self.last_wall, float(command.equity)))
+    chronicle: Chronicle = Chronicle()
 
 
 def run_backtest(
@@ -198,18 +181,19 @@ def _on_market(job: BacktestJob, market: str) -> BacktestJob:
 
 def _run_recordings(job: BacktestJob, source: Recordings) -> JobResult:
     job = _on_market(job, source.market)
-    watch = _Watch()
+    watch = Chronicler()
     replay, frames = frame_replay(
         [Path(file) for file in source.files],
         source.market,
         job.settings,
         lambda instruments: FrameReplay(instruments, job.settings, run_id=_NAME, latency=_seen_latency(job), watcher=watch),
     )
-    watch.costs.use(replay.engine)
+    watch.use(replay.engine)
     started = perf_counter()
     replay.run(frames)
     notes = [f"{one.symbol}: tick and lot size inferred from the frames" for one in replay.instruments if one.provisional]
-    return _result(job, replay.engine, watch, job.settings.equity_start, perf_counter() - started, (*notes, *replay.damage))
+    notes = [*notes, *replay.damage]
+    return told(job.name, replay.engine, watch, job.settings.equity_start, perf_counter() - started, (*_assumptions(job), *notes))
 
 
 def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
@@ -221,9 +205,9 @@ def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
     if start is None:
         raise BacktestRefused(f"{source.folder}: the first entry is not a run's start; was its first segment removed by retention?")
     job = _on_market(job, start.instruments[0].market.value)
-    watch = _Watch()
+    watch = Chronicler()
     engine = Engine(codec_of(start.venue), strategy_factory(job.settings.directory))
-    watch.costs.use(engine)
+    watch.use(engine)
     cash = job.settings.equity_start
     begun = begin_anew(start, job.settings, encode_parameters(engine_parameters(job.settings)))
     run = OfflineRun(engine, begun, paper_parameters(job.settings), latency=_seen_latency(job), watcher=watch)
@@ -232,7 +216,8 @@ def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
         raise BacktestRefused(f"{source.folder} holds no frames")
     lost = sum(gap.count for gap in entries.gaps)
     noted = (f"{lost} captured entries are missing",) if lost else ()
-    return _result(job, engine, watch, cash, perf_counter() - started, (*noted, "what an operator did in that run is left out"))
+    notes = (*noted, "what an operator did in that run is left out")
+    return told(job.name, engine, watch, cash, perf_counter() - started, (*_assumptions(job), *notes))
 
 
 def begin_anew(start: RunStarted, settings: Settings, parameters: bytes) -> RunStarted:
@@ -262,16 +247,22 @@ def _seen_latency(job: BacktestJob) -> OrderLatency:
     return msgspec.structs.replace(model, median_ms=model.median_ms + more, p99_ms=model.p99_ms + more if model.p99_ms else 0.0)
 
 
-def _result(job: BacktestJob, engine: Engine, watch: _Watch, cash: Decimal, took_s: float, notes: tuple[str, ...]) -> JobResult:
-    view = engine.view()
-    end = float(view.account.equity) if view.account.equity is not None else watch.equity[-1][1] if watch.equity else float(cash)
+def told(name: str, engine: Engine, watch: Chronicler, cash: Decimal, took_s: float, assumptions: tuple[str, ...]) -> JobResult:
+    """Return what came of a stretch that an engine has gone through from an equity of `cash`, watched."""
+    view, points = engine.view(), watch.equity.points
+    end = float(view.account.equity) if view.account.equity is not None else points[-1][1] if points else float(cash)
     if view.account.equity is None:
-        notes = (*notes, "a position was held when the book was last known: the end's equity is the last that could be computed")
-    by: dict[str, int] = {}
-    for fill in watch.costs.fills:
-        key = f"{fill.purpose.value} {fill.liquidity.value}"
-        by[key] = by.get(key, 0) + 1
+        assumptions = (
+            *assumptions,
+            "a position was held when the book was last known: the end's equity is the last that could be computed",
+        )
+    if watch.costs.strangers:
+        assumptions = (
+            *assumptions,
+            f"{watch.costs.strangers} fills of orders that this run did not send: their costs are not in the tables",
+        )
     net = end - float(cash)
+    total = watch.costs.total()
     result = BacktestResult(
         frames=view.frames,
         frames_per_s=round(view.frames / max(took_s, 1e-9), 1),
@@ -281,27 +272,23 @@ def _result(job: BacktestJob, engine: Engine, watch: _Watch, cash: Decimal, took
         refusals=dict(sorted(view.refusals.items())),
         orders=view.orders,
         fills=view.fills,
-        fills_by=dict(sorted(by.items())),
-        turnover=sum(fill.notional for fill in watch.costs.fills),
+        fills_by=_fills_by(watch.costs.sums),
+        turnover=total.notional,
         fees=float(view.account.fees),
         net_pnl=net,
         net_return=net / float(cash),
-        max_drawdown=_worst_drawdown([equity for _, equity in watch.equity]),
-        cost_bps=watch.costs.shares(),
+        max_drawdown=watch.equity.worst_drawdown,
+        cost_bps=total.shares(),
         halted=view.account.halted,
         halt_reason=view.account.halt_reason,
         digest=view.digest,
-        assumptions=(*_assumptions(job), *notes),
+        assumptions=assumptions,
     )
-    return JobResult(name=job.name, result=result, equity=tuple(watch.equity), fills=tuple(watch.costs.fills))
+    return JobResult(name=name, result=result, equity=tuple(points), fills=tuple(watch.costs.fills), chronicle=watch.told(name))
 
 
-def _worst_drawdown(equity: Sequence[float]) -> float:
-    peak = worst = 0.0
-    for value in equity:
-        peak = max(peak, value)
-        worst = max(worst, (peak - value) / peak if peak > 0 else 0.0)
-    return worst
+def _fills_by(sums: Mapping[str, CostSums]) -> dict[str, int]:
+    return {kind: one.fills for kind, one in sorted(sums.items())}
 
 
 def _assumptions(job: BacktestJob) -> tuple[str, ...]:
@@ -331,22 +318,13 @@ def _assumptions(job: BacktestJob) -> tuple[str, ...]:
 
 def joined(results: Sequence[JobResult]) -> BacktestResult:
     """Return one result for all jobs, whose order is that of the digests."""
+    test = judged([one.chronicle.null for one in results])
+    jobs = tuple(_without_draws(one) for one in results)
     if len(results) == 1:
-        return msgspec.structs.replace(results[0].result, jobs=tuple(results))
+        return msgspec.structs.replace(results[0].result, null_test=test, jobs=jobs)
     parts = [one.result for one in results]
     seconds_of_machine = sum(part.frames / part.frames_per_s for part in parts if part.frames_per_s)
-    turnover = sum(part.turnover for part in parts)
-
-    def average(name: str) -> float:
-        return sum(getattr(part.cost_bps, name) * part.turnover for part in parts) / turnover if turnover else 0.0
-
-    def counts(name: str) -> dict[str, int]:
-        total: dict[str, int] = {}
-        for part in parts:
-            for key, value in getattr(part, name).items():
-                total[key] = total.get(key, 0) + value
-        return dict(sorted(total.items()))
-
+    total = cost_sums(one.chronicle.costs for one in results)
     halted = [f"{one.name}: {one.result.halt_reason}" for one in results if one.result.halted]
     return BacktestResult(
         frames=sum(part.frames for part in parts),
@@ -354,19 +332,26 @@ def joined(results: Sequence[JobResult]) -> BacktestResult:
         seconds=sum(part.seconds for part in parts),
         decisions=sum(part.decisions for part in parts),
         signals=sum(part.signals for part in parts),
-        refusals=counts("refusals"),
+        refusals=counted(part.refusals for part in parts),
         orders=sum(part.orders for part in parts),
         fills=sum(part.fills for part in parts),
-        fills_by=counts("fills_by"),
-        turnover=turnover,
+        fills_by=_fills_by(total),
+        turnover=sum(part.turnover for part in parts),
         fees=sum(part.fees for part in parts),
         net_pnl=sum(part.net_pnl for part in parts),
         net_return=sum(part.net_return for part in parts) / len(parts),
         max_drawdown=max(part.max_drawdown for part in parts),
-        cost_bps=CostShares(delay=average("delay"), spread=average("spread"), impact=average("impact"), fee=average("fee")),
+        cost_bps=summed(total.values()).shares(),
         halted=bool(halted),
         halt_reason="; ".join(halted),
         digest=hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest(),
         assumptions=tuple(dict.fromkeys(chain.from_iterable(part.assumptions for part in parts))),
-        jobs=tuple(results),
+        null_test=test,
+        jobs=jobs,
     )
+
+
+def _without_draws(job: JobResult) -> JobResult:
+    """Return a job without its random draws, which are in the test over all jobs."""
+    null = msgspec.structs.replace(job.chronicle.null, same_side=(), any_side=())
+    return msgspec.structs.replace(job, chronicle=msgspec.structs.replace(job.chronicle, null=null))

@@ -152,6 +152,11 @@ class StrategyDesk:
         mind = self._minds.get(instrument)
         return mind.reading if mind is not None else None
 
+    def opportunities(self, instrument: int) -> tuple[Opportunity, ...]:
+        """Return the forecasts of an instrument's latest analysis, the best first."""
+        mind = self._minds.get(instrument)
+        return mind.opportunities if mind is not None else ()
+
     def on_signal_executed(self, signal: Signal, execution_result: Mapping[str, Any]) -> str | None:
         """Tell the strategy that a signal's order was filled; returns the text of a fault in it."""
         return _fault_text(_guarded(lambda: drive(self.strategy.on_signal_executed(signal, dict(execution_result)))))
