@@ -1,6 +1,7 @@
 """The matched-null test: did following the flow beat random trades of the same size, holding time, time of day and volatility?
 
-A trade's return is the mid's move from its entry to its exit, to its side: what the direction was worth before spread, impact and fees.
+A trade's return is what its fills would have made at the mids: what the direction was worth before spread, impact and fees. A mid is that
+at the end of the step in which the fill came, which is after it and so never holds the move that made the signal.
 Each random twin has the trade's size and holding time and enters at a random moment of the same stretch whose time of day is at most an
 hour off and whose volatility lies in the same third. Two questions are asked of it: with the side kept (were the moments better than
 others; a drift of the market helps both alike) and with a random side (was the direction better than a coin). The worse answer counts.
@@ -36,13 +37,25 @@ Steps = NDArray[np.int64]
 
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True):
-    """Be one round trip: instrument, times on the path's clock in ns, sign (+1 long), weight (its notional in quote)."""
+    """Be one round trip: its fills as (time on the path's clock in ns, signed size in quote, bought above 0), which sum to zero."""
 
     instrument: int
-    entry_ns: int
-    exit_ns: int
-    sign: int
-    weight: float
+    legs: tuple[tuple[int, float], ...]
+
+    @property
+    def entry_ns(self) -> int:
+        """Return the time of the first fill."""
+        return self.legs[0][0]
+
+    @property
+    def exit_ns(self) -> int:
+        """Return the time of the last fill."""
+        return self.legs[-1][0]
+
+    @property
+    def weight(self) -> float:
+        """Return what was entered, in quote: half of all that was traded."""
+        return 0.5 * sum(abs(size) for _, size in self.legs)
 
 
 class Stretch(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,8 +134,8 @@ def draw_null(stretch: Stretch, trades: Sequence[Trade], *, seed: int = SEED, dr
             bucket = buckets[lead.instrument] = volatility_thirds(logs[lead.instrument], stretch.step_ns)
         at, is_wide = _candidates(members, stretch, logs, bucket)
         kept, grouped, widened = kept + len(members), grouped + 1, widened + is_wide * len(members)
-        start = members[0][1]
-        weight += sum(trade.weight for trade, _, _ in members)
+        start = members[0][1][0]
+        weight += sum(trade.weight for trade, _ in members)
         observed += float(_returns(members, logs, np.array([start]), start)[0])
         drawn = _returns(members, logs, random.choice(at, draws), start)
         same += drawn
@@ -195,8 +208,8 @@ def _groups(trades: Sequence[Trade]) -> list[list[Trade]]:
     return groups
 
 
-_Member = tuple[Trade, int, int]
-"""A trade with its first and last step."""
+_Member = tuple[Trade, tuple[int, ...]]
+"""A trade with the steps of its fills."""
 
 
 def _placed(group: Sequence[Trade], stretch: Stretch, logs: Floats) -> list[_Member]:
@@ -204,20 +217,20 @@ def _placed(group: Sequence[Trade], stretch: Stretch, logs: Floats) -> list[_Mem
     steps = logs.shape[1]
     placed = []
     for trade in group:
-        first, last = ((at - stretch.origin_ns) // stretch.step_ns for at in (trade.entry_ns, trade.exit_ns))
-        if 0 <= first <= last < steps and math.isfinite(logs[trade.instrument, first] + logs[trade.instrument, last]):
-            placed.append((trade, first, last))
+        at = tuple((when - stretch.origin_ns) // stretch.step_ns for when, _ in trade.legs)
+        if at[0] >= 0 and at[-1] < steps and all(math.isfinite(logs[trade.instrument, step]) for step in at):
+            placed.append((trade, at))
     return placed
 
 
 def _candidates(members: Sequence[_Member], stretch: Stretch, logs: Floats, thirds: Steps) -> tuple[Steps, bool]:
     """Return the steps at which a group could have begun, and whether the match had to be widened."""
-    start = members[0][1]
-    end = max(last for _, _, last in members)
+    start = members[0][1][0]
+    end = max(at[-1] for _, at in members)
     free = np.arange(logs.shape[1] - (end - start))
     possible = np.ones(len(free), np.bool_)
-    for trade, first, last in members:
-        for step in (first, last):
+    for trade, at in members:
+        for step in dict.fromkeys(at):
             possible &= np.isfinite(logs[trade.instrument, free + (step - start)])
     off = np.abs((free - start) * stretch.step_ns) % _DAY_NS
     near = possible & (np.minimum(off, _DAY_NS - off) <= _HOUR_NS)
@@ -232,9 +245,9 @@ def _candidates(members: Sequence[_Member], stretch: Stretch, logs: Floats, thir
 def _returns(members: Sequence[_Member], logs: Floats, at: Steps, start: int) -> Floats:
     """Return the weighted sums of a group's returns, had it begun at these steps."""
     total = np.zeros(len(at))
-    for trade, first, last in members:
-        moves = logs[trade.instrument, at + (last - start)] - logs[trade.instrument, at + (first - start)]
-        total += trade.sign * trade.weight * 1e4 * moves
+    for trade, steps in members:
+        for step, (_, size) in zip(steps, trade.legs, strict=True):
+            total -= 1e4 * size * logs[trade.instrument, at + (step - start)]
     return total
 
 

@@ -250,7 +250,9 @@ def _seen_latency(job: BacktestJob) -> OrderLatency:
 def told(name: str, engine: Engine, watch: Chronicler, cash: Decimal, took_s: float, assumptions: tuple[str, ...]) -> JobResult:
     """Return what came of a stretch that an engine has gone through from an equity of `cash`, watched."""
     view, points = engine.view(), watch.equity.points
-    end = float(view.account.equity) if view.account.equity is not None else points[-1][1] if points else float(cash)
+    if view.account.equity is not None:
+        watch.equity.add(watch.last_wall, float(view.account.equity))
+    end = points[-1][1] if points else float(cash)
     if view.account.equity is None:
         assumptions = (
             *assumptions,

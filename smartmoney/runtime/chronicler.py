@@ -50,9 +50,12 @@ class _Asked(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class _Opened(msgspec.Struct, frozen=True):
-    wall_ns: int
-    asked: _Asked
+class _Opened(msgspec.Struct):
+    """Follow an open position: when and why it was opened, and its fills as (time, signed lots)."""
+
+    wall_ns: int = 0
+    asked: _Asked = _Asked()
+    legs: list[tuple[int, int]] = []
 
 
 class TripBook:
@@ -60,6 +63,8 @@ class TripBook:
 
     def __init__(self) -> None:
         self.trips: list[RoundTrip] = []
+        self.trades: list[Trade] = []
+        """The same as the matched-null test wants them, but for those of which an earlier run made the first fill."""
         self.by_regime: dict[str, TripSums] = {}
         self.exits: dict[str, int] = {}
         self._asked: dict[str, _Asked] = {}
@@ -84,11 +89,13 @@ class TripBook:
             return
         before = self._portfolio.position_lots(fill.instrument)
         closed = self._portfolio.apply(fill)
-        if closed is not None and before != 0:  # else only dust was closed
-            self._close(closed, self._opened.pop(fill.instrument, _Opened(0, _Asked())), wall_ns)
         after = self._portfolio.position_lots(fill.instrument)
+        if closed is not None and before != 0:  # else only dust was closed
+            self._close(closed, self._opened.pop(fill.instrument, _Opened()), wall_ns)
+        elif fill.instrument in self._opened:
+            self._opened[fill.instrument].legs.append((wall_ns, after - before))
         if after != 0 and (before == 0 or before * after < 0):
-            self._opened[fill.instrument] = _Opened(wall_ns, self._asked.get(fill.client_order_id, _Asked()))
+            self._opened[fill.instrument] = _Opened(wall_ns, self._asked.get(fill.client_order_id, _Asked()), [(wall_ns, after)])
 
     def stood(self, regime: str, seconds: float) -> None:
         """Add to the time for which a regime stood."""
@@ -114,9 +121,17 @@ class TripBook:
         )
         if len(self.trips) < TRIPS_MAX:
             self.trips.append(trip)
+            if opened.legs:
+                self.trades.append(self._trade(closed, opened, wall_ns))
         self.exits[reason] = self.exits.get(reason, 0) + 1
         sums = TripSums(trips=1, wins=int(trip.net > 0), notional=trip.notional, gross=trip.gross, fees=trip.fees, net=trip.net)
         self.by_regime[trip.regime] = self.by_regime.get(trip.regime, TripSums()).plus(sums)
+
+    def _trade(self, closed: ClosedTrade, opened: _Opened, wall_ns: int) -> Trade:
+        # What is left by the last fill is what it closed: fees in base leave dust that was never traded.
+        legs = [*opened.legs, (wall_ns, -sum(lots for _, lots in opened.legs))]
+        of_a_lot = float(closed.entry_price * self._instruments[closed.instrument].lot_size)
+        return Trade(instrument=closed.instrument, legs=tuple((at, lots * of_a_lot) for at, lots in legs))
 
 
 class Chronicler:
@@ -233,13 +248,13 @@ class Chronicler:
         confidence, regime = self._signals.get(intent.signal_id or "", (None, UNKNOWN))
         reason = intent.purpose.value
         exit_plan = self._engine.executor.plan(intent.instrument).exit
-        if exit_plan is not None and intent.purpose in {Purpose.EXIT, Purpose.FLATTEN}:
+        if exit_plan is not None and intent.purpose is Purpose.EXIT:
             reason = exit_plan.reason
         self._trips.asked(intent, confidence=confidence, regime=regime, reason=reason)
 
     def _null(self, name: str) -> NullDraws:
         known = [path for path in self._paths if len(path)]
-        if not known or not self._trips.trips:
+        if not known or not self._trips.trades:
             return NullDraws()
         step_ns = max(path.step_ns for path in known)
         for path in known:
@@ -250,19 +265,8 @@ class Chronicler:
         for row, path in zip(mids, self._paths, strict=True):
             first = (path.origin_ns - origin_ns) // step_ns if len(path) else 0
             row[first : first + len(path)] = path.mids
-        of = {instrument.name: index for index, instrument in enumerate(self._instruments)}
-        trades = [
-            Trade(
-                instrument=of[trip.instrument],
-                entry_ns=trip.entry_ns,
-                exit_ns=trip.exit_ns,
-                sign=trip.side.sign,
-                weight=trip.notional,
-            )
-            for trip in self._trips.trips
-        ]
         seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
-        return draw_null(Stretch(origin_ns=origin_ns, step_ns=step_ns, mids=mids), trades, seed=seed)
+        return draw_null(Stretch(origin_ns=origin_ns, step_ns=step_ns, mids=mids), self._trips.trades, seed=seed)
 
 
 def without_shortest(changes: list[RegimeChange]) -> list[RegimeChange]:
