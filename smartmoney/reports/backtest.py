@@ -36,7 +36,8 @@ def result_lines(result: BacktestResult) -> Iterator[str]:
     if result.null_test is not None and result.null_test.p is not None:
         test = result.null_test
         yield f"random    mid moved {test.observed_bps:+.2f} bps to the trades' side; p = {test.p:.3f} against random, n = {test.groups}"
-    yield f"speed     {result.frames_per_s:,.0f} frames/s a process"
+    if result.frames_per_s:
+        yield f"speed     {result.frames_per_s:,.0f} frames/s a process"
     yield f"digest    {result.digest}"
     if len(result.jobs) > 1:
         for job in result.jobs:
@@ -44,6 +45,12 @@ def result_lines(result: BacktestResult) -> Iterator[str]:
     yield "assumed"
     for line in result.assumptions:
         yield f"  {line}"
+
+
+def report_lines(result: BacktestResult) -> Iterator[str]:
+    """Yield the verdict, then the result, as lines of text."""
+    yield from findings(result).verdict
+    yield from result_lines(result)
 
 
 def write_report(result: BacktestResult, folder: Path, name: str = "backtest", title: str = "Backtest") -> list[Path]:

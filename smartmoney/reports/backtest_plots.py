@@ -26,8 +26,8 @@ _NAMED_SHARE = {False: 0.12, True: 0.24}
 """A regime is named on its ribbon where it stands for this share of the width, by whether the drawing is narrow."""
 _EMPTY_IN = 0.8
 """Height of a drawing that only says why it is empty."""
-_DARK_TEXT = "#10100f"
-"""On the light regimes' colours, in either theme."""
+_DARK_TEXT, _LIGHT_TEXT = "#10100f", "#ffffff"
+"""On regimes' colours that are light, or dark, in either theme."""
 _LINKED_MAX = 150
 """With more trades than this their lines would hide the price."""
 
@@ -262,7 +262,7 @@ def _draw_ribbon(axes: Axes, instrument: InstrumentChronicle, end_ns: int, *, is
     for one, begin, end in zip(instrument.regimes, starts[:-1], starts[1:], strict=True):
         axes.axvspan(begin, end, color=LIGHT[one.label], linewidth=0)
         if end - begin > _NAMED_SHARE[is_narrow] * whole:
-            ink = LIGHT["on_colour"] if one.label in {"accumulation", "volatile"} else _DARK_TEXT
+            ink = {"accumulation": LIGHT["on_colour"], "volatile": _LIGHT_TEXT}.get(one.label, _DARK_TEXT)
             axes.text(0.5 * (begin + end), 0.46, one.label, ha="center", va="center", fontsize=7, color=ink)
 
 

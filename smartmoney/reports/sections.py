@@ -42,7 +42,7 @@ def report_page(result: BacktestResult, found: Findings, pictures: Mapping[str, 
             "<h2>Slippage budget</h2>",
             *_budget(found.budget, result, pictures),
             "<h2>By regime</h2>",
-            *_regimes(found, pictures),
+            *_regimes(found, quote_of(result), pictures),
             "<h2>Calibration</h2>",
             *_calibration(found, pictures),
             "<h2>Against random trades</h2>",
@@ -237,7 +237,7 @@ def _budget(spent: Budget | None, result: BacktestResult, pictures: Mapping[str,
     )
 
 
-def _regimes(found: Findings, pictures: Mapping[str, Picture]) -> Iterator[str]:
+def _regimes(found: Findings, quote: str, pictures: Mapping[str, Picture]) -> Iterator[str]:
     if not found.regimes:
         yield paragraph("No regime was read: the market was never analysed.")
         return
@@ -249,7 +249,7 @@ def _regimes(found: Findings, pictures: Mapping[str, Picture]) -> Iterator[str]:
         "won": "",
         "net a round trip, bps": "",
         "95 % interval": "",
-        "net in all": "",
+        f"net, {quote}": "",
     }
     yield table(heads, (_regime(row) for row in (*found.regimes, found.all_trades)))
     yield paragraph(

@@ -247,8 +247,8 @@ def _seen_latency(job: BacktestJob) -> OrderLatency:
     return msgspec.structs.replace(model, median_ms=model.median_ms + more, p99_ms=model.p99_ms + more if model.p99_ms else 0.0)
 
 
-def told(name: str, engine: Engine, watch: Chronicler, cash: Decimal, took_s: float, assumptions: tuple[str, ...]) -> JobResult:
-    """Return what came of a stretch that an engine has gone through from an equity of `cash`, watched."""
+def told(name: str, engine: Engine, watch: Chronicler, cash: Decimal, took_s: float | None, assumptions: tuple[str, ...]) -> JobResult:
+    """Return what came of a stretch that an engine went through, watched, from an equity of `cash`; `took_s` None: speed says nothing."""
     view, points = engine.view(), watch.equity.points
     if view.account.equity is not None:
         watch.equity.add(watch.last_wall, float(view.account.equity))
@@ -267,7 +267,7 @@ def told(name: str, engine: Engine, watch: Chronicler, cash: Decimal, took_s: fl
     total = watch.costs.total()
     result = BacktestResult(
         frames=view.frames,
-        frames_per_s=round(view.frames / max(took_s, 1e-9), 1),
+        frames_per_s=0.0 if took_s is None else round(view.frames / max(took_s, 1e-9), 1),
         seconds=round((watch.last_wall - watch.first_wall) / 1e9, 3),
         decisions=view.decisions,
         signals=view.signals,
@@ -295,13 +295,8 @@ def _fills_by(sums: Mapping[str, CostSums]) -> dict[str, int]:
 
 def _assumptions(job: BacktestJob) -> tuple[str, ...]:
     settings = job.settings
-    maker, taker = fees_bps(settings)
     quote = settings.instruments[0].rpartition("/")[2].partition(":")[0]
     feed = f", {job.feed_latency_ms:g} ms added" if job.feed_latency_ms else ""
-    queue = {
-        "careful": "cancels ahead of a resting order count only once less is shown than is ahead",
-        "even": "cancels ahead of a resting order count as their share of the whole queue",
-    }[settings.paper.queue]
     market = (
         (f"market: synthetic, {job.source.scenario}, seed {job.source.seed}: proves nothing about yours",)
         if isinstance(job.source, BuiltIn)
@@ -310,8 +305,20 @@ def _assumptions(job: BacktestJob) -> tuple[str, ...]:
     return (
         *market,
         f"account: {settings.equity_start:f} {quote}, flat at the start of each job",
-        f"orders act after {job.latency.words()}; replies come at once",
         f"feed latency: as recorded{feed}",
+        *paper_assumptions(settings, job.latency.words()),
+    )
+
+
+def paper_assumptions(settings: Settings, latency: str) -> tuple[str, ...]:
+    """Return in words how the paper venue fills orders that act after `latency`."""
+    maker, taker = fees_bps(settings)
+    queue = {
+        "careful": "cancels ahead of a resting order count only once less is shown than is ahead",
+        "even": "cancels ahead of a resting order count as their share of the whole queue",
+    }[settings.paper.queue]
+    return (
+        f"orders act after {latency}; replies come at once",
         f"fees: maker {maker:f} bps, taker {taker:f} bps; no funding",
         f"queue: {queue}; a trade through the price fills whole",
         "impact: takers walk the depth that is shown, once; others do not react to these orders",

@@ -7,6 +7,8 @@ on the entries and commands alone.
 
 import hashlib
 import itertools
+from collections.abc import Sequence
+from decimal import Decimal
 
 import msgspec
 import numpy as np
@@ -76,6 +78,18 @@ class TripBook:
         """Begin with what the run held."""
         self._instruments = started.instruments
         self._portfolio = Portfolio(started.instruments, started.cash, started.positions)
+
+    def start_with(self, instruments: Sequence[Instrument]) -> None:
+        """Begin with nothing held: every fill there ever was will come."""
+        self._instruments = tuple(instruments)
+        self._portfolio = Portfolio(instruments, Decimal(0))
+
+    def forget_closed(self) -> None:
+        """Forget the round trips so far; what is held stays."""
+        self.trips.clear()
+        self.trades.clear()
+        self.by_regime.clear()
+        self.exits.clear()
 
     def asked(self, intent: OrderIntent, *, confidence: float | None, regime: str, reason: str) -> None:
         """Remember why an order is sent."""
