@@ -36,11 +36,11 @@ class Picture(msgspec.Struct, frozen=True):
 def drawn(paint: Paint, height_in: float, narrow_height_in: float | None = None) -> Picture:
     """Return a drawing in its three forms."""
     low = height_in if narrow_height_in is None else narrow_height_in
-    png = png_of(_painted(paint, (WIDE_IN, height_in), is_narrow=False))
-    wide, narrow = (
-        _svg_of(_painted(paint, size, is_narrow=is_narrow)) for size, is_narrow in (((WIDE_IN, height_in), False), ((NARROW_IN, low), True))
-    )
-    return Picture(png, wide, narrow)
+    broad = _painted(paint, (WIDE_IN, height_in), is_narrow=False)
+    png = png_of(broad)
+    # The layout of the first drawing holds for the second: finding it is half of the work.
+    broad.set_layout_engine("none")
+    return Picture(png, _svg_of(broad), _svg_of(_painted(paint, (NARROW_IN, low), is_narrow=True)))
 
 
 def style(axes: Axes, title: str = "") -> None:

@@ -142,7 +142,17 @@ def test_the_journal_alone_tells_the_same_money_and_what_it_cannot_know(result, 
 
 def test_the_report_of_either_is_whole(result, forgotten, tmp_path):
     names = {path.name for path in write_report(result, tmp_path / "a", "report", "Run x")}
-    assert {"report.html", "report.json", "equity.png", "price.png", "budget.png", "costs.png", "regimes.png", "calibration.png", "random.png"} == names
+    assert {
+        "report.html",
+        "report.json",
+        "equity.png",
+        "price.png",
+        "budget.png",
+        "costs.png",
+        "regimes.png",
+        "calibration.png",
+        "random.png",
+    } == names
     write_report(told_run(*forgotten), tmp_path / "b", "report", "Run x")
     page = (tmp_path / "b" / "report.html").read_text()
     assert "the capture of this run is gone" in page

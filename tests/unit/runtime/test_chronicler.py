@@ -150,7 +150,9 @@ def test_what_cannot_be_judged_is_lost_and_what_is_not_due_is_pending(monkeypatc
 
 
 def test_regime_changes_are_thinned_by_their_length():
-    changes = [RegimeChange(at, label, 0.5) for at, label in ((0, "a"), (100, "b"), (101, "a"), (200, "c"), (202, "a"), (400, "b"), (401, "a"))]
+    changes = [
+        RegimeChange(at, label, 0.5) for at, label in ((0, "a"), (100, "b"), (101, "a"), (200, "c"), (202, "a"), (400, "b"), (401, "a"))
+    ]
     kept = without_shortest(changes)
     assert [(one.at_ns, one.label) for one in kept] == [(0, "a")]
     slow = [RegimeChange(at * at, "ab"[at % 2], 0.5) for at in range(100)]
