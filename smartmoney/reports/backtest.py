@@ -14,6 +14,7 @@ from smartmoney.reports.sections import report_page
 from smartmoney.reports.wording import plural, quote_of, span
 from smartmoney.runtime.backtest import BacktestResult
 from smartmoney.runtime.chronicle import cost_sums
+from smartmoney.runtime.fill_costs import summed
 
 _PRICES_MAX = 12
 """Stretches and instruments drawn, each a picture of its own."""
@@ -28,8 +29,9 @@ def result_lines(result: BacktestResult) -> Iterator[str]:
         f"activity  {result.decisions:,} decisions, {result.signals:,} signals, {result.orders:,} orders, {result.fills:,} fills, "
         f"turnover {result.turnover:,.2f}, fees {result.fees:,.2f}"
     )
-    costs = "   ".join(f"{name} {getattr(result.cost_bps, name):+.2f}" for name in COSTS)
-    yield f"costs     bps of each fill: {costs}   (above 0 is lost)"
+    is_split = not result.fills or summed(cost_sums(job.chronicle.costs for job in result.jobs).values()).known > 0
+    costs = "   ".join(f"{name} {getattr(result.cost_bps, name):+.2f}" for name in (COSTS if is_split else ("fee",)))
+    yield f"costs     bps of each fill: {costs}   (above 0 is lost{'' if is_split else '; delay, spread and impact are not known'})"
     if result.fills_by:
         yield "fills     " + ", ".join(f"{name} {count}" for name, count in result.fills_by.items())
     yield "refused   " + (", ".join(f"{code} {count:,}" for code, count in most(result.refusals)[:6]) or "nothing")

@@ -161,7 +161,7 @@ def draw_regimes(rows: Sequence[RegimeRow]) -> Picture:
         style(axes, "net a round trip, bps, with 95 % interval")
         axes.grid(visible=False)
         axes.axvline(0.0, color=_FAINT, linewidth=0.7)
-        axes.margins(x=0.12)
+        axes.margins(x=0.25)
 
     return drawn(paint, 0.9 + 0.5 * max(len(shown), 1))
 

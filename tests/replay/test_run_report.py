@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 
@@ -9,10 +10,11 @@ from smartmoney.adapters.exchange_warm import capture_path, prerun
 from smartmoney.adapters.journal import JournalReader, record
 from smartmoney.adapters.recordings import read_recording
 from smartmoney.adapters.state_directory import StateLayout
+from smartmoney.cli import main as command_line
 from smartmoney.core.domain.entries import EntryKind, Tick, WarmUpEnded
 from smartmoney.core.domain.instruments import Market
 from smartmoney.core.engine.engine import Engine
-from smartmoney.reports.backtest import plain, write_report
+from smartmoney.reports.backtest import plain, result_lines, write_report
 from smartmoney.reports.explanation import explanation_lines
 from smartmoney.runtime.assembly import strategy_factory
 from smartmoney.runtime.clock import Stamp
@@ -154,6 +156,7 @@ def test_the_report_of_either_is_whole(result, forgotten, tmp_path):
         "random.png",
     } == names
     write_report(told_run(*forgotten), tmp_path / "b", "report", "Run x")
+    assert any("delay, spread and impact are not known" in line for line in result_lines(told_run(*forgotten)))
     page = (tmp_path / "b" / "report.html").read_text()
     assert "the capture of this run is gone" in page
     assert "no price is known for this stretch" in page
@@ -206,3 +209,38 @@ def test_an_unknown_signal_names_the_nearest(lived, result):
         explain_signal(layout, known[0][:-1])
     assert known[0] in str(refused.value)
     assert len(str(refused.value).split("are: ")[1].split(", ")) == min(5, len(known))
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run one command in this process; return exit code, standard output, standard error."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["smartmoney", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            command_line.main()
+        said = capsys.readouterr()
+        return ended.value.code or 0, said.out, said.err
+
+    return run
+
+
+def test_the_commands_print_text_or_json_and_fail_with_one_line(lived, result, call, tmp_path):
+    layout, run_id, _ = lived
+    state = ("--state-dir", layout.root)
+    code, out, _ = call("report", "last", *state, "--json")
+    assert (code, json.loads(out)["digest"]) == (0, result.digest)
+    code, out, _ = call("report", run_id, *state)
+    assert code == 0
+    assert out.splitlines()[0].startswith(("Made", "Lost"))
+    signal_id = result.jobs[0].chronicle.trips[0].signal_id
+    code, out, _ = call("explain", signal_id, *state, "--json")
+    assert (code, json.loads(out)["signal_id"]) == (0, signal_id)
+    for words, said in ((("report", "nothing"), "newest are"), (("explain", "nothing"), "nearest are")):
+        code, out, err = call(*words, *state)
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert said in err
+    (tmp_path / "file").write_text("x")
+    code, _, err = call("report", "last", *state, "--out", tmp_path / "file")
+    assert code == 2
+    assert "is no folder" in err
