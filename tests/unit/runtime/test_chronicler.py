@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smartmoney.core.domain.entries import RunStarted
 from smartmoney.core.domain.instruments import Instrument, Market
-from smartmoney.core.domain.orders import Fill, Liquidity, OrderIntent, OrderType, Purpose, Side
+from smartmoney.core.domain.orders import Fill, Liquidity, OrderIntent, OrderType, PositionReport, Purpose, Side
 from smartmoney.core.domain.signals import Opportunity
 from smartmoney.runtime import forecast_watch
 from smartmoney.runtime.chronicle import TRIPS_MAX, RegimeChange, TripSums, decision_sums
@@ -161,3 +162,47 @@ def test_regime_changes_are_thinned_by_their_length():
 
 def test_counts_of_stretches_add_up_by_code_and_regime():
     assert decision_sums([{"a": {"x": 1}}, {"a": {"x": 2, "y": 1}, "b": {"x": 1}}]) == {"a": {"x": 3, "y": 1}, "b": {"x": 1}}
+
+
+def test_fees_in_base_leave_dust_and_the_trip_is_closed_all_the_same():
+    spot = Instrument(venue="v", market=Market.SPOT, symbol="A", name="A/Q", base="A", quote="Q", tick_size=D("0.01"), lot_size=D("0.1"))
+    book = TripBook()
+    book.start_with([spot])
+    asked = {"instrument": 0, "price_ticks": 10_000, "liquidity": Liquidity.TAKER}
+    bought = Fill(trade_id="1", client_order_id="a", side=Side.BUY, lots=10, fee=D("0.05"), fee_asset="A", ts_event_ns=1, **asked)
+    sold = Fill(trade_id="2", client_order_id="b", side=Side.SELL, lots=9, fee=D("0.09"), fee_asset="Q", ts_event_ns=2, **asked)
+    book.fill(bought, 5 * S)
+    book.fill(sold, 7 * S)
+    [trip], [trade] = book.trips, book.trades
+    assert (trip.quantity, trip.gross, trip.entry_ns, trip.exit_ns) == (0.9, 0.0, 5 * S, 7 * S)
+    assert trip.fees == pytest.approx(5.0 * 0.9 / 0.95 + 0.09)
+    assert trade.legs == ((5 * S, pytest.approx(90.0)), (7 * S, pytest.approx(-90.0)))
+
+
+def test_a_position_of_an_earlier_run_closes_without_a_known_entry():
+    trading = Trading()
+    trading.fill(Side.BUY, 10, 10_000)
+    trading.book.forget_closed()
+    trading.fill(Side.SELL, 10, 10_100)
+    assert [trip.entry_ns for trip in trading.book.trips] == [S]
+    other = TripBook()
+    other.start(
+        RunStarted(
+            run_id="r",
+            mode="paper",
+            venue="v",
+            build="",
+            config_hash="",
+            model="",
+            seed=0,
+            instruments=(GRID,),
+            parameters=b"",
+            cash=D(900),
+            positions=(PositionReport(instrument=0, quantity=D(1), cost=D(100)),),
+        )
+    )
+    trading.book = other
+    trading.fill(Side.SELL, 10, 10_100)
+    [trip] = other.trips
+    assert (trip.entry_ns, trip.regime, trip.confidence, trip.gross) == (0, "unknown", None, 1.0)
+    assert other.trades == []
