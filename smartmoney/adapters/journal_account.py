@@ -44,7 +44,7 @@ def load_account(connection: apsw.Connection, initial_cash: Decimal, instruments
     """
     reader = JournalReader(connection)
     fills = reader.fills()
-    known = _all_instruments(connection, instruments)
+    known = _all_instruments(reader, instruments)
     portfolio = _fold(known, initial_cash, fills)
     _require_expressible(portfolio, known, instruments, fills, _grids(connection))
     order_count: int = connection.execute("SELECT count(*) FROM intents").get
@@ -60,34 +60,42 @@ def load_account(connection: apsw.Connection, initial_cash: Decimal, instruments
     )
 
 
-def _all_instruments(connection: apsw.Connection, instruments: Sequence[Instrument]) -> list[Instrument]:
+def fills_on_one_grid(known: Sequence[Instrument], fills: Sequence[FillRow]) -> tuple[list[Instrument], list[Fill]]:
+    """Return the instruments, and journaled fills in their order, on a grid fine enough for every price and quantity there ever was.
+
+    The instruments' own grids may have changed meanwhile. Raises KeyError for a fill of an instrument that is not among them.
+    """
+    unit = Decimal(1).scaleb(min((_exponent(row) for row in fills), default=0))
+    index = {instrument.name: position for position, instrument in enumerate(known)}
+    on_grid = [
+        Fill(
+            trade_id=row.trade_id,
+            client_order_id=row.client_order_id,
+            instrument=index[row.instrument],
+            side=Side(row.side),
+            price_ticks=int(row.price / unit),
+            lots=int(row.quantity / unit),
+            fee=row.fee,
+            fee_asset=row.fee_asset,
+            liquidity=Liquidity(row.liquidity),
+            ts_event_ns=row.ts_event_ns,
+        )
+        for row in fills
+    ]
+    return [_on_unit_grid(instrument, unit) for instrument in known], on_grid
+
+
+def _all_instruments(reader: JournalReader, instruments: Sequence[Instrument]) -> list[Instrument]:
     """Return the given instruments, then those that only the journal knows."""
     names = {instrument.name for instrument in instruments}
-    rows = connection.execute("SELECT encoded FROM instruments ORDER BY name")
-    stored = [msgspec.msgpack.decode(encoded, type=Instrument) for (encoded,) in rows]
-    return [*instruments, *(instrument for instrument in stored if instrument.name not in names)]
+    return [*instruments, *(instrument for instrument in reader.instruments() if instrument.name not in names)]
 
 
 def _fold(known: Sequence[Instrument], initial_cash: Decimal, fills: Sequence[FillRow]) -> Portfolio:
-    # A grid fine enough for every price and quantity there ever was: the instruments' own grids may have changed meanwhile.
-    unit = Decimal(1).scaleb(min((_exponent(row) for row in fills), default=0))
-    portfolio = Portfolio([_on_unit_grid(instrument, unit) for instrument in known], initial_cash)
-    index = {instrument.name: position for position, instrument in enumerate(known)}
-    for row in fills:
-        portfolio.apply(
-            Fill(
-                trade_id=row.trade_id,
-                client_order_id=row.client_order_id,
-                instrument=index[row.instrument],
-                side=Side(row.side),
-                price_ticks=int(row.price / unit),
-                lots=int(row.quantity / unit),
-                fee=row.fee,
-                fee_asset=row.fee_asset,
-                liquidity=Liquidity(row.liquidity),
-                ts_event_ns=row.ts_event_ns,
-            )
-        )
+    instruments, on_grid = fills_on_one_grid(known, fills)
+    portfolio = Portfolio(instruments, initial_cash)
+    for fill in on_grid:
+        portfolio.apply(fill)
     return portfolio
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from smartmoney.adapters.migrations import APPLICATION_ID, SchemaTooNew, pending
 from smartmoney.core.domain.entries import HaltState
+from smartmoney.core.domain.instruments import Instrument
 
 BUSY_MS_MAX = 2_000
 
@@ -225,6 +226,11 @@ class JournalReader:
         found = self.runs(1)
         return found[0] if found else None
 
+    def instruments(self) -> list[Instrument]:
+        """Return every instrument that a run had, as it was last, by name."""
+        rows = self._connection.execute("SELECT encoded FROM instruments ORDER BY name")
+        return [msgspec.msgpack.decode(encoded, type=Instrument) for (encoded,) in rows]
+
     def halt_state(self) -> HaltState:
         """Return the kill switch as it was last journaled."""
         row = self._connection.execute("SELECT halted, halt_reason, halt_epoch, peak FROM account").fetchone()
@@ -235,6 +241,11 @@ class JournalReader:
     def orders(self, run_id: str) -> list[OrderRow]:
         """Return a run's orders, in the order of their intents."""
         return self._rows(OrderRow, "intents", "WHERE run_id = ? ORDER BY seq, rowid", run_id)
+
+    def order(self, client_order_id: str) -> OrderRow | None:
+        """Return one order, None when the journal has no such order."""
+        found = self._rows(OrderRow, "intents", "WHERE client_order_id = ?", client_order_id)
+        return found[0] if found else None
 
     def order_events(self, client_order_id: str) -> list[OrderEventRow]:
         """Return what happened to an order."""
@@ -269,6 +280,11 @@ class JournalReader:
         """Return what moved the forecast behind a signal, None when nothing was explained."""
         row = self._connection.execute("SELECT parts FROM explanations WHERE signal_id = ?", (signal_id,)).fetchone()
         return None if row is None else msgspec.json.decode(row[0], type=dict[str, float])
+
+
+    def signal_ids(self, limit: int = 10_000) -> list[str]:
+        """Return the ids of the newest signals, newest first."""
+        return [row[0] for row in self._connection.execute("SELECT signal_id FROM signals ORDER BY wall_ns DESC LIMIT ?", (limit,))]
 
     def refusals(self, run_id: str) -> list[RefusalRow]:
         """Return a run's kept refusals."""

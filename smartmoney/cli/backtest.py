@@ -75,12 +75,14 @@ def backtest(
     ]
     result = _run(jobs, processes)
     if out is not None:
-        from smartmoney.reports.backtest import write_backtest
+        from smartmoney.reports.backtest import write_report
 
-        for path in write_backtest(result, out):
+        for path in write_report(result, out):
             print(f"wrote {path}", file=sys.stderr)
     if as_json:
-        print_json(_plain(result))
+        from smartmoney.reports.backtest import plain
+
+        print_json(plain(result))
     else:
         _say(result)
 
@@ -153,12 +155,6 @@ def _run(jobs: "list[BacktestJob]", processes: int | None) -> "BacktestResult":
         return run_backtest(
             jobs, processes or worker_count(len(jobs), parallel=True), lambda done, of: bar.update(task, completed=done, total=of)
         )
-
-
-def _plain(result: "BacktestResult") -> object:
-    import msgspec
-
-    return msgspec.json.decode(msgspec.json.encode(result))
 
 
 def _say(result: "BacktestResult") -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from smartmoney.cli import backtest, bench, config, diff, features, history, kernels, models, operate, record, replay, run, sim
+from smartmoney.cli import backtest, bench, config, diff, features, history, kernels, models, operate, record, replay, report, run, sim
 
 EXIT_FAILED = 1
 EXIT_CONFIGURATION = 78
@@ -33,6 +33,8 @@ app.command()(operate.flatten)
 app.command()(replay.replay)
 app.command()(backtest.backtest)
 app.command()(diff.diff)
+app.command()(report.report)
+app.command()(report.explain)
 app.command("import")(history.import_history)
 app.command("export")(history.export_history)
 app.add_typer(record.app, name="record")
@@ -70,7 +72,7 @@ def main() -> None:
         code = exit_code(error)
         if code is None:
             raise
-        report(error)
+        say_failure(error)
         raise SystemExit(code) from None
 
 
@@ -85,7 +87,7 @@ def exit_code(error: BaseException) -> int | None:
     return EXIT_FAILED if isinstance(error, (OSError, ConnectionError)) else None
 
 
-def report(error: BaseException) -> None:
+def say_failure(error: BaseException) -> None:
     """Print an expected failure: one line, or one JSON object when `--json` was asked for."""
     for inner in _leaves(error):
         if "--json" in sys.argv:

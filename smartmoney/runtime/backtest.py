@@ -18,16 +18,17 @@ import msgspec
 
 from smartmoney import __version__
 from smartmoney.adapters.capture import CaptureDamaged, read_capture
-from smartmoney.core.domain.commands import Command, RecordEquity
-from smartmoney.core.domain.entries import Entry, RunStarted
+from smartmoney.core.domain.entries import RunStarted
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.parameters import encode_parameters
-from smartmoney.core.engine.stretch import Passed
+from smartmoney.learning.matched_null import NullTest, judged
 from smartmoney.runtime import logs
 from smartmoney.runtime.assembly import engine_parameters, strategy_factory
 from smartmoney.runtime.backtest_sources import captured_items, record_built_in, split_start
+from smartmoney.runtime.chronicle import Chronicle, cost_sums, counted
+from smartmoney.runtime.chronicler import Chronicler
 from smartmoney.runtime.codecs import codec_of
-from smartmoney.runtime.fill_costs import CostShares, FillCost, FillCosts
+from smartmoney.runtime.fill_costs import CostShares, CostSums, FillCost, summed
 from smartmoney.runtime.models import Models
 from smartmoney.runtime.offline import OfflineRun
 from smartmoney.runtime.replay_frames import FrameReplay, frame_replay
@@ -37,9 +38,6 @@ from smartmoney.settings.models import Settings
 from smartmoney.simulation.order_latency import OrderLatency
 
 _NAME = "backtest"
-EQUITY_POINTS_MAX = 16_384
-"""A day and a half at one point each ten seconds; longer runs keep a coarser curve."""
-
 
 class BacktestRefused(Exception):
     """Say why nothing was tested, and what to do."""
@@ -112,77 +110,18 @@ class BacktestResult(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     assumptions: tuple[str, ...]
     build: str = __version__
+    null_test: NullTest | None = None
     jobs: tuple["JobResult", ...] = ()
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Be one job's part: `equity` are (wall time in ns, equity) at the journaled points, thinned in long runs; `fills` the newest."""
+    """Be one job's part: `equity` are (wall time in ns, equity) at journaled points, thinned when many; `fills` are the first 10,000."""
 
     name: str
     result: BacktestResult
     equity: tuple[tuple[int, float], ...]
     fills: tuple[FillCost, ...]
-
-
-class EquityCurve:
-    """Keep equity over time in at most `EQUITY_POINTS_MAX` points, whatever the length: when they are full, every other one goes.
-
-    The worst drawdown is that of all points, those that went included.
-    """
-
-    def __init__(self) -> None:
-        self.max_drawdown = 0.0
-        self.last: float | None = None
-        self._points: list[tuple[int, float]] = []
-        self._latest: tuple[int, float] | None = None
-        self._peak = 0.0
-        self._stride = 1
-        self._seen = 0
-
-    def add(self, wall_ns: int, equity: float) -> None:
-        """Take in one point."""
-        self._peak = max(self._peak, equity)
-        if self._peak > 0:
-            self.max_drawdown = max(self.max_drawdown, (self._peak - equity) / self._peak)
-        self.last, self._latest = equity, (wall_ns, equity)
-        if self._seen % self._stride == 0:
-            self._points.append(self._latest)
-            self._latest = None
-            if len(self._points) > EQUITY_POINTS_MAX:
-                del self._points[1::2]
-                self._stride *= 2
-        self._seen += 1
-
-    def points(self) -> tuple[tuple[int, float], ...]:
-        """Return the curve, the last point included."""
-        return (*self._points, *([] if self._latest is None else [self._latest]))
-
-
-class _Watch:
-    """Keep what a result is made of, in bounded memory."""
-
-    def __init__(self) -> None:
-        self.costs = FillCosts()
-        self.equity = EquityCurve()
-        self.first_wall = self.last_wall = 0
-
-    def append(self, entry: Entry) -> None:
-        """See an entry."""
-        self.first_wall = self.first_wall or entry.ts_wall_ns
-        self.last_wall = entry.ts_wall_ns
-        self.costs.append(entry)
-
-    def pass_over(self, passed: Passed) -> None:
-        """See that entries went by."""
-        if passed.frames:
-            self.last_wall = passed.last_wall_ns
-        self.costs.pass_over(passed)
-
-    def asked(self, command: Command, mono_ns: int) -> None:
-        """See a command."""
-        self.costs.asked(command, mono_ns)
-        if isinstance(command, RecordEquity):
-            self.equity.add(self.last_wall, float(command.equity))
+    chronicle: Chronicle = Chronicle()
 
 
 def run_backtest(
@@ -244,7 +183,7 @@ def _on_market(job: BacktestJob, market: str) -> BacktestJob:
 
 def _run_recordings(job: BacktestJob, source: Recordings) -> JobResult:
     job = _on_market(job, source.market)
-    watch = _Watch()
+    watch = Chronicler()
     replay, frames = frame_replay(
         [Path(file) for file in source.files],
         source.market,
@@ -253,11 +192,12 @@ def _run_recordings(job: BacktestJob, source: Recordings) -> JobResult:
             instruments, job.settings, run_id=_NAME, latency=_seen_latency(job), watcher=watch, models=models_of(job)
         ),
     )
-    watch.costs.use(replay.engine)
+    watch.use(replay.engine)
     started = perf_counter()
     replay.run(frames)
     notes = [f"{one.symbol}: tick and lot size inferred from the frames" for one in replay.instruments if one.provisional]
-    return _result(job, replay.engine, watch, job.settings.equity_start, perf_counter() - started, (*notes, *replay.damage))
+    assumed = (*_assumptions(job, replay.engine), *notes, *replay.damage)
+    return told(job.name, replay.engine, watch, job.settings.equity_start, perf_counter() - started, assumed)
 
 
 def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
@@ -269,10 +209,10 @@ def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
     if start is None:
         raise BacktestRefused(f"{source.folder}: the first entry is not a run's start; was its first segment removed by retention?")
     job = _on_market(job, start.instruments[0].market.value)
-    watch = _Watch()
+    watch = Chronicler()
     models = models_of(job)
     engine = Engine(codec_of(start.venue), strategy_factory(job.settings.directory), models.bundle)
-    watch.costs.use(engine)
+    watch.use(engine)
     cash = job.settings.equity_start
     begun = begin_anew(start, job.settings, encode_parameters(engine_parameters(job.settings)), models.choose(job.settings))
     run = OfflineRun(engine, begun, paper_parameters(job.settings), latency=_seen_latency(job), watcher=watch)
@@ -281,7 +221,8 @@ def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
         raise BacktestRefused(f"{source.folder} holds no frames")
     lost = sum(gap.count for gap in entries.gaps)
     noted = (f"{lost} captured entries are missing",) if lost else ()
-    return _result(job, engine, watch, cash, perf_counter() - started, (*noted, "what an operator did in that run is left out"))
+    notes = (*noted, "what an operator did in that run is left out")
+    return told(job.name, engine, watch, cash, perf_counter() - started, (*_assumptions(job, engine), *notes))
 
 
 def models_of(job: BacktestJob) -> Models:
@@ -316,45 +257,56 @@ def _seen_latency(job: BacktestJob) -> OrderLatency:
     return msgspec.structs.replace(model, median_ms=model.median_ms + more, p99_ms=model.p99_ms + more if model.p99_ms else 0.0)
 
 
-def _result(job: BacktestJob, engine: Engine, watch: _Watch, cash: Decimal, took_s: float, notes: tuple[str, ...]) -> JobResult:
-    view = engine.view()
-    end = float(view.account.equity) if view.account.equity is not None else watch.equity.last or float(cash)
+def told(name: str, engine: Engine, watch: Chronicler, cash: Decimal, took_s: float | None, assumptions: tuple[str, ...]) -> JobResult:
+    """Return what came of a stretch that an engine went through, watched, from an equity of `cash`; `took_s` None: speed says nothing."""
+    view, points = engine.view(), watch.equity.points
+    if view.account.equity is not None:
+        watch.equity.add(watch.last_wall, float(view.account.equity))
+    end = points[-1][1] if points else float(cash)
     if view.account.equity is None:
-        notes = (*notes, "a position was held when the book was last known: the end's equity is the last that could be computed")
+        assumptions = (
+            *assumptions,
+            "a position was held when the book was last known: the end's equity is the last that could be computed",
+        )
+    if watch.costs.strangers:
+        assumptions = (
+            *assumptions,
+            f"{watch.costs.strangers} fills of orders that this run did not send: their costs are not in the tables",
+        )
     net = end - float(cash)
+    total = watch.costs.total()
     result = BacktestResult(
         frames=view.frames,
-        frames_per_s=round(view.frames / max(took_s, 1e-9), 1),
+        frames_per_s=0.0 if took_s is None else round(view.frames / max(took_s, 1e-9), 1),
         seconds=round((watch.last_wall - watch.first_wall) / 1e9, 3),
         decisions=view.decisions,
         signals=view.signals,
         refusals=dict(sorted(view.refusals.items())),
         orders=view.orders,
         fills=view.fills,
-        fills_by=dict(sorted(watch.costs.fills_by.items())),
-        turnover=watch.costs.turnover,
+        fills_by=_fills_by(watch.costs.sums),
+        turnover=total.notional,
         fees=float(view.account.fees),
         net_pnl=net,
         net_return=net / float(cash),
-        max_drawdown=watch.equity.max_drawdown,
-        cost_bps=watch.costs.shares(),
+        max_drawdown=watch.equity.worst_drawdown,
+        cost_bps=total.shares(),
         halted=view.account.halted,
         halt_reason=view.account.halt_reason,
         digest=view.digest,
-        assumptions=(*_assumptions(job, engine), *notes),
+        assumptions=assumptions,
     )
-    return JobResult(name=job.name, result=result, equity=watch.equity.points(), fills=tuple(watch.costs.fills))
+    return JobResult(name=name, result=result, equity=tuple(points), fills=tuple(watch.costs.fills), chronicle=watch.told(name))
+
+
+def _fills_by(sums: Mapping[str, CostSums]) -> dict[str, int]:
+    return {kind: one.fills for kind, one in sorted(sums.items())}
 
 
 def _assumptions(job: BacktestJob, engine: Engine) -> tuple[str, ...]:
     settings = job.settings
-    maker, taker = fees_bps(settings)
     quote = settings.instruments[0].rpartition("/")[2].partition(":")[0]
     feed = f", {job.feed_latency_ms:g} ms added" if job.feed_latency_ms else ""
-    queue = {
-        "careful": "cancels ahead of a resting order count only once less is shown than is ahead",
-        "even": "cancels ahead of a resting order count as their share of the whole queue",
-    }[settings.paper.queue]
     market = (
         (f"market: synthetic, {job.source.scenario}, seed {job.source.seed}: proves nothing about yours",)
         if isinstance(job.source, BuiltIn)
@@ -363,10 +315,22 @@ def _assumptions(job: BacktestJob, engine: Engine) -> tuple[str, ...]:
     return (
         *market,
         f"account: {settings.equity_start:f} {quote}, flat at the start of each job",
-        f"orders act after {job.latency.words()}; replies come at once",
         f"feed latency: as recorded{feed}",
-        f"fees: maker {maker:f} bps, taker {taker:f} bps; no funding",
         f"model: {engine.brain.model_name}",
+        *paper_assumptions(settings, job.latency.words()),
+    )
+
+
+def paper_assumptions(settings: Settings, latency: str) -> tuple[str, ...]:
+    """Return in words how the paper venue fills orders that act after `latency`."""
+    maker, taker = fees_bps(settings)
+    queue = {
+        "careful": "cancels ahead of a resting order count only once less is shown than is ahead",
+        "even": "cancels ahead of a resting order count as their share of the whole queue",
+    }[settings.paper.queue]
+    return (
+        f"orders act after {latency}; replies come at once",
+        f"fees: maker {maker:f} bps, taker {taker:f} bps; no funding",
         f"queue: {queue}; a trade through the price fills whole",
         "impact: takers walk the depth that is shown, once; others do not react to these orders",
     )
@@ -374,22 +338,13 @@ def _assumptions(job: BacktestJob, engine: Engine) -> tuple[str, ...]:
 
 def joined(results: Sequence[JobResult]) -> BacktestResult:
     """Return one result for all jobs, whose order is that of the digests."""
+    test = judged([one.chronicle.null for one in results])
+    jobs = tuple(_without_draws(one) for one in results)
     if len(results) == 1:
-        return msgspec.structs.replace(results[0].result, jobs=tuple(results))
+        return msgspec.structs.replace(results[0].result, null_test=test, jobs=jobs)
     parts = [one.result for one in results]
     seconds_of_machine = sum(part.frames / part.frames_per_s for part in parts if part.frames_per_s)
-    turnover = sum(part.turnover for part in parts)
-
-    def average(name: str) -> float:
-        return sum(getattr(part.cost_bps, name) * part.turnover for part in parts) / turnover if turnover else 0.0
-
-    def counts(name: str) -> dict[str, int]:
-        total: dict[str, int] = {}
-        for part in parts:
-            for key, value in getattr(part, name).items():
-                total[key] = total.get(key, 0) + value
-        return dict(sorted(total.items()))
-
+    total = cost_sums(one.chronicle.costs for one in results)
     halted = [f"{one.name}: {one.result.halt_reason}" for one in results if one.result.halted]
     return BacktestResult(
         frames=sum(part.frames for part in parts),
@@ -397,19 +352,26 @@ def joined(results: Sequence[JobResult]) -> BacktestResult:
         seconds=sum(part.seconds for part in parts),
         decisions=sum(part.decisions for part in parts),
         signals=sum(part.signals for part in parts),
-        refusals=counts("refusals"),
+        refusals=counted(part.refusals for part in parts),
         orders=sum(part.orders for part in parts),
         fills=sum(part.fills for part in parts),
-        fills_by=counts("fills_by"),
-        turnover=turnover,
+        fills_by=_fills_by(total),
+        turnover=sum(part.turnover for part in parts),
         fees=sum(part.fees for part in parts),
         net_pnl=sum(part.net_pnl for part in parts),
         net_return=sum(part.net_return for part in parts) / len(parts),
         max_drawdown=max(part.max_drawdown for part in parts),
-        cost_bps=CostShares(delay=average("delay"), spread=average("spread"), impact=average("impact"), fee=average("fee")),
+        cost_bps=summed(total.values()).shares(),
         halted=bool(halted),
         halt_reason="; ".join(halted),
         digest=hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest(),
         assumptions=tuple(dict.fromkeys(chain.from_iterable(part.assumptions for part in parts))),
-        jobs=tuple(results),
+        null_test=test,
+        jobs=jobs,
     )
+
+
+def _without_draws(job: JobResult) -> JobResult:
+    """Return a job without its random draws, which are in the test over all jobs."""
+    null = msgspec.structs.replace(job.chronicle.null, same_side=(), any_side=())
+    return msgspec.structs.replace(job, chronicle=msgspec.structs.replace(job.chronicle, null=null))

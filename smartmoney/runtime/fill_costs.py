@@ -5,21 +5,29 @@ delay = s (m1 − m0); a taker's spread = s (t − m1) and impact = s (p − t);
 to s (p − m0), exactly, whatever happened in between. A stop is decided at its trigger, a target at its price; without a book then, the last
 one known counts. Each order is decided anew: what a cancelled one waited for is charged to nobody. Costs above zero are losses.
 After Perold (1988), implementation shortfall.
+
+Memory is bounded: the first `FILLS_MAX` fills are kept one by one, every fill is in the sums by purpose and liquidity.
 """
 
 from collections import deque
+from collections.abc import Iterable
 from decimal import Decimal
 
 import msgspec
 
 from smartmoney.core.domain.commands import Command, SubmitOrder
-from smartmoney.core.domain.entries import Entry, OrderCanceled, OrderExpired, OrderFilled, OrderRejected, SendRefused, Tick
+from smartmoney.core.domain.entries import Entry, OrderCanceled, OrderExpired, OrderFilled, OrderRejected, RunStarted, SendRefused, Tick
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.orders import Fill, Liquidity, OrderIntent, Purpose, Side
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.market import top_of_book
 from smartmoney.core.engine.stretch import Passed
 
+FILLS_MAX = 10_000
+"""Fills kept one by one; the sums take in all."""
+ENDED_ORDERS_MAX = 4_096
+"""Orders that have ended are remembered so long: a fill may come late."""
+_ENDED = (OrderCanceled, OrderExpired, OrderRejected, SendRefused)
 _BPS = 10_000.0
 _Parts = tuple[float | None, float | None, float | None]
 
@@ -52,28 +60,40 @@ class CostShares(msgspec.Struct, frozen=True, kw_only=True):
     fee: float
 
 
-FILLS_KEPT = 20_000
-"""Fills kept one by one; the averages are over all of them."""
-ENDED_ORDERS_KEPT = 1024
-"""Orders that ended and are still known, should a fill of theirs come late."""
-_ENDS = (OrderCanceled, OrderExpired, OrderRejected, SendRefused)
-_PARTS = {"delay": "delay_bps", "spread": "spread_bps", "impact": "impact_bps", "fee": "fee_bps"}
+class CostSums(msgspec.Struct, frozen=True, kw_only=True):
+    """Sum what fills of one kind cost, in quote: `known` is the notional of those with a book to tell delay, spread and impact by."""
+
+    fills: int = 0
+    notional: float = 0.0
+    known: float = 0.0
+    delay: float = 0.0
+    spread: float = 0.0
+    impact: float = 0.0
+    fee: float = 0.0
+
+    def plus(self, other: "CostSums") -> "CostSums":
+        """Return the sums of both."""
+        return CostSums(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})
+
+    def shares(self) -> CostShares:
+        """Return the average costs in bps; zeros without fills."""
+        scale = _BPS / self.known if self.known else 0.0
+        fee = self.fee / self.notional * _BPS if self.notional else 0.0
+        return CostShares(delay=self.delay * scale, spread=self.spread * scale, impact=self.impact * scale, fee=fee)
 
 
 class FillCosts:
-    """Watch a run and keep what its fills cost, from the book as it was when the fill's entry came. Memory is bounded."""
+    """Watch a run and keep what its fills cost, from the book as it was when the fill's entry came."""
 
     def __init__(self) -> None:
-        self.fills: deque[FillCost] = deque(maxlen=FILLS_KEPT)
-        """The newest fills."""
-        self.fills_by: dict[str, int] = {}
-        """How many fills of each purpose and liquidity."""
-        self.turnover = 0.0
-        self._weighted = dict.fromkeys(_PARTS, 0.0)
-        self._weights = dict.fromkeys(_PARTS, 0.0)
-        self._ended: deque[str] = deque()
+        self.fills: list[FillCost] = []
+        self.sums: dict[str, CostSums] = {}
+        """By purpose and liquidity, as in "exit maker"."""
+        self.strangers = 0
+        """Fills of orders that were neither sent in this run nor working at its start."""
         self._engine: Engine | None = None
         self._decided: dict[str, tuple[OrderIntent, float | None]] = {}
+        self._ended: deque[str] = deque()
         self._mids: dict[int, float] = {}
 
     def use(self, engine: Engine) -> None:
@@ -90,38 +110,39 @@ class FillCosts:
 
     def append(self, entry: Entry) -> None:
         """Look at one entry of the run; fills are kept."""
-        if isinstance(entry.payload, Tick):
+        payload = entry.payload
+        if isinstance(payload, Tick):
             self._watch_books()
-        elif isinstance(entry.payload, OrderFilled):
-            self._keep(entry, entry.payload.fill)
-        elif isinstance(entry.payload, _ENDS):
-            self._end(entry.payload.client_order_id)
+        elif isinstance(payload, OrderFilled):
+            self._keep(entry, payload.fill)
+        elif isinstance(payload, _ENDED):
+            self._forget_later(payload.client_order_id)
+        elif isinstance(payload, RunStarted):
+            # Orders of an earlier run: nobody here knows when they were decided.
+            self._decided.update({order.intent.client_order_id: (order.intent, None) for order in payload.orders})
 
     def pass_over(self, passed: Passed) -> None:
         """Note the touches of ticks that went by."""
         for touch in passed.ticked:
             self._mids[touch.instrument] = 0.5 * (touch.bid_ticks + touch.ask_ticks)
 
-    def shares(self) -> CostShares:
-        """Return the average costs; zeros while nothing was filled."""
-        return CostShares(**{name: total / self._weights[name] if self._weights[name] else 0.0 for name, total in self._weighted.items()})
+    def intent(self, client_order_id: str) -> OrderIntent | None:
+        """Return what an order was to do; None if it is not known (any more)."""
+        found = self._decided.get(client_order_id)
+        return None if found is None else found[0]
 
-    def _end(self, client_order_id: str) -> None:
-        """Forget an order some time after it ended."""
+    def mid_ticks(self, index: int) -> float | None:
+        """Return the last mid known of an instrument, in ticks."""
+        return self._mids.get(index)
+
+    def total(self) -> CostSums:
+        """Return the sums over all fills."""
+        return summed(self.sums.values())
+
+    def _forget_later(self, client_order_id: str) -> None:
         self._ended.append(client_order_id)
-        if len(self._ended) > ENDED_ORDERS_KEPT:
+        if len(self._ended) > ENDED_ORDERS_MAX:
             self._decided.pop(self._ended.popleft(), None)
-
-    def _add(self, fill: FillCost) -> None:
-        self.fills.append(fill)
-        self.turnover += fill.notional
-        key = f"{fill.purpose.value} {fill.liquidity.value}"
-        self.fills_by[key] = self.fills_by.get(key, 0) + 1
-        for name, field in _PARTS.items():
-            value = getattr(fill, field)
-            if value is not None:
-                self._weighted[name] += value * fill.notional
-                self._weights[name] += fill.notional
 
     def _watch_books(self) -> None:
         if self._engine is not None:
@@ -139,29 +160,59 @@ class FillCosts:
     def _keep(self, entry: Entry, fill: Fill) -> None:
         intent, decided = self._decided.get(fill.client_order_id, (None, None))
         if intent is None or self._engine is None:
-            raise AssertionError(f"a fill of {fill.client_order_id}, which this run did not send")
+            self.strangers += 1
+            return
         bid, ask = self._book(fill.instrument)
         grid = self._engine.market.instruments[fill.instrument]
         notional = grid.notional(fill.price_ticks, fill.lots)
         delay, spread, impact = _shortfall(intent, decided, bid, ask, fill)
-        self._add(
-            FillCost(
-                ts_event_ns=fill.ts_event_ns,
-                wall_ns=entry.ts_wall_ns,
-                client_order_id=fill.client_order_id,
-                instrument=fill.instrument,
-                side=fill.side,
-                purpose=intent.purpose,
-                liquidity=fill.liquidity,
-                price=grid.price(fill.price_ticks),
-                quantity=grid.quantity(fill.lots),
-                notional=float(notional),
-                delay_bps=delay,
-                spread_bps=spread,
-                impact_bps=impact,
-                fee_bps=float(_fee_in_quote(fill, grid) / notional) * _BPS,
-            )
+        cost = FillCost(
+            ts_event_ns=fill.ts_event_ns,
+            wall_ns=entry.ts_wall_ns,
+            client_order_id=fill.client_order_id,
+            instrument=fill.instrument,
+            side=fill.side,
+            purpose=intent.purpose,
+            liquidity=fill.liquidity,
+            price=grid.price(fill.price_ticks),
+            quantity=grid.quantity(fill.lots),
+            notional=float(notional),
+            delay_bps=delay,
+            spread_bps=spread,
+            impact_bps=impact,
+            fee_bps=float(_fee_in_quote(fill, grid) / notional) * _BPS,
         )
+        if len(self.fills) < FILLS_MAX:
+            self.fills.append(cost)
+        kind = f"{cost.purpose.value} {cost.liquidity.value}"
+        self.sums[kind] = self.sums.get(kind, CostSums()).plus(sums_of(cost))
+        if fill.lots >= intent.lots:
+            self._forget_later(fill.client_order_id)
+
+
+def summed(parts: Iterable[CostSums]) -> CostSums:
+    """Return the sums of all parts."""
+    total = CostSums()
+    for part in parts:
+        total = total.plus(part)
+    return total
+
+
+def sums_of(cost: FillCost) -> CostSums:
+    """Return what one fill adds to the sums."""
+    scale = cost.notional / _BPS
+    fee = cost.fee_bps * scale
+    if cost.delay_bps is None or cost.spread_bps is None or cost.impact_bps is None:
+        return CostSums(fills=1, notional=cost.notional, fee=fee)
+    return CostSums(
+        fills=1,
+        notional=cost.notional,
+        known=cost.notional,
+        delay=cost.delay_bps * scale,
+        spread=cost.spread_bps * scale,
+        impact=cost.impact_bps * scale,
+        fee=fee,
+    )
 
 
 def _shortfall(
@@ -181,4 +232,7 @@ def _shortfall(
 
 
 def _fee_in_quote(fill: Fill, grid: Instrument) -> Decimal:
-    return fill.fee * grid.price(fill.price_ticks) if fill.fee_asset == grid.base else fill.fee
+    """Return a fee in quote; one in a third asset cannot be priced here and counts as none, as in the portfolio."""
+    if fill.fee_asset == grid.base:
+        return fill.fee * grid.price(fill.price_ticks)
+    return fill.fee if fill.fee_asset == grid.quote else Decimal(0)

@@ -8,7 +8,7 @@ import pytest
 
 from smartmoney.adapters.exchange_warm import capture_path, prerun
 from smartmoney.core.domain.instruments import Market
-from smartmoney.reports.backtest import result_lines, write_backtest
+from smartmoney.reports.backtest import result_lines, write_report
 from smartmoney.runtime.backtest import BacktestJob, BacktestRefused, BuiltIn, CapturedRun, Recordings, run_backtest
 from smartmoney.runtime.replay import ReplayRefused
 from smartmoney.runtime.replay_frames import frame_replay, frame_summary
@@ -97,11 +97,11 @@ def test_a_synthetic_market_is_tested_as_its_recording_is(settings):
 
 
 def test_the_report_holds_everything_in_itself(result, tmp_path):
-    written = {path.name for path in write_backtest(result, tmp_path / "report")}
-    assert written == {"backtest.html", "backtest.json", "equity.png", "costs.png"}
+    written = {path.name for path in write_report(result, tmp_path / "report")}
+    assert {"backtest.html", "backtest.json", "equity.png", "price.png", "costs.png", "budget.png", "random.png"} <= written
     page = (tmp_path / "report" / "backtest.html").read_text()
     assert page.index("Assumed") < page.index("What came of it")
-    assert "http" not in page.replace("data:image", "")
+    assert "http" not in page
     assert json.loads((tmp_path / "report" / "backtest.json").read_text())["digest"] == result.digest
     lines = list(result_lines(result))
     assert any(line.startswith("costs") for line in lines)

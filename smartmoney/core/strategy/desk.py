@@ -163,6 +163,23 @@ class StrategyDesk:
         mind = self._minds.get(instrument)
         return mind.reading if mind is not None else None
 
+    def gates_at(self, signal: Signal, features: Mapping[str, float], cost_bps: float) -> tuple[gates.Reading, ...]:
+        """Return how the gates read a signal that was accepted on these features, for whoever explains it."""
+        facts = gates.Facts(
+            confidence=signal.confidence,
+            liquidity_score=features["liquidity_score"],
+            mm_confidence=features["mm_presence"],
+            gross_bps=float(signal.metadata["gross_return"]),
+            cost_bps=cost_bps,
+        )
+        chosen = self._by_regime.get(str(signal.metadata["regime"]), self.parameters.strategy)
+        return tuple(gates.readings(facts, self._limits(chosen)))
+
+    def opportunities(self, instrument: int) -> tuple[Opportunity, ...]:
+        """Return the forecasts of an instrument's latest analysis, the best first."""
+        mind = self._minds.get(instrument)
+        return mind.opportunities if mind is not None else ()
+
     def on_signal_executed(self, signal: Signal, execution_result: Mapping[str, Any]) -> str | None:
         """Tell the strategy that a signal's order was filled; returns the text of a fault in it."""
         return _fault_text(_guarded(lambda: drive(self.strategy.on_signal_executed(signal, dict(execution_result)))))
@@ -251,13 +268,7 @@ class StrategyDesk:
             gross_bps=_bracket_bps(signal) if opportunity is None else opportunity.gross_return_bps,
             cost_bps=view.cost_bps,
         )
-        limits = gates.Limits(
-            min_liquidity_score=chosen.min_liquidity_score,
-            mm_confidence_threshold=self.parameters.mm_confidence_threshold,
-            min_confidence=self.parameters.signals.min_confidence,
-            risk_adjustment_factor=self.parameters.engine.risk_adjustment_factor,
-        )
-        miss = gates.first_miss(facts, limits, reduces=plan.reduces)
+        miss = gates.first_miss(facts, self._limits(chosen), reduces=plan.reduces)
         if miss is not None:
             return _refuse(view, miss.code, miss.detail, miss.value, miss.limit)
         if plan.refusal is not None:
@@ -277,6 +288,14 @@ class StrategyDesk:
             reduces=plan.reduces,
             horizon_s=horizon_s,
             seen=mind.seen,
+        )
+
+    def _limits(self, chosen: StrategyParameters) -> gates.Limits:
+        return gates.Limits(
+            min_liquidity_score=chosen.min_liquidity_score,
+            mm_confidence_threshold=self.parameters.mm_confidence_threshold,
+            min_confidence=self.parameters.signals.min_confidence,
+            risk_adjustment_factor=self.parameters.engine.risk_adjustment_factor,
         )
 
     def _evidence(self, features: Mapping[str, float], reading: RegimeReading, found: tuple[Opportunity, ...]) -> Evidence:

@@ -4,7 +4,7 @@ Invariants: a gate compares one number with one limit and names both; gates mark
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -75,6 +75,17 @@ GATES = (
 )
 
 
+class Reading(msgspec.Struct, frozen=True):
+    """Show one gate as it stood: both numbers, whether it lets pass, and whether a decision that only lowers risk skips it."""
+
+    code: RefusalCode
+    detail: str
+    value: float
+    limit: float
+    passes: bool
+    raising_only: bool
+
+
 class Miss(msgspec.Struct, frozen=True):
     """Name the gate that was missed, with both numbers."""
 
@@ -86,13 +97,17 @@ class Miss(msgspec.Struct, frozen=True):
 
 def first_miss(facts: Facts, limits: Limits, *, reduces: bool) -> Miss | None:
     """Return the first gate that is missed; None when all are passed."""
-    for gate in GATES:
-        if reduces and gate.raising_only:
-            continue
-        value, limit = gate.value(facts), gate.limit(facts, limits)
-        if not (value >= limit):
-            return Miss(gate.code, gate.detail, value, limit)
+    for one in readings(facts, limits):
+        if not one.passes and not (reduces and one.raising_only):
+            return Miss(one.code, one.detail, one.value, one.limit)
     return None
+
+
+def readings(facts: Facts, limits: Limits) -> Iterator[Reading]:
+    """Yield every gate as these numbers read it, in order."""
+    for gate in GATES:
+        value, limit = gate.value(facts), gate.limit(facts, limits)
+        yield Reading(gate.code, gate.detail, value, limit, value >= limit, gate.raising_only)
 
 
 def not_finite(market: MarketData, cost_bps: float, features_required: tuple[str, ...]) -> str | None:

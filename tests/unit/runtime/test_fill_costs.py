@@ -100,12 +100,12 @@ def test_a_fee_in_base_counts_at_the_price_of_the_fill():
 
 def test_averages_are_weighted_by_notional_and_zero_without_fills():
     desk = Desk()
-    assert desk.costs.shares().fee == 0.0
+    assert desk.costs.total().shares().fee == 0.0
     desk.quote(9_999, 2)
     desk.decide("a", Side.BUY)
     desk.fill("a", Side.BUY, 10_001, lots=30)
     desk.fill("a", Side.BUY, 10_021, lots=10)
-    assert desk.costs.shares().impact == pytest.approx(20 * 10_021 * 10 / (10_001 * 30 + 10_021 * 10), rel=1e-6)
+    assert desk.costs.total().shares().impact == pytest.approx(20 * 10_021 * 10 / (10_001 * 30 + 10_021 * 10), rel=1e-6)
 
 
 def test_a_target_is_decided_at_its_price():
@@ -135,5 +135,5 @@ def test_a_fill_without_any_book_has_no_costs_but_its_fee():
     desk.quote(9_999, 2)
     cost = desk.fill("a", Side.BUY, 10_001, fee="0.1")
     assert (cost.delay_bps, cost.spread_bps, cost.impact_bps) == (None, None, None)
-    assert desk.costs.shares().fee > 0.0
-    assert desk.costs.shares().delay == 0.0
+    assert desk.costs.total().shares().fee > 0.0
+    assert desk.costs.total().shares().delay == 0.0

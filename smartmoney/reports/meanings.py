@@ -1,0 +1,46 @@
+"""What each code of a decision and each reason of an exit means, in one line."""
+
+from collections.abc import Mapping
+
+DECISIONS: Mapping[str, str] = {
+    "signal": "passed every gate of the strategy and became a target position",
+    "warming": "the recent past was being replayed to warm slow features",
+    "not_warm": "a number that the decision needs was not known yet",
+    "model_untrained": "live mode refuses an untrained model",
+    "feed_not_synced": "the book could not be vouched for",
+    "no_opportunity": "the model saw nothing above feature_engine.confidence_threshold",
+    "strategy_fault": "the strategy threw an error, waited, or said something that makes no sense",
+    "low_confidence": "confidence below confidence_threshold",
+    "low_liquidity": "liquidity score below min_liquidity_score",
+    "makers_absent": "market makers had left",
+    "below_min_confidence": "confidence below signal_generation.min_confidence",
+    "edge_too_small": "the expected gross return would not have paid for fees and spread",
+    "no_position": "a sell with nothing to sell: spot has no shorts",
+    "at_target": "what was held or on its way was already what the signal wanted",
+    "below_min_notional": "the order would have been smaller than the venue takes",
+    "rate_limited": "max_signals_per_minute in the last 60 s",
+    "halted": "the kill switch was set",
+    "operator_paused": "paused by the operator",
+    "order_in_flight": "an earlier order was still working",
+    "would_increase_risk": "an order that should only reduce would have done more",
+    "outside_collar": "the limit price was further from the touch than risk.collar_bps",
+    "above_max_order": "larger than risk.max_order_notional, or than the venue takes",
+    "above_max_position": "the worst case would have exceeded risk.max_position_fraction, or equity was unknown",
+    "above_gross_cap": "all positions together would have exceeded risk.gross_cap",
+    "too_many_open_orders": "risk.max_open_orders were working",
+    "order_rate": "risk.max_orders_per_minute, less what is reserved for reducing",
+    "daily_loss": "the day's loss had reached risk.max_daily_loss, or was unknown",
+    "off_grid": "a price or size that is not on the venue's grid",
+}
+EXITS: Mapping[str, str] = {
+    "signal": "the strategy said so",
+    "horizon_exit": "held for as long as the forecast reached, or max_holding_s",
+    "stop": "the stop was hit",
+    "target": "the target was reached",
+    "stop_crossed": "the market was past the stop before it could be placed",
+    "target_crossed": "the market was past the target before it could be placed",
+    "unprotectable": "the venue refused a stop",
+    "flatten": "everything was closed",
+    "exit": "closed; the reason is not in the journal",
+    "unknown": "closed by an order that is not known here",
+}
