@@ -281,7 +281,6 @@ class JournalReader:
         row = self._connection.execute("SELECT parts FROM explanations WHERE signal_id = ?", (signal_id,)).fetchone()
         return None if row is None else msgspec.json.decode(row[0], type=dict[str, float])
 
-
     def signal_ids(self, limit: int = 10_000) -> list[str]:
         """Return the ids of the newest signals, newest first."""
         return [row[0] for row in self._connection.execute("SELECT signal_id FROM signals ORDER BY wall_ns DESC LIMIT ?", (limit,))]

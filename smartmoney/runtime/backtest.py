@@ -39,6 +39,7 @@ from smartmoney.simulation.order_latency import OrderLatency
 
 _NAME = "backtest"
 
+
 class BacktestRefused(Exception):
     """Say why nothing was tested, and what to do."""
 

@@ -64,7 +64,9 @@ def told_run(layout: StateLayout, run_id: str, search: str | None = None) -> Bac
         return joined([_journaled(journal, header, assumed, why)])
 
 
-def _watched(header: RunHeader, start: RunStarted, entries: CaptureReader, assumed: Sequence[str], search: str | None, models: Models) -> JobResult:
+def _watched(
+    header: RunHeader, start: RunStarted, entries: CaptureReader, assumed: Sequence[str], search: str | None, models: Models
+) -> JobResult:
     watch = Chronicler()
     engine = Engine(codec_of(start.venue), strategy_factory(search), kept_bundles(models))
     watch.use(engine)
