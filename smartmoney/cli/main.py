@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from smartmoney.cli import backtest, bench, config, diff, features, history, kernels, operate, record, replay, run, sim
+from smartmoney.cli import backtest, bench, config, diff, features, history, kernels, operate, record, replay, run, sim, tune
 
 EXIT_FAILED = 1
 EXIT_CONFIGURATION = 78
@@ -32,6 +32,7 @@ app.command()(operate.resume)
 app.command()(operate.flatten)
 app.command()(replay.replay)
 app.command()(backtest.backtest)
+app.command()(tune.tune)
 app.command()(diff.diff)
 app.command("import")(history.import_history)
 app.command("export")(history.export_history)
