@@ -8,7 +8,7 @@ evaluation that is logged is not logged again.
 import fcntl
 import os
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import apsw
 import msgspec
@@ -160,21 +160,17 @@ class TrialLog:
         return [_trial(row) for row in found]
 
 
-def _trial(row: tuple[apsw.SQLiteValue, ...]) -> LoggedTrial:
+def _trial(row: tuple[Any, ...]) -> LoggedTrial:
     past, evaluation, wall_ns, study, build, period_s, parameters, outcome, returns, fills = row
-    assert isinstance(wall_ns, int)
-    assert isinstance(period_s, float)
-    assert isinstance(returns, bytes)
-    assert isinstance(fills, bytes)
     return LoggedTrial(
-        past=str(past),
-        evaluation=str(evaluation),
+        past=past,
+        evaluation=evaluation,
         wall_ns=wall_ns,
-        study=str(study),
-        build=str(build),
+        study=study,
+        build=build,
         period_s=period_s,
-        parameters=str(parameters),
-        outcome=msgspec.json.decode(str(outcome), type=Outcome),
+        parameters=parameters,
+        outcome=msgspec.json.decode(outcome, type=Outcome),
         returns=np.frombuffer(returns, "<f8").astype(np.float64),
         fills=np.frombuffer(fills, "<i8").astype(np.int64),
     )

@@ -21,6 +21,7 @@ th, td { padding: .2rem .8rem; text-align: right; white-space: nowrap; border-bo
 th { color: var(--faint); font-weight: 600; } th:first-child, td:first-child { text-align: left; }
 """
 _LINES_MAX = 2_000
+_CAVEATS = {True: "", False: "Not a recommendation: no edge was found. "}
 
 
 def result_lines(result: TuneResult) -> Iterator[str]:
@@ -94,8 +95,7 @@ def tuning_page(result: TuneResult) -> str:
             '<p class="faint">Each chose on its own past; what counts is the test part after it. Scores are Sharpe ratios a period.</p>',
             _table(("fold", "train periods", "test periods", "chosen", "train", "test", "test net", "fills", *keys), _fold_rows(result)),
             "<h2>Fitted on the whole past</h2>",
-            f'<p class="faint">{"" if verdict.is_edge else "Not a recommendation: no edge was found. "}'
-            "Importance is the share in what made trials good.</p>",
+            f'<p class="faint">{_CAVEATS[verdict.is_edge]}Importance is the share in what made trials good.</p>',
             _table(
                 ("key", "value", "importance"),
                 ((escape(key), escape(_shown(value)), f"{result.importances.get(key, 0.0):.3f}") for key, value in result.fitted.items()),
