@@ -99,7 +99,8 @@ class DaskCluster:
         try:
             while pending:
                 try:
-                    done, pending = wait_for(list(pending), timeout=_LOOK_S, return_when="FIRST_COMPLETED")
+                    with self._client.as_current():
+                        done, pending = wait_for(list(pending), timeout=_LOOK_S, return_when="FIRST_COMPLETED")
                 except TimeoutError:
                     self._look()
                     continue
