@@ -99,7 +99,7 @@ def _search(plan: "TunePlan", trial_log: Path, scheduler: str | None, processes:
     from smartmoney.runtime.tuning import tune as search
     from smartmoney.runtime.workers import cluster_workers, local_workers
 
-    count = processes or worker_count(plan.batch * len(plan.jobs), parallel=True)
+    count = processes or worker_count(plan.batch * (plan.folds + 1) * len(plan.jobs), parallel=True)
     bar = Progress(TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=Console(stderr=True))
     with TrialLog.open(trial_log) as log, cluster_workers(scheduler) if scheduler else local_workers(count) as workers, bar:
         task = bar.add_task("", total=plan.trials)

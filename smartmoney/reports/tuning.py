@@ -29,7 +29,7 @@ def result_lines(result: TuneResult) -> Iterator[str]:
     verdict = result.verdict
     yield verdict.headline
     for check in verdict.checks:
-        yield f"  {'met   ' if check.is_met else 'FAILED'}  {check.name} (needed: {check.needed}): {check.words}"
+        yield f"  {'met   ' if check.is_met else 'FAILED'}  {check.name} {check.shown} (needs {check.needed}): {check.words}"
     for lack in verdict.lacking:
         yield f"  lacks   {lack}"
     span_h = result.periods * result.period_s / 3600.0
@@ -40,7 +40,8 @@ def result_lines(result: TuneResult) -> Iterator[str]:
     )
     yield f"walked    {verdict.net:+.3%} out of sample in {verdict.periods:,} periods, Sharpe ratio {verdict.sharpe:+.4f} a period"
     gain = result.over_current
-    yield f"against   the settings as they are: {1e4 * gain.mean:+.3f} bps a period, 95 % {1e4 * gain.low:+.3f} to {1e4 * gain.high:+.3f}"
+    bounds = f"95 % {1e4 * gain.low:+.3f} to {1e4 * gain.high:+.3f}" if gain.blocks else "too few blocks for an interval"
+    yield f"against   the settings as they are: {1e4 * gain.mean:+.3f} bps a period, {bounds}"
     for fold in result.folds:
         yield (
             f"  fold {fold.fold}  chose {_name(fold.chosen):<8} train {fold.train_score:+.4f}   test {fold.test_score:+.4f}   "
@@ -76,7 +77,8 @@ def tuning_page(result: TuneResult) -> str:
     """Return the report as one page of HTML."""
     verdict = result.verdict
     checks = (
-        (escape(check.name), "met" if check.is_met else "failed", escape(check.needed), escape(check.words)) for check in verdict.checks
+        (escape(check.name), "met" if check.is_met else "failed", check.shown, escape(check.needed), escape(check.words))
+        for check in verdict.checks
     )
     lacking = "".join(f"<li>lacks {escape(lack)}</li>" for lack in verdict.lacking)
     keys = list(result.fitted)
@@ -88,7 +90,7 @@ def tuning_page(result: TuneResult) -> str:
             f'<html lang="en"><head><meta charset="utf-8"><title>Parameter search</title><style>{_STYLE}</style></head><body>',
             f"<h1>Parameter search</h1><p class='faint'>smartmoney {escape(result.build)}, study {escape(result.study)}</p>",
             f'<p class="verdict{" edge" if verdict.is_edge else ""}"><strong>{escape(verdict.headline)}</strong></p>',
-            _table(("check", "", "needed", "seen"), checks),
+            _table(("check", "", "value", "needed", "seen"), checks),
             f"<ul>{lacking}</ul>" if lacking else "",
             f"<pre>{escape(chr(10).join(lines))}</pre>",
             "<h2>Folds</h2>",

@@ -22,6 +22,8 @@ from smartmoney.runtime.backtest import BacktestJob, BacktestRefused, BuiltIn, J
 from smartmoney.runtime.backtest_sources import record_built_in
 from smartmoney.runtime.replay import ReplayRefused
 from smartmoney.runtime.tuning_worker import EvaluationRefused
+from smartmoney.settings.errors import ConfigurationError
+from smartmoney.settings.models import Settings
 from smartmoney.settings.scenario import load_scenario
 
 MARK_S = 10
@@ -36,11 +38,12 @@ Content = tuple[tuple[str, str], ...]
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
-    """Be a backtest of one stretch, with what the source holds and which build it is meant for."""
+    """Be a backtest of one stretch, with what the source holds, and which build and strategy of the user's own it is meant for."""
 
     job: BacktestJob
     content: Content
     code: str
+    strategy: str
 
 
 class Marks(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +83,20 @@ def content_of(source: Source) -> Content:
     return tuple((str(path), _file_hash(path)) for path in files)
 
 
+def strategy_hash(settings: Settings) -> str:
+    """Return the hash of the Python files beside the configuration, where a user's strategy stands; empty for the built-in one.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    if settings.strategy_class is None or settings.directory is None:
+        return ""
+    digest = hashlib.sha256()
+    for path in sorted(Path(settings.directory).glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
 def past_of(jobs: Sequence[BacktestJob], contents: Sequence[Content]) -> str:
     """Return the name of a past: the same for the same recordings, wherever they lie."""
     parts = sorted(
@@ -102,7 +119,7 @@ def run_evaluation(evaluation: Evaluation) -> Marks:
             notes = (f"market: synthetic, {job.source.scenario}, seed {job.source.seed}: proves nothing about yours",)
             job = msgspec.structs.replace(job, source=_recorded(job.source))
         result = run_job(job)
-    except (BacktestRefused, ReplayRefused, OSError) as problem:
+    except (BacktestRefused, ReplayRefused, ConfigurationError, OSError) as problem:
         raise EvaluationRefused(str(problem)) from None
     return marks_of(result, float(job.settings.equity_start), notes)
 
@@ -142,8 +159,11 @@ def _check(evaluation: Evaluation) -> None:
         raise EvaluationRefused(f"{host} has another build of smartmoney ({__version__}); install the same one on every machine")
     try:
         here = dict(content_of(evaluation.job.source))
-    except OSError as problem:
+        strategy = strategy_hash(evaluation.job.settings)
+    except (ConfigurationError, OSError) as problem:
         raise EvaluationRefused(f"{host} cannot read {name} ({problem}); share the folder so that every machine has that path") from None
+    if evaluation.strategy != strategy:
+        raise EvaluationRefused(f"{host} has another {evaluation.job.settings.strategy_class}; share the configuration's folder")
     for part, digest in evaluation.content:
         if here.get(part) != digest:
             state = "holds something else in" if part in here else "has no"

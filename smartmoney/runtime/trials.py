@@ -4,7 +4,6 @@ import hashlib
 import pickle
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from smartmoney import __version__
 from smartmoney.adapters.trial_log import LoggedTrial, Outcome, TrialLog
 from smartmoney.runtime.backtest import BacktestJob
-from smartmoney.runtime.evaluations import MARK_S, Content, Evaluation, Marks, code_hash, content_of, past_of
+from smartmoney.runtime.evaluations import MARK_S, Content, Evaluation, Marks, code_hash, content_of, past_of, strategy_hash
 from smartmoney.runtime.workers import Workers
 from smartmoney.settings.effective import config_hash
 from smartmoney.settings.errors import ConfigurationError
@@ -39,7 +38,7 @@ class Evaluator:
         self.past = past_of(jobs, self._contents)
         self._log = log
         self._workers = workers
-        self._strategy = _strategy_hash(jobs[0].settings)
+        self._strategy = strategy_hash(jobs[0].settings)
 
     @property
     def stretches(self) -> tuple[str, ...]:
@@ -102,7 +101,7 @@ class Evaluator:
 
     def _encoded(self, settings: Settings, index: int) -> bytes:
         job = msgspec.structs.replace(self._jobs[index], settings=settings)
-        return pickle.dumps(Evaluation(job=job, content=self._contents[index], code=code_hash()))
+        return pickle.dumps(Evaluation(job=job, content=self._contents[index], code=code_hash(), strategy=self._strategy))
 
     def _keep(self, name: str, parameters: Mapping[str, Value], marks: list[Marks]) -> LoggedTrial:
         # By time, whatever order the stretches were named in; synthetic markets share a clock.
@@ -162,13 +161,3 @@ def _joined(marks: Sequence[Marks]) -> Outcome:
         digest=hashlib.sha256("".join(one.digest for one in outcomes).encode()).hexdigest(),
         assumptions=tuple(dict.fromkeys(line for one in outcomes for line in one.assumptions)),
     )
-
-
-def _strategy_hash(settings: Settings) -> str:
-    """Return the hash of what stands beside a user's strategy: a changed one is another evaluation."""
-    if settings.strategy_class is None or settings.directory is None:
-        return ""
-    digest = hashlib.sha256()
-    for path in sorted(Path(settings.directory).glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()

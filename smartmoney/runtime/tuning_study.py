@@ -116,7 +116,10 @@ def open_studies(storage: str, name: str, count: int, space: SearchSpace, seed: 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         backend = optuna.storages.RDBStorage(storage)
-        _hurry(backend.engine)
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as problem:
+        raise _unusable(problem) from None
+    _hurry(backend.engine)
+    try:
         try:
             studies = [
                 optuna.create_study(storage=backend, study_name=f"{name}/{index}", direction="maximize", load_if_exists=True)
@@ -128,9 +131,13 @@ def open_studies(storage: str, name: str, count: int, space: SearchSpace, seed: 
         finally:
             backend.remove_session()
             backend.engine.dispose()
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as problem:
-        said = " ".join(str(problem).split())[:200]
-        raise StudyRefused(f"--storage cannot be used: {said}; give a SQLAlchemy URL such as sqlite:////folder/file.db") from None
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as problem:
+        raise _unusable(problem) from None
+
+
+def _unusable(problem: Exception) -> StudyRefused:
+    said = " ".join(str(problem).split())[:200]
+    return StudyRefused(f"--storage cannot be used: {said}; give a SQLAlchemy URL such as sqlite:////folder/file.db")
 
 
 def _hurry(engine: Any) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from smartmoney.runtime.tuning_worker import EvaluationRefused, evaluate
+from smartmoney.runtime.tuning_worker import evaluate
 
 OnResult = Callable[[int, bytes], None]
 _CONNECT_S = 10
@@ -108,6 +108,8 @@ class DaskCluster:
                     on_result(index_of[future], future.result())
         except KilledWorker:
             raise ClusterFailed("an evaluation killed several workers, of too little memory perhaps; give each one more") from None
+        except ImportError as problem:
+            raise ClusterFailed(f"a worker cannot import smartmoney ({problem}); install the same version on every machine") from None
         finally:
             self._client.cancel(list(pending))
 
@@ -158,6 +160,3 @@ def cluster_workers(address: str) -> Iterator[Workers]:
         except TimeoutError:
             raise ClusterFailed(f"the scheduler at {address} has no workers; start some with `dask worker {address}`") from None
         yield DaskCluster(client, address)
-
-
-__all__ = ["ClusterFailed", "EvaluationRefused", "ResearchMissing", "Workers", "cluster_workers", "local_workers"]

@@ -19,7 +19,8 @@ from smartmoney.adapters.trial_log import TrialLog
 from smartmoney.core.domain.instruments import Market
 from smartmoney.runtime.backtest import BacktestJob, Recordings
 from smartmoney.runtime.tuning import TunePlan, tune
-from smartmoney.runtime.workers import ClusterFailed, EvaluationRefused, cluster_workers, local_workers
+from smartmoney.runtime.tuning_worker import EvaluationRefused
+from smartmoney.runtime.workers import ClusterFailed, cluster_workers, local_workers
 from smartmoney.settings.load import load_settings
 from smartmoney.settings.search_space import load_space
 from smartmoney.simulation.market import SyntheticMarket
@@ -133,7 +134,7 @@ def test_two_processes_give_the_result_of_one_and_nothing_is_done_twice(search, 
         def run(self, work, on_result):
             assert not work
 
-    assert search("two", Nobody()) == two
+    assert msgspec.json.encode(search("two", Nobody())) == msgspec.json.encode(two)
 
 
 def test_a_worker_without_the_recording_says_which_one(search, folder, alone, tmp_path):
@@ -174,7 +175,7 @@ def test_a_worker_without_the_recording_says_which_one(search, folder, alone, tm
 
 def test_a_scheduler_that_is_not_there_is_said(monkeypatch):
     monkeypatch.setattr("smartmoney.runtime.workers._CONNECT_S", 0.5)
-    with pytest.raises(ClusterFailed, match="no scheduler answers at tcp://127.0.0.1:9"), cluster_workers("tcp://127.0.0.1:9"):
+    with pytest.raises(ClusterFailed, match=r"no scheduler answers at tcp://127\.0\.0\.1:9"), cluster_workers("tcp://127.0.0.1:9"):
         pass
 
 
@@ -212,7 +213,19 @@ def test_the_command_over_a_recording_says_its_verdict_first_and_writes_a_report
 def test_without_the_extra_the_command_says_what_to_install(folder, tmp_path):
     (tmp_path / "optuna.py").write_text("raise ImportError('not here')\n")
     done = subprocess.run(
-        (sys.executable, "-m", "smartmoney", "tune", "day.gz", "--space", "space.yaml", "--state-dir", str(tmp_path / "state"), "--trials", "1"),
+        (
+            sys.executable,
+            "-m",
+            "smartmoney",
+            "tune",
+            "day.gz",
+            "--space",
+            "space.yaml",
+            "--state-dir",
+            str(tmp_path / "state"),
+            "--trials",
+            "1",
+        ),
         capture_output=True,
         text=True,
         check=False,
@@ -238,3 +251,16 @@ def test_what_cannot_be_searched_is_refused_in_one_line(folder, words, code, say
     got, _, errors = run_command(folder, *words)
     assert got == code
     assert says in errors.replace("\n", " ")
+
+
+@pytest.mark.slow
+def test_a_market_without_information_holds_no_edge_though_it_was_traded_enough_to_tell(folder):
+    overrides = [word for key, value in {**EAGER, "execution.max_holding_s": 20}.items() for word in ("--set", f"{key}={value}")]
+    words = ("--scenario", "no_information", "--hours", 0.5, "--trials", 9, "--folds", 2, "--batch", 1, "--space", "space.yaml")
+    code, said, errors = run_command(folder, *words, "--state-dir", "nothing", "--json", *overrides)
+    assert code == 0, errors
+    verdict = json.loads(said)["verdict"]
+    assert not verdict["is_edge"]
+    assert verdict["lacking"] == []
+    assert verdict["headline"].startswith("no edge found: net out of sample -")
+    assert verdict["out_of_sample"]["low"] < 0.0

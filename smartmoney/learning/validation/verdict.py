@@ -23,10 +23,11 @@ FILLS_MIN = 30
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """Be one condition: its value (None if there is none), the limit in words, and what was seen."""
+    """Be one condition: its value (None if there is none) and how to show it, the limit in words, and what was seen."""
 
     name: str
     value: float | None
+    shown: str
     needed: str
     is_met: bool
     words: str
@@ -76,9 +77,10 @@ def judge(
         Check(
             name="deflated Sharpe ratio",
             value=deflated if isfinite(deflated) else None,
+            shown=f"{deflated:.3f}",
             needed=f"at least {DEFLATED_MIN}",
             is_met=deflated >= DEFLATED_MIN,
-            words=f"{deflated:.3f}: a Sharpe ratio of {estimate.ratio:+.4f} a period against {luckiest:+.4f}, which the luckiest of "
+            words=f"a Sharpe ratio of {estimate.ratio:+.4f} a period against {luckiest:+.4f}, which the luckiest of "
             f"{count:,} trials would show without any skill",
         ),
         _overfitting_check(pbo),
@@ -106,16 +108,16 @@ def _net_check(gain: Gain) -> Check:
     else:
         words = f"{1e4 * gain.mean:+.3f} bps of equity a period, and too few blocks for an interval"
     value = gain.low if isfinite(gain.low) else None
-    return Check(name="net out of sample", value=value, needed="lower bound above 0", is_met=gain.low > 0.0, words=words)
+    shown = f"{1e4 * gain.low:+.3f} bps" if isfinite(gain.low) else "unknown"
+    return Check(name="net out of sample", value=value, shown=shown, needed="a lower bound above 0", is_met=gain.low > 0.0, words=words)
 
 
 def _overfitting_check(pbo: float | None) -> Check:
-    words = (
-        "cannot be computed" if pbo is None else f"{pbo:.3f}: how often the best of one half of the past was in the lower half of the other"
-    )
+    words = "cannot be computed" if pbo is None else "how often the best of one half of the past was in the lower half of the other"
     return Check(
         name="probability of overfitting",
         value=pbo,
+        shown="unknown" if pbo is None else f"{pbo:.3f}",
         needed=f"below {OVERFITTING_MAX}",
         is_met=pbo is not None and pbo < OVERFITTING_MAX,
         words=words,
@@ -143,5 +145,5 @@ def _headline(is_edge: bool, checks: tuple[Check, ...], lacking: tuple[str, ...]
         return "edge found, out of sample, in this data"
     if lacking:
         return f"no edge found: too little data to find one ({'; '.join(lacking)})"
-    failed = ", ".join(f"{check.name} must be {check.needed}" for check in checks if not check.is_met)
-    return f"no edge found: {failed.replace('must be lower', 'must have its lower')}"
+    failed = ", ".join(f"{check.name} {check.shown} (needs {check.needed})" for check in checks if not check.is_met)
+    return f"no edge found: {failed}"

@@ -1,5 +1,6 @@
 """A search space is checked key by key before anything runs, and what is wrong is named with its remedy."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,12 @@ def test_what_is_wrong_is_named_with_its_remedy(load, text, key, says):
     assert refused.value.key == key
     assert says in str(refused.value)
     assert refused.value.remedy
+
+
+def test_the_documented_space_is_one(load):
+    page = (Path(__file__).resolve().parents[3] / "docs" / "tune.md").read_text()
+    [example] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(load(example).dimensions) == 4
 
 
 def test_weights_are_scaled_and_what_does_not_go_together_is_refused(settings):
