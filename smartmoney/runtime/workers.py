@@ -3,9 +3,10 @@
 Invariant: a result depends on neither. A worker of a cluster that dies loses nothing but time: the scheduler gives its work to another.
 """
 
+import asyncio
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -108,6 +109,8 @@ class DaskCluster:
                     on_result(index_of[future], future.result())
         except KilledWorker:
             raise ClusterFailed("an evaluation killed several workers, of too little memory perhaps; give each one more") from None
+        except (asyncio.CancelledError, CancelledError):
+            raise self._gone() from None
         except ImportError as problem:
             raise ClusterFailed(f"a worker cannot import smartmoney ({problem}); install the same version on every machine") from None
         finally:
@@ -116,13 +119,16 @@ class DaskCluster:
     def _look(self) -> None:
         """Raise ClusterFailed if there is nobody to wait for."""
         if self._client.status != "running":
-            raise ClusterFailed(f"the scheduler at {self._address} is gone; start it, and run the same command again: it goes on")
+            raise self._gone()
         try:
             self._client.wait_for_workers(1, timeout=_WORKERS_S)
         except TimeoutError:
             raise ClusterFailed(
                 f"{self._address} has no workers any more; start some, and run the same command again: it goes on"
             ) from None
+
+    def _gone(self) -> ClusterFailed:
+        return ClusterFailed(f"the scheduler at {self._address} is gone; start it, and run the same command again: it goes on")
 
 
 @contextmanager

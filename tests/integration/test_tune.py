@@ -75,7 +75,7 @@ def alone(search):
 
 @contextlib.contextmanager
 def cluster(folder, workers=2):
-    """Run a real scheduler and workers on loopback; give its address and the workers' processes."""
+    """Run a real scheduler and workers on loopback; give its address and the processes, the scheduler's last."""
     file = folder / f"scheduler-{len(list(folder.glob('scheduler-*')))}.json"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment()}
     dask = (sys.executable, "-m", "dask")
@@ -87,7 +87,7 @@ def cluster(folder, workers=2):
             ends.callback(lambda: (process.kill(), process.wait()))
             return process
 
-        start("scheduler", "--port", "0", "--scheduler-file", str(file), *local)
+        scheduler = start("scheduler", "--port", "0", "--scheduler-file", str(file), *local)
         ones = [
             start("worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-nanny", "--local-directory", str(folder), *local)
             for _ in range(workers)
@@ -97,7 +97,7 @@ def cluster(folder, workers=2):
         with Client(scheduler_file=str(file), timeout=PATIENCE_S, set_as_default=False) as client:
             client.wait_for_workers(workers, timeout=PATIENCE_S) if workers else None
             address = client.scheduler.address
-        yield address, ones
+        yield address, [*ones, scheduler]
 
 
 def test_a_cluster_whose_worker_is_killed_in_the_middle_gives_the_same_result(search, folder, alone):
@@ -114,6 +114,22 @@ def test_a_cluster_whose_worker_is_killed_in_the_middle_gives_the_same_result(se
         assert len(killed) == 1
         assert killed[0].wait(PATIENCE_S) != 0
     assert msgspec.json.encode(result) == msgspec.json.encode(alone)
+
+
+def test_a_scheduler_that_dies_ends_the_search_in_words_and_the_same_call_goes_on(search, folder, alone):
+    made = []
+    with cluster(folder, workers=1) as (address, processes), cluster_workers(address) as workers:
+
+        def kill_scheduler(done, _of):
+            made.append(done)
+            if done == 1:
+                processes[-1].kill()
+
+        with pytest.raises(ClusterFailed, match="run the same command again: it goes on"):
+            search("broken", workers, kill_scheduler)
+    assert 1 in made
+    with local_workers(1) as workers:
+        assert msgspec.json.encode(search("broken", workers)) == msgspec.json.encode(alone)
 
 
 def pids(address):

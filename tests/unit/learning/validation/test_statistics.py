@@ -115,8 +115,8 @@ def test_overfitting_is_what_the_recipe_gives_word_by_word(periods, trials, bloc
 
 def test_noise_is_overfitted_one_time_in_two_and_a_planted_edge_never():
     chance = np.random.default_rng(11)
-    of_noise = [overfitting(chance.normal(size=(480, 20))).pbo for _ in range(40)]
-    assert np.mean(of_noise) == pytest.approx(0.5, abs=0.08)
+    of_noise = [overfitting(chance.normal(size=(480, 20))).pbo for _ in range(24)]
+    assert np.mean(of_noise) == pytest.approx(0.5, abs=0.1)
     planted = chance.normal(size=(480, 20))
     planted[:, 7] += 0.5
     found = overfitting(planted)

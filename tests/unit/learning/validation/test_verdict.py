@@ -28,7 +28,7 @@ def test_a_planted_edge_is_found():
 
 
 def test_noise_is_no_edge_and_what_failed_is_said_with_its_numbers():
-    verdicts = [judged(trials(seed)) for seed in range(20)]
+    verdicts = [judged(trials(seed)) for seed in range(8)]
     assert not any(verdict.is_edge for verdict in verdicts)
     verdict = verdicts[0]
     assert verdict.headline.startswith(
