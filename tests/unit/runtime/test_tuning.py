@@ -84,11 +84,11 @@ def test_an_edge_that_is_there_is_found_and_so_is_where(search):
 
 
 def test_noise_is_no_edge(search):
-    for seed in range(3):
-        result = search(Worlds(seed=seed), folder=f"state{seed}")
-        assert not result.verdict.is_edge
-        assert result.verdict.headline.startswith("no edge found: ")
-        assert result.verdict.lacking == ()
+    result = search(Worlds())
+    assert not result.verdict.is_edge
+    assert result.verdict.headline.startswith("no edge found: ")
+    assert "deflated Sharpe ratio" in result.verdict.headline
+    assert result.verdict.lacking == ()
 
 
 def test_no_fold_chooses_or_asks_by_what_came_later(search):
@@ -136,9 +136,9 @@ def test_a_larger_number_of_trials_adds_what_lacks(search):
 
 
 def test_every_trial_on_a_past_counts_whatever_study_made_it(search):
-    alone = search(Worlds(2e-5), folder="a", trials=10, seed=2)
-    search(Worlds(2e-5), folder="b", trials=16, seed=1)
-    after_another = search(Worlds(2e-5), folder="b", trials=10, seed=2)
+    alone = search(Worlds(2e-5), folder="a", trials=6, seed=2)
+    search(Worlds(2e-5), folder="b", trials=8, seed=1)
+    after_another = search(Worlds(2e-5), folder="b", trials=6, seed=2)
     assert after_another.verdict.trials > alone.verdict.trials
     assert after_another.verdict.luckiest > 0
     assert [fold.chosen for fold in after_another.folds] == [fold.chosen for fold in alone.folds]
