@@ -1,6 +1,6 @@
 # smartmoney: `make paper` starts the daemon on paper, `make test` tests it. Both do all their own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help install paper test test-slow test-all check lint types imports bench lock clean
+.PHONY: help install research paper test test-slow test-all check lint types imports bench lock clean
 SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -25,7 +25,13 @@ $(VENV)/development: $(VENV)/runtime deploy/requirements-dev.lock
 	@$(PY) -m compileall -q -j 0 $(VENV)/lib || true
 	@touch $@
 
+$(VENV)/research: $(VENV)/runtime deploy/requirements-research.lock
+	@$(PIP) --require-hashes --only-binary :all: -r deploy/requirements-research.lock
+	@touch $@
+
 install: $(VENV)/runtime ## set up .venv only
+
+research: $(VENV)/research ## add what `smartmoney tune` needs: optuna, dask
 
 paper: $(VENV)/runtime ## run the daemon on paper against the built-in exchange, until Ctrl-C
 	@exec $(RUN) run --paper

@@ -84,6 +84,16 @@ class StateLayout(msgspec.Struct, frozen=True):
         return self.root / "journal.db"
 
     @property
+    def studies(self) -> Path:
+        """Return the path of the parameter searches' studies."""
+        return self.root / "studies.db"
+
+    @property
+    def trials(self) -> Path:
+        """Return the path of the log of all trials."""
+        return self.root / "trials.db"
+
+    @property
     def captures(self) -> Path:
         """Return the folder that holds one folder per run."""
         return self.root / "captures"

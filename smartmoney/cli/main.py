@@ -11,7 +11,23 @@ from typing import Annotated
 
 import typer
 
-from smartmoney.cli import backtest, bench, config, diff, features, history, kernels, models, operate, record, replay, report, run, sim
+from smartmoney.cli import (
+    backtest,
+    bench,
+    config,
+    diff,
+    features,
+    history,
+    kernels,
+    models,
+    operate,
+    record,
+    replay,
+    report,
+    run,
+    sim,
+    tune,
+)
 
 EXIT_FAILED = 1
 EXIT_CONFIGURATION = 78
@@ -32,6 +48,7 @@ app.command()(operate.resume)
 app.command()(operate.flatten)
 app.command()(replay.replay)
 app.command()(backtest.backtest)
+app.command()(tune.tune)
 app.command()(diff.diff)
 app.command()(report.report)
 app.command()(report.explain)

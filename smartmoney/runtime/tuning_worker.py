@@ -1,0 +1,34 @@
+"""The door through which work reaches a worker, in this machine or another: bytes in, bytes out.
+
+It imports nothing that needs numba before the worker's own kernel cache is prepared, so that a worker never compiles what it has.
+"""
+
+import functools
+import pickle
+
+
+class EvaluationRefused(Exception):
+    """Say why a parameter set could not be evaluated, on which machine, and what to do."""
+
+    exit_code = 1
+
+
+def evaluate(encoded: bytes) -> bytes:
+    """Evaluate one pickled `evaluations.Evaluation`; return the pickled `evaluations.Marks`.
+
+    Raises:
+        EvaluationRefused: this machine lacks a source or has another build, or there is nothing to test.
+    """
+    _prepare()
+    from smartmoney.runtime.evaluations import run_evaluation
+
+    # A scheduler runs any code of its clients already: pickle opens no new door.
+    return pickle.dumps(run_evaluation(pickle.loads(encoded)))  # noqa: S301
+
+
+@functools.cache
+def _prepare() -> None:
+    from smartmoney.runtime import kernel_cache, logs
+
+    kernel_cache.prepare()
+    logs.configure("WARNING", to_screen=False)
