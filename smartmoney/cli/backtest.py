@@ -24,7 +24,11 @@ def backtest(
     seeds: Annotated[int | None, typer.Option(min=1, max=10_000, help="With --scenario: how many markets [default: 1].")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="With --scenario: the first seed; the others follow it [default: 1].")] = None,
     hours: Annotated[float | None, typer.Option(min=0.01, max=240.0, help="With --scenario: simulated hours of each [default: 1].")] = None,
-    each: Annotated[bool, typer.Option("--each", help="Every file is a stretch of its own, with an account of its own.")] = False,
+    dataset: Annotated[Path | None, typer.Option(metavar="ROOT", help="A dataset instead; one instrument of it.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="With --dataset: which instrument, if it holds several.")] = None,
+    first: Annotated[str | None, typer.Option("--from", metavar="DAY", help="With --dataset: the first day.")] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="DAY", help="With --dataset: the last day.")] = None,
+    each: Annotated[bool, typer.Option("--each", help="Every file, or day of a dataset, is a stretch with an account of its own.")] = False,
     latency: Annotated[
         str | None,
         typer.Option(
@@ -43,17 +47,22 @@ def backtest(
     """Run the engine over recordings, captured runs or a synthetic market, with latency, queue and fees, and say what came of it.
 
     Examples: smartmoney backtest day.gz --market usdm; smartmoney backtest --run last --latency measured;
-    smartmoney backtest --scenario no_information --seeds 8 --hours 4 --out report
+    smartmoney backtest --dataset DIR --symbol BTCUSDT --from 2025-01-02 --each; smartmoney backtest --scenario no_information --seeds 8 --hours 4 --out report
     """
     if scenario is None and (seeds, seed, hours) != (None, None, None):
         raise typer.BadParameter("they belong to --scenario NAME", param_hint="--seeds, --seed, --hours")
-    if each and not files:
-        raise typer.BadParameter("it is about several recordings, and none is given", param_hint="--each")
+    if each and not (files or dataset):
+        raise typer.BadParameter("it is about several recordings, or days of a dataset, and none is given", param_hint="--each")
+    if dataset is None and (symbol, first, last) != (None, None, None):
+        raise typer.BadParameter("they belong to --dataset ROOT", param_hint="--symbol, --from, --to")
     if run and market is not None:
         raise typer.BadParameter("a run has the market that it had; leave it out", param_hint="--market")
     settings = settings_of(config, profile, "paper", overrides)
     worlds = (1 if seed is None else seed, seeds or 1, hours or 1.0)
-    sources = _sources(files or [], market or settings.market, run or [], scenario, worlds, state_dir, each=each)
+    if dataset is not None and not (files or run or scenario):
+        sources = _stored(dataset, market, symbol, first, last, each=each)
+    else:
+        sources = _sources(files or [], market or settings.market, run or [], scenario, worlds, state_dir, each=each, dataset=dataset)
     model = _latency(latency, settings, state_dir)
     if out is not None and out.exists() and not out.is_dir():
         raise typer.BadParameter(f"{out} is no folder; name one, it is made if need be", param_hint="--out")
@@ -93,10 +102,11 @@ def _sources(
     state_dir: Path | None,
     *,
     each: bool,
+    dataset: Path | None,
 ) -> "dict[str, Source]":
     """Return what to test, by name."""
-    if sum((bool(files), bool(runs), scenario is not None)) != 1:
-        raise typer.BadParameter("give recordings, or --run RUN_ID, or --scenario NAME: one of the three")
+    if sum((bool(files), bool(runs), scenario is not None, dataset is not None)) != 1:
+        raise typer.BadParameter("give recordings, or --run RUN_ID, --scenario NAME or --dataset ROOT: one of the four")
     from smartmoney.runtime.backtest import BuiltIn, CapturedRun, Recordings
 
     if market not in {"spot", "usdm", "coinm"}:
@@ -121,6 +131,21 @@ def _sources(
     layout = layout_of(state_dir)
     names = dict.fromkeys(named_run(layout, name) for name in runs)
     return {f"run {name}": CapturedRun(str(layout.capture(name))) for name in names}
+
+
+def _stored(
+    root: Path, market: str | None, symbol: str | None, first: str | None, last: str | None, *, each: bool
+) -> "dict[str, Source]":
+    from smartmoney.adapters.dataset_reader import choose
+    from smartmoney.runtime.backtest import StoredDays
+
+    chosen = choose(root, market, symbol).between(first, last)
+    one = chosen.instrument
+    stretches = [(day, day) for day in chosen.days] if each else [(chosen.days[0], chosen.days[-1])]
+    return {
+        f"{chosen.key} {begin if begin == end else f'{begin} to {end}'}": StoredDays(str(root), one.market.value, one.symbol, begin, end)
+        for begin, end in stretches
+    }
 
 
 def _latency(text: str | None, settings: "Settings", state_dir: Path | None) -> "OrderLatency":

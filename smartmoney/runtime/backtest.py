@@ -18,6 +18,8 @@ import msgspec
 
 from smartmoney import __version__
 from smartmoney.adapters.capture import CaptureDamaged, read_capture
+from smartmoney.adapters.dataset_reader import begins_ns, choose, frames_of
+from smartmoney.adapters.history.events import Repairs
 from smartmoney.core.domain.commands import Command, RecordEquity
 from smartmoney.core.domain.entries import Entry, RunStarted
 from smartmoney.core.engine.engine import Engine
@@ -66,7 +68,17 @@ class BuiltIn(msgspec.Struct, frozen=True, tag=True):
     symbols: tuple[str, ...] = ()
 
 
-Source = Recordings | CapturedRun | BuiltIn
+class StoredDays(msgspec.Struct, frozen=True, tag=True):
+    """Name days of one instrument of a dataset, by the dataset's folder, market and symbol."""
+
+    root: str
+    market: str
+    symbol: str
+    first: str
+    last: str
+
+
+Source = Recordings | CapturedRun | BuiltIn | StoredDays
 
 
 class BacktestJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,13 +183,15 @@ def run_job(job: BacktestJob) -> JobResult:
     """Run one job. Fees and rules are those of its source's market, whatever the settings name.
 
     Raises:
-        BacktestRefused, ReplayRefused: it has nothing to test.
+        BacktestRefused, DatasetRefused, ReplayRefused: it has nothing to test.
         OSError: its source cannot be read.
     """
     if isinstance(job.source, CapturedRun):
         return _run_capture(job, job.source)
     if isinstance(job.source, Recordings):
         return _run_recordings(job, job.source)
+    if isinstance(job.source, StoredDays):
+        return _run_stored(job, job.source)
     with tempfile.TemporaryDirectory(prefix="smartmoney-backtest-") as folder:
         files = record_built_in(
             job.source.scenario, job.source.seed, job.source.seconds, job.source.market, job.source.symbols, Path(folder)
@@ -210,6 +224,20 @@ def _run_recordings(job: BacktestJob, source: Recordings) -> JobResult:
     replay.run(frames)
     notes = [f"{one.symbol}: tick and lot size inferred from the frames" for one in replay.instruments if one.provisional]
     return _result(job, replay.engine, watch, job.settings.equity_start, perf_counter() - started, (*notes, *replay.damage))
+
+
+def _run_stored(job: BacktestJob, source: StoredDays) -> JobResult:
+    job = _on_market(job, source.market)
+    stored = choose(Path(source.root), source.market, source.symbol).between(source.first, source.last)
+    watch, repairs = _Watch(), Repairs()
+    replay = FrameReplay(
+        (stored.instrument,), job.settings, run_id=_NAME, latency=_seen_latency(job), watcher=watch, begins_ns=begins_ns(stored)
+    )
+    watch.costs.use(replay.engine)
+    started = perf_counter()
+    replay.run(frames_of(stored, repairs))
+    inferred = (f"{source.symbol}: tick and lot size inferred from the frames",) if stored.instrument.provisional else ()
+    return _result(job, replay.engine, watch, job.settings.equity_start, perf_counter() - started, (*inferred, *repairs.lines()))
 
 
 def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:

@@ -53,8 +53,9 @@ class FrameReplay:
         run_id: str = "replay",
         latency: OrderLatency | None = None,
         watcher: Watcher | None = None,
+        begins_ns: int = 0,
     ) -> None:
-        """Prepare a replay; `run_id` names it and its mode, `watcher` looks on."""
+        """Prepare a replay; `run_id` names it and its mode, `watcher` looks on; timers begin at `begins_ns`, or with the first frame."""
         self.engine = Engine(binance_codec(), strategy_factory(settings.directory))
         self.instruments = tuple(instruments)
         start = RunStarted(
@@ -75,6 +76,7 @@ class FrameReplay:
         """What was cut off of the recordings, and why."""
         self._index_of = {instrument.symbol.upper(): index for index, instrument in enumerate(instruments)}
         self.recorded_frames = 0
+        self._begins_ns = begins_ns
 
     def run(self, frames: Iterable[RecordedFrame], on_ready: Callable[[Engine], None] | None = None) -> None:
         """Step everything; time comes from the recording alone. `on_ready` may hook into the engine once its run is open.
@@ -99,8 +101,9 @@ class FrameReplay:
             self.message_types[kind] = self.message_types.get(kind, 0) + 1
             wall_ns = max(wall_ns, frame.ts_wall_ns)
             if origin_ns is None:
-                origin_ns = wall_ns - MONO_START_NS
-                tick_ns = wall_ns + TICK_NS
+                first_ns = min(self._begins_ns, wall_ns) or wall_ns
+                origin_ns = first_ns - MONO_START_NS
+                tick_ns = first_ns + TICK_NS
             if wall_ns - tick_ns > QUIET_NS_MAX:
                 tick_ns = wall_ns
             while tick_ns <= wall_ns:

@@ -16,25 +16,32 @@ from smartmoney.adapters.recordings import RecordedFrame
 _MS = 1_000_000
 _UPDATES_KEPT = 4_096
 _FRAMES_HELD = 100_000
-_OTHER = "frames that are no depth and no trade, left out"
+OTHER = "frames that are no depth and no trade, left out"
 
 
-class _Frame(msgspec.Struct):
+class Frame(msgspec.Struct):
+    """Be a frame with the venue's own names: depth, trade, best quote or depth reply, whatever it is."""
+
     e: str = ""
     s: str = ""
     E: int = 0
     T: int = 0
     b: Any = None
     a: Any = None
+    B: Any = None
+    A: Any = None
     p: str = ""
     q: str = ""
     t: int = -1
     m: bool = False
+    U: int = -1
     u: int = -1
+    pu: int = -1
     lastUpdateId: int = -1  # noqa: N815 - the venue's word
     bids: Any = None
     asks: Any = None
     data: Any = None
+    stream: str = ""
     wall_ns: int = 0
 
 
@@ -44,10 +51,10 @@ def events_of(frames: Iterable[RecordedFrame], repairs: Repairs, symbol: str | N
     `symbol` is whose a depth reply without a name is; None takes it for the first symbol that is named.
     """
     reading = _Reading(repairs)
-    held: list[_Frame] = []
+    held: list[Frame] = []
     known = (symbol or "").upper()
     for frame in frames:
-        found = _parsed(frame, repairs)
+        found = parsed(frame, repairs)
         if found is None:
             continue
         known = known or (found.s or frame.symbol or "").upper()
@@ -59,16 +66,21 @@ def events_of(frames: Iterable[RecordedFrame], repairs: Repairs, symbol: str | N
             held.clear()
 
 
-def _parsed(frame: RecordedFrame, repairs: Repairs) -> _Frame | None:
+def parsed(frame: RecordedFrame, repairs: Repairs) -> Frame | None:
+    """Return a frame without its envelope, None if it is no object of that kind, which is counted."""
     try:
-        found = msgspec.json.decode(frame.frame, type=_Frame)
+        found = _decoder.decode(frame.frame)
         if found.data is not None:
-            found = msgspec.convert(found.data, _Frame)
+            stream, found = found.stream, msgspec.convert(found.data, Frame)
+            found.stream = stream
     except msgspec.MsgspecError:
-        repairs.note(_OTHER)
+        repairs.note(OTHER)
         return None
     found.wall_ns = frame.ts_wall_ns
     return found
+
+
+_decoder = msgspec.json.Decoder(Frame)
 
 
 class _Reading:
@@ -80,7 +92,7 @@ class _Reading:
         self._reached: dict[str, int] = {}
         self._prints: dict[str, str] = {}
 
-    def events(self, found: _Frame, symbol: str) -> Iterator[Event]:
+    def events(self, found: Frame, symbol: str) -> Iterator[Event]:
         """Yield what one frame stands for."""
         wall, event = found.wall_ns, (found.T or found.E) * _MS or found.wall_ns
         if found.e == "depthUpdate":
@@ -98,9 +110,9 @@ class _Reading:
             else:
                 yield Printed(wall, event, symbol, found.t if found.e == "trade" else found.a, price, size, found.m)
         else:
-            self._repairs.note(_OTHER)
+            self._repairs.note(OTHER)
 
-    def _update(self, found: _Frame, update: LevelsChanged) -> Iterator[Event]:
+    def _update(self, found: Frame, update: LevelsChanged) -> Iterator[Event]:
         if found.u <= self._reached.get(update.symbol, -1):
             self._repairs.note("updates that a depth reply held already, left out")
             return
