@@ -45,6 +45,11 @@ class StoredInstrument(msgspec.Struct, frozen=True, kw_only=True):
         """Return its place below the root."""
         return "/".join(self.folder.parts[-3:])
 
+    def is_of(self, market: str | None, symbol: str | None) -> bool:
+        """Tell whether it is of a market and a symbol; None is any."""
+        one = self.instrument
+        return (market or one.market.value) == one.market.value and (symbol or one.symbol).upper() == one.symbol.upper()
+
     def missing_days(self) -> tuple[str, ...]:
         """Return the days between the first and the last that are not there."""
         first, last = (dt.date.fromisoformat(self.days[place]) for place in (0, -1))
@@ -96,12 +101,7 @@ def choose(root: Path, market: str | None = None, symbol: str | None = None) -> 
         DatasetRefused: there is none such, or several.
     """
     every = stored_instruments(root)
-    found = [
-        one
-        for one in every
-        if (market or one.instrument.market.value) == one.instrument.market.value
-        and (symbol or one.instrument.symbol).upper() == one.instrument.symbol.upper()
-    ]
+    found = [one for one in every if one.is_of(market, symbol)]
     if len(found) == 1:
         return found[0]
     there = ", ".join(one.key for one in (found or every))

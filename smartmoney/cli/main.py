@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from smartmoney.cli import backtest, bench, config, diff, features, history, kernels, operate, record, replay, run, sim
+from smartmoney.cli import backtest, bench, config, dataset, diff, features, history, kernels, operate, record, replay, run, sim
 
 EXIT_FAILED = 1
 EXIT_CONFIGURATION = 78
@@ -35,6 +35,7 @@ app.command()(backtest.backtest)
 app.command()(diff.diff)
 app.command("import")(history.import_history)
 app.command("export")(history.export_history)
+app.add_typer(dataset.app, name="dataset")
 app.add_typer(record.app, name="record")
 app.add_typer(features.app, name="features")
 app.command()(bench.bench)
