@@ -147,7 +147,17 @@ class InstrumentDataset:
         for side, levels in ((ladder.BID, depth.bids), (ladder.ASK, depth.asks)):
             count = len(levels)
             stamps, own = np.full(count, at_ns), np.full(count, depth.update_id)
-            columns = (stamps, stamps, own, np.full(count, -1), own, np.full(count, side), levels[:, 0], levels[:, 1], np.ones(count, np.bool_))
+            columns = (
+                stamps,
+                stamps,
+                own,
+                np.full(count, -1),
+                own,
+                np.full(count, side),
+                levels[:, 0],
+                levels[:, 1],
+                np.ones(count, np.bool_),
+            )
             self._write("depth", *columns)
 
     def write(self, rows: Rows) -> None:

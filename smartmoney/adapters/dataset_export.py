@@ -1,11 +1,12 @@
 """Write recorded frames down as a dataset: each message with its ids, receive time and levels, in whole ticks and lots.
 
-Invariants: what is written is what was received, in order; what cannot be is left out and counted, never changed in silence; each day begins
-with the book as it stands, so that it can be read alone. Memory: one row group per table, the book, and the updates newer than a snapshot.
+Invariants: what is written is what was received, in order; what cannot be is left out and counted, never changed in silence; each day
+begins with the book as it stands, so that it can be read alone. Memory: one row group per table, the book, and the latest updates.
 """
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -102,8 +103,8 @@ def _event_ns(found: Frame) -> int:
 class _Grid:
     """Turn decimal texts into whole steps, exactly or not at all. Texts repeat, so what they were is remembered."""
 
-    def __init__(self, size_of: str, instrument: Instrument) -> None:
-        self._decimals, self._step = step_of(getattr(instrument, size_of))
+    def __init__(self, size: Decimal) -> None:
+        self._decimals, self._step = step_of(size)
         self._known: dict[str, int | None] = {}
 
     def steps(self, text: str, *, is_shown: bool = False) -> int | None:
@@ -113,17 +114,18 @@ class _Grid:
         except KeyError:
             if len(self._known) > _TEXTS_KEPT:
                 self._known.clear()
-            found = self._known[text] = self._steps(text, is_shown)
+            found = self._known[text] = self._steps(text, is_shown=is_shown)
             return found
 
-    def _steps(self, text: str, is_shown: bool) -> int | None:
+    def _steps(self, text: str, *, is_shown: bool) -> int | None:
         whole, _, fraction = text.partition(".")
         fraction = fraction.rstrip("0")
         if not whole.isdecimal() or not (fraction.isdecimal() or not fraction):
             return None
         more = max(len(fraction) - self._decimals, 0)
         value = int(whole + fraction.ljust(self._decimals, "0"))
-        steps, rest = divmod(value, self._step * 10**more)
+        unit: int = self._step * 10**more
+        steps, rest = divmod(value, unit)
         if rest and not is_shown:
             return None
         return max(steps, 1) if rest else steps
@@ -139,7 +141,7 @@ class _Writer:
         self._dataset = InstrumentDataset(root, instrument)
         self._repairs = repairs
         # A snapshot's quantity and a trade's are judged differently, so each has its own memory.
-        self._price, self._shown, self._traded = (_Grid(name, instrument) for name in ("tick_size", "lot_size", "lot_size"))
+        self._price, self._shown, self._traded = map(_Grid, (instrument.tick_size, instrument.lot_size, instrument.lot_size))
         self._columns: dict[str, list[list[int]]] = {name: [[] for _ in columns] for name, columns in TABLES.items()}
         self._book = _Book(is_spot=instrument.market is Market.SPOT)
         self._days: list[str] = []

@@ -69,7 +69,9 @@ class StoredInstrument(msgspec.Struct, frozen=True, kw_only=True):
                 raise DatasetRefused(f"{text!r} is no day; YYYY-MM-DD is wanted") from None
         days = tuple(day for day in self.days if (first or day) <= day <= (last or day))
         if not days:
-            raise DatasetRefused(f"{self.folder}: no day from {first or 'the first'} to {last or 'the last'}; there are {spoken(self.days)}")
+            raise DatasetRefused(
+                f"{self.folder}: no day from {first or 'the first'} to {last or 'the last'}; there are {spoken(self.days)}"
+            )
         return msgspec.structs.replace(self, days=days)
 
 
@@ -124,7 +126,9 @@ def _instrument(folder: Path, days: Sequence[str]) -> Instrument:
                 continue
             said = _said_in(path)
             if (said.venue, said.market.value, said.symbol) != folder.parts[-3:]:
-                raise DatasetRefused(f"{path}: of {said.venue}/{said.market.value}/{said.symbol}, which is another instrument than its folder's")
+                raise DatasetRefused(
+                    f"{path}: of {said.venue}/{said.market.value}/{said.symbol}, which is another instrument than its folder's"
+                )
             if known is not None and (said.tick_size, said.lot_size) != (known.tick_size, known.lot_size):
                 grids = [f"tick {one.tick_size:f}, lot {one.lot_size:f}" for one in (known, said)]
                 raise DatasetRefused(f"{path}: {grids[1]}, but {grids[0]} before it; keep days of different grids in different roots")

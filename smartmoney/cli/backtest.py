@@ -47,7 +47,8 @@ def backtest(
     """Run the engine over recordings, captured runs or a synthetic market, with latency, queue and fees, and say what came of it.
 
     Examples: smartmoney backtest day.gz --market usdm; smartmoney backtest --run last --latency measured;
-    smartmoney backtest --dataset DIR --symbol BTCUSDT --from 2025-01-02 --each; smartmoney backtest --scenario no_information --seeds 8 --hours 4 --out report
+    smartmoney backtest --dataset DIR --symbol BTCUSDT --from 2025-01-02 --each;
+    smartmoney backtest --scenario no_information --seeds 8 --hours 4 --out report
     """
     if scenario is None and (seeds, seed, hours) != (None, None, None):
         raise typer.BadParameter("they belong to --scenario NAME", param_hint="--seeds, --seed, --hours")
@@ -133,9 +134,7 @@ def _sources(
     return {f"run {name}": CapturedRun(str(layout.capture(name))) for name in names}
 
 
-def _stored(
-    root: Path, market: str | None, symbol: str | None, first: str | None, last: str | None, *, each: bool
-) -> "dict[str, Source]":
+def _stored(root: Path, market: str | None, symbol: str | None, first: str | None, last: str | None, *, each: bool) -> "dict[str, Source]":
     from smartmoney.adapters.dataset_reader import choose
     from smartmoney.runtime.backtest import StoredDays
 

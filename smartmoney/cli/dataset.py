@@ -78,7 +78,7 @@ def stats(
 
 @app.command("verify")
 def verify(root: Root = Path(), market: OfMarket = None, symbol: OfSymbol = None, as_json: AsJson = False) -> None:
-    """Read every row and check columns, units, order and repetition; exit 1 if anything is wrong. Example: smartmoney dataset verify data."""
+    """Read every row; check columns, units, order, repetition; exit 1 if one is wrong. Example: smartmoney dataset verify data."""
     from smartmoney.learning.dataset_stats import problems_of
 
     found = {one.key: problems_of(one) for one in _chosen(root, market, symbol)}

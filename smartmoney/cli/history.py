@@ -1,4 +1,4 @@
-"""`smartmoney import` and `smartmoney export`: other people's history in, recordings and runs out as tables and for other people's tools."""
+"""`smartmoney import` and `smartmoney export`: other people's history in, recordings and runs out, as tables and for others' tools."""
 
 import sys
 import tempfile
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smartmoney.cli.common import AsJson, StateDir, layout_of, print_json
+from smartmoney.cli.common import AsJson, StateDir, print_json
 
 if TYPE_CHECKING:
     from smartmoney.adapters.dataset_export import Exported
@@ -41,13 +41,13 @@ def import_history(
     is_dataset = _is_dataset(market, out, ".gz")
     import msgspec
 
-    from smartmoney.adapters.history.assembly import in_order, of_symbol, write_recording
+    from smartmoney.adapters.history.assembly import by_update_id, in_order, of_symbol, write_recording
     from smartmoney.adapters.history.events import Repairs
     from smartmoney.core.domain.instruments import Market
 
     repairs = Repairs()
     read = _reader(form)
-    events = of_symbol(in_order([read(path, repairs) for path in files], repairs), symbol)
+    events = by_update_id(of_symbol(in_order([read(path, repairs) for path in files], repairs), symbol), repairs)
     with tempfile.TemporaryDirectory(prefix="smartmoney-import-") as folder:
         recording = Path(folder) / "recording.gz" if is_dataset else out
         found = write_recording(events, Market(market), recording, repairs)
@@ -65,7 +65,9 @@ def import_history(
 
 
 def export_history(
-    sources: Annotated[list[str], typer.Argument(metavar="FILES|RUN", help="Recordings of one session, or a captured run; `last` is the newest.")],
+    sources: Annotated[
+        list[str], typer.Argument(metavar="FILES|RUN", help="Recordings of one session, or a captured run; `last` is the newest.")
+    ],
     out: Annotated[Path, typer.Option(metavar="DIR|FILE.npz", help="The folder of a dataset to add to, or a file in hftbacktest's form.")],
     market: Annotated[str | None, typer.Option(help="Whose recordings: spot, usdm or coinm [default: spot, or the run's].")] = None,
     symbol: Annotated[str | None, typer.Option(help="Which instrument; a dataset takes all unless told.")] = None,

@@ -23,7 +23,7 @@ from smartmoney.learning.recorded import RecordedCodec
 
 PAUSE_NS = 60_000_000_000
 _HOUR_NS = 3_600_000_000_000
-_COUNTERS = ("gaps", "snapshots", "depth", "levels", "crossed", "trades", "trade_gaps", "malformed", "off_grid")
+_COUNTERS = ("gaps", "snapshots", "depth", "buffered", "levels", "crossed", "trades", "trade_gaps", "malformed", "off_grid")
 
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,8 +46,8 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
 class DayStats(msgspec.Struct, frozen=True, kw_only=True):
     """Describe one day. Times in ns; `spread_ticks` over the updates of a synced book; volume in base, turnover in quote.
 
-    `gaps` are breaks of the update sequence, `trade_gaps` of the trade ids, `pauses` receive times more than a minute apart, `crossed` the
-    updates that left the book crossed or locked, `repairs` what reading had to mend.
+    `updates` reached a book; `gaps` are breaks of their sequence, `trade_gaps` of the trade ids, `pauses` receive times more than a minute
+    apart, `crossed` the updates that left the book crossed or locked, `repairs` what reading had to mend.
     """
 
     day: str
@@ -120,7 +120,7 @@ def stats_of(stored: StoredInstrument, codec: RecordedCodec) -> Iterator[DayStat
 
 
 def problems_of(stored: StoredInstrument) -> list[str]:
-    """Return what is wrong with the files of an instrument, each day read completely; days that are not there are no fault of the others."""
+    """Return what is wrong with the files of an instrument, each read completely; a missing day is no fault of the others."""
     problems: list[str] = []
     for day in stored.days:
         repairs = Repairs()
@@ -155,7 +155,7 @@ def _day_stats(stored: StoredInstrument, watch: "_Watch", counts: dict[str, int]
         rows={path.stem: open_table(path).metadata.num_rows for path in paths},
         first_wall_ns=watch.first_ns,
         last_wall_ns=watch.last_ns,
-        updates=counts["depth"],
+        updates=counts["depth"] - counts["buffered"],
         levels=counts["levels"],
         snapshots=counts["snapshots"],
         gaps=counts["gaps"],
