@@ -10,6 +10,7 @@ from smartmoney.cli.common import AsJson, ConfigFile, Overrides, Profile, StateD
 
 if TYPE_CHECKING:
     from smartmoney.runtime.backtest import BacktestJob, BacktestResult, Source
+    from smartmoney.runtime.fill_calibration import FillModel
     from smartmoney.settings.models import Settings
     from smartmoney.simulation.order_latency import OrderLatency
 
@@ -30,10 +31,10 @@ def backtest(
     last: Annotated[str | None, typer.Option("--to", metavar="DAY", help="With --dataset: the last day.")] = None,
     each: Annotated[bool, typer.Option("--each", help="Every file, or day of a dataset, is a stretch with an account of its own.")] = False,
     latency: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MS", help="Order latency: 50, or median and 99th percentile as 50,200, or `measured` [default: paper.latency_ms]."
-        ),
+        str | None, typer.Option(metavar="MS", help="Order latency: 50, or median and 99th percentile as 50,200, or `measured`.")
+    ] = None,
+    fills: Annotated[
+        list[str] | None, typer.Option(metavar="measured|RUN", help="Fit queue, slippage and latency to your own fills, all or a run's.")
     ] = None,
     feed_latency: Annotated[float, typer.Option(min=0.0, max=60_000.0, metavar="MS", help="Added to the recorded receive times.")] = 0.0,
     processes: Annotated[int | None, typer.Option(min=1, max=256, help="Processes [default: one a core].", show_default=False)] = None,
@@ -50,14 +51,12 @@ def backtest(
     smartmoney backtest --dataset DIR --symbol BTCUSDT --from 2025-01-02 --each;
     smartmoney backtest --scenario no_information --seeds 8 --hours 4 --out report
     """
-    if scenario is None and (seeds, seed, hours) != (None, None, None):
-        raise typer.BadParameter("they belong to --scenario NAME", param_hint="--seeds, --seed, --hours")
-    if each and not (files or dataset):
-        raise typer.BadParameter("it is about several recordings, or days of a dataset, and none is given", param_hint="--each")
-    if dataset is None and (symbol, first, last) != (None, None, None):
-        raise typer.BadParameter("they belong to --dataset ROOT", param_hint="--symbol, --from, --to")
-    if run and market is not None:
-        raise typer.BadParameter("a run has the market that it had; leave it out", param_hint="--market")
+    _refuse_unless(
+        scenario is not None or (seeds, seed, hours) == (None, None, None), "belong to --scenario NAME", "--seeds, --seed, --hours"
+    )
+    _refuse_unless(dataset is not None or (symbol, first, last) == (None, None, None), "belong to --dataset ROOT", "--symbol, --from, --to")
+    _refuse_unless(not each or bool(files or dataset), "is about several recordings or days, and none is given", "--each")
+    _refuse_unless(not run or market is None, "is what the run had; leave it out", "--market")
     settings = settings_of(config, profile, "paper", overrides)
     worlds = (1 if seed is None else seed, seeds or 1, hours or 1.0)
     if dataset is not None and not (files or run or scenario):
@@ -78,8 +77,11 @@ def backtest(
     if scenario is not None:
         compile_market_kernels()
 
+    fitted = _fitted(fills, state_dir) if fills else None
+    if fitted is not None and latency is None:
+        model = fitted.latency(model)
     jobs = [
-        BacktestJob(name=name, source=source, settings=settings, latency=model, feed_latency_ms=feed_latency)
+        BacktestJob(name=name, source=source, settings=settings, latency=model, feed_latency_ms=feed_latency, fills=fitted)
         for name, source in sources.items()
     ]
     result = _run(jobs, processes)
@@ -92,6 +94,11 @@ def backtest(
         print_json(_plain(result))
     else:
         _say(result)
+
+
+def _refuse_unless(fits: bool, problem: str, options: str) -> None:
+    if not fits:
+        raise typer.BadParameter(problem, param_hint=options)
 
 
 def _sources(
@@ -161,6 +168,15 @@ def _latency(text: str | None, settings: "Settings", state_dir: Path | None) -> 
             return measured_latency(journal.acknowledgements_ms())
     except ValueError as problem:
         raise typer.BadParameter(str(problem), param_hint="--latency") from None
+
+
+def _fitted(runs: list[str], state_dir: Path | None) -> "FillModel":
+    from smartmoney.runtime.fill_calibration import calibrate_on
+
+    found = calibrate_on(layout_of(state_dir), [name for name in runs if name != _MEASURED])
+    for line in found.words:
+        print(line, file=sys.stderr)
+    return found
 
 
 def _run(jobs: "list[BacktestJob]", processes: int | None) -> "BacktestResult":

@@ -28,13 +28,15 @@ from smartmoney.runtime import logs
 from smartmoney.runtime.assembly import engine_parameters, strategy_factory
 from smartmoney.runtime.backtest_sources import captured_items, record_built_in, split_start
 from smartmoney.runtime.codecs import codec_of
+from smartmoney.runtime.fill_calibration import FillModel
 from smartmoney.runtime.fill_costs import CostShares, FillCost, FillCosts
 from smartmoney.runtime.offline import OfflineRun
 from smartmoney.runtime.replay_frames import FrameReplay, frame_replay
-from smartmoney.settings.build import fees_bps, paper_parameters
+from smartmoney.settings.build import paper_parameters
 from smartmoney.settings.effective import config_hash
 from smartmoney.settings.models import Settings
 from smartmoney.simulation.order_latency import OrderLatency
+from smartmoney.simulation.paper_parameters import PaperParameters
 
 _NAME = "backtest"
 
@@ -82,13 +84,19 @@ Source = Recordings | CapturedRun | BuiltIn | StoredDays
 
 
 class BacktestJob(msgspec.Struct, frozen=True, kw_only=True):
-    """Be one stretch to test. `feed_latency_ms` is added to what the recording's receive times hold already."""
+    """Be one stretch to test. `feed_latency_ms` is added to what the recording's receive times hold already; `fills` is as measured."""
 
     name: str
     source: Source
     settings: Settings
     latency: OrderLatency
     feed_latency_ms: float = 0.0
+    fills: FillModel | None = None
+
+    def paper(self) -> PaperParameters:
+        """Return the paper venue's model: the settings', with what was fitted to fills."""
+        given = paper_parameters(self.settings)
+        return given if self.fills is None else self.fills.paper(given)
 
 
 class BacktestResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,7 +225,9 @@ def _run_recordings(job: BacktestJob, source: Recordings) -> JobResult:
         [Path(file) for file in source.files],
         source.market,
         job.settings,
-        lambda instruments: FrameReplay(instruments, job.settings, run_id=_NAME, latency=_seen_latency(job), watcher=watch),
+        lambda instruments: FrameReplay(
+            instruments, job.settings, run_id=_NAME, latency=_seen_latency(job), watcher=watch, paper=job.paper()
+        ),
     )
     watch.costs.use(replay.engine)
     started = perf_counter()
@@ -231,7 +241,13 @@ def _run_stored(job: BacktestJob, source: StoredDays) -> JobResult:
     stored = choose(Path(source.root), source.market, source.symbol).between(source.first, source.last)
     watch, repairs = _Watch(), Repairs()
     replay = FrameReplay(
-        (stored.instrument,), job.settings, run_id=_NAME, latency=_seen_latency(job), watcher=watch, begins_ns=begins_ns(stored)
+        (stored.instrument,),
+        job.settings,
+        run_id=_NAME,
+        latency=_seen_latency(job),
+        watcher=watch,
+        begins_ns=begins_ns(stored),
+        paper=job.paper(),
     )
     watch.costs.use(replay.engine)
     started = perf_counter()
@@ -254,7 +270,7 @@ def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
     watch.costs.use(engine)
     cash = job.settings.equity_start
     begun = begin_anew(start, job.settings, encode_parameters(engine_parameters(job.settings)))
-    run = OfflineRun(engine, begun, paper_parameters(job.settings), latency=_seen_latency(job), watcher=watch)
+    run = OfflineRun(engine, begun, job.paper(), latency=_seen_latency(job), watcher=watch)
     started = perf_counter()
     if not run.run(captured_items(rest)):
         raise BacktestRefused(f"{source.folder} holds no frames")
@@ -333,14 +349,13 @@ def _worst_drawdown(equity: Sequence[float]) -> float:
 
 
 def _assumptions(job: BacktestJob) -> tuple[str, ...]:
-    settings = job.settings
-    maker, taker = fees_bps(settings)
+    settings, paper = job.settings, job.paper()
     quote = settings.instruments[0].rpartition("/")[2].partition(":")[0]
     feed = f", {job.feed_latency_ms:g} ms added" if job.feed_latency_ms else ""
     queue = {
         "careful": "cancels ahead of a resting order count only once less is shown than is ahead",
         "even": "cancels ahead of a resting order count as their share of the whole queue",
-    }[settings.paper.queue]
+    }[paper.queue]
     market = (
         (f"market: synthetic, {job.source.scenario}, seed {job.source.seed}: proves nothing about yours",)
         if isinstance(job.source, BuiltIn)
@@ -351,9 +366,10 @@ def _assumptions(job: BacktestJob) -> tuple[str, ...]:
         f"account: {settings.equity_start:f} {quote}, flat at the start of each job",
         f"orders act after {job.latency.words()}; replies come at once",
         f"feed latency: as recorded{feed}",
-        f"fees: maker {maker:f} bps, taker {taker:f} bps; no funding",
+        f"fees: maker {paper.maker_bps:f} bps, taker {paper.taker_bps:f} bps; no funding",
         f"queue: {queue}; a trade through the price fills whole",
         "impact: takers walk the depth that is shown, once; others do not react to these orders",
+        *(() if job.fills is None else job.fills.words),
     )
 
 

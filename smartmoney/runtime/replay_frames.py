@@ -30,6 +30,7 @@ from smartmoney.settings.build import paper_parameters
 from smartmoney.settings.effective import config_hash
 from smartmoney.settings.models import Settings
 from smartmoney.simulation.order_latency import OrderLatency
+from smartmoney.simulation.paper_parameters import PaperParameters
 from smartmoney.venues.binance.grid_inference import infer_grid
 
 log = structlog.get_logger("replay")
@@ -54,8 +55,12 @@ class FrameReplay:
         latency: OrderLatency | None = None,
         watcher: Watcher | None = None,
         begins_ns: int = 0,
+        paper: PaperParameters | None = None,
     ) -> None:
-        """Prepare a replay; `run_id` names it and its mode, `watcher` looks on; timers begin at `begins_ns`, or with the first frame."""
+        """Prepare a replay; `run_id` names it and its mode, `watcher` looks on; timers begin at `begins_ns`, or with the first frame.
+
+        `paper` is the paper venue's model where it is not that of the settings.
+        """
         self.engine = Engine(binance_codec(), strategy_factory(settings.directory))
         self.instruments = tuple(instruments)
         start = RunStarted(
@@ -70,7 +75,7 @@ class FrameReplay:
             parameters=encode_parameters(engine_parameters(settings)),
             cash=settings.equity_start,
         )
-        self._run = OfflineRun(self.engine, start, paper_parameters(settings), latency=latency, watcher=watcher)
+        self._run = OfflineRun(self.engine, start, paper or paper_parameters(settings), latency=latency, watcher=watcher)
         self.message_types: dict[str, int] = {}
         self.damage: list[str] = []
         """What was cut off of the recordings, and why."""

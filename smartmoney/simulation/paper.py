@@ -45,7 +45,7 @@ from smartmoney.core.domain.orders import (
     TimeInForce,
 )
 from smartmoney.core.portfolio.portfolio import Portfolio
-from smartmoney.simulation.order_latency import OrderLatency
+from smartmoney.simulation.order_latency import OrderLatency, uniform
 from smartmoney.simulation.paper_depth import ASK, BID, ConsumedDepth, DepthView, LastTrade
 from smartmoney.simulation.paper_parameters import PaperParameters
 
@@ -394,7 +394,7 @@ class PaperVenue:
         got = 0
         if trade is not None and (trade.ticks - price) * sign < 0:
             self._fill(order, price, order.leaves, Liquidity.MAKER)
-        elif trade is not None and trade.ticks == price and trade.sign == -sign:
+        elif trade is not None and trade.ticks == price and trade.sign == -sign and self._has_a_turn(order):
             got = min(order.leaves, max(0, trade.lots - order.queue_ahead - ours))
             order.queue_ahead = max(0, order.queue_ahead - trade.lots)
             order.traded += trade.lots
@@ -412,6 +412,10 @@ class PaperVenue:
             order.shown = shown
         order.queue_ahead = min(order.queue_ahead, shown)
         return got
+
+    def _has_a_turn(self, order: _Working) -> bool:
+        share = self._parameters.passive_share
+        return share >= 1.0 or uniform(f"turn {order.intent.client_order_id}") < share
 
     def _fill(self, order: _Working, ticks: int, lots: int, liquidity: Liquidity) -> None:
         intent = order.intent

@@ -47,11 +47,10 @@ def _columns(folder: Path, table: str) -> tuple[dict[str, Any], dict[bytes, byte
     tables = [file.read() for file in files]
     names = tables[0].schema.names
     # A book that was carried over midnight repeats what is known.
-    carried = [one["prev_update_id"].to_numpy() == one["update_id"].to_numpy() if table == "depth" else None for one in tables]
-    found = {
-        name: np.concatenate([one[name].to_numpy() if skip is None else one[name].to_numpy()[~skip] for one, skip in zip(tables, carried)])
-        for name in names
-    }
+    kept = [
+        np.ones(len(one), bool) if table != "depth" else one["prev_update_id"].to_numpy() != one["update_id"].to_numpy() for one in tables
+    ]
+    found = {name: np.concatenate([one[name].to_numpy()[rows] for one, rows in zip(tables, kept, strict=True)]) for name in names}
     return found, files[0].schema_arrow.metadata
 
 
