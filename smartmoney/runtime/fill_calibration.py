@@ -235,7 +235,7 @@ def _resting(model: FillModel, lives: Sequence[_Life], seed: int) -> FillModel:
     lots = np.array([life.intent.lots for life in resting], np.float64)
     got = np.array([life.got[0] for life in resting]) / lots
     given = {queue: np.array([life.given[queue][0] for life in resting]) / lots for queue in QUEUES}
-    queue = min(QUEUES, key=lambda one: float(np.abs(got - given[one]).sum()))
+    queue = min(QUEUES, key=lambda one: _misfit(got, given[one]))
     ratio = _ratio(got, given[queue], seed)
     reached = np.array([life.is_reached for life in resting], np.float64)
     chance = _ratio(got * reached, reached, seed)
@@ -249,8 +249,15 @@ def _resting(model: FillModel, lives: Sequence[_Life], seed: int) -> FillModel:
         filled_if_reached=chance,
         passive_share=share,
     )
-    says = f"so {share:.0%} of resting orders get their turn" if share < 1.0 else "nothing is changed"
+    says = f"so {share:.0%} of resting orders are filled where it fills them" if share < 1.0 else "nothing is changed"
     return _with(model, f"resting orders filled {ratio.words()} times what the model says: {says}; {chance.words()} of what was reached")
+
+
+def _misfit(got: Floats, given: Floats) -> float:
+    """Return the squares that a model leaves when it may be thinned: which orders fill tells queues apart, how many are missed does not."""
+    square = float(given @ given)
+    share = min(1.0, float(got @ given) / square) if square else 0.0
+    return float(((got - share * given) ** 2).sum())
 
 
 def _taking(model: FillModel, lives: Sequence[_Life], seed: int) -> FillModel:

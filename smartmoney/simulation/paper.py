@@ -388,13 +388,13 @@ class PaperVenue:
     def _meet_resting(self, order: _Working, view: DepthView, trade: LastTrade | None, ours: int) -> int:
         """Fill a resting order from a trade or a crossing touch; return the traded lots that it got. `ours` were given to older orders."""
         price = order.intent.price_ticks
-        if price is None or order.queue_ahead is None:
+        if price is None or order.queue_ahead is None or not self._is_ever_filled(order):
             return 0
         sign = order.intent.side.sign
         got = 0
         if trade is not None and (trade.ticks - price) * sign < 0:
             self._fill(order, price, order.leaves, Liquidity.MAKER)
-        elif trade is not None and trade.ticks == price and trade.sign == -sign and self._has_a_turn(order):
+        elif trade is not None and trade.ticks == price and trade.sign == -sign:
             got = min(order.leaves, max(0, trade.lots - order.queue_ahead - ours))
             order.queue_ahead = max(0, order.queue_ahead - trade.lots)
             order.traded += trade.lots
@@ -413,7 +413,7 @@ class PaperVenue:
         order.queue_ahead = min(order.queue_ahead, shown)
         return got
 
-    def _has_a_turn(self, order: _Working) -> bool:
+    def _is_ever_filled(self, order: _Working) -> bool:
         share = self._parameters.passive_share
         return share >= 1.0 or uniform(f"turn {order.intent.client_order_id}") < share
 

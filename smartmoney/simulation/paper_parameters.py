@@ -12,8 +12,8 @@ QUEUES = ("careful", "even")
 class PaperParameters(msgspec.Struct, frozen=True, kw_only=True):
     """Configure the paper venue. `fee_in_base`: a spot buy pays its fee in base, as most real venues do; else all fees are in quote.
 
-    `passive_share` is the share of resting orders that are filled when their turn in the queue comes, as measured on one's own fills; the
-    others fill only when the price goes through.
+    `passive_share` is the share of resting orders that are filled where this model fills them, as measured on one's own fills; the others
+    rest until they are withdrawn.
     """
 
     latency_ms: float = 50.0

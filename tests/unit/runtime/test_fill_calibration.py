@@ -7,9 +7,10 @@ from functools import partial
 import msgspec
 import pytest
 
-from smartmoney.adapters.recordings import read_recording
+from smartmoney.adapters.recordings import RecordedFrame
 from smartmoney.core.domain.entries import Entry, EntryKind, OrderFilled, RunStarted, Tick
-from smartmoney.core.domain.orders import OrderIntent, OrderType, PositionReport, Purpose, Side, TimeInForce
+from smartmoney.core.domain.instruments import Market as MarketKind
+from smartmoney.core.domain.orders import OrderIntent, OrderType, Purpose, Side, TimeInForce
 from smartmoney.core.engine.market import Market
 from smartmoney.core.engine.parameters import decode_parameters
 from smartmoney.runtime.codecs import binance_codec, codec_of
@@ -19,22 +20,57 @@ from smartmoney.simulation.order_latency import OrderLatency
 from smartmoney.simulation.paper import PaperVenue
 from smartmoney.simulation.paper_parameters import PaperParameters
 
-from .market import S, record, started
+from smartmoney.venues.binance.grid_inference import infer_grid
+
+from .market import S, started
 
 ORIGIN = 1_700_000_000_000_000_000
-SECONDS = 900
-RESTS_NS = 20 * S
-LOTS = 200
+CYCLES = 160
+CYCLE_NS = 4 * S
+RESTS_NS = 3 * S
+LOTS = 20
+MS = 1_000_000
+
+
+def frames():
+    """Yield cycles in which more joins a level of 1.00, half of all leaves it, and a trade takes less, or more, than stood there first."""
+    last = 1
+
+    def stamp(number, at_s):
+        return ORIGIN + number * CYCLE_NS + round(at_s * S)
+
+    def update(wall, *sizes):
+        nonlocal last
+        last += 1
+        levels = ",".join(f'["{price}","{size}"]' for price, size in zip(("100.0", "99.9"), sizes, strict=False))
+        asks = levels.replace("100.0", "100.2").replace("99.9", "100.3")
+        head = f'"e":"depthUpdate","E":{wall // MS},"T":{wall // MS},"s":"XUSDT","U":{last},"u":{last},"pu":{last - 1}'
+        return RecordedFrame(wall, f'{{"stream":"x","data":{{{head},"b":[{levels}],"a":[{asks}]}}}}'.encode(), False, None)
+
+    def trade(wall, number, price, size, maker):
+        head = f'"e":"trade","E":{wall // MS},"T":{wall // MS},"s":"XUSDT","t":{number},"p":"{price}","q":"{size}","X":"MARKET","m":{maker}'
+        return RecordedFrame(wall, f'{{"stream":"x","data":{{{head}}}}}'.encode(), False, None)
+
+    levels = '"bids":[["100.0","1.00"],["99.9","9.00"]],"asks":[["100.2","1.00"],["100.3","9.00"]]'
+    yield RecordedFrame(ORIGIN, f'{{"lastUpdateId":1,"E":{ORIGIN // MS},"T":{ORIGIN // MS},{levels}}}'.encode(), True, "XUSDT")
+    for number in range(1, CYCLES):
+        size = "0.80" if number % 4 < 2 else "1.30"
+        for at_s, shown in ((0.0, "1.00"), (0.2, "1.00"), (1.0, "2.60"), (1.5, "1.60")):
+            yield update(stamp(number, at_s), shown, f"9.{number % 97:02}")
+        yield trade(stamp(number, 2.0), 2 * number, "100.0", size, "true")
+        yield trade(stamp(number, 2.1), 2 * number + 1, "100.2", size, "false")
+        yield update(stamp(number, 2.2), "0.50")
+        yield update(stamp(number, 3.5), "1.00")
 
 
 @pytest.fixture(scope="module")
-def feed(tmp_path_factory):
-    files, instruments = record(tmp_path_factory.mktemp("feed"), SECONDS, ORIGIN)
-    return list(read_recording(files["BTCUSDT"])), instruments
+def feed():
+    found = list(frames())
+    return found, infer_grid(((one.frame, one.symbol) for one in found), MarketKind.USDM)
 
 
 class Exchange:
-    """Trade at a paper venue over recorded frames: a resting order each four seconds, a market order between them."""
+    """Trade at a paper venue over the cycles: in each, one order that rests at the touch and one that takes."""
 
     def __init__(self, feed, parameters, worse_ticks=0):
         self.frames, instruments = feed
@@ -42,21 +78,20 @@ class Exchange:
         engine = decode_parameters(self.start.parameters)
         self.market = Market(binance_codec(), instruments, engine.features, engine.trust)
         self.view = KernelDepth(self.market.states, 0, partial(self.market.is_synced, 0))
-        held = (PositionReport(instrument=0, quantity=instruments[0].quantity(10**9), cost=Decimal(1)),)
-        self.venue = PaperVenue(instruments, parameters, run_id="real", cash=Decimal(10**9), positions=held)
+        self.venue = PaperVenue(instruments, parameters, run_id="real", cash=Decimal(10**9))
         self.worse_ticks = worse_ticks
         self.entries, self.sent, self.numbers = [], {}, itertools.count(1)
 
     def run(self):
-        due, withdrawals = 5 * S, []
+        due, withdrawals = CYCLE_NS, []
         for frame in self.frames:
-            mono = frame.ts_wall_ns - self.frames[0].ts_wall_ns + S
+            mono = frame.ts_wall_ns - ORIGIN + S
             kind = EntryKind.SNAPSHOT if frame.is_snapshot else EntryKind.FRAME
             entry = self.enter(mono, kind=kind, instrument=0 if frame.is_snapshot else -1, frame=frame.frame)
             (self.market.on_snapshot if frame.is_snapshot else self.market.on_frame)(entry)
             self.answer(mono)
-            if mono >= due and self.view.synced:
-                due = mono + 4 * S
+            if mono - S >= due and self.view.synced:
+                due += CYCLE_NS
                 withdrawals.append((mono + RESTS_NS, self.send(mono, rests=True)))
                 self.send(mono, rests=False)
             while withdrawals and withdrawals[0][0] <= mono:
@@ -94,7 +129,7 @@ class Exchange:
 
 
 def model_of(feed, worse_ticks=0, **venue):
-    return calibrate([Exchange(feed, PaperParameters(latency_ms=80.0, **venue), worse_ticks).run()], codec_of)
+    return calibrate([Exchange(feed, PaperParameters(latency_ms=80.0, leverage=Decimal(10**6), **venue), worse_ticks).run()], codec_of)
 
 
 @pytest.mark.parametrize("queue", ["careful", "even"])
@@ -107,28 +142,26 @@ def test_a_venue_that_is_the_model_is_found_to_be_it(feed, queue):
     assert model.acknowledgement_ms.low <= model.acknowledgement_ms.value <= model.acknowledgement_ms.high
     assert 80.0 <= model.acknowledgement_ms.value < 400.0
     assert 0.0 < model.filled_if_reached.value <= 1.0
-    assert len(model.delays_ms) == model.acknowledgement_ms.n > 300
+    assert len(model.delays_ms) == model.acknowledgement_ms.n > 250
     assert model.latency(OrderLatency()).samples_ms == model.delays_ms
 
 
-def test_orders_that_miss_their_turn_and_takers_that_pay_more_are_found_with_their_intervals(feed):
-    model = model_of(feed, worse_ticks=60, passive_share=0.4)
-    assert model.fill_ratio.high < 1.0
-    assert model.passive_share == model.fill_ratio.value < 0.97
-    middle = 60_000.0
-    tick = float(feed[1][0].tick_size)
-    assert model.slippage_bps.low <= 60 * tick / middle * 1e4 * 1.05
-    assert model.slippage_bps.value == pytest.approx(60 * tick / middle * 1e4, rel=0.1)
+def test_orders_that_are_missed_and_takers_that_pay_more_are_found_with_their_intervals(feed):
+    model = model_of(feed, worse_ticks=1, queue="even", passive_share=0.4)
+    assert model.fill_ratio.low < 0.4 < model.fill_ratio.high < 0.6
+    assert model.passive_share == model.fill_ratio.value
+    assert model.slippage_bps.low <= model.slippage_bps.value <= model.slippage_bps.high
+    assert model.slippage_bps.value == pytest.approx(0.1 / 100.1 * 1e4, rel=0.01)
     paper = model.paper(PaperParameters())
     assert paper.passive_share == model.passive_share
     assert float(paper.taker_bps) == pytest.approx(10.0 + model.slippage_bps.value, abs=1e-3)
-    assert any("get their turn" in line for line in model.words)
+    assert any("are filled where it fills them" in line for line in model.words)
     assert any("added to the taker's fee" in line for line in model.words)
 
 
 def test_too_few_fills_are_refused_and_change_nothing(feed):
-    run = Exchange(feed, PaperParameters(latency_ms=80.0)).run()
-    few = msgspec.structs.replace(run, sent=dict(list(run.sent.items())[:40]))
+    run = Exchange(feed, PaperParameters(latency_ms=80.0, leverage=Decimal(10**6))).run()
+    few = msgspec.structs.replace(run, sent=dict(list(run.sent.items())[:20]))
     model = calibrate([few], codec_of)
     [line] = model.words
     assert f"{FILLS_MIN} are wanted; the default stands" in line
@@ -138,7 +171,7 @@ def test_too_few_fills_are_refused_and_change_nothing(feed):
 
 
 def test_fills_of_the_paper_venue_itself_are_called_that(feed):
-    run = Exchange(feed, PaperParameters(latency_ms=80.0)).run()
+    run = Exchange(feed, PaperParameters(latency_ms=80.0, leverage=Decimal(10**6))).run()
     model = calibrate([msgspec.structs.replace(run, start=msgspec.structs.replace(run.start, mode="paper"))], codec_of)
     assert "they measure the model, not an exchange" in model.words[1]
     assert isinstance(run.start, RunStarted)
