@@ -19,7 +19,6 @@ from smartmoney.simulation.kernel_depth import KernelDepth
 from smartmoney.simulation.order_latency import OrderLatency
 from smartmoney.simulation.paper import PaperVenue
 from smartmoney.simulation.paper_parameters import PaperParameters
-
 from smartmoney.venues.binance.grid_inference import infer_grid
 
 from .market import S, started
