@@ -1,6 +1,6 @@
 # smartmoney: `make paper` starts the daemon on paper, `make test` tests it. Both do all their own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help install research paper test test-slow test-all check lint types imports bench lock clean
+.PHONY: help install research paper test test-slow test-all check lint types imports bench bench-peers lock clean
 SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -8,7 +8,7 @@ RUN := $(VENV)/bin/smartmoney
 PIP := $(PY) -m pip install --quiet --no-compile --disable-pip-version-check
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 $(VENV)/python: deploy/find-python
 	@python=$$(deploy/find-python) && echo "making .venv with $$($$python --version)" && $$python -m venv --clear $(VENV) && touch $@
@@ -63,9 +63,18 @@ imports: $(VENV)/development
 bench: $(VENV)/development ## measure this machine, the peers in the same run
 	@$(RUN) bench
 
+$(VENV)-peers/installed: $(VENV)/python deploy/requirements-peers.lock
+	@echo "installing the peers into $(VENV)-peers (once; about 1.5 GB)"
+	@python=$$(deploy/find-python) && $$python -m venv --clear $(VENV)-peers
+	@$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r deploy/requirements-peers.lock
+	@touch $@
+
+bench-peers: $(VENV)/runtime $(VENV)-peers/installed ## measure our backtest beside nautilus_trader and hftbacktest, same data
+	@$(PY) tests/bench/peers/run.py $(BENCH)
+
 lock: $(VENV)/development ## resolve deploy/*.in to hash-locked files
 	@deploy/lock
 
 clean: ## remove .venv and every cache (state and captures stay)
-	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(VENV)-peers build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,17 +8,23 @@ import typer
 
 from smartmoney.cli.common import AsJson, ConfigFile, Overrides, Profile, StateDir, print_json, settings_of
 from smartmoney.cli.stretches import (
+    Dataset,
+    Days,
     Each,
     FeedLatency,
     Files,
+    Fills,
+    FirstDay,
     FirstSeed,
     Hours,
+    LastDay,
     Latency,
     Processes,
     Runs,
     ScenarioName,
     Seeds,
     Stretches,
+    Symbol,
     TheMarket,
     prepare_to_run,
 )
@@ -35,8 +41,13 @@ def backtest(
     seeds: Seeds = None,
     seed: FirstSeed = None,
     hours: Hours = None,
+    dataset: Dataset = None,
+    symbol: Symbol = None,
+    first: FirstDay = None,
+    last: LastDay = None,
     each: Each = False,
     latency: Latency = None,
+    fills: Fills = None,
     feed_latency: FeedLatency = 0.0,
     processes: Processes = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write backtest.html, backtest.json and pictures here.")] = None,
@@ -49,11 +60,13 @@ def backtest(
     """Run the engine over recordings, captured runs or a synthetic market, with latency, queue and fees, and say what came of it.
 
     Examples: smartmoney backtest day.gz --market usdm; smartmoney backtest --run last --latency measured;
+    smartmoney backtest --dataset DIR --symbol BTCUSDT --from 2025-01-02 --each;
     smartmoney backtest --scenario no_information --seeds 8 --hours 4 --out report
     """
     settings = settings_of(config, profile, "paper", overrides)
-    stretches = Stretches(files or [], market, run or [], scenario, seeds, seed, hours, each=each)
-    jobs = stretches.jobs(settings, latency, feed_latency, state_dir)
+    days = Days(dataset, symbol, first, last)
+    stretches = Stretches(files or [], market, run or [], scenario, seeds, seed, hours, days, each=each)
+    jobs = stretches.jobs(settings, latency, feed_latency, state_dir, fills)
     if out is not None and out.exists() and not out.is_dir():
         raise typer.BadParameter(f"{out} is no folder; name one, it is made if need be", param_hint="--out")
     prepare_to_run(with_market=scenario is not None)

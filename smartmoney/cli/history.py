@@ -1,48 +1,60 @@
-"""`smartmoney import` and `smartmoney export`: other people's history in, recordings out to other people's tools."""
+"""`smartmoney import` and `smartmoney export`: other people's history in, recordings and runs out, as tables and for others' tools."""
 
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smartmoney.cli.common import AsJson, print_json
+from smartmoney.cli.common import AsJson, StateDir, print_json
 
 if TYPE_CHECKING:
+    from smartmoney.adapters.dataset_export import Exported
     from smartmoney.adapters.history.events import Events, Repairs
+    from smartmoney.adapters.recordings import RecordedFrame
 
 _FORMS = ("tardis", "binance", "bybit", "hftbacktest")
+_MARKETS = ("spot", "usdm", "coinm")
 
 
 def import_history(
     form: Annotated[str, typer.Argument(help="tardis, binance, bybit or hftbacktest.")],
     files: Annotated[list[Path], typer.Argument(help="Files of one instrument: books and trades together.")],
-    out: Annotated[Path, typer.Option(metavar="FILE.gz", help="The recording to write.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.gz|DIR", help="The recording to write, or the folder of a dataset to add to.")],
     market: Annotated[str, typer.Option(help="spot, usdm or coinm: whose rules the recording follows.")] = "spot",
     symbol: Annotated[str | None, typer.Option(help="Which instrument, where the files hold several.")] = None,
+    venue: Annotated[str | None, typer.Option(help="With a dataset: the venue's folder [default: bybit, else binance].")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn history into a recording that backtest, replay and features read; what had to be mended is told.
+    """Turn history into a recording or a dataset that backtest, replay and features read; what had to be mended is told.
 
     Examples: smartmoney import tardis book.csv.gz trades.csv.gz --out day.gz; smartmoney import bybit 2024-12-01_XRPUSDT_ob500.data.zip
-    --market usdm --out xrp.gz
+    --market usdm --out data
     """
     if form not in _FORMS:
         raise typer.BadParameter(f"no form {form!r}; one of {', '.join(_FORMS)}", param_hint="FORM")
-    if out.suffix != ".gz":
-        raise typer.BadParameter(f"{out} does not end in .gz, as a compressed recording must", param_hint="--out")
-    _check(files, market, out)
+    for path in files:
+        if not path.is_file():
+            raise typer.BadParameter(f"{path} is no file", param_hint="FILES")
+    is_dataset = _is_dataset(market, out, ".gz")
     import msgspec
 
-    from smartmoney.adapters.history.assembly import in_order, of_symbol, write_recording
+    from smartmoney.adapters.history.assembly import by_update_id, in_order, of_symbol, write_recording
     from smartmoney.adapters.history.events import Repairs
     from smartmoney.core.domain.instruments import Market
 
     repairs = Repairs()
     read = _reader(form)
-    events = of_symbol(in_order([read(path, repairs) for path in files], repairs), symbol)
-    found = write_recording(events, Market(market), out, repairs)
+    events = by_update_id(of_symbol(in_order([read(path, repairs) for path in files], repairs), symbol), repairs)
+    with tempfile.TemporaryDirectory(prefix="smartmoney-import-") as folder:
+        recording = Path(folder) / "recording.gz" if is_dataset else out
+        found = write_recording(events, Market(market), recording, repairs)
+        if is_dataset:
+            written = _write_dataset([recording], market, None, out, repairs, venue or ("bybit" if form == "bybit" else "binance"))
+            _say_dataset(written, repairs, as_json=as_json)
+            return
     if as_json:
         print_json(msgspec.to_builtins(found))
         return
@@ -53,26 +65,32 @@ def import_history(
 
 
 def export_history(
-    files: Annotated[list[Path], typer.Argument(help="Recordings of one instrument.")],
-    out: Annotated[Path, typer.Option(metavar="FILE.npz", help="The file to write, in hftbacktest's form.")],
-    symbol: Annotated[str | None, typer.Option(help="Which instrument, where the recordings hold several.")] = None,
+    sources: Annotated[
+        list[str], typer.Argument(metavar="FILES|RUN", help="Recordings of one session, or a captured run; `last` is the newest.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR|FILE.npz", help="The folder of a dataset to add to, or a file in hftbacktest's form.")],
+    market: Annotated[str | None, typer.Option(help="Whose recordings: spot, usdm or coinm [default: spot, or the run's].")] = None,
+    symbol: Annotated[str | None, typer.Option(help="Which instrument; a dataset takes all unless told.")] = None,
+    state_dir: StateDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write recordings as events for hftbacktest. For tables as Parquet see `features compute` and `sim --record`.
+    """Write recordings or a captured run as a dataset (Parquet by venue, market, symbol and day), or as events for hftbacktest.
 
-    Example: smartmoney export day.gz --out day.npz
+    Examples: smartmoney export day.gz --market usdm --out data; smartmoney export last --out data; smartmoney export day.gz --out day.npz
     """
-    if out.suffix != ".npz":
-        raise typer.BadParameter(f"{out} does not end in .npz", param_hint="--out")
-    _check(files, "spot", out)
-    from smartmoney.adapters.history.assembly import of_symbol
-    from smartmoney.adapters.history.binance_frames import events_of
+    is_dataset = _is_dataset(market or "spot", out, ".npz")
+    files = [_named(name, state_dir) for name in sources]
     from smartmoney.adapters.history.events import Repairs
-    from smartmoney.adapters.history.hftbacktest import write_hftbacktest
-    from smartmoney.adapters.recordings import read_session
 
     repairs = Repairs()
-    rows = write_hftbacktest(of_symbol(events_of(read_session(files), repairs, symbol), symbol), out)
+    if is_dataset:
+        _say_dataset(_write_dataset(files, market, symbol, out, repairs, None), repairs, as_json=as_json)
+        return
+    from smartmoney.adapters.history.assembly import of_symbol
+    from smartmoney.adapters.history.binance_frames import events_of
+    from smartmoney.adapters.history.hftbacktest import write_hftbacktest
+
+    rows = write_hftbacktest(of_symbol(events_of(_frames(files, repairs), repairs, symbol), symbol), out)
     if as_json:
         print_json({"output": str(out), "rows": rows, "repairs": repairs.lines()})
         return
@@ -81,14 +99,82 @@ def export_history(
         print(f"  {line}", file=sys.stderr)
 
 
-def _check(files: list[Path], market: str, out: Path) -> None:
-    for path in files:
-        if not path.is_file():
-            raise typer.BadParameter(f"{path} is no file", param_hint="FILES")
-    if market not in {"spot", "usdm", "coinm"}:
-        raise typer.BadParameter(f"no market {market!r}; one of spot, usdm, coinm", param_hint="--market")
+def _is_dataset(market: str, out: Path, suffix: str) -> bool:
+    """Tell whether a dataset is to be written, whose folder has no suffix; else a file."""
+    if market not in _MARKETS:
+        raise typer.BadParameter(f"no market {market!r}; one of {', '.join(_MARKETS)}", param_hint="--market")
+    if out.is_dir() or not out.suffix:
+        return True
+    if out.suffix != suffix:
+        raise typer.BadParameter(f"{out} neither ends in {suffix} nor is a folder", param_hint="--out")
     if out.exists():
         raise typer.BadParameter(f"{out} is there already; choose another name", param_hint="--out")
+    return False
+
+
+def _named(name: str, state_dir: Path | None) -> Path:
+    """Return the recording or the folder of the run that is meant."""
+    path = Path(name)
+    if path.exists():
+        return path
+    from smartmoney.cli.record import capture_folder
+
+    folder = None if path.suffix else capture_folder(name, state_dir)
+    if folder is None or not folder.is_dir():
+        raise typer.BadParameter(f"{name} is no file, and no run of that name was captured", param_hint="FILES|RUN")
+    return folder
+
+
+def _frames(files: list[Path], repairs: "Repairs") -> "Iterator[RecordedFrame]":
+    """Yield what is whole of some files; what is not is told."""
+    from smartmoney.learning.recorded import Interruption, read_files
+
+    problems: list[str] = []
+    for one in read_files(files, problems):
+        if isinstance(one, Interruption):
+            repairs.note("places where the run may have missed frames")
+        else:
+            yield one
+    for problem in problems:
+        repairs.note(f"damaged, and used until there: {problem}")
+
+
+def _write_dataset(
+    files: list[Path], market: str | None, symbol: str | None, out: Path, repairs: "Repairs", venue: str | None
+) -> "list[Exported]":
+    import msgspec
+
+    from smartmoney.adapters.dataset_export import export_frames
+    from smartmoney.adapters.history.events import HistoryRefused
+    from smartmoney.core.domain.instruments import Market
+    from smartmoney.learning.recorded import find_instruments, market_of
+    from smartmoney.runtime import kernel_cache, logs
+    from smartmoney.runtime.codecs import recorded_binance
+
+    logs.configure("WARNING", to_screen=False)
+    kernel_cache.prepare()
+    found = find_instruments(files, recorded_binance(), Market(market) if market else market_of(files) or Market.SPOT)
+    chosen = [one for one in found if symbol is None or one.symbol.upper() == symbol.upper()]
+    if not chosen:
+        raise HistoryRefused(f"nothing of {symbol}; there is {', '.join(one.symbol for one in found)}")
+    if venue is not None:
+        chosen = [msgspec.structs.replace(one, venue=venue) for one in chosen]
+    return export_frames(_frames(files, repairs), chosen, out, repairs)
+
+
+def _say_dataset(written: "list[Exported]", repairs: "Repairs", *, as_json: bool) -> None:
+    import msgspec
+
+    if as_json:
+        print_json({"instruments": msgspec.to_builtins(written), "repairs": repairs.lines()})
+        return
+    for one in written:
+        rows = ", ".join(f"{name} {count:,}" for name, count in one.rows.items())
+        seconds = (one.last_wall_ns - one.first_wall_ns) / 1e9
+        guessed = "; tick and lot size inferred from the frames" if one.provisional_grid else ""
+        print(f"{one.folder}: {', '.join(one.days)}, {seconds:,.0f} s, rows: {rows}{guessed}")
+    for line in repairs.lines():
+        print(f"  {line}")
 
 
 def _reader(form: str) -> "Callable[[Path, Repairs], Events]":

@@ -15,6 +15,7 @@ from smartmoney.cli import (
     backtest,
     bench,
     config,
+    dataset,
     diff,
     features,
     history,
@@ -54,6 +55,7 @@ app.command()(report.report)
 app.command()(report.explain)
 app.command("import")(history.import_history)
 app.command("export")(history.export_history)
+app.add_typer(dataset.app, name="dataset")
 app.add_typer(record.app, name="record")
 app.add_typer(features.app, name="features")
 app.add_typer(models.app, name="models")

@@ -82,7 +82,7 @@ def verify(
         path = Path(name)
         try:
             if not path.exists():
-                path = _folder_of(name, state_dir)
+                path = capture_folder(name, state_dir)
             verdicts[name] = msgspec.to_builtins(verify_capture(path))
         except CaptureDamaged as damage:
             verdicts[name] = {"segments": 0, "entries": 0, "lost": 0, "bytes_cut": 0, "problems": [str(damage)]}
@@ -98,7 +98,7 @@ def verify(
     raise typer.Exit(0 if is_whole else 1)
 
 
-def _folder_of(name: str, state_dir: Path | None) -> Path:
+def capture_folder(name: str, state_dir: Path | None) -> Path:
     """Return the folder of a run's capture, of the daemon's state directory or of the recorder's in it."""
     from smartmoney.adapters.journal import JournalRefused
     from smartmoney.runtime.replay import named_run

@@ -10,6 +10,7 @@ from smartmoney.cli.common import layout_of
 
 if TYPE_CHECKING:
     from smartmoney.runtime.backtest import BacktestJob, Source
+    from smartmoney.runtime.fill_calibration import FillModel
     from smartmoney.settings.models import Settings
     from smartmoney.simulation.order_latency import OrderLatency
 
@@ -22,7 +23,15 @@ ScenarioName = Annotated[str | None, typer.Option("--scenario", metavar="NAME", 
 Seeds = Annotated[int | None, typer.Option("--seeds", min=1, max=10_000, help="With --scenario: how many markets [default: 1].")]
 FirstSeed = Annotated[int | None, typer.Option("--seed", min=0, help="With --scenario: the first seed; the others follow it [default: 1].")]
 Hours = Annotated[float | None, typer.Option("--hours", min=0.01, max=240.0, help="With --scenario: simulated hours of each [default: 1].")]
-Each = Annotated[bool, typer.Option("--each", help="Every file is a stretch of its own, with an account of its own.")]
+Dataset = Annotated[Path | None, typer.Option("--dataset", metavar="ROOT", help="A dataset instead; one instrument of it.")]
+Symbol = Annotated[str | None, typer.Option("--symbol", help="With --dataset: which instrument, if it holds several.")]
+FirstDay = Annotated[str | None, typer.Option("--from", metavar="DAY", help="With --dataset: the first day.")]
+LastDay = Annotated[str | None, typer.Option("--to", metavar="DAY", help="With --dataset: the last day.")]
+Each = Annotated[bool, typer.Option("--each", help="Every file, or day of a dataset, is a stretch with an account of its own.")]
+Fills = Annotated[
+    list[str] | None,
+    typer.Option("--fills", metavar="measured|RUN", help="Fit queue, slippage and latency to your own fills, all or a run's."),
+]
 Latency = Annotated[
     str | None,
     typer.Option(
@@ -37,6 +46,35 @@ FeedLatency = Annotated[
 Processes = Annotated[int | None, typer.Option("--processes", min=1, max=256, help="Processes [default: one a core].", show_default=False)]
 
 
+class Days(NamedTuple):
+    """Be what the command line says about a dataset."""
+
+    root: Path | None
+    symbol: str | None
+    first: str | None
+    last: str | None
+
+    def sources(self, market: str | None, *, each: bool) -> "dict[str, Source]":
+        """Return the stretches of one instrument, by name.
+
+        Raises:
+            DatasetRefused: there is no such dataset, instrument or day.
+        """
+        from smartmoney.adapters.dataset_reader import choose
+        from smartmoney.runtime.backtest import StoredDays
+
+        assert self.root is not None
+        chosen = choose(self.root, market, self.symbol).between(self.first, self.last)
+        one = chosen.instrument
+        stretches = [(day, day) for day in chosen.days] if each else [(chosen.days[0], chosen.days[-1])]
+        return {
+            f"{chosen.key} {begin if begin == end else f'{begin} to {end}'}": StoredDays(
+                str(self.root), one.market.value, one.symbol, begin, end
+            )
+            for begin, end in stretches
+        }
+
+
 class Stretches(NamedTuple):
     """Be what the command line says about the past."""
 
@@ -47,39 +85,72 @@ class Stretches(NamedTuple):
     seeds: int | None
     seed: int | None
     hours: float | None
+    days: Days
     each: bool
 
-    def jobs(self, settings: "Settings", latency: str | None, feed_latency_ms: float, state_dir: Path | None) -> "list[BacktestJob]":
+    def jobs(
+        self,
+        settings: "Settings",
+        latency: str | None,
+        feed_latency_ms: float,
+        state_dir: Path | None,
+        fills: list[str] | None = None,
+    ) -> "list[BacktestJob]":
         """Return a job per stretch.
 
         Raises:
             typer.BadParameter: options contradict each other, or name what is not there.
             ConfigurationError: there is no such scenario.
         """
-        if self.scenario is None and (self.seeds, self.seed, self.hours) != (None, None, None):
-            raise typer.BadParameter("they belong to --scenario NAME", param_hint="--seeds, --seed, --hours")
-        if self.each and not self.files:
-            raise typer.BadParameter("it is about several recordings, and none is given", param_hint="--each")
-        if self.runs and self.market is not None:
-            raise typer.BadParameter("a run has the market that it had; leave it out", param_hint="--market")
+        self._check()
         from smartmoney.runtime import kernel_cache
 
         # Before numba is imported, which would else keep its cache beside the sources, and take stale kernels from there.
         kernel_cache.prepare()
-        sources = self._sources(self.market or settings.market, state_dir)
+        sources = self._sources(settings, state_dir)
         model = _latency(latency, settings, state_dir)
+        fitted = _fitted(fills, state_dir) if fills else None
+        if fitted is not None and latency is None:
+            model = fitted.latency(model)
         from smartmoney.runtime.backtest import BacktestJob
 
         models = str(layout_of(state_dir).models)
         return [
-            BacktestJob(name=name, source=source, settings=settings, latency=model, feed_latency_ms=feed_latency_ms, models=models)
+            BacktestJob(
+                name=name,
+                source=source,
+                settings=settings,
+                latency=model,
+                feed_latency_ms=feed_latency_ms,
+                models=models,
+                fills=fitted,
+            )
             for name, source in sources.items()
         ]
 
-    def _sources(self, market: str, state_dir: Path | None) -> "dict[str, Source]":
+    def _check(self) -> None:
+        days = self.days
+        _refuse_unless(
+            self.scenario is not None or (self.seeds, self.seed, self.hours) == (None, None, None),
+            "belong to --scenario NAME",
+            "--seeds, --seed, --hours",
+        )
+        _refuse_unless(
+            days.root is not None or (days.symbol, days.first, days.last) == (None, None, None),
+            "belong to --dataset ROOT",
+            "--symbol, --from, --to",
+        )
+        is_several = bool(self.files) or days.root is not None
+        _refuse_unless(not self.each or is_several, "is about several recordings or days, and none is given", "--each")
+        _refuse_unless(not self.runs or self.market is None, "is what the run had; leave it out", "--market")
+        if sum((bool(self.files), bool(self.runs), self.scenario is not None, days.root is not None)) != 1:
+            raise typer.BadParameter("give recordings, or --run RUN_ID, --scenario NAME or --dataset ROOT: one of the four")
+
+    def _sources(self, settings: "Settings", state_dir: Path | None) -> "dict[str, Source]":
         """Return what to test, by name."""
-        if sum((bool(self.files), bool(self.runs), self.scenario is not None)) != 1:
-            raise typer.BadParameter("give recordings, or --run RUN_ID, or --scenario NAME: one of the three")
+        if self.days.root is not None:
+            return self.days.sources(self.market, each=self.each)
+        market = self.market or settings.market
         from smartmoney.runtime.backtest import CapturedRun, Recordings
 
         if market not in {"spot", "usdm", "coinm"}:
@@ -120,6 +191,20 @@ def prepare_to_run(*, with_market: bool) -> None:
     compile_kernels(kernel_cache.prepare(), lambda line: print(line, file=sys.stderr), with_market=with_market)
     if with_market:
         compile_market_kernels()
+
+
+def _refuse_unless(fits: bool, problem: str, options: str) -> None:
+    if not fits:
+        raise typer.BadParameter(problem, param_hint=options)
+
+
+def _fitted(runs: list[str], state_dir: Path | None) -> "FillModel":
+    from smartmoney.runtime.fill_calibration import calibrate_on
+
+    found = calibrate_on(layout_of(state_dir), [name for name in runs if name != _MEASURED])
+    for line in found.words:
+        print(line, file=sys.stderr)
+    return found
 
 
 def _latency(text: str | None, settings: "Settings", state_dir: Path | None) -> "OrderLatency":

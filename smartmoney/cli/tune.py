@@ -8,16 +8,21 @@ import typer
 
 from smartmoney.cli.common import AsJson, ConfigFile, Overrides, Profile, StateDir, layout_of, settings_of
 from smartmoney.cli.stretches import (
+    Dataset,
+    Days,
     Each,
     FeedLatency,
     Files,
+    FirstDay,
     Hours,
+    LastDay,
     Latency,
     Processes,
     Runs,
     ScenarioName,
     Seeds,
     Stretches,
+    Symbol,
     TheMarket,
     prepare_to_run,
 )
@@ -33,6 +38,10 @@ def tune(
     scenario: ScenarioName = None,
     seeds: Seeds = None,
     hours: Hours = None,
+    dataset: Dataset = None,
+    symbol: Symbol = None,
+    first: FirstDay = None,
+    last: LastDay = None,
     each: Each = False,
     trials: Annotated[int, typer.Option(min=1, max=100_000, help="How many the study has in the end; a second call adds what lacks.")] = 60,
     folds: Annotated[int, typer.Option(min=2, max=50, help="Test parts, each after the past that chose for it.")] = 4,
@@ -64,7 +73,8 @@ def tune(
     if out is not None and out.exists() and not out.is_dir():
         raise typer.BadParameter(f"{out} is no folder; name one, it is made if need be", param_hint="--out")
     settings = settings_of(config, profile, "paper", overrides)
-    stretches = Stretches(files or [], market, run or [], scenario, seeds, None if scenario is None else seed, hours, each=each)
+    days = Days(dataset, symbol, first, last)
+    stretches = Stretches(files or [], market, run or [], scenario, seeds, None if scenario is None else seed, hours, days, each=each)
     jobs = stretches.jobs(settings, latency, feed_latency, state_dir)
     from smartmoney.runtime.tuning import TunePlan
     from smartmoney.settings.search_space import load_space

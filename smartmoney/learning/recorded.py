@@ -110,6 +110,14 @@ def find_instruments(files: Sequence[Path], codec: RecordedCodec, market: Market
     return found
 
 
+def market_of(files: Sequence[Path]) -> Market | None:
+    """Return the market that captured runs among some files were of, None if there is no run among them."""
+    for path in files:
+        for one in _run_instruments(path) if _is_capture(path) else ():
+            return one.market
+    return None
+
+
 def _is_capture(path: Path) -> bool:
     return path.is_dir() or path.name.endswith(SEGMENT_SUFFIX)
 

@@ -18,6 +18,9 @@ import msgspec
 
 from smartmoney import __version__
 from smartmoney.adapters.capture import CaptureDamaged, read_capture
+from smartmoney.adapters.dataset_reader import begins_ns, choose, frames_of
+from smartmoney.adapters.history.events import Repairs
+from smartmoney.adapters.recording_blocks import blocks_of
 from smartmoney.core.domain.entries import RunStarted
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.parameters import encode_parameters
@@ -28,14 +31,16 @@ from smartmoney.runtime.backtest_sources import captured_items, record_built_in,
 from smartmoney.runtime.chronicle import Chronicle, cost_sums, counted
 from smartmoney.runtime.chronicler import Chronicler
 from smartmoney.runtime.codecs import codec_of
+from smartmoney.runtime.fill_calibration import FillModel
 from smartmoney.runtime.fill_costs import CostShares, CostSums, FillCost, summed
 from smartmoney.runtime.models import Models
 from smartmoney.runtime.offline import OfflineRun
 from smartmoney.runtime.replay_frames import FrameReplay, frame_replay
-from smartmoney.settings.build import fees_bps, paper_parameters
+from smartmoney.settings.build import paper_parameters
 from smartmoney.settings.effective import config_hash
 from smartmoney.settings.models import Settings
 from smartmoney.simulation.order_latency import OrderLatency
+from smartmoney.simulation.paper_parameters import PaperParameters
 
 _NAME = "backtest"
 
@@ -69,11 +74,21 @@ class BuiltIn(msgspec.Struct, frozen=True, tag=True):
     symbols: tuple[str, ...] = ()
 
 
-Source = Recordings | CapturedRun | BuiltIn
+class StoredDays(msgspec.Struct, frozen=True, tag=True):
+    """Name days of one instrument of a dataset, by the dataset's folder, market and symbol."""
+
+    root: str
+    market: str
+    symbol: str
+    first: str
+    last: str
+
+
+Source = Recordings | CapturedRun | BuiltIn | StoredDays
 
 
 class BacktestJob(msgspec.Struct, frozen=True, kw_only=True):
-    """Be one stretch to test. `feed_latency_ms` is added to what the recording's receive times hold already."""
+    """Be one stretch to test. `feed_latency_ms` is added to what the recording's receive times hold already; `fills` is as measured."""
 
     name: str
     source: Source
@@ -82,6 +97,12 @@ class BacktestJob(msgspec.Struct, frozen=True, kw_only=True):
     feed_latency_ms: float = 0.0
     models: str = ""
     """Folder of the model store that `settings.model` is looked for in; empty: none."""
+    fills: FillModel | None = None
+
+    def paper(self) -> PaperParameters:
+        """Return the paper venue's model: the settings', with what was fitted to fills."""
+        given = paper_parameters(self.settings)
+        return given if self.fills is None else self.fills.paper(given)
 
 
 class BacktestResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,13 +178,15 @@ def run_job(job: BacktestJob) -> JobResult:
     """Run one job. Fees and rules are those of its source's market, whatever the settings name.
 
     Raises:
-        BacktestRefused, ReplayRefused: it has nothing to test.
+        BacktestRefused, DatasetRefused, ReplayRefused: it has nothing to test.
         OSError: its source cannot be read.
     """
     if isinstance(job.source, CapturedRun):
         return _run_capture(job, job.source)
     if isinstance(job.source, Recordings):
         return _run_recordings(job, job.source)
+    if isinstance(job.source, StoredDays):
+        return _run_stored(job, job.source)
     with tempfile.TemporaryDirectory(prefix="smartmoney-backtest-") as folder:
         files = record_built_in(
             job.source.scenario, job.source.seed, job.source.seconds, job.source.market, job.source.symbols, Path(folder)
@@ -190,7 +213,13 @@ def _run_recordings(job: BacktestJob, source: Recordings) -> JobResult:
         source.market,
         job.settings,
         lambda instruments: FrameReplay(
-            instruments, job.settings, run_id=_NAME, latency=_seen_latency(job), watcher=watch, models=models_of(job)
+            instruments,
+            job.settings,
+            run_id=_NAME,
+            latency=_seen_latency(job),
+            watcher=watch,
+            models=models_of(job),
+            paper=job.paper(),
         ),
     )
     watch.use(replay.engine)
@@ -198,6 +227,28 @@ def _run_recordings(job: BacktestJob, source: Recordings) -> JobResult:
     replay.run(frames)
     notes = [f"{one.symbol}: tick and lot size inferred from the frames" for one in replay.instruments if one.provisional]
     assumed = (*_assumptions(job, replay.engine), *notes, *replay.damage)
+    return told(job.name, replay.engine, watch, job.settings.equity_start, perf_counter() - started, assumed)
+
+
+def _run_stored(job: BacktestJob, source: StoredDays) -> JobResult:
+    job = _on_market(job, source.market)
+    stored = choose(Path(source.root), source.market, source.symbol).between(source.first, source.last)
+    watch, repairs = Chronicler(), Repairs()
+    replay = FrameReplay(
+        (stored.instrument,),
+        job.settings,
+        run_id=_NAME,
+        latency=_seen_latency(job),
+        watcher=watch,
+        begins_ns=begins_ns(stored),
+        models=models_of(job),
+        paper=job.paper(),
+    )
+    watch.use(replay.engine)
+    started = perf_counter()
+    replay.run(blocks_of(frames_of(stored, repairs)))
+    inferred = (f"{source.symbol}: tick and lot size inferred from the frames",) if stored.instrument.provisional else ()
+    assumed = (*_assumptions(job, replay.engine), *inferred, *repairs.lines())
     return told(job.name, replay.engine, watch, job.settings.equity_start, perf_counter() - started, assumed)
 
 
@@ -216,7 +267,7 @@ def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
     watch.use(engine)
     cash = job.settings.equity_start
     begun = begin_anew(start, job.settings, encode_parameters(engine_parameters(job.settings)), models.choose(job.settings))
-    run = OfflineRun(engine, begun, paper_parameters(job.settings), latency=_seen_latency(job), watcher=watch)
+    run = OfflineRun(engine, begun, job.paper(), latency=_seen_latency(job), watcher=watch)
     started = perf_counter()
     if not run.run(captured_items(rest)):
         raise BacktestRefused(f"{source.folder} holds no frames")
@@ -318,20 +369,20 @@ def _assumptions(job: BacktestJob, engine: Engine) -> tuple[str, ...]:
         f"account: {settings.equity_start:f} {quote}, flat at the start of each job",
         f"feed latency: as recorded{feed}",
         f"model: {engine.brain.model_name}",
-        *paper_assumptions(settings, job.latency.words()),
+        *paper_assumptions(job.paper(), job.latency.words()),
+        *(() if job.fills is None else job.fills.words),
     )
 
 
-def paper_assumptions(settings: Settings, latency: str) -> tuple[str, ...]:
+def paper_assumptions(paper: PaperParameters, latency: str) -> tuple[str, ...]:
     """Return in words how the paper venue fills orders that act after `latency`."""
-    maker, taker = fees_bps(settings)
     queue = {
         "careful": "cancels ahead of a resting order count only once less is shown than is ahead",
         "even": "cancels ahead of a resting order count as their share of the whole queue",
-    }[settings.paper.queue]
+    }[paper.queue]
     return (
         f"orders act after {latency}; replies come at once",
-        f"fees: maker {maker:f} bps, taker {taker:f} bps; no funding",
+        f"fees: maker {paper.maker_bps:f} bps, taker {paper.taker_bps:f} bps; no funding",
         f"queue: {queue}; a trade through the price fills whole",
         "impact: takers walk the depth that is shown, once; others do not react to these orders",
     )

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 import smartmoney
 from smartmoney import __version__
+from smartmoney.adapters.dataset_reader import DatasetRefused, choose
 from smartmoney.adapters.trial_log import Outcome
-from smartmoney.runtime.backtest import BacktestJob, BacktestRefused, BuiltIn, JobResult, Recordings, Source, run_job
+from smartmoney.runtime.backtest import BacktestJob, BacktestRefused, BuiltIn, JobResult, Recordings, Source, StoredDays, models_of, run_job
 from smartmoney.runtime.backtest_sources import record_built_in
+from smartmoney.runtime.models import BundleRefused, ModelNotFound
 from smartmoney.runtime.replay import ReplayRefused
 from smartmoney.runtime.tuning_worker import EvaluationRefused
 from smartmoney.settings.errors import ConfigurationError
@@ -38,12 +40,13 @@ Content = tuple[tuple[str, str], ...]
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
-    """Be a backtest of one stretch, with what the source holds, and which build and strategy of the user's own it is meant for."""
+    """Be a backtest of one stretch, with what the source holds, and which build, model and strategy of the user's own it is meant for."""
 
     job: BacktestJob
     content: Content
     code: str
     strategy: str
+    model: str
 
 
 class Marks(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,12 +75,16 @@ def content_of(source: Source) -> Content:
     Raises:
         OSError: a file cannot be read.
         ConfigurationError: there is no such scenario.
+        DatasetRefused: there is no such dataset, or day of it.
     """
     if isinstance(source, BuiltIn):
         what = (load_scenario(source.scenario), source.seed, source.seconds, source.market, source.symbols, code_hash())
         return ((f"scenario {source.scenario}", hashlib.sha256(msgspec.json.encode(what)).hexdigest()),)
     if isinstance(source, Recordings):
         files = [Path(file) for file in source.files]
+    elif isinstance(source, StoredDays):
+        stored = choose(Path(source.root), source.market, source.symbol).between(source.first, source.last)
+        files = [file for day in stored.days for file in sorted((stored.folder / day).glob("*.parquet"))]
     else:
         files = sorted(path for path in Path(source.folder).iterdir() if path.is_file())
     return tuple((str(path), _file_hash(path)) for path in files)
@@ -95,6 +102,16 @@ def strategy_hash(settings: Settings) -> str:
     for path in sorted(Path(settings.directory).glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
+
+
+def model_of(job: BacktestJob) -> str:
+    """Return the model that a job decides by: its hash, or the prior's name.
+
+    Raises:
+        ModelNotFound, BundleRefused: it cannot be had here.
+        OSError: a file cannot be read.
+    """
+    return models_of(job).choose(job.settings)
 
 
 def past_of(jobs: Sequence[BacktestJob], contents: Sequence[Content]) -> str:
@@ -119,7 +136,7 @@ def run_evaluation(evaluation: Evaluation) -> Marks:
             notes = (f"market: synthetic, {job.source.scenario}, seed {job.source.seed}: proves nothing about yours",)
             job = msgspec.structs.replace(job, source=_recorded(job.source))
         result = run_job(job)
-    except (BacktestRefused, ReplayRefused, ConfigurationError, OSError) as problem:
+    except (BacktestRefused, ReplayRefused, DatasetRefused, ConfigurationError, OSError) as problem:
         raise EvaluationRefused(str(problem)) from None
     return marks_of(result, float(job.settings.equity_start), notes)
 
@@ -160,10 +177,15 @@ def _check(evaluation: Evaluation) -> None:
     try:
         here = dict(content_of(evaluation.job.source))
         strategy = strategy_hash(evaluation.job.settings)
-    except (ConfigurationError, OSError) as problem:
+        model = model_of(evaluation.job)
+    except (ConfigurationError, DatasetRefused, ModelNotFound, BundleRefused, OSError) as problem:
         raise EvaluationRefused(f"{host} cannot read {name} ({problem}); share the folder so that every machine has that path") from None
     if evaluation.strategy != strategy:
         raise EvaluationRefused(f"{host} has another {evaluation.job.settings.strategy_class}; share the configuration's folder")
+    if evaluation.model != model:
+        raise EvaluationRefused(
+            f"{host} would decide by the model {model[:12]}, not by {evaluation.model[:12]}; share the model store's folder"
+        )
     for part, digest in evaluation.content:
         if here.get(part) != digest:
             state = "holds something else in" if part in here else "has no"

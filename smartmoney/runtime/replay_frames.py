@@ -32,6 +32,7 @@ from smartmoney.settings.build import paper_parameters
 from smartmoney.settings.effective import config_hash
 from smartmoney.settings.models import Settings
 from smartmoney.simulation.order_latency import OrderLatency
+from smartmoney.simulation.paper_parameters import PaperParameters
 from smartmoney.venues.binance.grid_inference import infer_grid_of_blocks
 from smartmoney.venues.recorded_lines import SNAPSHOTS, WALLS
 
@@ -58,10 +59,13 @@ class FrameReplay:
         watcher: Watcher | None = None,
         each: bool = False,
         models: Models | None = None,
+        begins_ns: int = 0,
+        paper: PaperParameters | None = None,
     ) -> None:
         """Prepare a replay; `run_id` names it and its mode, `watcher` looks on, `models` is where the settings' model is looked for.
 
-        `each` steps frame by frame, as the daemon does; what comes of it is the same, and some twenty times slower.
+        `each` steps frame by frame, as the daemon does; what comes of it is the same, and some twenty times slower. Timers begin at
+        `begins_ns`, or with the first frame. `paper` is the paper venue's model where it is not that of the settings.
 
         Raises:
             ModelNotFound, BundleRefused: that model cannot be had.
@@ -81,7 +85,7 @@ class FrameReplay:
             parameters=encode_parameters(engine_parameters(settings)),
             cash=settings.equity_start,
         )
-        self._run = OfflineRun(self.engine, start, paper_parameters(settings), latency=latency, watcher=watcher)
+        self._run = OfflineRun(self.engine, start, paper or paper_parameters(settings), latency=latency, watcher=watcher)
         self.message_types: dict[str, int] = {}
         self.damage: list[str] = []
         """What was cut off of the recordings, and why."""
@@ -90,6 +94,7 @@ class FrameReplay:
         self._is_each = each
         self._wall_ns = self._origin_ns = 0
         self._timer: Timer | None = None
+        self._begins_ns = begins_ns
 
     def run(self, blocks: Iterable[Block], on_ready: Callable[[Engine], None] | None = None) -> None:
         """Step everything; time comes from the recording alone. `on_ready` may hook into the engine once its run is open.
@@ -111,7 +116,7 @@ class FrameReplay:
         rows[WALLS] = np.maximum.accumulate(np.maximum(rows[WALLS], self._wall_ns))
         self._wall_ns = int(rows[WALLS, -1])
         if self._timer is None:
-            first_ns = int(rows[WALLS, 0])
+            first_ns = min(self._begins_ns, int(rows[WALLS, 0])) or int(rows[WALLS, 0])
             self._origin_ns = first_ns - MONO_START_NS
             self._timer = Timer(first_ns + TICK_NS, TICK_NS, QUIET_NS_MAX)
             stamp = Stamp(first_ns, MONO_START_NS)

@@ -30,6 +30,7 @@ from smartmoney.runtime.equity_curve import EquityCurve
 from smartmoney.runtime.fill_costs import CostSums, summed
 from smartmoney.runtime.models import Models
 from smartmoney.runtime.replay import ReplayRefused, kept_bundles
+from smartmoney.settings.build import paper_parameters
 from smartmoney.settings.errors import ConfigurationError
 from smartmoney.settings.load import recorded_settings
 
@@ -213,7 +214,12 @@ def _assumptions(header: RunHeader) -> tuple[str, ...]:
         return run, model, f"its settings cannot be read by this build: {problem}"
     if header.mode != "paper":
         return run, model
-    return (run, model, f"simulated: {simulated_words(settings)}", *paper_assumptions(settings, f"{settings.paper.latency_ms:g} ms"))
+    return (
+        run,
+        model,
+        f"simulated: {simulated_words(settings)}",
+        *paper_assumptions(paper_parameters(settings), f"{settings.paper.latency_ms:g} ms"),
+    )
 
 
 def _halt_words(halts: Sequence[HaltRow]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from smartmoney import __version__
 from smartmoney.adapters.trial_log import LoggedTrial, Outcome, TrialLog
 from smartmoney.runtime.backtest import BacktestJob
-from smartmoney.runtime.evaluations import MARK_S, Content, Evaluation, Marks, code_hash, content_of, past_of, strategy_hash
+from smartmoney.runtime.evaluations import MARK_S, Content, Evaluation, Marks, code_hash, content_of, model_of, past_of, strategy_hash
 from smartmoney.runtime.workers import Workers
 from smartmoney.settings.effective import config_hash
 from smartmoney.settings.errors import ConfigurationError
@@ -39,6 +39,7 @@ class Evaluator:
         self._log = log
         self._workers = workers
         self._strategy = strategy_hash(jobs[0].settings)
+        self._model = model_of(jobs[0])
 
     @property
     def stretches(self) -> tuple[str, ...]:
@@ -101,7 +102,9 @@ class Evaluator:
 
     def _encoded(self, settings: Settings, index: int) -> bytes:
         job = msgspec.structs.replace(self._jobs[index], settings=settings)
-        return pickle.dumps(Evaluation(job=job, content=self._contents[index], code=code_hash(), strategy=self._strategy))
+        return pickle.dumps(
+            Evaluation(job=job, content=self._contents[index], code=code_hash(), strategy=self._strategy, model=self._model)
+        )
 
     def _keep(self, name: str, parameters: Mapping[str, Value], marks: list[Marks]) -> LoggedTrial:
         # By time, whatever order the stretches were named in; synthetic markets share a clock.

@@ -62,8 +62,12 @@ class OrderLatency(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.median_ms:g} ms{spread}"
 
     def _uniform(self, request: str) -> float:
-        digest = hashlib.blake2b(f"{self.seed}:{request}".encode(), digest_size=8).digest()
-        return int.from_bytes(digest, "big") * _UNIT
+        return uniform(f"{self.seed}:{request}")
+
+
+def uniform(text: str) -> float:
+    """Return a number in [0, 1) that depends on a text alone."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") * _UNIT
 
 
 def parse_latency(text: str, seed: int = 0) -> OrderLatency:

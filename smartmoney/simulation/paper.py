@@ -47,7 +47,7 @@ from smartmoney.core.domain.orders import (
 )
 from smartmoney.core.engine.stretch import WaitedPrice, Waits
 from smartmoney.core.portfolio.portfolio import Portfolio
-from smartmoney.simulation.order_latency import OrderLatency
+from smartmoney.simulation.order_latency import OrderLatency, uniform
 from smartmoney.simulation.paper_depth import ASK, BID, ConsumedDepth, DepthView, LastTrade
 from smartmoney.simulation.paper_orders import Request, Working, trigger_direction
 from smartmoney.simulation.paper_parameters import PaperParameters
@@ -386,7 +386,7 @@ class PaperVenue:
     def _meet_resting(self, order: Working, view: DepthView, trade: LastTrade | None, ours: int) -> int:
         """Fill a resting order from a trade or a crossing touch; return the traded lots that it got. `ours` were given to older orders."""
         price = order.intent.price_ticks
-        if price is None or order.queue_ahead is None:
+        if price is None or order.queue_ahead is None or not self._is_ever_filled(order):
             return 0
         sign = order.intent.side.sign
         got = 0
@@ -410,6 +410,10 @@ class PaperVenue:
             order.shown = shown
         order.queue_ahead = min(order.queue_ahead, shown)
         return got
+
+    def _is_ever_filled(self, order: Working) -> bool:
+        share = self._parameters.passive_share
+        return share >= 1.0 or uniform(f"turn {order.intent.client_order_id}") < share
 
     def _fill(self, order: Working, ticks: int, lots: int, liquidity: Liquidity) -> None:
         intent = order.intent

@@ -10,7 +10,11 @@ QUEUES = ("careful", "even")
 
 
 class PaperParameters(msgspec.Struct, frozen=True, kw_only=True):
-    """Configure the paper venue. `fee_in_base`: a spot buy pays its fee in base, as most real venues do; else all fees are in quote."""
+    """Configure the paper venue. `fee_in_base`: a spot buy pays its fee in base, as most real venues do; else all fees are in quote.
+
+    `passive_share` is the share of resting orders that are filled where this model fills them, as measured on one's own fills; the others
+    rest until they are withdrawn.
+    """
 
     latency_ms: float = 50.0
     maker_bps: Decimal = Decimal(10)
@@ -18,6 +22,7 @@ class PaperParameters(msgspec.Struct, frozen=True, kw_only=True):
     fee_in_base: bool = False
     queue: str = "careful"
     leverage: Decimal = Decimal(1)
+    passive_share: float = 1.0
 
     def __post_init__(self) -> None:
         """Check every parameter; a float given for money becomes the Decimal it prints as.
@@ -34,6 +39,8 @@ class PaperParameters(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"paper.{name} must be finite, not {value}")
         if not (math.isfinite(self.latency_ms) and self.latency_ms >= 0):
             raise ValueError(f"paper.latency_ms must be finite and not negative, not {self.latency_ms}")
+        if not 0.0 <= self.passive_share <= 1.0:
+            raise ValueError(f"paper.passive_share must lie between 0 and 1, not {self.passive_share}")
         if self.queue not in QUEUES:
             raise ValueError(f"paper.queue must be one of {', '.join(QUEUES)}, not {self.queue!r}")
         if self.taker_bps < 0 or self.leverage <= 0:

@@ -191,7 +191,7 @@ def test_no_tracked_file_names_a_package_registry_or_this_machine():
 
 
 def test_the_lock_has_a_hash_for_every_requirement():
-    for name in ("requirements.lock", "requirements-research.lock", "requirements-dev.lock"):
+    for name in ("requirements.lock", "requirements-research.lock", "requirements-dev.lock", "requirements-peers.lock"):
         lines = (ROOT / "deploy" / name).read_text().splitlines()
         pinned = [number for number, line in enumerate(lines) if "==" in line and not line.startswith(("#", " "))]
         assert pinned

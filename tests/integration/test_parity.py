@@ -28,9 +28,12 @@ def story(tmp_path_factory):
         smartmoney("diff", live["run_id"], *same, "--build-only"),
         smartmoney("diff", live["run_id"], *same, "--set", "strategy.min_liquidity_score=1.0"),
     ]
+    fitted = smartmoney("backtest", "--run", live["run_id"], "--fills", "measured", *same)
+    exported = smartmoney("export", live["run_id"], "--out", folder / "data", "--state-dir", state, "--json")
+    stored = smartmoney("backtest", "--dataset", folder / "data", "-c", config, "--json")
     with JournalReader.open(StateLayout(state).journal) as journal:
         fills, waits = journal.fills(live["run_id"]), journal.acknowledgements_ms(live["run_id"])
-    return live, replay, json.loads(backtest.stdout), fills, waits, differs
+    return live, replay, json.loads(backtest.stdout), fills, waits, differs, (fitted, exported, stored)
 
 
 def test_the_replay_is_the_run_bit_for_bit(story):
@@ -49,14 +52,14 @@ def test_the_backtest_fills_what_the_run_filled(story):
 
 
 def test_acknowledgements_were_measured_about_as_long_as_paper_makes_them_wait(story):
-    live, *_, waits, _ = story
+    live, *_, waits, _, _ = story
     assert len(waits) > 0
     assert min(waits) >= 50.0
     assert live["orders"] >= len(waits)
 
 
 def test_this_build_would_have_journaled_what_the_run_did(story):
-    *_, (build, _) = story
+    *_, (build, _), _ = story
     assert build.returncode == 0, build.stdout + build.stderr
     found = json.loads(build.stdout)
     assert found["identical"]
@@ -66,7 +69,7 @@ def test_this_build_would_have_journaled_what_the_run_did(story):
 
 
 def test_other_settings_are_told_apart_with_both_sides(story):
-    *_, (_, other) = story
+    *_, (_, other), _ = story
     assert other.returncode == 1, other.stderr
     found = json.loads(other.stdout)
     assert not found["identical"]
@@ -74,6 +77,24 @@ def test_other_settings_are_told_apart_with_both_sides(story):
     assert first["recorded"] != first["today"]
     assert first["table"] in {"equity", "orders", "refusals", "signals"}
     assert found["counts"]["fills"]["recorded"] > 0
+
+
+def test_too_few_fills_of_a_run_are_told_and_the_default_stands(story):
+    _, _, backtest, *_, (fitted, _, _) = story
+    assert fitted.returncode == 0, fitted.stderr
+    found = json.loads(fitted.stdout)
+    assert any("30 are wanted; the default stands" in line for line in found["assumptions"])
+    assert found["fills"] == backtest["fills"]
+
+
+def test_a_captured_run_becomes_a_dataset_that_can_be_tested(story):
+    live, *_, (_, exported, stored) = story
+    assert exported.returncode == 0, exported.stderr
+    [written] = json.loads(exported.stdout)["instruments"]
+    assert not written["provisional_grid"]
+    assert stored.returncode == 0, stored.stderr
+    assert json.loads(stored.stdout)["decisions"] > 0
+    assert live["frames"] > 0
 
 
 def test_recording_captures_a_venue_and_never_orders(tmp_path):

@@ -6,10 +6,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from smartmoney.adapters.dataset_export import export_frames
 from smartmoney.adapters.exchange_warm import capture_path, prerun
+from smartmoney.adapters.history.events import Repairs
+from smartmoney.adapters.market_recorder import record
+from smartmoney.adapters.recordings import RecordedFrame
 from smartmoney.core.domain.instruments import Market
+from smartmoney.learning.recorded import find_instruments, read_files
 from smartmoney.reports.backtest import result_lines, write_report
-from smartmoney.runtime.backtest import BacktestJob, BacktestRefused, BuiltIn, CapturedRun, Recordings, run_backtest
+from smartmoney.runtime.backtest import BacktestJob, BacktestRefused, BuiltIn, CapturedRun, Recordings, StoredDays, run_backtest
+from smartmoney.runtime.codecs import recorded_binance
 from smartmoney.runtime.replay import ReplayRefused
 from smartmoney.runtime.replay_frames import frame_replay, frame_summary
 from smartmoney.settings.load import load_settings
@@ -114,3 +120,35 @@ def test_nothing_to_test_is_refused(settings, tmp_path):
     empty.write_bytes(b"")
     with pytest.raises(ReplayRefused, match="no depth or trade"):
         run_backtest([job(settings, (str(empty),))], 1)
+
+
+def test_a_dataset_gives_what_its_recordings_give(captures, tmp_path):
+    paths = [captures / "hftbacktest" / "spot" / f"btcusdt_2024080{day}.gz" for day in (8, 9)]
+    overrides = {**EAGER, "strategy.confidence_threshold": 0.35, "advanced_features.signal_generation.min_confidence": 0.3}
+    settings = load_settings(overrides=overrides)
+    instruments = find_instruments(paths, recorded_binance(), Market.SPOT)
+    export_frames((one for one in read_files(paths) if isinstance(one, RecordedFrame)), instruments, tmp_path, Repairs())
+    stored = StoredDays(str(tmp_path), "spot", "BTCUSDT", "2024-08-08", "2024-08-09")
+    recorded, again = (
+        run_backtest([job(settings, (), source=source)], 1) for source in (Recordings(tuple(map(str, paths)), "spot"), stored)
+    )
+    assert recorded.fills > 0
+    # Client ids, and with them the digest, count entries, and best quotes are no entries of a dataset; everything else is the same.
+    for key in ("decisions", "signals", "refusals", "orders", "fills", "fees", "net_pnl", "seconds", "cost_bps", "assumptions"):
+        assert getattr(again, key) == getattr(recorded, key), key
+    [one], [other] = recorded.jobs, again.jobs
+    assert one.equity == other.equity
+    assert [msgspec.structs.replace(fill, client_order_id="") for fill in one.fills] == [
+        msgspec.structs.replace(fill, client_order_id="") for fill in other.fills
+    ]
+
+
+def test_a_dataset_in_stretches_of_a_day_gives_a_job_a_day(settings, tmp_path):
+    record(
+        SyntheticMarket(3, symbols=("BTCUSDT",), markets=(Market.SPOT,)), tmp_path / "one", 240, origin_ns=(20_000 * 86_400 - 120) * 10**9
+    )
+    root = tmp_path / "one" / "feed" / "dataset"
+    jobs = [job(settings, (), name=day, source=StoredDays(str(root), "spot", "BTCUSDT", day, day)) for day in ("2024-10-03", "2024-10-04")]
+    result = run_backtest(jobs, 1)
+    assert [round(part.result.seconds) for part in result.jobs] == [120, 120]
+    assert all(part.result.decisions > 100 for part in result.jobs)

@@ -22,6 +22,7 @@ PAUSE_NS = 60_000_000_000
 _IDS_KEPT = 100_000
 _MS = 1_000_000
 _LINES_AT_ONCE = 2_000
+_UPDATES_KEPT = 4_096
 
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +41,51 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
 def in_order(sources: Sequence[Events], repairs: Repairs) -> Events:
     """Yield the events of several files by receive time; within a file time never runs backwards."""
     return heapq.merge(*(_monotonic(source, repairs) for source in sources), key=lambda event: event.wall_ns)
+
+
+def by_update_id(events: Iterable[Event], repairs: Repairs) -> Events:
+    """Yield events with each symbol's updates in the order of their ids, where the format has any.
+
+    A whole book is older than it looks: updates received before it can be newer. Those are told again after it, and an update that it holds
+    already is left out (the venue's own rule for a local book). Updates that are missing are counted.
+    """
+    followed: dict[str, _Sequence] = {}
+    for event in events:
+        if isinstance(event, Printed) or event.update_id < 0:
+            yield event
+        else:
+            yield from followed.setdefault(event.symbol.upper(), _Sequence(repairs)).take(event)
+
+
+class _Sequence:
+    """Follow the update ids of one symbol."""
+
+    def __init__(self, repairs: Repairs) -> None:
+        self._repairs = repairs
+        self._recent: deque[LevelsChanged] = deque(maxlen=_UPDATES_KEPT)
+        self._reached = self._last = -1
+
+    def take(self, event: LevelsChanged) -> Iterator[LevelsChanged]:
+        """Yield what an event adds."""
+        if event.is_whole:
+            self._reached = event.update_id
+            yield event
+            for update in self._recent:
+                if update.update_id > event.update_id:
+                    yield msgspec.structs.replace(update, wall_ns=event.wall_ns)
+            return
+        if event.update_id <= self._reached:
+            self._repairs.note("updates that a whole book held already, left out")
+            return
+        if event.update_id < self._last:
+            self._repairs.note("updates that came after a later one, left out")
+            return
+        # One update may stand in several parts, which share its id.
+        if event.update_id != self._last and -1 < self._last != event.previous_id > -1:
+            self._repairs.note("gaps in the update ids, after which levels may be wrong until a whole book")
+        self._last = event.update_id
+        self._recent.append(event)
+        yield event
 
 
 def of_symbol(events: Iterable[Event], symbol: str | None) -> Events:

@@ -1,40 +1,42 @@
-"""Recorded Binance frames as events again, for export: depth updates, trades and depth replies, spot and futures.
+"""Recorded Binance frames as events again, for export: depth updates, trades and depth replies, spot and futures."""
 
-A depth reply is older than it looks: updates received before it can be newer. Those are kept, and told again after it, and an update that a
-reply holds already is left out (the venue's own rule for a local book).
-"""
-
-from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
+from smartmoney.adapters.history.assembly import by_update_id
 from smartmoney.adapters.history.events import Event, Events, Level, LevelsChanged, Printed, Repairs, decimal_text
 from smartmoney.adapters.recordings import RecordedFrame
 
 _MS = 1_000_000
-_UPDATES_KEPT = 4_096
 _FRAMES_HELD = 100_000
-_OTHER = "frames that are no depth and no trade, left out"
+OTHER = "frames that are no depth and no trade, left out"
 
 
-class _Frame(msgspec.Struct):
+class Frame(msgspec.Struct):
+    """Be a frame with the venue's own names: depth, trade, best quote or depth reply, whatever it is."""
+
     e: str = ""
     s: str = ""
     E: int = 0
     T: int = 0
     b: Any = None
     a: Any = None
+    B: Any = None
+    A: Any = None
     p: str = ""
     q: str = ""
     t: int = -1
     m: bool = False
+    U: int = -1
     u: int = -1
+    pu: int = -1
     lastUpdateId: int = -1  # noqa: N815 - the venue's word
     bids: Any = None
     asks: Any = None
     data: Any = None
+    stream: str = ""
     wall_ns: int = 0
 
 
@@ -43,11 +45,15 @@ def events_of(frames: Iterable[RecordedFrame], repairs: Repairs, symbol: str | N
 
     `symbol` is whose a depth reply without a name is; None takes it for the first symbol that is named.
     """
+    return by_update_id(_told(frames, repairs, symbol), repairs)
+
+
+def _told(frames: Iterable[RecordedFrame], repairs: Repairs, symbol: str | None) -> Events:
     reading = _Reading(repairs)
-    held: list[_Frame] = []
+    held: list[Frame] = []
     known = (symbol or "").upper()
     for frame in frames:
-        found = _parsed(frame, repairs)
+        found = parsed(frame, repairs)
         if found is None:
             continue
         known = known or (found.s or frame.symbol or "").upper()
@@ -59,38 +65,38 @@ def events_of(frames: Iterable[RecordedFrame], repairs: Repairs, symbol: str | N
             held.clear()
 
 
-def _parsed(frame: RecordedFrame, repairs: Repairs) -> _Frame | None:
+def parsed(frame: RecordedFrame, repairs: Repairs) -> Frame | None:
+    """Return a frame without its envelope, None if it is no object of that kind, which is counted."""
     try:
-        found = msgspec.json.decode(frame.frame, type=_Frame)
+        found = _decoder.decode(frame.frame)
         if found.data is not None:
-            found = msgspec.convert(found.data, _Frame)
+            stream, found = found.stream, msgspec.convert(found.data, Frame)
+            found.stream = stream
     except msgspec.MsgspecError:
-        repairs.note(_OTHER)
+        repairs.note(OTHER)
         return None
     found.wall_ns = frame.ts_wall_ns
     return found
 
 
+_decoder = msgspec.json.Decoder(Frame)
+
+
 class _Reading:
-    """Follow each symbol's sequence."""
+    """Turn frames into events; of a symbol's two streams of trades the first one counts."""
 
     def __init__(self, repairs: Repairs) -> None:
         self._repairs = repairs
-        self._recent: dict[str, deque[tuple[int, LevelsChanged]]] = {}
-        self._reached: dict[str, int] = {}
         self._prints: dict[str, str] = {}
 
-    def events(self, found: _Frame, symbol: str) -> Iterator[Event]:
+    def events(self, found: Frame, symbol: str) -> Iterator[Event]:
         """Yield what one frame stands for."""
         wall, event = found.wall_ns, (found.T or found.E) * _MS or found.wall_ns
         if found.e == "depthUpdate":
-            yield from self._update(found, LevelsChanged(wall, event, symbol, False, _levels(found.b), _levels(found.a)))
+            previous = found.pu if found.pu >= 0 else max(found.U - 1, -1)
+            yield LevelsChanged(wall, event, symbol, False, _levels(found.b), _levels(found.a), update_id=found.u, previous_id=previous)
         elif found.lastUpdateId >= 0 and found.bids is not None:
-            yield LevelsChanged(wall, event, symbol, True, _levels(found.bids), _levels(found.asks))
-            self._reached[symbol] = found.lastUpdateId
-            for last_id, update in self._recent.get(symbol, ()):
-                if last_id > found.lastUpdateId:
-                    yield msgspec.structs.replace(update, wall_ns=wall)
+            yield LevelsChanged(wall, event, symbol, True, _levels(found.bids), _levels(found.asks), update_id=found.lastUpdateId)
         elif found.e in {"trade", "aggTrade"} and self._prints.setdefault(symbol, found.e) == found.e:
             price, size = _text(found.p), _text(found.q)
             if "0" in (price, size):
@@ -98,15 +104,7 @@ class _Reading:
             else:
                 yield Printed(wall, event, symbol, found.t if found.e == "trade" else found.a, price, size, found.m)
         else:
-            self._repairs.note(_OTHER)
-
-    def _update(self, found: _Frame, update: LevelsChanged) -> Iterator[Event]:
-        if found.u <= self._reached.get(update.symbol, -1):
-            self._repairs.note("updates that a depth reply held already, left out")
-            return
-        recent = self._recent.setdefault(update.symbol, deque(maxlen=_UPDATES_KEPT))
-        recent.append((found.u, update))
-        yield update
+            self._repairs.note(OTHER)
 
 
 def _levels(pairs: Any) -> tuple[Level, ...]:

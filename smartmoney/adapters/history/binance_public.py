@@ -30,6 +30,8 @@ _TRADES_WITHOUT_HEADER = (0, 1, 2, 4, 5)
 _AGGREGATED = ("agg_trade_id", "price", "quantity", "first_trade_id", "last_trade_id", "transact_time", "is_buyer_maker")
 _TICKER = ("update_id", "best_bid_price", "best_bid_qty", "best_ask_price", "best_ask_qty", "transaction_time", "event_time")
 _DEPTH = ("symbol", "timestamp", "last_update_id", "side", "update_type", "price", "qty")
+_PREVIOUS = "pu"
+"""Column of T_DEPTH that futures have: the id that an update must follow."""
 _NAMED = re.compile(r"(.+?)[-_](?:trades|aggTrades|bookTicker|bookDepth|T_DEPTH)", re.IGNORECASE)
 _PERCENT = ("timestamp", "percentage", "depth", "notional")
 
@@ -50,7 +52,8 @@ def read_binance_public(path: Path, repairs: Repairs) -> Events:
         raise HistoryRefused(f"{path}: bookDepth has depth by percentage, no prices, so no book: take bookTicker or T_DEPTH")
     for wanted, read in _KINDS:
         if set(wanted) <= set(names):
-            yield from read(rows, columns_of(names, wanted, str(path)), path, repairs)
+            places = columns_of(names, wanted, str(path))
+            yield from read(rows, [*places, *columns_of(names, [_PREVIOUS], str(path))] if _PREVIOUS in names else places, path, repairs)
             return
     if first[0].isdecimal() and "aggtrades" in path.name.lower():
         yield from _aggregated(chain([first], rows), range(7), path, repairs)
@@ -104,15 +107,18 @@ def _ticker(rows: Iterator[list[str]], at: Sequence[int], path: Path, repairs: R
 
 
 def _depth(rows: Iterator[list[str]], at: Sequence[int], path: Path, _repairs: Repairs) -> Iterator[Event]:
-    symbol, time, last, side, kind, price, quantity = at
-    for key, message in groupby(rows, key=lambda row: (row[symbol], row[time], row[last], row[kind] == "snap")):
+    symbol, time, last, side, kind, price, quantity, *rest = at
+    for key, message in groupby(rows, key=lambda row: (row[symbol], row[time], row[last], row[kind] == "snap", *(row[k] for k in rest))):
         sides: dict[str, list[Level]] = {"b": [], "a": []}
         for row in message:
             if row[side] not in sides:
                 raise HistoryRefused(f"{path}: side {row[side]!r}; a or b is wanted")
             sides[row[side]].append(level_of(row[price], row[quantity], str(path)))
         wall = nanoseconds(key[1], f"{path}: timestamp")
-        yield LevelsChanged(wall, wall, key[0], key[3], tuple(sides["b"]), tuple(sides["a"]))
+        own = whole_number(key[2], f"{path}: last_update_id")
+        before = whole_number(key[4] or "-1", f"{path}: pu") if rest else -1
+        levels = (tuple(sides["b"]), tuple(sides["a"]))
+        yield LevelsChanged(wall, wall, key[0], key[3], *levels, update_id=own, previous_id=-1 if key[3] else before)
 
 
 _Reader = Callable[[Iterator[list[str]], Sequence[int], Path, Repairs], Iterator[Event]]

@@ -24,7 +24,10 @@ class HistoryRefused(Exception):
 
 
 class LevelsChanged(msgspec.Struct, frozen=True):
-    """Be a book change, or with `is_whole` a whole book: of both sides, or of `only_side` (0 bids, 1 asks) alone."""
+    """Be a book change, or with `is_whole` a whole book: of both sides, or of `only_side` (0 bids, 1 asks) alone.
+
+    `update_id` is the venue's last id in it, `previous_id` the one that it must follow; -1 where the format has none.
+    """
 
     wall_ns: int
     event_ns: int
@@ -33,6 +36,8 @@ class LevelsChanged(msgspec.Struct, frozen=True):
     bids: tuple[Level, ...]
     asks: tuple[Level, ...]
     only_side: int = -1
+    update_id: int = -1
+    previous_id: int = -1
 
 
 class Printed(msgspec.Struct, frozen=True):

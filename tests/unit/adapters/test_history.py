@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smartmoney.adapters.history import hftbacktest
-from smartmoney.adapters.history.assembly import in_order, of_symbol, write_recording
+from smartmoney.adapters.history.assembly import by_update_id, in_order, of_symbol, write_recording
 from smartmoney.adapters.history.binance_frames import events_of
 from smartmoney.adapters.history.binance_public import read_binance_public
 from smartmoney.adapters.history.bybit import read_bybit
@@ -149,6 +149,43 @@ def test_binance_aggregated_trades_and_quotes(tmp_path):
     assert (quote.wall_ns - quote.event_ns, quote.bids, quote.asks) == (10**6, (("10", "2"),), (("10.1", "3"),))
 
 
+def test_binance_updates_and_a_whole_book_from_another_file_are_joined_by_their_ids(tmp_path):
+    header = "symbol,timestamp,first_update_id,last_update_id,side,update_type,price,qty,pu"
+    ms = US // 1000
+    updates = write(
+        tmp_path / "X_T_DEPTH_2024-01-02_depth_update.csv",
+        header,
+        f"X,{ms + 1},90,99,b,set,100,5,89",
+        f"X,{ms + 2},100,101,b,set,100,7,99",
+        f"X,{ms + 2},100,101,a,set,101,8,99",
+        f"X,{ms + 4},95,98,b,set,100,1,94",
+        f"X,{ms + 5},102,103,b,set,99,3,101",
+        f"X,{ms + 6},110,111,b,set,98,4,109",
+    )
+    whole = write(
+        tmp_path / "X_T_DEPTH_2024-01-02_depth_snap.csv",
+        header,
+        f"X,{ms + 3},0,100,b,snap,100,5,-1",
+        f"X,{ms + 3},0,100,a,snap,101,2,-1",
+    )
+    found, repairs = events(read_binance_public, updates, whole)
+    recording(tmp_path, list(by_update_id(iter(found), repairs)))
+    *_, last = books(tmp_path / "out.gz")
+    assert last == ({Decimal(100): 7, Decimal(99): 3, Decimal(98): 4}, {Decimal(101): 8})
+    assert repairs.lines() == [
+        "updates that a whole book held already, left out: 1",
+        "gaps in the update ids, after which levels may be wrong until a whole book: 1",
+    ]
+
+
+def test_a_plain_table_whose_last_number_may_be_cut_loses_that_row_and_says_so(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(f"{TRADES}\nb,X,{US},{US},1,buy,1,1\nb,X,{US},{US},2,buy,1,12.3")
+    found, repairs = events(read_tardis, path)
+    assert [one.quantity for one in found] == ["1"]
+    assert repairs.lines() == ["last lines of plain files that have no end and may be cut short, left out: 1"]
+
+
 def test_depth_by_percent_is_refused_with_what_to_take_instead(tmp_path):
     path = zipped(
         tmp_path / "BTCUSDT-bookDepth-2024-01-02.zip", "t.csv", "timestamp,percentage,depth,notional", "2024-01-02 00:00:08,-5,1,2"
@@ -232,7 +269,7 @@ def test_what_is_written_for_hftbacktest_is_in_order_for_both_sides_of_the_wire(
 def test_recordings_are_events_again(tmp_path):
     found = [
         LevelsChanged(T, T, "BTCUSDT", True, (("100.5", "1"),), (("100.6", "3"),)),
-        LevelsChanged(T + 10**9, T + 10**9, "BTCUSDT", False, (("100.5", "0.5"),), ()),
+        LevelsChanged(T + 10**9, T + 10**9, "BTCUSDT", False, (("100.5", "0.5"),), (), update_id=2, previous_id=1),
         Printed(T + 2 * 10**9, T + 2 * 10**9, "BTCUSDT", 4, "100.5", "0.25", True),
     ]
     for market in (Market.SPOT, Market.USDM):
@@ -258,7 +295,7 @@ def test_a_depth_reply_does_not_undo_newer_updates_and_needs_no_name(tmp_path):
     *_, last = books(tmp_path / "out.gz")
     assert last == ({Decimal(100): 7, Decimal(99): 2}, {Decimal(101): 1})
     assert [one.trade_id for one in found if isinstance(one, Printed)] == [7]
-    assert repairs.lines() == ["updates that a depth reply held already, left out: 1", "frames that are no depth and no trade, left out: 1"]
+    assert repairs.lines() == ["updates that a whole book held already, left out: 1", "frames that are no depth and no trade, left out: 1"]
 
 
 def test_contracts_keep_their_whole_name_and_coin_margined_columns_are_known(tmp_path):

@@ -71,7 +71,7 @@ def test_no_column_of_the_feed_names_an_owner_or_a_parent(recorded):
     for path in (folder / "feed").rglob("*.parquet"):
         schema = pq.read_schema(path)
         seen.add(tuple(schema.names))
-        assert set(schema.metadata) == {b"dataset_version", b"venue", b"market", b"symbol", b"tick_size", b"lot_size"}
+        assert set(schema.metadata) == {b"dataset_version", b"venue", b"market", b"symbol", b"tick_size", b"lot_size", b"instrument"}
     assert seen == {tuple(DEPTH_COLUMNS), tuple(TRADE_COLUMNS), tuple(TOUCH_COLUMNS)}
     assert not [name for names in seen for name in names if "owner" in name or "parent" in name or "order" in name]
     keys = set()
@@ -95,7 +95,7 @@ def test_depth_changes_on_the_first_book_give_the_last_touch_and_the_books_own_s
         kept = last.filter(pl.col("side") == side).sort("price_ticks", descending=side == 0)
         assert kept.select("price_ticks", "lots").rows() == [tuple(level) for level in levels.tolist()]
     touch = pl.read_parquet(table(folder, "feed", "touch"))
-    assert touch.row(-1)[2:] == book.touch
+    assert touch.row(-1)[3:] == book.touch
     assert depth["is_snapshot"].sum() > 100
     for name in ("depth", "trades", "touch"):
         times = pl.read_parquet(table(folder, "feed", name))["ts_event_ns"]

@@ -114,7 +114,9 @@ def test_a_changed_strategy_of_the_users_own_is_another(tmp_path):
 def test_a_worker_refuses_what_it_cannot_vouch_for(tmp_path, change, says):
     (tmp_path / "day.gz").write_bytes(b"")
     source = Recordings((str(tmp_path / "day.gz"),), "spot")
-    asked = Evaluation(job=job(source, load_settings()), content=content_of(source), code=code_hash(), strategy="")
+    asked = Evaluation(
+        job=job(source, load_settings()), content=content_of(source), code=code_hash(), strategy="", model="untrained-prior-1"
+    )
     with pytest.raises(EvaluationRefused, match=says):
         evaluate(pickle.dumps(msgspec.structs.replace(asked, **change)))
     with pytest.raises(EvaluationRefused, match="no depth or trade frames"):
