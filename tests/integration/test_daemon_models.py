@@ -23,7 +23,8 @@ except SystemExit as ended:
     code = ended.code
 print(json.dumps({"code": code, "loaded": sorted({name.partition(".")[0] for name in sys.modules})}))
 """
-LEARNING = {"xgboost", "sklearn", "hmmlearn", "scipy", "pandas", "polars"}
+LEARNING = {"xgboost", "sklearn", "hmmlearn", "pandas", "polars"}
+"""numba loads scipy where it finds it; a daemon without the training extra has none to find."""
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,10 @@ def lived(state, feed, model, activations=(), bundles=()):
 
 
 def test_a_run_with_a_trained_model_and_a_change_replays_to_the_same_digest(tmp_path, feed, bundles):
-    first, second = bundles.small_bundle(return_scale=30.0), bundles.small_bundle(name="second", return_scale=40.0)
+    first, second = (
+        bundles.small_bundle(return_scale=30.0, calibrated=(0.94, 0.97, 0.99)),
+        bundles.small_bundle(name="second", return_scale=40.0),
+    )
     half = len(feed[0]) // 2
     layout, run_id, engine, names = lived(tmp_path / "a", feed, first.hash, [(half, second.hash)], (first, second))
     assert (names[half - 1], names[half]) == (first.name, second.name)
@@ -86,7 +89,7 @@ def test_a_run_with_a_trained_model_and_a_change_replays_to_the_same_digest(tmp_
 
 async def the_signals_are_explained(engine, layout):
     outbox = asyncio.Queue()
-    assert engine.counters.signals > 0
+    assert engine.counters.signals > 0, engine.counters.refusals
     batch = await Explainer(engine, outbox, lambda: 77).explained()
     assert (batch.last_seq, batch.commands, batch.has_orders) == (77, (), False)
     assert await Explainer(engine, outbox, lambda: 78).explained() is None
