@@ -19,6 +19,7 @@ p, li { max-width: 52rem; } .faint { color: var(--faint); }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .8rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 th { color: var(--faint); font-weight: 600; } th:first-child, td:first-child { text-align: left; }
+.checks td:last-child, .checks th:last-child { text-align: left; white-space: normal; } pre { white-space: pre-wrap; }
 """
 _LINES_MAX = 2_000
 _CAVEATS = {True: "", False: "Not a recommendation: no edge was found. "}
@@ -90,7 +91,7 @@ def tuning_page(result: TuneResult) -> str:
             f'<html lang="en"><head><meta charset="utf-8"><title>Parameter search</title><style>{_STYLE}</style></head><body>',
             f"<h1>Parameter search</h1><p class='faint'>smartmoney {escape(result.build)}, study {escape(result.study)}</p>",
             f'<p class="verdict{" edge" if verdict.is_edge else ""}"><strong>{escape(verdict.headline)}</strong></p>',
-            _table(("check", "", "value", "needed", "seen"), checks),
+            f'<div class="checks">{_table(("check", "", "value", "needed", "seen"), checks)}</div>',
             f"<ul>{lacking}</ul>" if lacking else "",
             f"<pre>{escape(chr(10).join(lines))}</pre>",
             "<h2>Folds</h2>",

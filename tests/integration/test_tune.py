@@ -278,5 +278,5 @@ def test_a_market_without_information_holds_no_edge_though_it_was_traded_enough_
     verdict = json.loads(said)["verdict"]
     assert not verdict["is_edge"]
     assert verdict["lacking"] == []
-    assert verdict["headline"].startswith("no edge found: net out of sample -")
+    assert verdict["headline"].startswith("no edge found: net out of sample lower bound -")
     assert verdict["out_of_sample"]["low"] < 0.0

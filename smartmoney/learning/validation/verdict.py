@@ -108,8 +108,8 @@ def _net_check(gain: Gain) -> Check:
     else:
         words = f"{1e4 * gain.mean:+.3f} bps of equity a period, and too few blocks for an interval"
     value = gain.low if isfinite(gain.low) else None
-    shown = f"{1e4 * gain.low:+.3f} bps" if isfinite(gain.low) else "unknown"
-    return Check(name="net out of sample", value=value, shown=shown, needed="a lower bound above 0", is_met=gain.low > 0.0, words=words)
+    shown = f"lower bound {1e4 * gain.low:+.3f} bps" if isfinite(gain.low) else "lower bound unknown"
+    return Check(name="net out of sample", value=value, shown=shown, needed="above 0", is_met=gain.low > 0.0, words=words)
 
 
 def _overfitting_check(pbo: float | None) -> Check:

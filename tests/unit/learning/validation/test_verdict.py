@@ -32,7 +32,7 @@ def test_noise_is_no_edge_and_what_failed_is_said_with_its_numbers():
     assert not any(verdict.is_edge for verdict in verdicts)
     verdict = verdicts[0]
     assert verdict.headline.startswith(
-        f"no edge found: net out of sample {1e4 * verdict.out_of_sample.low:+.3f} bps (needs a lower bound above 0)"
+        f"no edge found: net out of sample lower bound {1e4 * verdict.out_of_sample.low:+.3f} bps (needs above 0)"
     )
     net, deflated, _ = verdict.checks
     assert f"{1e4 * verdict.out_of_sample.low:+.3f}" in net.words
