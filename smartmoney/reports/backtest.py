@@ -14,6 +14,7 @@ from smartmoney.reports.sections import report_page
 from smartmoney.reports.wording import plural, quote_of, span
 from smartmoney.runtime.backtest import BacktestResult
 from smartmoney.runtime.chronicle import cost_sums
+from smartmoney.runtime.equity_curve import thinned
 from smartmoney.runtime.fill_costs import summed
 
 _PRICES_MAX = 12
@@ -74,7 +75,8 @@ def write_report(result: BacktestResult, folder: Path, name: str = "backtest", t
 
 def plain(result: BacktestResult, found: Findings | None = None) -> dict[str, Any]:
     """Return a result as plain values, what it comes to under `findings`."""
-    whole: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(result))
+    jobs = tuple(msgspec.structs.replace(job, equity=tuple(thinned(job.equity))) for job in result.jobs)
+    whole: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(msgspec.structs.replace(result, jobs=jobs)))
     whole["findings"] = msgspec.json.decode(msgspec.json.encode(found or findings(result)))
     return whole
 

@@ -19,6 +19,7 @@ from smartmoney.reports.findings import Budget, RegimeRow
 from smartmoney.reports.palette import COSTS, LIGHT
 from smartmoney.runtime.backtest import JobResult
 from smartmoney.runtime.chronicle import Chronicle, InstrumentChronicle, RoundTrip
+from smartmoney.runtime.equity_curve import thinned
 from smartmoney.runtime.fill_costs import CostSums
 
 _INK, _FAINT, _LINE, _BLUE, _RED = (LIGHT[name] for name in ("ink", "faint", "line", "blue", "red"))
@@ -44,7 +45,7 @@ def draw_equity(jobs: Sequence[JobResult], quote: str) -> Picture:
         longest_s = max(job.equity[-1][0] - job.equity[0][0] for job in told) / 1e9
         unit, seconds = ("hours", 3600.0) if longest_s > 2 * 3600 else ("minutes", 60.0)
         for job in told:
-            wall, equity = (np.asarray(column, float) for column in zip(*job.equity, strict=True))
+            wall, equity = (np.asarray(column, float) for column in zip(*thinned(job.equity), strict=True))
             at = _dates(wall) if len(told) == 1 else (wall - wall[0]) / (1e9 * seconds)
             peak = np.maximum.accumulate(equity)
             above.step(at, equity - equity[0], where="post", color=_BLUE, linewidth=1.4 if len(told) == 1 else 0.9)

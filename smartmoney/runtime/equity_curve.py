@@ -1,6 +1,13 @@
 """An equity curve of bounded size that keeps its extremes, and the worst drawdown, which is exact whatever was thinned away."""
 
-POINTS_MAX = 4_096
+from collections.abc import Sequence
+
+POINTS_MAX = 1 << 17
+"""Two weeks of a point each 10 s: the search for parameters reads returns of equal periods off the curve."""
+DRAWN_MAX = 4_096
+"""More than a page or a file of results has use for."""
+
+Points = Sequence[tuple[int, float]]
 
 
 class EquityCurve:
@@ -29,3 +36,11 @@ class EquityCurve:
             four = middle[at : at + 4]
             kept += sorted({min(four, key=lambda point: point[1]), max(four, key=lambda point: point[1])})
         self.points = [*kept, last]
+
+
+def thinned(points: Points, points_max: int = DRAWN_MAX) -> list[tuple[int, float]]:
+    """Return a curve of at most so many points, its extremes among them."""
+    curve = EquityCurve(points_max)
+    for at_ns, equity in points:
+        curve.add(at_ns, equity)
+    return curve.points

@@ -97,7 +97,7 @@ class Evaluator:
         except ConfigurationError:
             return None
         latency = [(job.latency, job.feed_latency_ms) for job in self._jobs]
-        what = (config_hash(settings), latency, code_hash(), self._strategy)
+        what = (config_hash(settings), latency, code_hash(), self._strategy, self._model)
         return hashlib.sha256(msgspec.json.encode(what)).hexdigest(), settings
 
     def _encoded(self, settings: Settings, index: int) -> bytes:
