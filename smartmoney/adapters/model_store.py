@@ -103,7 +103,7 @@ class ModelStore:
         path = self.folder / CHAMPIONS
         try:
             return msgspec.json.decode(path.read_bytes(), type=Champions)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return Champions()
         except (OSError, msgspec.MsgspecError) as error:
             raise BundleRefused(path, str(error), "remove it and promote a model again") from None
