@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from smartmoney.cli import backtest, bench, config, diff, features, history, kernels, operate, record, replay, run, sim
+from smartmoney.cli import alerts, backtest, bench, config, diff, features, history, kernels, operate, record, replay, run, sim
 
 EXIT_FAILED = 1
 EXIT_CONFIGURATION = 78
@@ -40,6 +40,7 @@ app.add_typer(features.app, name="features")
 app.command()(bench.bench)
 app.command(hidden=True)(kernels.kernels)
 app.add_typer(config.app, name="config")
+app.add_typer(alerts.app, name="alerts")
 
 
 def _version(value: bool) -> None:

@@ -32,6 +32,7 @@ from smartmoney.runtime.control import ControlDesk
 from smartmoney.runtime.gateway import NoGateway, PaperGateway
 from smartmoney.runtime.inbox import Inbox, Item
 from smartmoney.runtime.latency import LatencyRecorder
+from smartmoney.runtime.lookout import Lookout
 from smartmoney.runtime.loop import Batch, Loop
 from smartmoney.runtime.sender import OUTBOX_MAX, Sender
 from smartmoney.runtime.summary import Summary, summarise
@@ -122,7 +123,9 @@ class Daemon:
         self._loop.process(_event(run.started))
         gateway = PaperGateway(run.paper, self._engine.market)
         self._loop.use_gateway(gateway)
-        self._sender = Sender(outbox, run.ledger, run.latch, gateway, venue, inbox.post, run.started.halt.epoch)
+        self._lookout = Lookout(options.settings, run.started.instruments, self._engine.view)
+        epoch = run.started.halt.epoch
+        self._sender = Sender(outbox, run.ledger, run.latch, gateway, venue, inbox.post, epoch, self._lookout.on_batch)
         if run.latched_for is not None:
             # The file stands there and the journal does not know why: a halt whose commit failed, or one while no daemon ran.
             self._loop.process(_event(HaltRequested(reason=run.latched_for)))
@@ -143,6 +146,7 @@ class Daemon:
             await server.close()
             if is_clean:
                 await self._finish()
+            await self._lookout.on_end("stopped in order" if is_clean else "a part of it failed; see the log", is_clean=is_clean)
             self._notifier.close()
         return self.summary()
 
@@ -156,7 +160,7 @@ class Daemon:
             "decision_to_send": self._sender.send_latency.percentiles(),
             "loop_lag": lag,
         }
-        return summarise(self._engine.view(), loop_lag=lag, latency=latency)
+        return summarise(self._engine.view(), loop_lag=lag, latency=latency, alerts=self._lookout.alert_counts)
 
     def _warm_up(self) -> None:
         recordings = self._venue.warm_recordings if self._options.warm is None else {"": self._options.warm}
@@ -187,6 +191,7 @@ class Daemon:
             ChildSpec(name="watch", start=self._watch, restart=Restart.ESSENTIAL, beat_s_max=LOOP_SILENT_S_MAX),
             ChildSpec(name="retention", start=self._retain),
             ChildSpec(name="bookmarks", start=self._bookmark),
+            *self._lookout.children(),
         ]
         if self._options.seconds is not None:
             children.append(ChildSpec(name="limit", start=self._limit, restart=Restart.TRANSIENT))
@@ -225,6 +230,7 @@ class Daemon:
             if view.is_reconciled and not self._ready.is_set():
                 self._ready.set()
                 self._notifier.ready()
+                self._lookout.on_ready(view)
                 log.info("ready", run_id=view.run_id, mode=view.mode, equity=view.account.equity, halted=view.account.halted)
             if self._loop.seq > seen:
                 seen = self._loop.seq

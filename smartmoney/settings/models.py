@@ -8,6 +8,7 @@ from pydantic import Field, PrivateAttr, field_validator
 
 from smartmoney.core.domain.signals import Regime
 from smartmoney.settings.advanced import AdvancedFeatures, Section
+from smartmoney.settings.alerts import Alerts
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Size = Annotated[float, Field(gt=0, le=1)]
@@ -240,6 +241,7 @@ class Settings(Section):
     sim: Sim = Sim()
     capture: Capture = Capture()
     logging: Logging = Logging()
+    alerts: Alerts = Alerts()
     _sources: tuple[str, ...] = PrivateAttr(default=())
     _directory: str | None = PrivateAttr(default=None)
 

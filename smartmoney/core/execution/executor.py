@@ -96,6 +96,11 @@ class Executor:
         """Tell whether nothing is held and nothing works."""
         return len(self._desk.ledger) == 0 and not self._desk.portfolio.has_position()
 
+    def is_protected(self, index: int) -> bool:
+        """Tell whether nothing is held of an instrument, or a stop that the venue acknowledged is working."""
+        stops = (record for record in self._desk.ledger.working(index) if record.intent.purpose is Purpose.STOP)
+        return self._desk.portfolio.position_lots(index) == 0 or any(record.venue_order_id for record in stops)
+
     def plan(self, index: int) -> PositionPlan:
         """Return what is wanted for an instrument (levels, deadline, exit), to be read."""
         return self._desk.plans[index]
