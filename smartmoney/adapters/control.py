@@ -1,6 +1,6 @@
 """The control socket: one JSON line in, one JSON line out, between the command line and a running daemon on the same machine.
 
-Request: `{"command": "status" | "halt" | "resume" | "flatten", "reason": "...", "arguments": {...}}`.
+Request: `{"command": "status" | "halt" | "resume" | "flatten" | "transfer", "reason": "...", "arguments": {...}}`.
 Reply: `{"ok": true, "result": {...}}` or `{"ok": false, "problem": "...", "remedy": "..."}`.
 A connection may carry several requests, one after the other.
 
@@ -34,13 +34,13 @@ ANSWER_S_MAX = 60.0
 
 _CREDENTIALS = struct.Struct("3i")
 """`struct ucred` of unix(7): pid, uid, gid."""
-_NEEDS_REASON = frozenset({"resume"})
+_NEEDS_REASON = frozenset({"resume", "transfer"})
 
 
 class ControlRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Be one request of an operator."""
 
-    command: Literal["status", "halt", "resume", "flatten"]
+    command: Literal["status", "halt", "resume", "flatten", "transfer"]
     reason: str = ""
     arguments: dict[str, Any] = {}
 

@@ -1,4 +1,4 @@
-"""`smartmoney status`, `halt`, `resume`, `flatten`: operate a running daemon through its control socket."""
+"""`smartmoney status`, `halt`, `resume`, `flatten`, `transfer`: operate a running daemon through its control socket."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,15 +67,25 @@ def flatten(reason: Reason = "operator", state_dir: StateDir = None, as_json: As
     _report("flat and halted", _ask(state_dir, "flatten", reason), as_json=as_json)
 
 
-def _ask(state_dir: Path | None, command: Any, reason: str) -> dict[str, Any]:
+def transfer(
+    amount: Annotated[str, typer.Argument(help="Quote currency; what was taken out is negative (write it after --).")],
+    reason: Reason,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Book money paid in or taken out; the peak moves with it. Example: smartmoney transfer --reason "rent" -- -500."""
+    _report("booked", _ask(state_dir, "transfer", reason, amount=amount), as_json=as_json)
+
+
+def _ask(state_dir: Path | None, command: Any, reason: str, **arguments: str) -> dict[str, Any]:
     from smartmoney.adapters.control import ControlRequest, request
 
-    return request(layout_of(state_dir).control_socket, ControlRequest(command=command, reason=reason))
+    return request(layout_of(state_dir).control_socket, ControlRequest(command=command, reason=reason, arguments=arguments))
 
 
 def _report(what: str, result: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(result)
     else:
-        known = "".join(f", {key} {result[key]}" for key in ("positions", "equity") if key in result)
+        known = "".join(f", {key} {result[key]}" for key in ("positions", "equity", "high_water_mark") if key in result)
         print(f"{what}{known}")

@@ -121,7 +121,7 @@ class Daemon:
         self._loop = Loop(self._engine, inbox, run.capture, NoGateway(), outbox)
         # The first entry makes the books, which the paper venue must be able to see.
         self._loop.process(_event(run.started))
-        gateway = PaperGateway(run.paper, self._engine.market)
+        gateway = PaperGateway(run.paper, self._engine.market, self._engine.executor.portfolio)
         self._loop.use_gateway(gateway)
         self._lookout = Lookout(options.settings, run.started.instruments, self._engine.view)
         epoch = run.started.halt.epoch

@@ -74,7 +74,7 @@ class OfflineRun:
         loop.process(Item(EntryKind.EVENT, first.stamp, payload=self._start))
         if on_ready is not None:
             on_ready(self.engine)
-        gateway = PaperGateway(self._venue, self.engine.market)
+        gateway = PaperGateway(self._venue, self.engine.market, self.engine.executor.portfolio)
         loop.use_gateway(gateway)
         self._carry_out(loop.take(), gateway, first.stamp.mono_ns)
         for item in itertools.chain(after_start, (first,), source):

@@ -15,7 +15,7 @@ import structlog
 from smartmoney import __version__
 from smartmoney.adapters.capture import CaptureDamaged, CaptureWriter, apply_retention, close_torn_segments
 from smartmoney.adapters.journal import AccountState, Checkpoint, Journal, JournalRecord, RunHeader, record
-from smartmoney.adapters.service import clear_latch, is_latched, read_latch, set_latch
+from smartmoney.adapters.service import clear_latch, is_latched, prepare_latch, read_latch, set_latch
 from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.entries import HaltState, RunStarted
 from smartmoney.core.domain.instruments import Instrument
@@ -70,6 +70,10 @@ class LatchFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    def prepare(self) -> None:
+        """Lay out what a full disk could not take later."""
+        prepare_latch(self._path)
 
     def set(self, reason: str, epoch: int) -> None:
         """Put it in force, durably."""
@@ -130,6 +134,8 @@ def open_run(settings: Settings, layout: StateLayout, instruments: Sequence[Inst
             started_wall_ns=now().wall_ns,
         )
         journal.begin_run(header, instruments)
+        latch = LatchFile(layout.latch)
+        latch.prepare()
         paper = PaperVenue(
             instruments,
             paper_parameters(settings),
@@ -146,7 +152,7 @@ def open_run(settings: Settings, layout: StateLayout, instruments: Sequence[Inst
                 journal=journal,
                 capture=capture,
                 ledger=ledger,
-                latch=LatchFile(layout.latch),
+                latch=latch,
                 paper=paper,
                 latched_for=_latched_for(account.halt, layout.latch),
             )
@@ -176,6 +182,8 @@ def _started(settings: Settings, run_id: str, instruments: Sequence[Instrument],
         positions=account.positions,
         orders=account.orders,
         halt=account.halt,
+        day=account.day,
+        fundings=account.fundings,
         order_count=account.order_count,
     )
 

@@ -55,6 +55,7 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     cash: Decimal
     fees: Decimal
     realised: Decimal
+    transferred: Decimal
     halted: bool
     halt_reason: str
 
