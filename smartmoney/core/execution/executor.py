@@ -96,6 +96,11 @@ class Executor:
         """Tell whether nothing is held and nothing works."""
         return len(self._desk.ledger) == 0 and not self._desk.portfolio.has_position()
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Tell whether the venue's last report differed from what is believed, and the next one is waited for."""
+        return bool(self._desk.mismatches) and self._desk.halt_request is None
+
     def plan(self, index: int) -> PositionPlan:
         """Return what is wanted for an instrument (levels, deadline, exit), to be read."""
         return self._desk.plans[index]
