@@ -11,6 +11,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -29,15 +30,16 @@ from smartmoney.runtime.bookmarks import CONFIRM_S, Bookmarks
 from smartmoney.runtime.bookmarks import EVERY_S as BOOKMARK_EVERY_S
 from smartmoney.runtime.clock import now
 from smartmoney.runtime.control import ControlDesk
-from smartmoney.runtime.gateway import NoGateway, PaperGateway
+from smartmoney.runtime.gateway import NoGateway, OrderGateway, PaperGateway
 from smartmoney.runtime.inbox import Inbox, Item
 from smartmoney.runtime.latency import LatencyRecorder
+from smartmoney.runtime.live import LiveOrders, door_terms, open_live, run_mode
 from smartmoney.runtime.lookout import Lookout
 from smartmoney.runtime.loop import Batch, Loop
 from smartmoney.runtime.sender import OUTBOX_MAX, Sender
 from smartmoney.runtime.summary import Summary, summarise
 from smartmoney.runtime.supervisor import Beat, ChildSpec, Restart, Supervisor
-from smartmoney.runtime.venue_session import VenueSession, open_venue
+from smartmoney.runtime.venue_session import BinanceSession, VenueSession, open_venue
 from smartmoney.runtime.warm_start import warm_items
 from smartmoney.settings.models import Settings
 
@@ -53,6 +55,8 @@ SENDER_SILENT_S_MAX = 60.0
 LOOP_SILENT_S_MAX = 10.0
 """A loop that has not turned for so long is stuck: the process ends and is started again."""
 
+LAST_ROUNDS = 3
+"""Times that a live run waits for the answers to its last requests."""
 RETENTION_EVERY_S = 3600.0
 _SCRATCH = "scratch-"
 WARM_ENTRIES_UNWRITTEN_MAX = 50_000
@@ -92,6 +96,7 @@ async def run_daemon(options: Options) -> Summary:
     Raises:
         StateDirectoryError, JournalRefused, StrategyLoadError, ExchangeFailed, RestError, ProtocolError: it could not start, and nothing
             was lost.
+        CredentialsError, AccountTaken, DoorClosed: it may not trade live; nothing was sent.
         StoppedEarly: a signal came before it had started.
         BaseExceptionGroup: a child took the process down.
     """
@@ -99,16 +104,29 @@ async def run_daemon(options: Options) -> Summary:
     async with _signals() as stop:
         with StateDirectory.open(options.state_path) as state, _scratch(state.layout.cache) as scratch:
             inbox = Inbox()
-            async with open_venue(settings, inbox, scratch, settings.sim.seed) as venue:
-                with storage.open_run(settings, state.layout, venue.instruments) as run:
-                    return await Daemon(options, state, inbox, venue, run).serve(stop)
+            async with open_live(settings) as live, open_venue(settings, inbox, scratch, settings.sim.seed) as venue:
+                named = ("", "") if live is None else (run_mode(settings), live.identity)
+                with storage.open_account(settings, state.layout, venue.instruments, *named) as account:
+                    if live is not None:
+                        await _enter(settings, live, venue, account)
+                    with storage.open_run(settings, state.layout, venue.instruments, account) as run:
+                        return await Daemon(options, state, inbox, venue, run, live).serve(stop)
 
 
 class Daemon:
     """Wire one run together and supervise it."""
 
-    def __init__(self, options: Options, state: StateDirectory, inbox: Inbox, venue: VenueSession, run: storage.OpenRun) -> None:
+    def __init__(
+        self,
+        options: Options,
+        state: StateDirectory,
+        inbox: Inbox,
+        venue: VenueSession,
+        run: storage.OpenRun,
+        live: LiveOrders | None = None,
+    ) -> None:
         self._options = options
+        self._live = live
         self._state = state
         self._inbox = inbox
         self._venue = venue
@@ -121,7 +139,7 @@ class Daemon:
         self._loop = Loop(self._engine, inbox, run.capture, NoGateway(), outbox)
         # The first entry makes the books, which the paper venue must be able to see.
         self._loop.process(_event(run.started))
-        gateway = PaperGateway(run.paper, self._engine.market, self._engine.executor.portfolio)
+        gateway = self._gateway()
         self._loop.use_gateway(gateway)
         self._lookout = Lookout(options.settings, run.started.instruments, self._engine.view)
         epoch = run.started.halt.epoch
@@ -129,6 +147,15 @@ class Daemon:
         if run.latched_for is not None:
             # The file stands there and the journal does not know why: a halt whose commit failed, or one while no daemon ran.
             self._loop.process(_event(HaltRequested(reason=run.latched_for)))
+
+    def _gateway(self) -> OrderGateway:
+        """Return where orders go: the account, or the paper venue."""
+        if self._live is None:
+            return PaperGateway(
+                storage.paper_venue(self._options.settings, self._run), self._engine.market, self._engine.executor.portfolio
+            )
+        self._live.begin(self._run.account, self._inbox.post, self._run.latch.is_set)
+        return self._live.gateway
 
     async def serve(self, stop: "Stop") -> Summary:
         """Warm up and run until told to stop; close in order."""
@@ -176,11 +203,22 @@ class Daemon:
         """Stop as a crash would be recovered from: entries are withdrawn, protection stays, everything that was said is made durable."""
         await self._sender.drain()
         self._loop.process(_event(RunStopping(reason="stopped")))
-        if (batch := self._loop.take()) is not None:
-            await self._sender.send([batch], is_queued=False)
+        await self._hand_over()
+        if self._live is not None:
+            # What the venue says to the last cancels belongs to this run, and a fill among it still gets its stop.
+            for _ in range(LAST_ROUNDS):
+                await self._live.gateway.settle()
+                for item in self._inbox.take(len(self._inbox)):
+                    self._loop.process(item)
+                await self._hand_over()
+            await self._live.gateway.close()
         stamp = now()
         self._run.capture.ensure_durable(self._loop.seq)
         self._run.journal.end_run(stamp.wall_ns, self._loop.seq, self._engine.digest)
+
+    async def _hand_over(self) -> None:
+        if (batch := self._loop.take()) is not None:
+            await self._sender.send([batch], is_queued=False)
 
     def _children(self) -> tuple[ChildSpec, ...]:
         children = [
@@ -193,6 +231,8 @@ class Daemon:
             ChildSpec(name="bookmarks", start=self._bookmark),
             *self._lookout.children(),
         ]
+        if self._live is not None:
+            children += self._live.children()
         if self._options.seconds is not None:
             children.append(ChildSpec(name="limit", start=self._limit, restart=Restart.TRANSIENT))
         if self._options.screen is not None:
@@ -298,6 +338,14 @@ class Daemon:
             await asyncio.sleep(self._options.screen_every_s)
 
 
+async def _enter(settings: Settings, live: LiveOrders, venue: VenueSession, account: storage.OpenAccount) -> None:
+    """Pass the door of live trading. Raises: DoorClosed."""
+    assert isinstance(venue, BinanceSession)
+    invested = sum((report.cost for report in account.state.positions), Decimal(0))
+    await live.enter(venue.instruments, await venue.exchange_info(), door_terms(settings, account.state.cash, invested))
+    log.info("the door is open", mode=account.mode, account=live.identity)
+
+
 def _event(payload: Payload) -> Item:
     return Item(EntryKind.EVENT, now(), payload=payload)
 
@@ -306,6 +354,7 @@ def _status(view: EngineView) -> dict[str, object]:
     first = view.instruments[0]
     decision = first.last_decision
     return {
+        "mode": view.mode,
         "instrument": first.name,
         "bid": first.bid,
         "ask": first.ask,

@@ -238,6 +238,9 @@ class Engine:
     def _on_account_reported(self, reported: AccountReported) -> list[Command]:
         quotes = self.quotes()
         commands = self.executor.reconcile(reported, self._execution_view(quotes))
+        if not self.is_reconciled and self.executor.is_in_doubt:
+            # One report may have crossed a fill on its way; the next one decides, and until then nothing is ordered.
+            return [*commands, RequestAccount(reason="start, once more: a position differs")]
         if not self.is_reconciled:
             self.is_reconciled = True
             if self.money.state.halted:

@@ -101,6 +101,11 @@ class Executor:
         stops = (record for record in self._desk.ledger.working(index) if record.intent.purpose is Purpose.STOP)
         return self._desk.portfolio.position_lots(index) == 0 or any(record.venue_order_id for record in stops)
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Tell whether the venue's last report differed from what is believed, and the next one is waited for."""
+        return bool(self._desk.mismatches) and self._desk.halt_request is None
+
     def plan(self, index: int) -> PositionPlan:
         """Return what is wanted for an instrument (levels, deadline, exit), to be read."""
         return self._desk.plans[index]

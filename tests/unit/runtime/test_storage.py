@@ -13,7 +13,7 @@ from smartmoney.core.domain.entries import DayState, Entry, EntryKind, Tick
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.runtime.loop import Batch, Line
 from smartmoney.runtime.loop import Checkpoint as Point
-from smartmoney.runtime.storage import new_run_id, open_run
+from smartmoney.runtime.storage import new_run_id, open_run, paper_venue
 from smartmoney.settings.load import load_settings
 
 BTC = Instrument(
@@ -48,7 +48,7 @@ def test_a_first_run_starts_with_the_paper_balance_and_nothing_else(layout):
         assert (started.cash, started.positions, started.orders, started.order_count) == (Decimal(1234), (), (), 0)
         assert not started.halt.halted
         assert run.latched_for is None
-        assert run.paper.is_idle
+        assert paper_venue(load_settings(), run).is_idle
 
 
 def test_what_one_run_commits_the_next_one_finds(layout):
