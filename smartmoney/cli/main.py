@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from smartmoney.cli import alerts, backtest, bench, config, diff, features, history, kernels, operate, record, replay, run, sim
+from smartmoney.cli import alerts, backtest, bench, config, diff, features, guard, history, kernels, operate, record, replay, run, sim
 
 EXIT_FAILED = 1
 EXIT_CONFIGURATION = 78
@@ -31,6 +31,7 @@ app.command()(operate.halt)
 app.command()(operate.resume)
 app.command()(operate.flatten)
 app.command()(operate.transfer)
+app.command()(guard.guard)
 app.command()(replay.replay)
 app.command()(backtest.backtest)
 app.command()(diff.diff)

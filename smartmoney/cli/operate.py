@@ -12,6 +12,9 @@ _SHOWN = (
     *("positions", "equity", "high_water_mark", "drawdown", "halted", "halt_reason", "refusals", "rss_mb", "loop_lag_p99_ms"),
 )
 
+FROZEN_S = 1.0
+"""A daemon that has not answered after so long is taken for frozen, and the guard is asked."""
+
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is journaled.")]
 
 
@@ -40,7 +43,7 @@ def status(
 
 def halt(reason: Reason = "operator", state_dir: StateDir = None, as_json: AsJson = False) -> None:
     """Stop taking risk: entries are withdrawn, protection stays. Sticky. Example: smartmoney halt --reason "news"."""
-    from smartmoney.adapters.control import DaemonNotRunning
+    from smartmoney.adapters.control import DaemonNotRunning, DaemonSilent
     from smartmoney.adapters.service import LatchFailed, set_latch
 
     # The latch works even when the daemon does not answer: it looks at this file before every send.
@@ -50,10 +53,18 @@ def halt(reason: Reason = "operator", state_dir: StateDir = None, as_json: AsJso
     except LatchFailed as error:
         failure = error
     try:
+        _report("halted", _ask(state_dir, "halt", reason, patience_s=FROZEN_S), as_json=as_json)
+        return
+    except (DaemonNotRunning, DaemonSilent) as error:
+        silence = error
+    answer = _ask_guard(state_dir, "halt", reason)
+    if answer is not None:
+        _report("the daemon does not answer; the guard has halted, withdrawn entries and seen to the stops", answer, as_json=as_json)
+    elif isinstance(silence, DaemonSilent):
         _report("halted", _ask(state_dir, "halt", reason), as_json=as_json)
-    except DaemonNotRunning:
-        if failure is not None:
-            raise failure from None
+    elif failure is not None:
+        raise failure
+    else:
         _report("no daemon is running; the next one starts halted", {"halted": True, "halt_reason": reason}, as_json=as_json)
 
 
@@ -64,6 +75,15 @@ def resume(reason: Reason, state_dir: StateDir = None, as_json: AsJson = False) 
 
 def flatten(reason: Reason = "operator", state_dir: StateDir = None, as_json: AsJson = False) -> None:
     """Cancel everything, close every position at market, and stay halted. Example: smartmoney flatten --reason "end of the week"."""
+    from smartmoney.adapters.control import DaemonNotRunning, DaemonSilent
+
+    try:
+        _ask(state_dir, "status", "", patience_s=FROZEN_S)
+    except (DaemonNotRunning, DaemonSilent):
+        answer = _ask_guard(state_dir, "flatten", reason)
+        if answer is not None:
+            _report("the daemon does not answer; the guard has closed everything and halted", answer, as_json=as_json)
+            return
     _report("flat and halted", _ask(state_dir, "flatten", reason), as_json=as_json)
 
 
@@ -77,10 +97,21 @@ def transfer(
     _report("booked", _ask(state_dir, "transfer", reason, amount=amount), as_json=as_json)
 
 
-def _ask(state_dir: Path | None, command: Any, reason: str, **arguments: str) -> dict[str, Any]:
-    from smartmoney.adapters.control import ControlRequest, request
+def _ask(state_dir: Path | None, command: Any, reason: str, *, patience_s: float | None = None, **arguments: str) -> dict[str, Any]:
+    from smartmoney.adapters.control import ANSWER_S_MAX, ControlRequest, request
 
-    return request(layout_of(state_dir).control_socket, ControlRequest(command=command, reason=reason, arguments=arguments))
+    asked = ControlRequest(command=command, reason=reason, arguments=arguments)
+    return request(layout_of(state_dir).control_socket, asked, patience_s or ANSWER_S_MAX)
+
+
+def _ask_guard(state_dir: Path | None, command: Any, reason: str) -> dict[str, Any] | None:
+    """Ask the guard instead; None where none is running."""
+    from smartmoney.adapters.control import ControlRequest, DaemonNotRunning, request
+
+    try:
+        return request(layout_of(state_dir).guard_socket, ControlRequest(command=command, reason=reason))
+    except DaemonNotRunning:
+        return None
 
 
 def _report(what: str, result: dict[str, Any], *, as_json: bool) -> None:

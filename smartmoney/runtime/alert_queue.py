@@ -14,6 +14,16 @@ ALWAYS = frozenset({"halt", "resume", "start", "stop"})
 _SUBJECTS_REMEMBERED = 1_000
 
 
+class AlertTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold what the configuration says of alerts; `urls` are references to secrets, times in s."""
+
+    urls: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    interval_s: float = 60.0
+    timeout_s: float = 10.0
+    queue_max: int = 200
+
+
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """Be one thing that a person should know. `severity` is info, warning or critical; `more` counts others like it that it stands for."""
 

@@ -11,9 +11,8 @@ from collections.abc import Iterable
 import structlog
 
 from smartmoney.adapters.alert_channel import AlertChannel, AlertsUnusable
-from smartmoney.runtime.alert_queue import Alert, AlertQueue
+from smartmoney.runtime.alert_queue import Alert, AlertQueue, AlertTerms
 from smartmoney.runtime.supervisor import Beat
-from smartmoney.settings.alerts import Alerts
 
 log = structlog.get_logger("alerts")
 
@@ -28,9 +27,9 @@ _COMPLAIN_EVERY_S = 60.0
 class AlertDesk:
     """Queue alerts and send them. Make it whether or not addresses are configured: without any it does nothing."""
 
-    def __init__(self, settings: Alerts, source: str) -> None:
-        self._queue = AlertQueue(settings.events, settings.interval_s, settings.queue_max)
-        self._channel = AlertChannel(settings.urls, settings.timeout_s) if settings.urls else None
+    def __init__(self, terms: AlertTerms, source: str) -> None:
+        self._queue = AlertQueue(terms.events, terms.interval_s, terms.queue_max)
+        self._channel = AlertChannel(terms.urls, terms.timeout_s) if terms.urls else None
         self._source = source
         self._woken = asyncio.Event()
         self._complained_s = -_COMPLAIN_EVERY_S
@@ -72,6 +71,11 @@ class AlertDesk:
                 while (waiting := self._queue.take(clock())) is not None:
                     await self._send(self._channel, waiting, attempts=1)
         await self._channel.close()
+
+    async def close(self) -> None:
+        """End the sending process."""
+        if self._channel is not None:
+            await self._channel.close()
 
     async def _send_due(self, channel: AlertChannel) -> None:
         clock = asyncio.get_running_loop().time

@@ -62,6 +62,8 @@ _SCRATCH = "scratch-"
 WARM_ENTRIES_UNWRITTEN_MAX = 50_000
 """The warm start is folded faster than a disk may write: it waits for the capture after so many entries."""
 
+WARM_ENTRIES_PER_BEAT = 1_000
+
 Screen = Callable[["Running"], None]
 
 
@@ -141,7 +143,7 @@ class Daemon:
         self._loop.process(_event(run.started))
         gateway = self._gateway()
         self._loop.use_gateway(gateway)
-        self._lookout = Lookout(options.settings, run.started.instruments, self._engine.view)
+        self._lookout = Lookout(options.settings, run.started.instruments, self._engine, state.layout.heartbeat)
         epoch = run.started.halt.epoch
         self._sender = Sender(outbox, run.ledger, run.latch, gateway, venue, inbox.post, epoch, self._lookout.on_batch)
         if run.latched_for is not None:
@@ -194,6 +196,8 @@ class Daemon:
         run_id = self._run.started.run_id
         for item in warm_items(self._venue.instruments, recordings, self._state.layout.captures, run_id):
             self._loop.process(item)
+            if self._loop.seq % WARM_ENTRIES_PER_BEAT == 0:
+                self._lookout.heartbeats.starting()
             if self._loop.seq % WARM_ENTRIES_UNWRITTEN_MAX == 0:
                 self._run.capture.ensure_durable(self._loop.seq)
         self._loop.process(_event(WarmUpEnded()))
@@ -229,7 +233,7 @@ class Daemon:
             ChildSpec(name="watch", start=self._watch, restart=Restart.ESSENTIAL, beat_s_max=LOOP_SILENT_S_MAX),
             ChildSpec(name="retention", start=self._retain),
             ChildSpec(name="bookmarks", start=self._bookmark),
-            *self._lookout.children(),
+            *self._lookout.children(self._loop, self._sender),
         ]
         if self._live is not None:
             children += self._live.children()

@@ -93,6 +93,8 @@ class Sender:
         self._refuse = refuse
         self._halt_epoch = halt_epoch
         self._tell = tell
+        self.turned_mono_ns = now().mono_ns
+        """When it last looked for work: it stands still while a disk does not answer."""
         self.commit_latency = LatencyRecorder()
         self.send_latency = LatencyRecorder()
         """From the decision to the order's hand-over, the commit included."""
@@ -101,6 +103,7 @@ class Sender:
         """Send forever."""
         while True:
             beat()
+            self.turned_mono_ns = now().mono_ns
             try:
                 async with asyncio.timeout(_IDLE_BEAT_S):
                     first = await self._outbox.get()

@@ -9,6 +9,7 @@ from pydantic import Field, PrivateAttr, field_validator
 from smartmoney.core.domain.signals import Regime
 from smartmoney.settings.advanced import AdvancedFeatures, Section
 from smartmoney.settings.alerts import Alerts
+from smartmoney.settings.guard import GuardSettings
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Size = Annotated[float, Field(gt=0, le=1)]
@@ -256,6 +257,7 @@ class Settings(Section):
     capture: Capture = Capture()
     logging: Logging = Logging()
     alerts: Alerts = Alerts()
+    guard: GuardSettings = GuardSettings()
     _sources: tuple[str, ...] = PrivateAttr(default=())
     _directory: str | None = PrivateAttr(default=None)
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from smartmoney.adapters.alert_channel import AlertChannel, AlertsUnusable
 from smartmoney.adapters.alert_secrets import AlertSecretRefused, read_addresses
-from smartmoney.runtime.alert_queue import ALWAYS, Alert, AlertQueue
+from smartmoney.runtime.alert_queue import ALWAYS, Alert, AlertQueue, AlertTerms
 from smartmoney.runtime.alerts import AlertDesk
-from smartmoney.settings.alerts import ALERT_KINDS, Alerts
+from smartmoney.settings.alerts import ALERT_KINDS
 
 
 class Receiver:
@@ -180,7 +180,7 @@ async def _until(is_so):
 
 async def test_the_desk_sends_in_the_background_and_ends_with_its_last_words(tmp_path):
     with Receiver() as good:
-        desk = AlertDesk(Alerts(urls=(private(tmp_path / "urls", good.address),)), "smartmoney paper sim")
+        desk = AlertDesk(AlertTerms(events=ALERT_KINDS, urls=(private(tmp_path / "urls", good.address),)), "smartmoney paper sim")
         task = asyncio.create_task(desk.run(lambda: None))
         desk.tell([alert("halt", "HALTED", "drawdown: too much", "critical"), alert("fill", "fill BTC/USDT", "buy")])
         await _until(lambda: desk.sent == 2)
@@ -193,7 +193,7 @@ async def test_the_desk_sends_in_the_background_and_ends_with_its_last_words(tmp
 
 async def test_a_dead_service_never_makes_the_teller_wait(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("smartmoney.runtime.alerts._RETRY_S", 0.01)
-    desk = AlertDesk(Alerts(urls=(private(tmp_path / "urls", dead_address()),), queue_max=10), "smartmoney")
+    desk = AlertDesk(AlertTerms(events=ALERT_KINDS, urls=(private(tmp_path / "urls", dead_address()),), queue_max=10), "smartmoney")
     task = asyncio.create_task(desk.run(lambda: None))
     for number in range(1000):
         desk.tell([alert("fill", f"fill {number}")])
@@ -209,7 +209,7 @@ async def test_a_dead_service_never_makes_the_teller_wait(tmp_path, monkeypatch,
 
 
 async def test_without_addresses_nothing_is_queued():
-    desk = AlertDesk(Alerts(), "smartmoney")
+    desk = AlertDesk(AlertTerms(events=ALERT_KINDS), "smartmoney")
     desk.tell([alert("halt")])
     assert desk.counts["waiting"] == 0
     await desk.last_words(alert("stop"))
