@@ -52,14 +52,17 @@ def halt(reason: Reason = "operator", state_dir: StateDir = None, as_json: AsJso
         set_latch(layout_of(state_dir).latch, "operator" if reason == "operator" else f"operator: {reason}", -1)
     except LatchFailed as error:
         failure = error
+    silence: DaemonNotRunning | DaemonSilent
     try:
-        _report("halted", _ask(state_dir, "halt", reason, patience_s=FROZEN_S), as_json=as_json)
-        return
+        answer = _ask(state_dir, "halt", reason, patience_s=FROZEN_S)
     except (DaemonNotRunning, DaemonSilent) as error:
         silence = error
-    answer = _ask_guard(state_dir, "halt", reason)
-    if answer is not None:
-        _report("the daemon does not answer; the guard has halted, withdrawn entries and seen to the stops", answer, as_json=as_json)
+    else:
+        _report("halted", answer, as_json=as_json)
+        return
+    done = _ask_guard(state_dir, "halt", reason)
+    if done is not None:
+        _report("the daemon does not answer; the guard has halted, withdrawn entries and seen to the stops", done, as_json=as_json)
     elif isinstance(silence, DaemonSilent):
         _report("halted", _ask(state_dir, "halt", reason), as_json=as_json)
     elif failure is not None:

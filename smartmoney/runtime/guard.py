@@ -72,6 +72,7 @@ class Guard:
         self._flatten = False
         self._asked = False
         self._settled = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._handing_over = False
         self._problem = ""
         self._judgement = Judgement(lease=Lease.NONE, age_s=0.0, why="")
@@ -163,6 +164,7 @@ class Guard:
             return
         self._flatten = self._flatten or flatten
         self._settled.clear()
+        self._hurry.set()
         self._latch(reason)
         if self._work is None:
             self.episodes += 1
@@ -198,7 +200,14 @@ class Guard:
                     "guard", "critical", "GUARD CANNOT", f"not settled after {COMPLAIN_S:.0f} s: {self._problem}; look at the exchange"
                 )
             attempt = 0 if is_settled else attempt + 1
-            await asyncio.sleep(WATCH_S if is_settled else AGAIN_S[min(attempt, len(AGAIN_S) - 1)])
+            await self._pause(WATCH_S if is_settled else AGAIN_S[min(attempt, len(AGAIN_S) - 1)])
+
+    async def _pause(self, pause_s: float) -> None:
+        """Wait, unless more is asked meanwhile."""
+        self._hurry.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._hurry.wait()
 
     async def _round(self) -> bool:
         """Do one round at the venue; tell whether all is as wanted."""

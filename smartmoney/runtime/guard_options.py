@@ -1,7 +1,6 @@
 """What a guard's process is told at its start: plain values, no secret among them."""
 
 from decimal import Decimal
-from pathlib import Path
 
 import msgspec
 
@@ -24,7 +23,7 @@ class GuardOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     terms: GuardTerms
     alerts: AlertTerms
-    state_path: Path
+    state_path: str
     source: str
     log_level: str
     stop_fraction: Decimal

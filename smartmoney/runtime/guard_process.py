@@ -60,7 +60,7 @@ async def serve(options: GuardOptions) -> None:
         GuardTaken: another guard is there.
         CredentialsError: there is no key that it can use.
     """
-    layout = StateLayout(options.state_path)
+    layout = StateLayout(Path(options.state_path))
     with _alone(layout), contextlib.ExitStack() as stack:
         journal = GuardJournal(layout.guard_journal)
         stack.callback(journal.close)

@@ -31,7 +31,7 @@ def guard_options(settings: Settings, state_path: Path) -> GuardOptions:
     return GuardOptions(
         terms=GuardTerms(lease_s=guard.lease_s, start_s=guard.start_s, action=guard.action, timer_s=guard.timer_s),
         alerts=alert_terms(settings),
-        state_path=state_path,
+        state_path=str(state_path),
         source=f"guard {settings.mode} {settings.venue}",
         log_level=settings.log_level,
         stop_fraction=Decimal(str(settings.strategy.stop_loss_base)),

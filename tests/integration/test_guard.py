@@ -22,6 +22,7 @@ from smartmoney.runtime.guard import Guard, GuardTerms
 from smartmoney.runtime.guard_hands import Hands
 from smartmoney.venues.binance.exchange_info import parse_exchange_info
 
+from .faulty import reader
 from .tradable import KEY, SECRET, ask, exchange
 
 RUN = "1abcdefghjk"
@@ -141,7 +142,7 @@ class Venue:
 
 @contextlib.asynccontextmanager
 async def venue_of(market, tmp_path):
-    async with exchange() as (server, endpoints):
+    async with exchange(read_fault=reader) as (server, endpoints):
         venue = Venue(server, endpoints, market, tmp_path)
         await venue.start()
         try:
