@@ -48,7 +48,7 @@ class DoorClosed(Exception):
 class DoorTerms(msgspec.Struct, frozen=True, kw_only=True):
     """Hold what the configuration and the journal ask of the account.
 
-    Units: `capital` and `money_needed` in quote currency; `smallest_order` the largest position that a signal may ask for, in quote.
+    Units: quote currency; `largest_position` is the most that a signal may ask for.
     """
 
     capital: Decimal
@@ -164,7 +164,7 @@ async def _margin(account: BinanceAccount, instrument: Instrument, leverage: int
     found = await account.ask(calls.symbol_settings(instrument))
     if not found.is_done:
         return [_unanswered("margin", f"{instrument.name}: margin type and leverage could not be asked", found)]
-    row = next((one for one in found.body if one.get("symbol") == instrument.symbol), {})
+    row: dict[str, Any] = next((one for one in found.body if one.get("symbol") == instrument.symbol), {})
     if str(row.get("marginType", "")).upper() == "ISOLATED" and row.get("leverage") == leverage:
         return []
     is_now = f"{row.get('marginType')} margin, leverage {row.get('leverage')}"
