@@ -33,6 +33,7 @@ class AlertChannel:
         self._timeout_s = timeout_s
         self._command = tuple(command)
         self._child: asyncio.subprocess.Process | None = None
+        self._channels = 0
 
     async def send(self, title: str, body: str, severity: str) -> list[bool]:
         """Send to every address; return who took it.
@@ -51,6 +52,19 @@ class AlertChannel:
             await self.close()
             raise AlertsUnusable(str(answer.get("problem", "the process that sends alerts gave no answer")))
         return [bool(each) for each in sent]
+
+    async def open(self) -> int:
+        """Start the child and have it read the addresses; return how many there are.
+
+        Raises:
+            AlertsUnusable: it cannot.
+        """
+        try:
+            await self._running()
+        except BaseException:
+            await self.close()
+            raise
+        return self._channels
 
     async def close(self) -> None:
         """End the child; the next `send` starts another."""
@@ -76,8 +90,10 @@ class AlertChannel:
             raise AlertsUnusable(f"the process that sends alerts cannot be started: {error.strerror or error}") from error
         self._child = child
         answer = await self._ask(child, {"references": self._references, "timeout_s": self._timeout_s}, START_S_MAX)
-        if not answer.get("channels"):
+        count = answer.get("channels")
+        if not isinstance(count, int) or count < 1:
             raise AlertsUnusable(str(answer.get("problem", "the process that sends alerts ended at once")))
+        self._channels = count
         return child
 
     async def _ask(self, child: asyncio.subprocess.Process, message: object, patience_s: float) -> dict[str, object]:

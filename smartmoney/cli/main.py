@@ -11,7 +11,23 @@ from typing import Annotated
 
 import typer
 
-from smartmoney.cli import alerts, backtest, bench, config, diff, features, guard, history, kernels, operate, record, replay, run, sim
+from smartmoney.cli import (
+    alerts,
+    backtest,
+    bench,
+    config,
+    diff,
+    doctor,
+    features,
+    guard,
+    history,
+    kernels,
+    operate,
+    record,
+    replay,
+    run,
+    sim,
+)
 
 EXIT_FAILED = 1
 EXIT_CONFIGURATION = 78
@@ -32,6 +48,7 @@ app.command()(operate.resume)
 app.command()(operate.flatten)
 app.command()(operate.transfer)
 app.command()(guard.guard)
+app.command()(doctor.doctor)
 app.command()(replay.replay)
 app.command()(backtest.backtest)
 app.command()(diff.diff)
