@@ -18,6 +18,7 @@ from smartmoney.cli import (
     config,
     diff,
     doctor,
+    drill,
     features,
     guard,
     history,
@@ -49,6 +50,7 @@ app.command()(operate.flatten)
 app.command()(operate.transfer)
 app.command()(guard.guard)
 app.command()(doctor.doctor)
+app.command()(drill.drill)
 app.command()(replay.replay)
 app.command()(backtest.backtest)
 app.command()(diff.diff)
