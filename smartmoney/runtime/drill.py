@@ -51,6 +51,7 @@ class DrillReport(msgspec.Struct, kw_only=True):
     orphans: int = 0
     naked_ms_max: float | None = None
     naked_dead_ms_max: float | None = None
+    naked_worst: str = ""
     guard_rss_mb: float | None = None
     problems: list[str] = []
 
@@ -110,8 +111,8 @@ class _Drill:
             self.watch.phase = "dead"
             await daemon.end(signal.SIGKILL)
             self._report.kill_points += 1
-            daemon = await self._start(strategy_class="smartmoney.runtime.drill_strategies:Churn")
-            slowest = max(slowest, await daemon.wait_for("ready") - daemon.started)
+            daemon, ready = await self._start(strategy_class="smartmoney.runtime.drill_strategies:Churn")
+            slowest = max(slowest, ready - daemon.started)
             # What the kill left open is closed or covered by the daemon that is ready now.
             if await self.watch.until(lambda look: look.is_covered, SETTLE_S) is None:
                 self._report.problems.append(f"kill {number + 1}: not covered within {SETTLE_S:.0f} s: {self.watch.last}")
@@ -218,14 +219,19 @@ class _Drill:
         if covers:
             report.fill_to_stop_ms, report.fill_to_stop_p50_ms = round(covers[-1], 1), round(covers[len(covers) // 2], 1)
         report.naked_ms_max = round(self.watch.naked_ms.get("running", 0.0), 1)
+        report.naked_worst = self.watch.worst
         report.naked_dead_ms_max = round(self.watch.naked_ms.get("dead", 0.0), 1)
 
-    async def _start(self, **settings: object) -> Running:
-        return await self._stage.daemon(**settings)
+    async def _start(self, **settings: object) -> tuple[Running, float]:
+        """Start a daemon and wait for READY; return it and when that was."""
+        self.watch.is_idle = True
+        daemon = await self._stage.daemon(**settings)
+        ready = await daemon.wait_for("ready")
+        self.watch.is_idle = False
+        return daemon, ready
 
     async def _ready(self, **settings: object) -> Running:
-        daemon = await self._start(**settings)
-        await daemon.wait_for("ready")
+        daemon, _ = await self._start(**settings)
         self.watch.phase = "running"
         with suppress(DrillFailed):
             await self._stage.resume()

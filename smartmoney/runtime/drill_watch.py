@@ -12,7 +12,9 @@ from typing import Any
 import aiohttp
 import msgspec
 
-LOOK_EVERY_S = 0.01
+LOOK_EVERY_S = 0.015
+LOOK_SELDOM_S = 0.2
+"""While a process starts: the judge must not take the time that it needs."""
 _LIVE = frozenset({"NEW", "PARTIALLY_FILLED"})
 _STOPS = frozenset({"STOP_LOSS", "STOP_MARKET"})
 
@@ -59,13 +61,15 @@ def read_look(ledger: Mapping[str, Any], market: str, lot: Decimal, at: float) -
 
 
 class Watch:
-    """Look on and on. `looks` keeps what changed; `naked_ms` the longest time without enough of a stop in each phase."""
+    """Look on and on. `naked_ms` is the longest time without enough of a stop in each phase, `worst` how the longest looked."""
 
     def __init__(self, rest: str, market: str, lot: Decimal) -> None:
         self._rest = rest
         self._market = market
         self._lot = lot
         self.phase = ""
+        self.is_idle = True
+        self.worst = ""
         self.last: Look | None = None
         self.naked_ms: dict[str, float] = {}
         self.covers_ms: list[float] = []
@@ -79,7 +83,7 @@ class Watch:
         async with aiohttp.ClientSession() as session:
             while True:
                 await self._take(await self._fetch(session))
-                await asyncio.sleep(LOOK_EVERY_S)
+                await asyncio.sleep(LOOK_SELDOM_S if self.is_idle else LOOK_EVERY_S)
 
     async def ledger(self) -> Mapping[str, Any]:
         """Return the whole ledger now."""
@@ -114,6 +118,8 @@ class Watch:
         else:
             self._naked_since = self._naked_since or look.at
             spent_ms = (look.at - self._naked_since) * 1e3
+            if spent_ms > max(self.naked_ms.values(), default=0.0):
+                self.worst = f"{self.phase}: {look.held} lots held, stops {list(look.stops)}, entries {list(look.entries)}"
             self.naked_ms[self.phase] = max(self.naked_ms.get(self.phase, 0.0), spent_ms)
         async with self._changed:
             self.last = look
