@@ -87,6 +87,10 @@ class Rehearsal:
         assert said.returncode == 0, said.stderr
         return json.loads(said.stdout)
 
+    def resume(self):
+        said = smartmoney("resume", "--reason", "the rehearsal goes on", "--state-dir", self.state)
+        assert said.returncode == 0, said.stderr
+
     def ask(self, path, body=None):
         request = urllib.request.Request(self.spot["rest"] + path, method="GET" if body is None else "POST")
         data = None
