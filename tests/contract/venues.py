@@ -46,7 +46,7 @@ class Said:
 
     def of(self, name, *kinds):
         """Return what was said about an order, fills included."""
-        return [each for each in self.all if (not kinds or isinstance(each, kinds)) and name in {self._name(each)}]
+        return [each for each in self.all if (not kinds or isinstance(each, kinds)) and name == self._name(each)]
 
     def filled(self, name):
         return sum(each.fill.lots for each in self.of(name, OrderFilled))

@@ -43,6 +43,9 @@ _STATES = {
     "PENDING_NEW": OrderState.WAITING,
     "PARTIALLY_FILLED": OrderState.WORKING,
     "PENDING_CANCEL": OrderState.WORKING,
+    # What the insurance fund or the deleveraging takes over, while it does.
+    "NEW_INSURANCE": OrderState.WORKING,
+    "NEW_ADL": OrderState.WORKING,
     "FILLED": OrderState.FILLED,
     "CANCELED": OrderState.CANCELED,
     "REJECTED": OrderState.REJECTED,
@@ -166,7 +169,7 @@ def read_algo(body: Mapping[str, Any]) -> OrderNews:
             order_id=int(body["algoId"]),
             state=_ALGO_STATES[str(body["algoStatus"])],
             side=Side(str(body["side"]).lower()),
-            kind=str(body["orderType"]),
+            kind=str(body.get("orderType", "")),
             quantity=_number(body["quantity"]),
             filled=Decimal(0),
             price=_number(body.get("price") or "0"),
