@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from smartmoney.adapters.journal import JournalReader
+from smartmoney.adapters.service import read_latch
 from smartmoney.runtime.drill_stage import DrillFailed, Running, Stage, open_stage
 from smartmoney.runtime.drill_watch import Watch, duplicates, orphans
 
@@ -145,14 +146,14 @@ class _Drill:
         began_ns = time.time_ns()
         await self._stage.shock(-140.0)
         for _ in range(3_000):
-            with suppress(OSError):
-                halted_ns = self._stage.layout.latch.stat().st_mtime_ns
-                if halted_ns >= began_ns:
-                    break
+            latch = read_latch(self._stage.layout.latch)
+            halted_ns = 0 if latch is None else latch.set_wall_ns
+            if halted_ns >= began_ns:
+                break
             await asyncio.sleep(0.005)
         else:
-            raise DrillFailed("the drawdown did not halt it")
-        # The wall clock's time of the file, on this process's monotonic clock.
+            raise DrillFailed(f"the drawdown did not halt it: {await self._stage.ask('status')}"[:1500])
+        # The latch is set when the journal has the halt; its wall time, on this process's monotonic clock:
         halted = time.monotonic() - (time.time_ns() - halted_ns) / 1e9
         flat = await self._wanted(lambda look: look.held == 0 or look.is_dust, "nothing held")
         self._report.shock_to_halt_ms = round((halted_ns - began_ns) / 1e6, 1)
