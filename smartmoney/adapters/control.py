@@ -1,6 +1,6 @@
 """The control socket: one JSON line in, one JSON line out, between the command line and a running daemon on the same machine.
 
-Request: `{"command": "status" | "halt" | "resume" | "flatten" | "activate", "reason": "...", "arguments": {...}}`.
+Request: `{"command": "status" | "halt" | "resume" | "flatten" | "transfer" | "activate", "reason": "...", "arguments": {...}}`.
 Reply: `{"ok": true, "result": {...}}` or `{"ok": false, "problem": "...", "remedy": "..."}`.
 A connection may carry several requests, one after the other.
 
@@ -34,13 +34,13 @@ ANSWER_S_MAX = 60.0
 
 _CREDENTIALS = struct.Struct("3i")
 """`struct ucred` of unix(7): pid, uid, gid."""
-_NEEDS_REASON = frozenset({"resume"})
+_NEEDS_REASON = frozenset({"resume", "transfer"})
 
 
 class ControlRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Be one request of an operator."""
 
-    command: Literal["status", "halt", "resume", "flatten", "activate"]
+    command: Literal["status", "halt", "resume", "flatten", "transfer", "activate"]
     reason: str = ""
     arguments: dict[str, Any] = {}
 
@@ -113,7 +113,11 @@ class ControlServer:
         """
         if not state.is_locked:
             raise RuntimeError("the control socket needs the state directory's lock")
-        path = state.layout.control_socket
+        return await cls.listen(state.layout.control_socket, handler, answer_s_max=answer_s_max)
+
+    @classmethod
+    async def listen(cls, path: Path, handler: Handler, *, answer_s_max: float = ANSWER_S_MAX) -> "ControlServer":
+        """Listen at a path, whose old socket file is replaced: the caller holds the lock that makes it the only one. Raises OSError."""
         listener = _bind(path)
         connections: set[asyncio.Task[None]] = set()
 
@@ -131,7 +135,7 @@ class ControlServer:
                 connections.discard(task)
 
         server = await asyncio.start_unix_server(serve, sock=listener, limit=REQUEST_BYTES_MAX)
-        return cls(path, server, path.lstat().st_ino, connections)
+        return cls(path, server, os.lstat(path).st_ino, connections)
 
     async def close(self) -> None:
         """Stop listening, end the connections, and remove the socket file if it is still this one."""

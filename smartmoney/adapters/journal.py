@@ -168,7 +168,7 @@ class Journal:
         Raises:
             JournalRefused: a position or a working order cannot be expressed in these instruments.
         """
-        return load_account(self._connection, self.initial_cash, instruments)
+        return load_account(self._connection, self.initial_cash, instruments, time.time_ns())
 
     def close(self) -> None:
         """Close the file; safe to call twice. A disk that fails here loses nothing: the next opening reads the write-ahead log."""

@@ -13,10 +13,10 @@ import apsw
 import msgspec
 
 from smartmoney.adapters.journal_reader import FillRow, JournalReader, JournalRefused
-from smartmoney.core.domain.entries import HaltState
+from smartmoney.core.domain.entries import DayState, HaltState
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import Fill, Liquidity, OrderIntent, OrderReport, PositionReport, Side
-from smartmoney.core.portfolio.portfolio import Portfolio
+from smartmoney.core.portfolio.portfolio import FUNDINGS_REMEMBERED, Portfolio
 
 
 class AccountState(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,14 +30,16 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     positions: tuple[PositionReport, ...]
     orders: tuple[OrderReport, ...]
     halt: HaltState
+    day: DayState
+    fundings: tuple[str, ...]
     fill_count: int
     order_count: int
     realised: Decimal
     fees_other: dict[str, Decimal]
 
 
-def load_account(connection: apsw.Connection, initial_cash: Decimal, instruments: Sequence[Instrument]) -> AccountState:
-    """Fold the journal into the state of the account, in terms of `instruments`.
+def load_account(connection: apsw.Connection, initial_cash: Decimal, instruments: Sequence[Instrument], wall_ns: int) -> AccountState:
+    """Fold the journal into the state of the account, in terms of `instruments`, as of a time of the wall clock.
 
     Raises:
         JournalRefused: an open position or a working order is of an instrument that is not among them, or whose grid has changed.
@@ -45,14 +47,17 @@ def load_account(connection: apsw.Connection, initial_cash: Decimal, instruments
     reader = JournalReader(connection)
     fills = reader.fills()
     known = _all_instruments(reader, instruments)
-    portfolio = _fold(known, initial_cash, fills)
+    moved = reader.cash_movements()
+    portfolio = _fold(known, initial_cash + sum((row.amount for row in moved), Decimal(0)), fills)
     _require_expressible(portfolio, known, instruments, fills, _grids(connection))
     order_count: int = connection.execute("SELECT count(*) FROM intents").get
     return AccountState(
         cash=portfolio.cash,
         positions=tuple(report for report in portfolio.reports() if report.instrument < len(instruments)),
-        orders=_working_orders(connection, instruments),
+        orders=_working_orders(connection, instruments, wall_ns),
         halt=reader.halt_state(),
+        day=reader.day_state(),
+        fundings=tuple(row.reference for row in moved if row.reference)[-FUNDINGS_REMEMBERED:],
         fill_count=len(fills),
         order_count=order_count,
         realised=portfolio.realised,
@@ -147,17 +152,19 @@ def _require_same_grid(instrument: Instrument, grid: tuple[Decimal, Decimal], wh
         raise JournalRefused(problem, "close it by hand at the venue, then start with a fresh --state-dir")
 
 
-def _working_orders(connection: apsw.Connection, instruments: Sequence[Instrument]) -> tuple[OrderReport, ...]:
+def _working_orders(connection: apsw.Connection, instruments: Sequence[Instrument], wall_ns: int) -> tuple[OrderReport, ...]:
     index = {instrument.name: position for position, instrument in enumerate(instruments)}
     reports = []
-    columns = "instrument, tick_size, lot_size, encoded, venue_order_id, filled_lots"
+    columns = "wall_ns, instrument, tick_size, lot_size, encoded, venue_order_id, filled_lots"
     rows = connection.execute(f"SELECT {columns} FROM intents WHERE closed IS NULL ORDER BY rowid")  # noqa: S608
-    for name, tick_size, lot_size, encoded, venue_order_id, filled_lots in rows:
+    for made_wall_ns, name, tick_size, lot_size, encoded, venue_order_id, filled_lots in rows:
         intent = msgspec.msgpack.decode(encoded, type=OrderIntent)
         if name not in index:
             problem = f"order {intent.client_order_id} of {name} may still work, and {name} is not configured"
             raise JournalRefused(problem, f"put {name} back into `instruments` until it is done")
         _require_same_grid(instruments[index[name]], (Decimal(tick_size), Decimal(lot_size)), f"a working order ({intent.client_order_id})")
         intent = msgspec.structs.replace(intent, instrument=index[name])
-        reports.append(OrderReport(intent=intent, venue_order_id=venue_order_id, filled_lots=filled_lots))
+        reports.append(
+            OrderReport(intent=intent, venue_order_id=venue_order_id, filled_lots=filled_lots, age_ns=max(0, wall_ns - made_wall_ns))
+        )
     return tuple(reports)

@@ -12,7 +12,7 @@ import apsw
 import msgspec
 
 from smartmoney.adapters.migrations import APPLICATION_ID, SchemaTooNew, pending
-from smartmoney.core.domain.entries import HaltState
+from smartmoney.core.domain.entries import DayState, HaltState
 from smartmoney.core.domain.instruments import Instrument
 
 BUSY_MS_MAX = 2_000
@@ -134,6 +134,19 @@ class EquityRow(msgspec.Struct, frozen=True, kw_only=True):
     peak: Decimal
 
 
+class CashRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Be money that moved without a trade (`kind` is transfer or funding), in quote currency, and the peak after it."""
+
+    run_id: str
+    seq: int
+    wall_ns: int
+    kind: str
+    amount: Decimal
+    reason: str
+    reference: str
+    peak: Decimal | None
+
+
 class HaltRow(msgspec.Struct, frozen=True, kw_only=True):
     """Be one halt or resume (`kind`), with the peaks before and after it."""
 
@@ -237,6 +250,17 @@ class JournalReader:
         if row is None:
             return HaltState()
         return HaltState(halted=bool(row[0]), reason=row[1], epoch=row[2], peak=None if row[3] is None else Decimal(row[3]))
+
+    def day_state(self) -> DayState:
+        """Return the day, and the equity that its loss is measured from, as they were last journaled."""
+        row = self._connection.execute("SELECT day, day_opening FROM account").fetchone()
+        if row is None:
+            return DayState()
+        return DayState(day=row[0], opening=None if row[1] is None else Decimal(row[1]))
+
+    def cash_movements(self) -> list[CashRow]:
+        """Return all money that moved without a trade, oldest first."""
+        return self._rows(CashRow, "cash", "ORDER BY id")
 
     def orders(self, run_id: str) -> list[OrderRow]:
         """Return a run's orders, in the order of their intents."""

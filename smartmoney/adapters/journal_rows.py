@@ -13,6 +13,8 @@ import msgspec
 
 from smartmoney.core.domain.commands import (
     CancelOrder,
+    RecordCash,
+    RecordDay,
     RecordEquity,
     RecordHalt,
     RecordOrderClosed,
@@ -245,6 +247,17 @@ class RowWriter:
         self._stamped("equity", "equity, peak", entry, str(entry.item.equity), str(entry.item.peak))
         self._connection.execute("UPDATE account SET peak = ?", (str(entry.item.peak),))
 
+    def _day(self, entry: JournalRecord) -> None:
+        self._connection.execute("UPDATE account SET day = ?, day_opening = ?", (entry.item.day, str(entry.item.opening)))
+
+    def _cash(self, entry: JournalRecord) -> None:
+        item = entry.item
+        if item.reference and self._connection.execute("SELECT 1 FROM cash WHERE reference = ?", (item.reference,)).fetchone():
+            return
+        values = (item.kind, str(item.amount), item.reason, item.reference, _text(item.peak))
+        self._stamped("cash", "kind, amount, reason, reference, peak", entry, *values)
+        self._connection.execute("UPDATE account SET peak = coalesce(?, peak)", (_text(item.peak),))
+
     def _halt(self, entry: JournalRecord) -> None:
         item = entry.item
         columns = "kind, reason, epoch, equity, old_peak, new_peak"
@@ -293,6 +306,8 @@ class RowWriter:
         Explanation: _explanation,
         RecordRefusal: _refusal,
         RecordEquity: _equity,
+        RecordDay: _day,
+        RecordCash: _cash,
         RecordHalt: _halt,
         RecordOrderClosed: _closed,
         RecordResume: _resume,

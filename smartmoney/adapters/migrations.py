@@ -88,7 +88,21 @@ CREATE TABLE explanations (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[Migration, ...] = (Migration("first_schema", _FIRST), Migration("explanations", _EXPLANATIONS))
+_CASH_AND_DAY = """
+CREATE TABLE cash (
+    id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, seq INTEGER NOT NULL, wall_ns INTEGER NOT NULL,
+    kind TEXT NOT NULL, amount TEXT NOT NULL, reason TEXT NOT NULL, reference TEXT NOT NULL, peak TEXT
+) STRICT;
+CREATE UNIQUE INDEX cash_by_reference ON cash (reference) WHERE reference <> '';
+ALTER TABLE account ADD COLUMN day INTEGER NOT NULL DEFAULT -1;
+ALTER TABLE account ADD COLUMN day_opening TEXT;
+"""
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration("first_schema", _FIRST),
+    Migration("explanations", _EXPLANATIONS),
+    Migration("cash_and_day", _CASH_AND_DAY),
+)
 
 
 class SchemaTooNew(Exception):

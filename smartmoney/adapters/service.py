@@ -30,8 +30,35 @@ class Latch(msgspec.Struct, frozen=True, kw_only=True):
     set_wall_ns: int = 0
 
 
+def prepare_latch(path: Path) -> None:
+    """Lay a spare latch beside the path, so that a full disk cannot prevent a halt: putting it in force takes a rename, no space.
+
+    Raises:
+        LatchFailed: it could not be written.
+    """
+    try:
+        write_durably(_spare(path), msgspec.json.encode(Latch(reason="a halt whose reason the full disk did not take")) + b"\n")
+    except OSError as error:
+        raise LatchFailed(f"{_spare(path)} could not be written: {error.strerror or error}") from error
+
+
+def _spare(path: Path) -> Path:
+    return path.with_name(f".{path.name}.spare")
+
+
+def _use_spare(path: Path) -> bool:
+    try:
+        _spare(path).replace(path)
+        sync_folder(path.parent)
+    except OSError:
+        return False
+    return True
+
+
 def set_latch(path: Path, reason: str, epoch: int) -> None:
     """Put the latch in force, durable (file and folder) at return. Setting it again keeps it in force under the newer reason.
+
+    Where the disk takes no file, the spare of `prepare_latch` serves, and the reason is lost, not the halt.
 
     Raises:
         LatchFailed: it could not be written; the halt holds in memory only.
@@ -44,7 +71,8 @@ def set_latch(path: Path, reason: str, epoch: int) -> None:
             owner = path.parent.stat()
             os.chown(path, owner.st_uid, owner.st_gid)
     except OSError as error:
-        raise LatchFailed(f"{path} could not be written: {error.strerror or error}") from error
+        if not _use_spare(path):
+            raise LatchFailed(f"{path} could not be written: {error.strerror or error}") from error
 
 
 def read_latch(path: Path) -> Latch | None:

@@ -119,6 +119,27 @@ class StateLayout(msgspec.Struct, frozen=True):
         return self.root / "HALT"
 
     @property
+    def heartbeat(self) -> Path:
+        """Return the path of the file in which the daemon tells the guard that it lives."""
+        return self.root / "heartbeat"
+
+    @property
+    def guard_journal(self) -> Path:
+        """Return the path of the guard's own journal."""
+        return self.root / "guard.journal"
+
+    @property
+    def guard_lock(self) -> Path:
+        """Return the path of the file that one guard holds."""
+        return self.root / "guard.lock"
+
+    @property
+    def guard_socket(self) -> Path:
+        """Return the path of the guard's socket: beside the daemon's."""
+        own = self.root / "guard.sock"
+        return own if fits_socket(own) else self.control_socket.with_name(f"guard-{self.control_socket.name}")
+
+    @property
     def cache(self) -> Path:
         """Return the folder of things that can be made again (compiled kernels)."""
         return self.root / "cache"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from smartmoney.runtime.bench import Figure
 
 _PRINTED_WIDTH = 170
-GROUPS = ("decode", "features", "decision", "models", "backtest", "market", "journal", "daemon")
+GROUPS = ("decode", "features", "decision", "models", "backtest", "market", "journal", "safety", "daemon")
 
 
 def bench(
@@ -47,6 +47,8 @@ def bench(
             figures += measuring.measure_market()
         if "journal" in chosen:
             figures += measuring.measure_journal(Path(scratch))
+        if "safety" in chosen:
+            figures += measuring.measure_safety(Path(scratch))
         if "daemon" in chosen:
             figures += measuring.measure_daemon(Path(scratch), cold=cold)
     _print(figures, as_json=as_json)

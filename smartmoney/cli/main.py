@@ -12,12 +12,16 @@ from typing import Annotated
 import typer
 
 from smartmoney.cli import (
+    alerts,
     backtest,
     bench,
     config,
     dataset,
     diff,
+    doctor,
+    drill,
     features,
+    guard,
     history,
     kernels,
     models,
@@ -47,6 +51,10 @@ app.command()(operate.status)
 app.command()(operate.halt)
 app.command()(operate.resume)
 app.command()(operate.flatten)
+app.command()(operate.transfer)
+app.command()(guard.guard)
+app.command()(doctor.doctor)
+app.command()(drill.drill)
 app.command()(replay.replay)
 app.command()(backtest.backtest)
 app.command()(tune.tune)
@@ -62,6 +70,7 @@ app.add_typer(models.app, name="models")
 app.command()(bench.bench)
 app.command(hidden=True)(kernels.kernels)
 app.add_typer(config.app, name="config")
+app.add_typer(alerts.app, name="alerts")
 
 
 def _version(value: bool) -> None:

@@ -1,4 +1,4 @@
-"""`smartmoney status`, `halt`, `resume`, `flatten`: operate a running daemon through its control socket."""
+"""`smartmoney status`, `halt`, `resume`, `flatten`, `transfer`: operate a running daemon through its control socket."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +11,9 @@ _SHOWN = (
     *("run_id", "mode", "venue", "model", "uptime_s", "feed_trust", "frames", "trades", "gaps", "decisions", "signals", "orders", "fills"),
     *("positions", "equity", "high_water_mark", "drawdown", "halted", "halt_reason", "refusals", "rss_mb", "loop_lag_p99_ms"),
 )
+
+FROZEN_S = 1.0
+"""A daemon that has not answered after so long is taken for frozen, and the guard is asked."""
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is journaled.")]
 
@@ -40,7 +43,7 @@ def status(
 
 def halt(reason: Reason = "operator", state_dir: StateDir = None, as_json: AsJson = False) -> None:
     """Stop taking risk: entries are withdrawn, protection stays. Sticky. Example: smartmoney halt --reason "news"."""
-    from smartmoney.adapters.control import DaemonNotRunning
+    from smartmoney.adapters.control import DaemonNotRunning, DaemonSilent
     from smartmoney.adapters.service import LatchFailed, set_latch
 
     # The latch works even when the daemon does not answer: it looks at this file before every send.
@@ -49,11 +52,22 @@ def halt(reason: Reason = "operator", state_dir: StateDir = None, as_json: AsJso
         set_latch(layout_of(state_dir).latch, "operator" if reason == "operator" else f"operator: {reason}", -1)
     except LatchFailed as error:
         failure = error
+    silence: DaemonNotRunning | DaemonSilent
     try:
+        answer = _ask(state_dir, "halt", reason, patience_s=FROZEN_S)
+    except (DaemonNotRunning, DaemonSilent) as error:
+        silence = error
+    else:
+        _report("halted", answer, as_json=as_json)
+        return
+    done = _ask_guard(state_dir, "halt", reason)
+    if done is not None:
+        _report("the daemon does not answer; the guard has halted, withdrawn entries and seen to the stops", done, as_json=as_json)
+    elif isinstance(silence, DaemonSilent):
         _report("halted", _ask(state_dir, "halt", reason), as_json=as_json)
-    except DaemonNotRunning:
-        if failure is not None:
-            raise failure from None
+    elif failure is not None:
+        raise failure
+    else:
         _report("no daemon is running; the next one starts halted", {"halted": True, "halt_reason": reason}, as_json=as_json)
 
 
@@ -64,18 +78,48 @@ def resume(reason: Reason, state_dir: StateDir = None, as_json: AsJson = False) 
 
 def flatten(reason: Reason = "operator", state_dir: StateDir = None, as_json: AsJson = False) -> None:
     """Cancel everything, close every position at market, and stay halted. Example: smartmoney flatten --reason "end of the week"."""
+    from smartmoney.adapters.control import DaemonNotRunning, DaemonSilent
+
+    try:
+        _ask(state_dir, "status", "", patience_s=FROZEN_S)
+    except (DaemonNotRunning, DaemonSilent):
+        answer = _ask_guard(state_dir, "flatten", reason)
+        if answer is not None:
+            _report("the daemon does not answer; the guard has closed everything and halted", answer, as_json=as_json)
+            return
     _report("flat and halted", _ask(state_dir, "flatten", reason), as_json=as_json)
 
 
-def _ask(state_dir: Path | None, command: Any, reason: str) -> dict[str, Any]:
-    from smartmoney.adapters.control import ControlRequest, request
+def transfer(
+    amount: Annotated[str, typer.Argument(help="Quote currency; what was taken out is negative (write it after --).")],
+    reason: Reason,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Book money paid in or taken out; the peak moves with it. Example: smartmoney transfer --reason "rent" -- -500."""
+    _report("booked", _ask(state_dir, "transfer", reason, amount=amount), as_json=as_json)
 
-    return request(layout_of(state_dir).control_socket, ControlRequest(command=command, reason=reason))
+
+def _ask(state_dir: Path | None, command: Any, reason: str, *, patience_s: float | None = None, **arguments: str) -> dict[str, Any]:
+    from smartmoney.adapters.control import ANSWER_S_MAX, ControlRequest, request
+
+    asked = ControlRequest(command=command, reason=reason, arguments=arguments)
+    return request(layout_of(state_dir).control_socket, asked, patience_s or ANSWER_S_MAX)
+
+
+def _ask_guard(state_dir: Path | None, command: Any, reason: str) -> dict[str, Any] | None:
+    """Ask the guard instead; None where none is running."""
+    from smartmoney.adapters.control import ControlRequest, DaemonNotRunning, request
+
+    try:
+        return request(layout_of(state_dir).guard_socket, ControlRequest(command=command, reason=reason))
+    except DaemonNotRunning:
+        return None
 
 
 def _report(what: str, result: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(result)
     else:
-        known = "".join(f", {key} {result[key]}" for key in ("positions", "equity") if key in result)
+        known = "".join(f", {key} {result[key]}" for key in ("positions", "equity", "high_water_mark") if key in result)
         print(f"{what}{known}")

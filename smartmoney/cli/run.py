@@ -12,11 +12,14 @@ from smartmoney.cli.common import AsJson, ConfigFile, Overrides, Profile, StateD
 if TYPE_CHECKING:
     from smartmoney.runtime.daemon import Running, Screen
     from smartmoney.runtime.summary import Summary
+    from smartmoney.settings.models import Settings
 
 
 def run(
     paper: Annotated[bool, typer.Option("--paper", help="Trade on paper (the default).")] = False,
-    live: Annotated[bool, typer.Option("--live", help="Trade for real; needs `mode: live` in the configuration.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Send orders; needs `mode: live` in the file. Today only to an exchange on this machine.")
+    ] = False,
     config: ConfigFile = None,
     profile: Profile = None,
     seconds: Annotated[float | None, typer.Option("--for", min=0.1, help="Stop after so many seconds.")] = None,
@@ -32,7 +35,7 @@ def run(
         raise ConfigurationError("--paper, --live", "both were given", "choose one")
     settings = settings_of(config, profile, "live" if live else "paper", overrides)
     if settings.mode == "live":
-        raise ConfigurationError("mode", "live trading needs a model that has passed its gate, and there is none yet", "run with --paper")
+        _check_live(settings)
     if warm is not None and not warm.is_file():
         raise ConfigurationError("--warm", f"{warm} is no file", "name a recording")
 
@@ -56,6 +59,21 @@ def run(
         print_json(msgspec.to_builtins(summary))
     else:
         _farewell(summary)
+
+
+def _check_live(settings: "Settings") -> None:
+    """Refuse what no live run can be; whether its model may is for the daemon to say, which loads it.
+
+    Raises:
+        ConfigurationError: the venue takes no orders from here.
+    """
+    from smartmoney.settings.errors import ConfigurationError
+
+    if settings.venue == "sim":
+        remedy = "start `smartmoney sim` by itself, set `venue: binance`, and give its addresses as endpoints.rest and endpoints.ws"
+        raise ConfigurationError("venue", "live orders need an exchange that outlives the daemon", remedy)
+    if settings.venue != "binance":
+        raise ConfigurationError("venue", f"orders cannot be sent to {settings.venue} yet", "use `venue: binance`, or run with --paper")
 
 
 def _serve(options: object, *, on_terminal: bool) -> "Summary":

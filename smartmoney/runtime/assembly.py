@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from smartmoney.adapters.websocket_transport import LOOPBACK
 from smartmoney.compat import load_strategy
 from smartmoney.core.engine.brain import StrategyFactory
 from smartmoney.core.engine.parameters import EngineParameters
@@ -43,7 +45,9 @@ def strategy_factory(search: str | None) -> StrategyFactory:
 def simulated_words(settings: Settings) -> str:
     """Say in one line what is not real."""
     if settings.mode == "live":
-        return "nothing: orders are real"
+        where = urlsplit(settings.endpoints.rest or "")
+        is_here = where.hostname in LOOPBACK
+        return f"a rehearsal: orders go to the exchange at {where.netloc} on this machine" if is_here else "nothing: orders are real"
     maker, taker = fees_bps(settings)
     orders = f"orders, fills and the account (latency {settings.paper.latency_ms:g} ms, fees {maker:f}/{taker:f} bps)"
     if settings.venue == "sim":

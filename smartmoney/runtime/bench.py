@@ -29,7 +29,7 @@ from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.core.features.row import read_row
 from smartmoney.core.features.schema import FEATURES
 from smartmoney.core.features.state import STATE
-from smartmoney.runtime import bench_backtest, bench_features, bench_market, bench_models
+from smartmoney.runtime import bench_backtest, bench_features, bench_market, bench_models, bench_safety
 from smartmoney.runtime.replay_frames import FrameReplay
 from smartmoney.settings.load import load_settings
 from smartmoney.simulation.market import SyntheticMarket
@@ -328,6 +328,18 @@ def measure_journal(folder: Path) -> list[Figure]:
     row = _us("journal", "commit of one record, durable, p50", commits, "write + fsync of 512 bytes", floors)
     p99 = sorted(commits)[int(0.99 * COMMITS)] * 1e6
     return [row, _figure("journal", "commit of one record, durable, p99", p99, "us")]
+
+
+def measure_safety(folder: Path) -> list[Figure]:
+    """Measure decision to wire, breach to halt and recovery, with this disk's floor beside what holds a commit."""
+    rows = []
+    for timing in bench_safety.measure(folder):
+        for rank, value, floor in (("p50", timing.p50_ms, timing.floor_p50_ms), ("p99", timing.p99_ms, timing.floor_p99_ms)):
+            peer = "" if floor is None else "floor: write + fsync of 512 bytes"
+            ratio = None if floor is None else round(floor / value, 2)
+            row = Figure(group="safety", name=f"{timing.name}, {rank}", value=value, unit="ms", peer=peer, peer_value=floor, ratio=ratio)
+            rows.append(row)
+    return rows
 
 
 def measure_daemon(folder: Path, *, cold: bool) -> list[Figure]:

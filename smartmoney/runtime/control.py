@@ -1,13 +1,24 @@
-"""What an operator can ask of a running daemon, over the control socket: halt, re-arm, another model. It cannot trade or raise a limit."""
+"""What an operator can ask of a running daemon, over the control socket.
+
+It may halt, re-arm, take another model and book money that was moved; it cannot trade or raise a limit.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
 
 from smartmoney.adapters.control import ControlError, ControlRequest
-from smartmoney.core.domain.entries import FlattenRequested, HaltRequested, ModelActivated, Payload, ResumeRequested
+from smartmoney.core.domain.entries import (
+    FlattenRequested,
+    HaltRequested,
+    ModelActivated,
+    Payload,
+    ResumeRequested,
+    TransferRequested,
+)
 from smartmoney.core.engine.view import EngineView
 from smartmoney.runtime.loop import Loop
 from smartmoney.runtime.models import BundleRefused, ModelNotFitForLive, ModelNotFound
@@ -20,7 +31,7 @@ _TRY_LATER = "the daemon goes on trying: see `smartmoney status`"
 
 
 class ControlDesk:
-    """Answer requests: `status`, `halt`, `resume`, `flatten`, `activate`. An answer says that the effect is there, and durable."""
+    """Answer requests of `ControlRequest.command`. An answer says that the effect is there, and durable."""
 
     def __init__(
         self,
@@ -63,6 +74,19 @@ class ControlDesk:
                     problem = "equity is unknown: a position is held in a book that is not synced"
                     raise ControlError(problem, "wait for the feed, or flatten")
                 return await self._do(ResumeRequested(reason=reason), lambda view: not view.account.halted, EFFECT_PATIENCE_S)
+            case "transfer":
+                return await self._transfer(request.arguments, reason)
+
+    async def _transfer(self, arguments: Mapping[str, Any], reason: str) -> Mapping[str, Any]:
+        amount = _amount(arguments.get("amount"))
+        account = self._view().account
+        if account.equity is None:
+            raise ControlError("equity is unknown: a position is held in a book that is not synced", "wait for the feed")
+        if account.equity + amount <= 0 or account.cash + amount < 0:
+            raise ControlError(f"{amount} is more than there is: cash {account.cash:.2f}", "take out less, or flatten first")
+        after = account.transferred + amount
+        request = TransferRequested(amount=amount, reason=reason)
+        return await self._do(request, lambda view: view.account.transferred == after, EFFECT_PATIENCE_S)
 
     async def _activate(self, asked: Any) -> Mapping[str, Any]:
         if not isinstance(asked, str) or not asked:
@@ -91,7 +115,18 @@ class ControlDesk:
             "halt_reason": view.account.halt_reason,
             "positions": {item.name: float(item.position) for item in view.instruments},
             "equity": None if view.account.equity is None else float(view.account.equity),
+            "high_water_mark": None if view.account.high_water_mark is None else float(view.account.high_water_mark),
         }
+
+
+def _amount(given: object) -> Decimal:
+    try:
+        amount = Decimal(str(given))
+    except InvalidOperation:
+        amount = Decimal(0)
+    if not amount.is_finite() or amount == 0:
+        raise ControlError(f"{given!r} is no amount", "write a number of quote currency; what was taken out is negative")
+    return amount
 
 
 def _is_flat(view: EngineView) -> bool:

@@ -11,6 +11,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -30,15 +31,18 @@ from smartmoney.runtime.bookmarks import EVERY_S as BOOKMARK_EVERY_S
 from smartmoney.runtime.clock import now
 from smartmoney.runtime.control import ControlDesk
 from smartmoney.runtime.explaining import Explainer
-from smartmoney.runtime.gateway import NoGateway, PaperGateway
+from smartmoney.runtime.gateway import NoGateway, OrderGateway, PaperGateway
 from smartmoney.runtime.inbox import Inbox, Item
 from smartmoney.runtime.latency import LatencyRecorder
+from smartmoney.runtime.live import LiveOrders, door_terms, open_live
+from smartmoney.runtime.lookout import Lookout
 from smartmoney.runtime.loop import Batch, Loop
 from smartmoney.runtime.models import Models
+from smartmoney.runtime.modes import run_mode
 from smartmoney.runtime.sender import OUTBOX_MAX, Sender
 from smartmoney.runtime.summary import Summary, summarise
 from smartmoney.runtime.supervisor import Beat, ChildSpec, Restart, Supervisor
-from smartmoney.runtime.venue_session import VenueSession, open_venue
+from smartmoney.runtime.venue_session import BinanceSession, VenueSession, open_venue
 from smartmoney.runtime.warm_start import warm_items
 from smartmoney.settings.models import Settings
 
@@ -54,10 +58,14 @@ SENDER_SILENT_S_MAX = 60.0
 LOOP_SILENT_S_MAX = 10.0
 """A loop that has not turned for so long is stuck: the process ends and is started again."""
 
+LAST_ROUNDS = 3
+"""Times that a live run waits for the answers to its last requests."""
 RETENTION_EVERY_S = 3600.0
 _SCRATCH = "scratch-"
 WARM_ENTRIES_UNWRITTEN_MAX = 50_000
 """The warm start is folded faster than a disk may write: it waits for the capture after so many entries."""
+
+WARM_ENTRIES_PER_BEAT = 1_000
 
 Screen = Callable[["Running"], None]
 
@@ -93,6 +101,7 @@ async def run_daemon(options: Options) -> Summary:
     Raises:
         StateDirectoryError, ModelNotFound, BundleRefused, ModelNotFitForLive, JournalRefused, StrategyLoadError, ExchangeFailed, RestError,
             ProtocolError: it could not start, and nothing was lost.
+        CredentialsError, AccountTaken, DoorClosed: it may not trade live; nothing was sent.
         StoppedEarly: a signal came before it had started.
         BaseExceptionGroup: a child took the process down.
     """
@@ -102,18 +111,30 @@ async def run_daemon(options: Options) -> Summary:
             inbox = Inbox()
             models = Models(state.layout.models)
             model = models.start(settings)
-            async with open_venue(settings, inbox, scratch, settings.sim.seed) as venue:
-                with storage.open_run(settings, state.layout, venue.instruments, model) as run:
-                    return await Daemon(options, state, inbox, venue, run, models).serve(stop)
+            async with open_live(settings) as live, open_venue(settings, inbox, scratch, settings.sim.seed) as venue:
+                named = ("", "") if live is None else (run_mode(settings), live.identity)
+                with storage.open_account(settings, state.layout, venue.instruments, *named) as account:
+                    if live is not None:
+                        await _enter(settings, live, venue, account)
+                    with storage.open_run(settings, state.layout, venue.instruments, model, account) as run:
+                        return await Daemon(options, state, inbox, venue, run, models, live).serve(stop)
 
 
 class Daemon:
     """Wire one run together and supervise it."""
 
     def __init__(
-        self, options: Options, state: StateDirectory, inbox: Inbox, venue: VenueSession, run: storage.OpenRun, models: Models
+        self,
+        options: Options,
+        state: StateDirectory,
+        inbox: Inbox,
+        venue: VenueSession,
+        run: storage.OpenRun,
+        models: Models,
+        live: LiveOrders | None = None,
     ) -> None:
         self._options = options
+        self._live = live
         self._state = state
         self._inbox = inbox
         self._venue = venue
@@ -127,13 +148,24 @@ class Daemon:
         self._loop = Loop(self._engine, inbox, run.capture, NoGateway(), outbox)
         # The first entry makes the books, which the paper venue must be able to see.
         self._loop.process(_event(run.started))
-        gateway = PaperGateway(run.paper, self._engine.market)
+        gateway = self._gateway()
         self._loop.use_gateway(gateway)
         self._explainer = Explainer(self._engine, outbox, lambda: self._loop.seq)
-        self._sender = Sender(outbox, run.ledger, run.latch, gateway, venue, inbox.post, run.started.halt.epoch)
+        self._lookout = Lookout(options.settings, run.started.instruments, self._engine, state.layout.heartbeat)
+        epoch = run.started.halt.epoch
+        self._sender = Sender(outbox, run.ledger, run.latch, gateway, venue, inbox.post, epoch, self._lookout.on_batch)
         if run.latched_for is not None:
             # The file stands there and the journal does not know why: a halt whose commit failed, or one while no daemon ran.
             self._loop.process(_event(HaltRequested(reason=run.latched_for)))
+
+    def _gateway(self) -> OrderGateway:
+        """Return where orders go: the account, or the paper venue."""
+        if self._live is None:
+            return PaperGateway(
+                storage.paper_venue(self._options.settings, self._run), self._engine.market, self._engine.executor.portfolio
+            )
+        self._live.begin(self._run.account, self._inbox.post, self._run.latch.is_set)
+        return self._live.gateway
 
     async def serve(self, stop: "Stop") -> Summary:
         """Warm up and run until told to stop; close in order."""
@@ -151,6 +183,7 @@ class Daemon:
             await server.close()
             if is_clean:
                 await self._finish()
+            await self._lookout.on_end("stopped in order" if is_clean else "a part of it failed; see the log", is_clean=is_clean)
             self._notifier.close()
         return self.summary()
 
@@ -167,13 +200,15 @@ class Daemon:
             "decision_to_send": self._sender.send_latency.percentiles(),
             "loop_lag": lag,
         }
-        return summarise(self._engine.view(), loop_lag=lag, latency=latency)
+        return summarise(self._engine.view(), loop_lag=lag, latency=latency, alerts=self._lookout.alert_counts)
 
     def _warm_up(self) -> None:
         recordings = self._venue.warm_recordings if self._options.warm is None else {"": self._options.warm}
         run_id = self._run.started.run_id
         for item in warm_items(self._venue.instruments, recordings, self._state.layout.captures, run_id):
             self._loop.process(item)
+            if self._loop.seq % WARM_ENTRIES_PER_BEAT == 0:
+                self._lookout.heartbeats.starting()
             if self._loop.seq % WARM_ENTRIES_UNWRITTEN_MAX == 0:
                 self._run.capture.ensure_durable(self._loop.seq)
         self._loop.process(_event(WarmUpEnded()))
@@ -185,11 +220,22 @@ class Daemon:
         if (explained := await self._explainer.explained()) is not None:
             await self._sender.send([explained], is_queued=False)
         self._loop.process(_event(RunStopping(reason="stopped")))
-        if (batch := self._loop.take()) is not None:
-            await self._sender.send([batch], is_queued=False)
+        await self._hand_over()
+        if self._live is not None:
+            # What the venue says to the last cancels belongs to this run, and a fill among it still gets its stop.
+            for _ in range(LAST_ROUNDS):
+                await self._live.gateway.settle()
+                for item in self._inbox.take(len(self._inbox)):
+                    self._loop.process(item)
+                await self._hand_over()
+            await self._live.gateway.close()
         stamp = now()
         self._run.capture.ensure_durable(self._loop.seq)
         self._run.journal.end_run(stamp.wall_ns, self._loop.seq, self._engine.digest)
+
+    async def _hand_over(self) -> None:
+        if (batch := self._loop.take()) is not None:
+            await self._sender.send([batch], is_queued=False)
 
     def _children(self) -> tuple[ChildSpec, ...]:
         children = [
@@ -201,7 +247,10 @@ class Daemon:
             ChildSpec(name="retention", start=self._retain),
             ChildSpec(name="bookmarks", start=self._bookmark),
             ChildSpec(name="explainer", start=self._explainer.run),
+            *self._lookout.children(self._loop, self._sender),
         ]
+        if self._live is not None:
+            children += self._live.children()
         if self._options.seconds is not None:
             children.append(ChildSpec(name="limit", start=self._limit, restart=Restart.TRANSIENT))
         if self._options.screen is not None:
@@ -239,6 +288,7 @@ class Daemon:
             if view.is_reconciled and not self._ready.is_set():
                 self._ready.set()
                 self._notifier.ready()
+                self._lookout.on_ready(view)
                 log.info("ready", run_id=view.run_id, mode=view.mode, equity=view.account.equity, halted=view.account.halted)
             if self._loop.seq > seen:
                 seen = self._loop.seq
@@ -306,6 +356,14 @@ class Daemon:
             await asyncio.sleep(self._options.screen_every_s)
 
 
+async def _enter(settings: Settings, live: LiveOrders, venue: VenueSession, account: storage.OpenAccount) -> None:
+    """Pass the door of live trading. Raises: DoorClosed."""
+    assert isinstance(venue, BinanceSession)
+    invested = sum((report.cost for report in account.state.positions), Decimal(0))
+    await live.enter(venue.instruments, await venue.exchange_info(), door_terms(settings, account.state.cash, invested))
+    log.info("the door is open", mode=account.mode, account=live.identity)
+
+
 def _event(payload: Payload) -> Item:
     return Item(EntryKind.EVENT, now(), payload=payload)
 
@@ -314,6 +372,7 @@ def _status(view: EngineView) -> dict[str, object]:
     first = view.instruments[0]
     decision = first.last_decision
     return {
+        "mode": view.mode,
         "instrument": first.name,
         "bid": first.bid,
         "ask": first.ask,

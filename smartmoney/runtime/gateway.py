@@ -12,6 +12,7 @@ from smartmoney.core.domain.entries import Entry, EntryKind, Payload, SendRefuse
 from smartmoney.core.domain.orders import Approved
 from smartmoney.core.engine.market import Market
 from smartmoney.core.engine.stretch import Passed, Waits
+from smartmoney.core.portfolio.portfolio import Portfolio
 from smartmoney.simulation.kernel_depth import KernelDepth
 from smartmoney.simulation.paper import PaperVenue
 
@@ -64,8 +65,11 @@ class NoGateway:
 class PaperGateway:
     """Carry orders to the paper venue, which answers on the inbox's own clock."""
 
-    def __init__(self, venue: PaperVenue, market: Market) -> None:
+    def __init__(self, venue: PaperVenue, market: Market, ours: Portfolio) -> None:
+        """Serve a market; `ours` is the engine's portfolio: money that a person moves there is moved at the venue too."""
         self._venue = venue
+        self._ours = ours
+        self._transferred = ours.transferred
         self._market = market
         self._views = [KernelDepth(market.states, index, partial(market.is_synced, index)) for index in range(len(market.instruments))]
         self._account_asked = False
@@ -85,6 +89,9 @@ class PaperGateway:
 
     def advance(self, entry: Entry) -> Sequence[Payload]:
         """Return what the paper venue answers as of this entry. Cost: nothing while no order works there."""
+        if self._ours.transferred != self._transferred:
+            self._venue.account.apply_transfer(self._ours.transferred - self._transferred)
+            self._transferred = self._ours.transferred
         if not self._account_asked and (self._venue.is_idle or (entry.kind is EntryKind.FRAME and not self._market.is_moved)):
             return ()
         replies: list[Payload] = list(self._venue.advance(entry.ts_mono_ns, self._event_ns(), self._views))

@@ -1,16 +1,15 @@
 """Which model a run decides by: chosen by the configuration, kept for replay, at hand when the engine asks for it, refused where unfit."""
 
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from smartmoney.adapters.model_files import BundleRefused
 from smartmoney.adapters.model_store import PRIOR, ModelNotFound, ModelStore
-from smartmoney.adapters.websocket_transport import LOOPBACK
 from smartmoney.core.models.bundle import BUILT_IN_VENUE, Bundle
 from smartmoney.core.strategy.model import PriorModel
+from smartmoney.runtime.modes import is_rehearsal
 from smartmoney.settings.models import Settings
 
-__all__ = ["PRIOR_NAME", "BundleRefused", "ModelNotFitForLive", "ModelNotFound", "Models", "check_fit", "is_rehearsal"]
+__all__ = ["PRIOR_NAME", "BundleRefused", "ModelNotFitForLive", "ModelNotFound", "Models", "check_fit"]
 
 PRIOR_NAME = PriorModel.name
 
@@ -65,6 +64,16 @@ class Models:
         self.store.add(bundle)
         return self._at_hand(bundle)
 
+    def examine(self, settings: Settings) -> str:
+        """Return the name of the model that a run would decide by, having kept nothing.
+
+        Raises:
+            ModelNotFound, BundleRefused, ModelNotFitForLive: it cannot be used here.
+        """
+        bundle = self._ready.get(self.choose(settings))
+        check_fit(settings, bundle)
+        return PRIOR_NAME if bundle is None else bundle.name
+
     def start(self, settings: Settings) -> str:
         """Choose the model of a daemon's run, keep it, and check that it is fit for the mode; return what `RunStarted.model` says.
 
@@ -84,25 +93,19 @@ class Models:
         return bundle.hash
 
 
-def is_rehearsal(settings: Settings) -> bool:
-    """Tell whether live orders would go to an exchange on this machine alone."""
-    addresses = (settings.endpoints.rest, settings.endpoints.ws)
-    return settings.mode == "live" and all(address is not None and urlsplit(address).hostname in LOOPBACK for address in addresses)
-
-
 def check_fit(settings: Settings, bundle: Bundle | None) -> None:
     """Refuse a model that live mode must not trade by: only a gate passed on this venue, market and every instrument lets it in.
+
+    A rehearsal takes any: what it rehearses is the way of an order.
 
     Raises:
         ModelNotFitForLive: which it is, and what it takes.
     """
-    if settings.mode != "live":
+    if settings.mode != "live" or is_rehearsal(settings):
         return
     remedy = "train on recordings of this venue, let `smartmoney train` run its gate, and promote what passes; until then run with --paper"
     if bundle is None:
         raise ModelNotFitForLive(f"live mode refuses the untrained prior; {remedy}")
-    if is_rehearsal(settings):
-        return
     if bundle.spec.trained.venue == BUILT_IN_VENUE:
         raise ModelNotFitForLive(f"live mode refuses {bundle.name}: it was trained on the built-in market; {remedy}")
     unproven = [name for name in settings.instruments if not bundle.passed_for(settings.venue, settings.market, name)]

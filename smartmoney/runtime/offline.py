@@ -86,7 +86,7 @@ class OfflineRun:
         """Start the run."""
         self._loop = Loop(self.engine, Inbox(), self._watcher, NoGateway(), asyncio.Queue())
         self._loop.process(Item(EntryKind.EVENT, stamp, payload=self._start))
-        self._gateway = PaperGateway(self._venue, self.engine.market)
+        self._gateway = PaperGateway(self._venue, self.engine.market, self.engine.executor.portfolio)
         self._loop.use_gateway(self._gateway)
         self._carry_out(self._loop.take(), stamp.mono_ns)
 

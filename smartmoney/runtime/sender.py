@@ -83,6 +83,7 @@ class Sender:
         outside: Outside,
         refuse: Callable[[SendRefused], None],
         halt_epoch: int,
+        tell: Callable[[Batch], None] = lambda _batch: None,
     ) -> None:
         self._outbox = outbox
         self._ledger = ledger
@@ -91,6 +92,9 @@ class Sender:
         self._outside = outside
         self._refuse = refuse
         self._halt_epoch = halt_epoch
+        self._tell = tell
+        self.turned_mono_ns = now().mono_ns
+        """When it last looked for work: it stands still while a disk does not answer."""
         self.commit_latency = LatencyRecorder()
         self.send_latency = LatencyRecorder()
         """From the decision to the order's hand-over, the commit included."""
@@ -99,6 +103,7 @@ class Sender:
         """Send forever."""
         while True:
             beat()
+            self.turned_mono_ns = now().mono_ns
             try:
                 async with asyncio.timeout(_IDLE_BEAT_S):
                     first = await self._outbox.get()
@@ -132,6 +137,7 @@ class Sender:
         for batch in batches:
             for command in batch.commands:
                 self._carry_out(command, batch)
+            self._tell(batch)
             if is_queued:
                 self._outbox.task_done()
 

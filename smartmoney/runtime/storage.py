@@ -1,7 +1,8 @@
 """What a run is kept in: the journal and the capture behind the sender's `Ledger`, and the latch file.
 
-Opening a run is recovery: the account is a fold of the journal, working protective orders are given back to the paper venue, and a latch
-that stands without a halt in the journal (a halt whose commit failed, or one while no daemon ran) is handed on, to become one.
+Opening a run is recovery: the account is a fold of the journal, working protective orders are given back to the paper venue (a live one
+knows them, and is asked), and a latch that stands without a halt in the journal (a halt whose commit failed, or one while no daemon ran)
+is handed on, to become one.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ import structlog
 from smartmoney import __version__
 from smartmoney.adapters.capture import CaptureDamaged, CaptureWriter, apply_retention, close_torn_segments
 from smartmoney.adapters.journal import AccountState, Checkpoint, Journal, JournalRecord, RunHeader, record
-from smartmoney.adapters.service import clear_latch, is_latched, read_latch, set_latch
+from smartmoney.adapters.service import clear_latch, is_latched, prepare_latch, read_latch, set_latch
 from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.entries import HaltState, RunStarted
 from smartmoney.core.domain.instruments import Instrument
@@ -72,6 +73,10 @@ class LatchFile:
     def __init__(self, path: Path) -> None:
         self._path = path
 
+    def prepare(self) -> None:
+        """Lay out what a full disk could not take later."""
+        prepare_latch(self._path)
+
     def set(self, reason: str, epoch: int) -> None:
         """Put it in force, durably."""
         set_latch(self._path, reason, epoch)
@@ -98,27 +103,60 @@ class OpenRun(msgspec.Struct, frozen=True, kw_only=True):
     capture: CaptureWriter
     ledger: RunLedger
     latch: LatchFile
-    paper: PaperVenue
     latched_for: str | None
     """Why the latch file stands there, where the journal knows of no halt."""
+    account: "OpenAccount"
+
+
+class OpenAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold an account's journal and what it proves. `active_wall_ns`: when an earlier run last said something, None where none did."""
+
+    mode: str
+    journal: Journal
+    state: AccountState
+    active_wall_ns: int | None
 
 
 @contextlib.contextmanager
-def open_run(settings: Settings, layout: StateLayout, instruments: Sequence[Instrument], model: str = PRIOR_NAME) -> Iterator[OpenRun]:
-    """Open journal and capture for a new run over the recovered account; close both at the end, however it ends.
+def open_account(
+    settings: Settings, layout: StateLayout, instruments: Sequence[Instrument], mode: str = "", name: str = ""
+) -> Iterator[OpenAccount]:
+    """Open the account's journal and fold it; close it at the end.
+
+    Raises:
+        JournalRefused: the journal is another mode's or account's, or of a newer schema.
+        JournalFailed: the disk does not take it.
+    """
+    mode, name = mode or settings.mode, name or f"{settings.venue}:{settings.market}"
+    journal = Journal.open(layout.journal, mode, name, initial_cash=settings.equity_start)
+    with contextlib.closing(journal):
+        last = journal.reader.last_run()
+        point = None if last is None else journal.reader.last_checkpoint(last.run_id)
+        active = None if last is None else max(last.started_wall_ns, 0 if point is None else point.wall_ns)
+        yield OpenAccount(mode=mode, journal=journal, state=journal.load_account(instruments), active_wall_ns=active)
+
+
+@contextlib.contextmanager
+def open_run(
+    settings: Settings,
+    layout: StateLayout,
+    instruments: Sequence[Instrument],
+    model: str = PRIOR_NAME,
+    opened: OpenAccount | None = None,
+) -> Iterator[OpenRun]:
+    """Open the capture of a new run over the recovered account (of paper, where none is given); close everything, however it ends.
 
     `model` is the hash of the bundle that decides, or the prior's name.
 
     Raises:
-        JournalRefused: the journal is another mode's or account's, or of a newer schema.
-        JournalFailed, CaptureFailed: the disk does not take it.
+        JournalRefused, JournalFailed, CaptureFailed: see `open_account`; the disk does not take it.
     """
-    account_name = f"{settings.venue}:{settings.market}"
-    journal = Journal.open(layout.journal, settings.mode, account_name, initial_cash=settings.equity_start)
-    with contextlib.closing(journal):
-        account = journal.load_account(instruments)
+    with contextlib.ExitStack() as stack:
+        if opened is None:
+            opened = stack.enter_context(open_account(settings, layout, instruments))
+        journal, account = opened.journal, opened.state
         run_id = new_run_id(now().wall_ns)
-        started = _started(settings, run_id, instruments, account, model)
+        started = _started(settings, run_id, instruments, opened, model)
         _tidy(settings, layout)
         header = RunHeader(
             run_id=run_id,
@@ -133,15 +171,8 @@ def open_run(settings: Settings, layout: StateLayout, instruments: Sequence[Inst
             started_wall_ns=now().wall_ns,
         )
         journal.begin_run(header, instruments)
-        paper = PaperVenue(
-            instruments,
-            paper_parameters(settings),
-            run_id=run_id,
-            cash=account.cash,
-            positions=account.positions,
-            orders=[order for order in account.orders if order.venue_order_id],
-            trade_count=account.fill_count,
-        )
+        latch = LatchFile(layout.latch)
+        latch.prepare()
         with CaptureWriter(layout.capture(run_id)) as capture:
             ledger = RunLedger(journal, capture)
             yield OpenRun(
@@ -149,10 +180,24 @@ def open_run(settings: Settings, layout: StateLayout, instruments: Sequence[Inst
                 journal=journal,
                 capture=capture,
                 ledger=ledger,
-                latch=LatchFile(layout.latch),
-                paper=paper,
+                latch=latch,
                 latched_for=_latched_for(account.halt, layout.latch),
+                account=opened,
             )
+
+
+def paper_venue(settings: Settings, run: OpenRun) -> PaperVenue:
+    """Return the paper venue of a run, with the working orders of the one before."""
+    account = run.account.state
+    return PaperVenue(
+        run.started.instruments,
+        paper_parameters(settings),
+        run_id=run.started.run_id,
+        cash=account.cash,
+        positions=account.positions,
+        orders=[order for order in account.orders if order.venue_order_id],
+        trade_count=account.fill_count,
+    )
 
 
 def new_run_id(wall_ns: int) -> str:
@@ -164,10 +209,11 @@ def _base32(number: int, digits: int) -> str:
     return "".join(_RUN_ALPHABET[number >> shift & 31] for shift in range(5 * (digits - 1), -1, -5))
 
 
-def _started(settings: Settings, run_id: str, instruments: Sequence[Instrument], account: AccountState, model: str) -> RunStarted:
+def _started(settings: Settings, run_id: str, instruments: Sequence[Instrument], opened: OpenAccount, model: str) -> RunStarted:
+    account = opened.state
     return RunStarted(
         run_id=run_id,
-        mode=settings.mode,
+        mode=opened.mode,
         venue=settings.venue,
         build=__version__,
         config_hash=config_hash(settings),
@@ -179,6 +225,8 @@ def _started(settings: Settings, run_id: str, instruments: Sequence[Instrument],
         positions=account.positions,
         orders=account.orders,
         halt=account.halt,
+        day=account.day,
+        fundings=account.fundings,
         order_count=account.order_count,
     )
 

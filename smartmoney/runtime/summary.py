@@ -52,9 +52,16 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     latency: Mapping[str, Percentiles] = {}
     instruments: Mapping[str, Mapping[str, object]] = {}
     performance: Mapping[str, object] = {}
+    alerts: Mapping[str, int] = {}
 
 
-def summarise(view: EngineView, *, loop_lag: Percentiles | None = None, latency: Mapping[str, Percentiles] | None = None) -> Summary:
+def summarise(
+    view: EngineView,
+    *,
+    loop_lag: Percentiles | None = None,
+    latency: Mapping[str, Percentiles] | None = None,
+    alerts: Mapping[str, int] | None = None,
+) -> Summary:
     """Sum up what an engine shows and what the runtime measured."""
     account = view.account
     positions = {item.name: float(item.position) for item in view.instruments}
@@ -92,6 +99,7 @@ def summarise(view: EngineView, *, loop_lag: Percentiles | None = None, latency:
         latency=latency or {},
         instruments={item.name: _instrument(item) for item in view.instruments},
         performance=view.performance,
+        alerts=alerts or {},
     )
 
 

@@ -115,6 +115,10 @@ class BinanceSession:
         """Rebuild an instrument's connections."""
         self._feed.reconnect(reason, instrument)
 
+    async def exchange_info(self) -> bytes:
+        """Return what the venue publishes about the instruments. Raises: RestError."""
+        return await self._rest.exchange_info(tuple(instrument.symbol for instrument in self.instruments))
+
     async def close(self) -> None:
         """End what runs in the background."""
         for task in list(self._fetching.values()):

@@ -115,6 +115,7 @@ def execution_parameters(settings: Settings) -> ExecutionParameters:
         signal_decay_time_s=settings.advanced_features.signal_generation.signal_decay_time,
         default_stop_fraction=Decimal(str(settings.strategy.stop_loss_base)),
         default_target_fraction=Decimal(str(settings.strategy.take_profit_base)),
+        linked_pairs=not (settings.mode == "live" and settings.market == "usdm"),
         **given,
     )
 

@@ -38,7 +38,7 @@ def effective_thresholds(settings: Settings) -> dict[str, float]:
 def config_hash(settings: Settings) -> str:
     """Return the SHA-256 of the effective settings: the same for two files that mean the same. Names of files and logging are left out."""
     meant = effective_settings(settings)
-    for name in ("advanced_features_config_path", "profile", "logging"):
+    for name in ("advanced_features_config_path", "profile", "logging", "api_key"):
         meant.pop(name)
     return hashlib.sha256(json.dumps(meant, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
 

@@ -206,6 +206,8 @@ def _check_money(settings: Settings) -> None:
         )
     if settings.market == "spot" and settings.leverage != 1:
         raise ConfigurationError("leverage", f"is {settings.leverage}, but spot has none", "remove it, or set `market: usdm`")
+    if settings.mode == "live" and settings.leverage % 1:
+        raise ConfigurationError("leverage", f"is {settings.leverage}, and exchanges take whole numbers", "round it down")
     if settings.risk.reserved_orders_per_minute >= settings.risk.max_orders_per_minute:
         raise ConfigurationError("risk.reserved_orders_per_minute", "leaves nothing for entries", "set it below risk.max_orders_per_minute")
     quotes = {name.split(":")[0].split("/")[1] for name in settings.instruments}

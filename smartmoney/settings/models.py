@@ -8,6 +8,8 @@ from pydantic import Field, PrivateAttr, field_validator
 
 from smartmoney.core.domain.signals import Regime
 from smartmoney.settings.advanced import AdvancedFeatures, Section
+from smartmoney.settings.alerts import Alerts
+from smartmoney.settings.guard import GuardSettings
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Size = Annotated[float, Field(gt=0, le=1)]
@@ -39,8 +41,21 @@ class Endpoints(Section):
     """Base address of the REST interface, http or https."""
     ws: str | None = Field(default=None, pattern=r"^wss?://\S+$")
     """Base address of the websocket streams, ws or wss."""
+    ws_api: str | None = Field(default=None, pattern=r"^wss?://\S+$")
+    """Address of spot's WebSocket API, which tells an account its own events; left out where `ws` is given, that and /ws-api/v3."""
+    sapi: str | None = Field(default=None, pattern=r"^https?://\S+$")
+    """Base address of the interface that says what a key may do; left out, spot's REST address."""
     ccxt_urls: dict[str, Any] = Field(default_factory=dict)
     """For `venue: ccxt:<id>`: merged into that exchange's `urls`, as ccxt documents them."""
+
+
+class ApiKeyFiles(Section):
+    """Where the exchange's key lies, in files of mode 0600. Left out: the environment, systemd credentials, container secrets."""
+
+    key_file: str | None = Field(default=None, min_length=1, max_length=4096)
+    """File that holds the key."""
+    secret_file: str | None = Field(default=None, min_length=1, max_length=4096)
+    """File that holds its secret."""
 
 
 class Fees(Section):
@@ -216,6 +231,7 @@ class Settings(Section):
     symbol: str | None = Field(default=None, exclude=True)
     """Same as `instruments` with this one name."""
     endpoints: Endpoints = Endpoints()
+    api_key: ApiKeyFiles = ApiKeyFiles()
     leverage: Decimal = Field(default=Decimal(1), ge=1, le=125)
     """USD-M only: isolated, one-way."""
     capital: Money | None = None
@@ -242,6 +258,8 @@ class Settings(Section):
     sim: Sim = Sim()
     capture: Capture = Capture()
     logging: Logging = Logging()
+    alerts: Alerts = Alerts()
+    guard: GuardSettings = GuardSettings()
     _sources: tuple[str, ...] = PrivateAttr(default=())
     _directory: str | None = PrivateAttr(default=None)
 

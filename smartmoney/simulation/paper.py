@@ -103,7 +103,7 @@ class PaperVenue:
 
     @property
     def account(self) -> Portfolio:
-        """Return the account as the venue keeps it, to be read."""
+        """Return the account as the venue keeps it, to be read; money paid in or taken out is booked there too."""
         return self._account
 
     def restore(self, orders: Sequence[OrderReport]) -> None:

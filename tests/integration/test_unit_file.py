@@ -12,6 +12,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = ROOT / "systemd" / "smartmoney.service"
 DIFF = ROOT / "systemd" / "smartmoney-diff.service"
+GUARD = ROOT / "systemd" / "smartmoney-guard.service"
 
 
 class Keys(dict):
@@ -75,7 +76,7 @@ def test_unit_limits_its_restarts_and_waits_for_an_orderly_stop(unit):
     assert int(unit["Service"]["TimeoutStopSec"][0]) >= 60
 
 
-@pytest.mark.parametrize("path", [UNIT, DIFF])
+@pytest.mark.parametrize("path", [UNIT, DIFF, GUARD])
 def test_unit_starts_a_command_that_exists_with_a_file_that_exists(path):
     from typer.main import get_command
 
@@ -96,6 +97,26 @@ def test_the_nightly_comparison_is_the_daemons_own_user_and_keeps_out_of_its_way
     assert service["Nice"] == ["19"]
     assert service["PrivateNetwork"] == ["yes"]
     assert read(DIFF.with_suffix(".timer"))["Install"]["WantedBy"] == ["timers.target"]
+
+
+def test_the_guard_is_the_daemons_user_and_outlives_it(unit):
+    guard = read(GUARD)
+    for key in ("DynamicUser", "StateDirectory", "StateDirectoryMode", "ConfigurationDirectory", "Environment", "UMask", "ProtectSystem"):
+        assert guard["Service"][key] == unit["Service"][key], key
+    assert guard["Service"]["User"] == [UNIT.stem]
+    assert not {"BindsTo", "PartOf", "Requires", "Requisite"} & guard["Unit"].keys()
+    assert guard["Unit"]["StartLimitIntervalSec"] == ["0"], "nothing keeps it down"
+    assert guard["Service"]["MemoryDenyWriteExecute"] == ["yes"]
+
+
+def test_the_composed_guard_shares_the_state_and_nothing_else():
+    services = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())["services"]
+    guard = services["guard"]
+    assert guard["volumes"] == services["smartmoney"]["volumes"]
+    assert guard["read_only"] is True
+    assert guard["cap_drop"] == ["ALL"]
+    assert guard["command"][0] == "guard"
+    assert "ports" not in guard
 
 
 def test_install_page_uses_the_paths_of_the_unit(unit):
@@ -131,7 +152,7 @@ def test_compose_locks_the_container_down():
     assert "ports" not in service
 
 
-@pytest.mark.parametrize("path", [UNIT, DIFF])
+@pytest.mark.parametrize("path", [UNIT, DIFF, GUARD])
 def test_systemd_accepts_the_unit_and_calls_it_well_locked(path):
     analyze = shutil.which("systemd-analyze")
     if analyze is None:

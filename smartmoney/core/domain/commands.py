@@ -65,6 +65,26 @@ class RecordEquity(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     peak: Decimal
 
 
+class RecordDay(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Journal the day (days since 1970, UTC) and the equity that its loss is measured from, in quote."""
+
+    day: int
+    opening: Decimal
+
+
+class RecordCash(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Journal money that moved without a trade, in quote, and the peak after it. `kind` is transfer or funding.
+
+    `reference` is the venue's own (empty for a transfer): what was journaled under it once is not journaled again.
+    """
+
+    kind: str
+    amount: Decimal
+    reason: str
+    reference: str
+    peak: Decimal | None
+
+
 class RecordHalt(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Journal a halt and set the latch file, before any order that follows it."""
 
@@ -107,6 +127,8 @@ Command = (
     | RecordSignal
     | RecordRefusal
     | RecordEquity
+    | RecordDay
+    | RecordCash
     | RecordHalt
     | RecordOrderClosed
     | RecordResume

@@ -33,6 +33,13 @@ class HaltState(msgspec.Struct, frozen=True, kw_only=True):
     peak: Decimal | None = None
 
 
+class DayState(msgspec.Struct, frozen=True, kw_only=True):
+    """Carry the day's loss across a restart: the UTC day (days since 1970) and its first known equity, in quote."""
+
+    day: int = -1
+    opening: Decimal | None = None
+
+
 class RunStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Open a run: everything that `step` needs to know that is not in later entries."""
 
@@ -51,6 +58,9 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     orders: tuple[OrderReport, ...] = ()
     halt: HaltState = HaltState()
     order_count: int = 0
+    day: DayState = DayState()
+    fundings: tuple[str, ...] = ()
+    """References of the latest funding payments that the cash holds already."""
 
 
 class Tick(msgspec.Struct, frozen=True, tag=True):
@@ -170,6 +180,22 @@ class FlattenRequested(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
+class TransferRequested(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Carry an operator's word that money was paid in (positive) or taken out (negative), in quote: neither profit nor loss."""
+
+    amount: Decimal
+    reason: str
+
+
+class FundingPaid(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Report a funding payment, in quote: positive was received, negative was paid. `reference` is the venue's own, unique for ever."""
+
+    instrument: int
+    amount: Decimal
+    reference: str
+    ts_event_ns: int
+
+
 class ModelActivated(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Switch the model bundle between decisions."""
 
@@ -202,6 +228,8 @@ Payload = (
     | HaltRequested
     | ResumeRequested
     | FlattenRequested
+    | TransferRequested
+    | FundingPaid
     | ModelActivated
     | RunStopping
 )

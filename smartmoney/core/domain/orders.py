@@ -81,7 +81,8 @@ class OrderIntent(msgspec.Struct, frozen=True, kw_only=True):
     """Describe one order that we want to exist.
 
     Units: `price_ticks` and `stop_ticks` in ticks, `lots` in lots (> 0). `price_ticks` is None for market orders, `stop_ticks` is the
-    trigger of STOP_MARKET and TAKE_PROFIT_MARKET. Orders of one `oco_group` cancel each other: a fill of one shrinks the others.
+    trigger of STOP_MARKET and TAKE_PROFIT_MARKET. Orders of one `oco_group` cancel each other: a fill of one shrinks the others. A
+    stop says in `ends_in_ns` after how long, from its making, its position is to end: a restart must not begin the horizon anew.
     """
 
     client_order_id: str
@@ -97,6 +98,7 @@ class OrderIntent(msgspec.Struct, frozen=True, kw_only=True):
     post_only: bool = False
     oco_group: str | None = None
     signal_id: str | None = None
+    ends_in_ns: int | None = None
 
 
 class Approved(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,11 +129,12 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Describe a working order as the venue sees it, for reconciliation and restart."""
+    """Describe a working order as the venue sees it, for reconciliation and restart. `age_ns`: since its intent was journaled, if known."""
 
     intent: OrderIntent
     venue_order_id: str
     filled_lots: int = 0
+    age_ns: int = 0
 
 
 class PositionReport(msgspec.Struct, frozen=True, kw_only=True):

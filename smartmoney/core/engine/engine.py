@@ -11,6 +11,7 @@ from typing import Any
 from smartmoney.core.domain.commands import (
     Command,
     Notify,
+    RecordCash,
     RecordEquity,
     RecordHalt,
     RecordRefusal,
@@ -27,6 +28,7 @@ from smartmoney.core.domain.entries import (
     FeedDisconnected,
     FeedOverflowed,
     FlattenRequested,
+    FundingPaid,
     HaltRequested,
     ModelActivated,
     OrderAccepted,
@@ -41,6 +43,7 @@ from smartmoney.core.domain.entries import (
     SendRefused,
     SnapshotFailed,
     Tick,
+    TransferRequested,
     WarmUpEnded,
 )
 from smartmoney.core.domain.signals import FeedTrust, Refusal
@@ -196,9 +199,9 @@ class Engine:
         self.parameters = decode_parameters(started.parameters)
         parameters = self.parameters
         self.market = Market(self._codec, started.instruments, parameters.features, parameters.trust)
-        portfolio = Portfolio(started.instruments, started.cash, started.positions)
+        portfolio = Portfolio(started.instruments, started.cash, started.positions, started.fundings)
         self.executor = Executor(started.run_id, started.instruments, portfolio, parameters.execution, parameters.limits)
-        self.money = Money(started.instruments, portfolio, parameters.limits, started.halt)
+        self.money = Money(started.instruments, portfolio, parameters.limits, started.halt, started.day)
         self.brain = Brain(started, parameters, self._make_strategy, self._bundles)
         commands = self.executor.restore(started.orders, self._execution_view(self.quotes()))
         return [*commands, RequestAccount(reason="start")]
@@ -222,7 +225,7 @@ class Engine:
         if self.synced_after_ns is None and any(quote.is_usable for quote in quotes):
             self.synced_after_ns = entry.ts_mono_ns - self.started_mono_ns
         halted = self._look(quotes)
-        commands += self._record_equity() + halted
+        commands += self._record_equity() + self._record_day() + halted
         if self.is_reconciled:
             commands += self.executor.on_tick(self._execution_view(quotes))
             commands += self._after_execution(quotes)
@@ -292,6 +295,9 @@ class Engine:
     def _on_account_reported(self, reported: AccountReported) -> list[Command]:
         quotes = self.quotes()
         commands = self.executor.reconcile(reported, self._execution_view(quotes))
+        if not self.is_reconciled and self.executor.is_in_doubt:
+            # One report may have crossed a fill on its way; the next one decides, and until then nothing is ordered.
+            return [*commands, RequestAccount(reason="start, once more: a position differs")]
         if not self.is_reconciled:
             self.is_reconciled = True
             if self.money.state.halted:
@@ -318,6 +324,28 @@ class Engine:
         if isinstance(outcome, ResumeEvent):
             return [RecordResume(reason=outcome.reason, epoch=outcome.epoch, old_peak=outcome.old_peak, new_peak=outcome.new_peak)]
         return [Notify(severity="warning", subject="resume refused", text=outcome.reason)]
+
+    def _on_transfer_requested(self, request: TransferRequested) -> list[Command]:
+        """Book money that a person moved: the peak and the day's opening move with it, for nothing was won or lost."""
+        halted = self._look(self.quotes())
+        denied = self.money.transfer(request.amount, request.reason)
+        if denied is not None:
+            return [*halted, Notify(severity="warning", subject="transfer refused", text=denied)]
+        text = f"{request.amount} ({request.reason}); the peak is {self.money.state.peak} now"
+        moved = RecordCash(kind="transfer", amount=request.amount, reason=request.reason, reference="", peak=self.money.state.peak)
+        return [*halted, moved, *self._record_day(), Notify(severity="info", subject="transfer", text=text)]
+
+    def _on_funding_paid(self, paid: FundingPaid) -> list[Command]:
+        """Book funding, once: it is profit or loss like any other, and the kill switch looks at once."""
+        if not self.executor.portfolio.apply_funding(paid.amount, paid.reference):
+            return []
+        name = self.market.instruments[paid.instrument].name
+        moved = RecordCash(kind="funding", amount=paid.amount, reason=name, reference=paid.reference, peak=self.money.state.peak)
+        return [moved, *self._look(self.quotes())]
+
+    def _record_day(self) -> list[Command]:
+        day = self.money.take_day()
+        return [] if day is None else [day]
 
     def _halt(self, reason: str, quotes: tuple[Quote, ...], *, must_flatten: bool) -> list[Command]:
         event = self.money.halt(reason, must_flatten=must_flatten)
@@ -400,6 +428,8 @@ class Engine:
         HaltRequested: _on_halt_requested,
         ResumeRequested: _on_resume_requested,
         FlattenRequested: _on_flatten_requested,
+        TransferRequested: _on_transfer_requested,
+        FundingPaid: _on_funding_paid,
         ModelActivated: _on_model_activated,
         RunStopping: _on_run_stopping,
         **dict.fromkeys(

@@ -1,18 +1,32 @@
 """Equity, the kill switch and the day's loss, as the engine looks at them.
 
-Invariants: a position in a book that is not synced is not marked for the kill switch (it counts as blind from that moment); for sizing and
-for the screen the last mark serves within its grace; without a position equity is cash.
+Invariants: whatever goes wrong while the kill switch looks is a halt; a position in a book that is not synced is not marked for the kill
+switch (it counts as blind from that moment); for sizing and for the screen the last mark serves within its grace; without a position
+equity is cash.
 """
 
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-from smartmoney.core.domain.entries import HaltState
+from smartmoney.core.domain.commands import RecordDay
+from smartmoney.core.domain.entries import DayState, HaltState
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.execution.view import Quote
 from smartmoney.core.portfolio.portfolio import Portfolio, mark_price
-from smartmoney.core.risk.daily_loss import DailyLoss, loss_fraction, observe_day
-from smartmoney.core.risk.kill_switch import KillEvent, KillState, ResumeDenied, ResumeEvent, drawdown, halt, is_closing, observe, resume
+from smartmoney.core.risk.daily_loss import DayClock, day_of, loss_fraction, observe_day, read_clock
+from smartmoney.core.risk.kill_switch import (
+    KillEvent,
+    KillState,
+    ResumeDenied,
+    ResumeEvent,
+    drawdown,
+    halt,
+    is_closing,
+    observe,
+    rescaled,
+    resume,
+    transfer,
+)
 from smartmoney.core.risk.parameters import RiskLimits
 
 _S = 1_000_000_000
@@ -21,12 +35,22 @@ _S = 1_000_000_000
 class Money:
     """Carry the kill switch and the marks of a run."""
 
-    def __init__(self, instruments: Sequence[Instrument], portfolio: Portfolio, limits: RiskLimits, initial: HaltState) -> None:
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        portfolio: Portfolio,
+        limits: RiskLimits,
+        initial: HaltState,
+        day: DayState = DayState(),  # noqa: B008 - frozen
+    ) -> None:
         self._instruments = instruments
         self._portfolio = portfolio
         self._limits = limits
         self._kill = KillState(halt=initial)
-        self._day = DailyLoss()
+        self._day = day
+        self._recorded_day = day
+        self._clock: DayClock | None = None
+        self._today = -1
         self._last_marks: list[tuple[Decimal, int] | None] = [None for _ in instruments]
         self.equity: Decimal | None = None
         """Equity with marks no older than their grace; None when even those are missing."""
@@ -75,7 +99,39 @@ class Money:
         return int(low.to_integral_value(ROUND_CEILING)) + 1, int(high.to_integral_value(ROUND_FLOOR)) - 1
 
     def observe(self, quotes: Sequence[Quote], mono_ns: int, wall_ns: int) -> KillEvent | None:
-        """Mark everything and let the kill switch look; return the halt that this caused."""
+        """Mark everything and let the kill switch look; return the halt that this caused. It fails closed: an error is a halt."""
+        try:
+            return self._observe(quotes, mono_ns, wall_ns)
+        except Exception as error:  # noqa: BLE001 - the kill switch fails closed
+            self.equity = None
+            return self.halt(f"the kill switch could not look: {type(error).__name__}: {error}")
+
+    def take_day(self) -> RecordDay | None:
+        """Return the day's opening when it is not journaled yet, once."""
+        if self._day == self._recorded_day or self._day.opening is None:
+            return None
+        self._recorded_day = self._day
+        return RecordDay(day=self._day.day, opening=self._day.opening)
+
+    def transfer(self, amount: Decimal, reason: str) -> str | None:
+        """Book a deposit or a withdrawal and move the peak and the day's opening with it; return why not, None when it is done."""
+        equity = self.equity
+        if not reason.strip():
+            return "a transfer needs a reason"
+        if not amount.is_finite() or amount == 0:
+            return f"{amount} is no amount"
+        if equity is None:
+            return "equity is unknown: a position is held in a book that is not synced"
+        if not (equity > 0 and equity + amount > 0 and self._portfolio.cash + amount >= 0):
+            return f"{amount} cannot be taken from equity {equity:.2f}, cash {self._portfolio.cash:.2f}"
+        self._kill = transfer(self._kill, equity, amount)
+        if self._day.opening is not None:
+            self._day = DayState(day=self._day.day, opening=rescaled(self._day.opening, equity, amount))
+        self._portfolio.apply_transfer(amount)
+        self.equity = equity + amount
+        return None
+
+    def _observe(self, quotes: Sequence[Quote], mono_ns: int, wall_ns: int) -> KillEvent | None:
         fresh: list[Decimal | None] = []
         recent: list[Decimal | None] = []
         for index, quote in enumerate(quotes):
@@ -86,7 +142,9 @@ class Money:
             fresh.append(mark)
             recent.append(mark if mark is not None else self._remembered(index, mono_ns))
         self.equity = self._portfolio.equity(recent)
-        self._day = observe_day(self._day, self.equity, wall_ns)
+        self._clock, day_ns = read_clock(self._clock, wall_ns, mono_ns)
+        self._today = day_of(day_ns)
+        self._day = observe_day(self._day, self.equity, day_ns)
         self._kill, event = observe(self._kill, self._portfolio.equity(fresh), self._portfolio.has_position(), mono_ns, self._limits)
         return event
 
@@ -96,8 +154,10 @@ class Money:
         return event
 
     def resume(self, reason: str) -> ResumeEvent | ResumeDenied:
-        """Re-arm on an operator's word."""
+        """Re-arm on an operator's word. A day that lies ahead (a clock was wrong) ends then: nothing else could end it."""
         self._kill, outcome = resume(self._kill, self.equity, reason)
+        if isinstance(outcome, ResumeEvent) and self._day.day > self._today >= 0:
+            self._day = DayState(day=self._today, opening=self.equity)
         return outcome
 
     def _mark(self, index: int, quantity: Decimal, quote: Quote) -> Decimal | None:

@@ -39,6 +39,8 @@ class InstrumentView(msgspec.Struct, frozen=True, kw_only=True):
     entry_price: Decimal | None
     stop: Decimal | None
     target: Decimal | None
+    is_protected: bool
+    """A stop is working at the venue, or nothing is held."""
     features: Mapping[str, float]
     regime: RegimeView | None
     last_decision: DecisionView | None
@@ -53,6 +55,7 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     cash: Decimal
     fees: Decimal
     realised: Decimal
+    transferred: Decimal
     halted: bool
     halt_reason: str
 

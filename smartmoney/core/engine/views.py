@@ -61,6 +61,7 @@ def _instrument(engine: "Engine", index: int) -> InstrumentView:
         entry_price=position.average_price,
         stop=None if plan.stop_ticks is None else instrument.price(plan.stop_ticks),
         target=None if plan.target_ticks is None else instrument.price(plan.target_ticks),
+        is_protected=engine.executor.is_protected(index),
         features=engine.brain.features(market.states, index),
         regime=reading,
         last_decision=engine.brain.last_decision(index),
@@ -77,6 +78,7 @@ def _account(engine: "Engine") -> AccountView:
         cash=portfolio.cash,
         fees=portfolio.fees_paid,
         realised=portfolio.realised,
+        transferred=portfolio.transferred,
         halted=money.state.halted,
         halt_reason=money.state.reason,
     )

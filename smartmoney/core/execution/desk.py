@@ -65,7 +65,7 @@ class Desk:
         self.portfolio = portfolio
         self.parameters = parameters
         self.limits = limits
-        self.ledger = OrderLedger()
+        self.ledger = OrderLedger(linked_pairs=parameters.linked_pairs)
         self.plans = [PositionPlan() for _ in self.instruments]
         self.entry_plans: dict[str, EntryPlan] = {}
         self.ids = ClientIds(run_id)

@@ -97,6 +97,16 @@ class Executor:
         """Tell whether nothing is held and nothing works."""
         return len(self._desk.ledger) == 0 and not self._desk.portfolio.has_position()
 
+    def is_protected(self, index: int) -> bool:
+        """Tell whether nothing is held of an instrument, or a stop that the venue acknowledged is working."""
+        stops = (record for record in self._desk.ledger.working(index) if record.intent.purpose is Purpose.STOP)
+        return self._desk.portfolio.position_lots(index) == 0 or any(record.venue_order_id for record in stops)
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Tell whether the venue's last report differed from what is believed, and the next one is waited for."""
+        return bool(self._desk.mismatches) and self._desk.halt_request is None
+
     def settled_until_ns(self) -> int:
         """Return the monotonic time before which `on_tick` has nothing to do, 0 if it has, or might; bids stay at `closable_ticks`."""
         desk = self._desk

@@ -1,7 +1,7 @@
 """Our orders and what they could still do.
 
 Invariants: `filled_lots` never falls; an order that is not proven dead counts with all of its leaves; orders of one oco_group shrink
-together; the memory of finished orders is bounded, that of working ones is bounded by the gate.
+together (where the venue links them); the memory of finished orders is bounded, that of working ones is bounded by the gate.
 """
 
 from collections import deque
@@ -50,7 +50,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 class OrderLedger:
     """Keep every working order and the last finished ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, linked_pairs: bool = True) -> None:
+        self._linked_pairs = linked_pairs
         self._orders: dict[str, OrderRecord] = {}
         self._working: dict[str, OrderRecord] = {}
         self._finished: deque[str] = deque()
@@ -179,7 +180,7 @@ class OrderLedger:
 
     def _shrink_siblings(self, record: OrderRecord, lots: int) -> None:
         group = record.intent.oco_group
-        if group is None:
+        if group is None or not self._linked_pairs:
             return
         for sibling in self.working(record.intent.instrument):
             if sibling is not record and sibling.intent.oco_group == group:

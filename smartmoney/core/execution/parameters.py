@@ -38,7 +38,8 @@ class ExecutionParameters(msgspec.Struct, frozen=True, kw_only=True):
     own horizon, `adopted_holding_s` holds for a position whose opening this run did not see; `maker_bps` and `taker_bps` are what a round
     trip is estimated with; `default_*_fraction` place protection for a position whose own levels are not known (adopted after a crash, or
     a foreign fill); `protect_delay_s` is how long an immediate entry may keep reporting fills before its stop is placed regardless;
-    `proof_window_s` is how long an order that was never acknowledged may still turn up at the venue (its receive window).
+    `proof_window_s` is how long an order that was never acknowledged may still turn up at the venue (its receive window); `linked_pairs`
+    says that the venue takes what one order of a pair filled off the other (it does not where stop and target are two orders).
     """
 
     entry: EntryStyle = EntryStyle.TAKER
@@ -56,6 +57,7 @@ class ExecutionParameters(msgspec.Struct, frozen=True, kw_only=True):
     proof_window_s: float = 5.0
     protect_delay_s: float = 0.4
     protect_attempts_max: int = 3
+    linked_pairs: bool = True
     default_stop_fraction: Decimal = Decimal("0.02")
     default_target_fraction: Decimal = Decimal("0.04")
 

@@ -129,6 +129,7 @@ def _place(desk: Desk, index: int, held: int, plan: PositionPlan, view: Executio
         reduce_only=True,
         oco_group=stop_id,
         signal_id=plan.signal_id,
+        ends_in_ns=None if plan.deadline_mono_ns is None else max(0, plan.deadline_mono_ns - view.now_mono_ns),
     )
     record, commands = desk.submit(stop, view)
     if record is None:

@@ -54,10 +54,18 @@ def adopt(desk: Desk, report: OrderReport, view: ExecutionView) -> list[Command]
     if intent.stop_ticks is not None and (is_in_force or plan.stop_ticks is None):
         plan.stop_ticks = intent.stop_ticks
         plan.signal_id = plan.signal_id or intent.signal_id
-        plan.deadline_mono_ns = plan.deadline_mono_ns or view.now_mono_ns + int(desk.parameters.adopted_holding_s * _S)
+        if plan.deadline_mono_ns is None or is_in_force:
+            plan.deadline_mono_ns = view.now_mono_ns + _left_ns(desk, report)
     elif intent.stop_ticks is None and intent.price_ticks is not None and (is_in_force or plan.target_ticks is None):
         plan.target_ticks = intent.price_ticks
     return []
+
+
+def _left_ns(desk: Desk, report: OrderReport) -> int:
+    """Return how long the position of an adopted stop may still last: what its horizon has left, else the default."""
+    if report.intent.ends_in_ns is None:
+        return int(desk.parameters.adopted_holding_s * _S)
+    return max(0, report.intent.ends_in_ns - report.age_ns)
 
 
 def _found(desk: Desk, report: OrderReport, view: ExecutionView) -> list[Command]:

@@ -15,6 +15,9 @@ from smartmoney.core.domain.orders import Fill, PositionReport, Side
 CLOSED_ORDERS_REMEMBERED = 4096
 """Finished orders whose trade ids are kept, so that a late duplicate of theirs is still known."""
 
+FUNDINGS_REMEMBERED = 4096
+"""Funding payments whose references are kept: those of a year, for four instruments."""
+
 _ZERO = Decimal(0)
 _EXACT = Context(prec=96, traps=[InvalidOperation, DivisionByZero, Overflow, Inexact])
 _SHARE = Context(prec=96, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow])
@@ -84,12 +87,15 @@ class Portfolio:
     Fees in another asset than base or quote cannot be priced here: they are totalled in `fees_other` and leave equity alone.
     """
 
-    def __init__(self, instruments: Sequence[Instrument], cash: Decimal, positions: Sequence[PositionReport] = ()) -> None:
+    def __init__(
+        self, instruments: Sequence[Instrument], cash: Decimal, positions: Sequence[PositionReport] = (), fundings: Sequence[str] = ()
+    ) -> None:
         self.instruments = tuple(instruments)
         self.cash = cash
         self.realised = _ZERO
         self.fees_paid = _ZERO
         self.funding_paid = _ZERO
+        self.transferred = _ZERO
         self.fees_other: dict[str, Decimal] = {}
         self.fill_count = 0
         self._positions = [Position() for _ in self.instruments]
@@ -97,6 +103,7 @@ class Portfolio:
         self._seen: set[tuple[int, str]] = set()
         self._ids_of_order: dict[str, list[tuple[int, str]]] = {}
         self._closed_orders: dict[str, None] = {}
+        self._fundings: dict[str, None] = dict.fromkeys(fundings)
         for report in positions:
             self._positions[report.instrument] = Position(quantity=report.quantity, cost=report.cost)
             if self.position_lots(report.instrument) != 0:
@@ -139,11 +146,23 @@ class Portfolio:
         self.fill_count += 1
         return closed
 
-    def apply_funding(self, amount: Decimal) -> None:
-        """Book a funding payment, in quote: positive is received, negative is paid."""
+    def apply_funding(self, amount: Decimal, reference: str) -> bool:
+        """Book a funding payment, in quote: positive is received, negative is paid. One that was booked changes nothing and gives False."""
+        if reference in self._fundings:
+            return False
+        self._fundings[reference] = None
+        if len(self._fundings) > FUNDINGS_REMEMBERED:
+            del self._fundings[next(iter(self._fundings))]
         with localcontext(_EXACT):
             self.cash += amount
             self.funding_paid -= amount
+        return True
+
+    def apply_transfer(self, amount: Decimal) -> None:
+        """Book money paid in (positive) or taken out (negative), in quote."""
+        with localcontext(_EXACT):
+            self.cash += amount
+            self.transferred += amount
 
     def order_closed(self, client_order_id: str) -> None:
         """Note that an order is finished: its trade ids are kept for the next 4,096 orders and then forgotten. Twice is once."""

@@ -5,7 +5,7 @@ Invariants: equity that cannot be computed while something is held trips after `
 one. A caller journals a raised peak (`KillState.halt.peak` changed) before it decides anything with it.
 """
 
-from decimal import Decimal
+from decimal import ROUND_CEILING, Context, Decimal, localcontext
 from enum import StrEnum
 
 import msgspec
@@ -15,6 +15,8 @@ from smartmoney.core.risk.parameters import RiskLimits
 
 _MS = 1_000_000
 _S = 1_000_000_000
+_WIDE = Context(prec=60)
+_UNIT = Decimal("1e-8")
 
 
 DRAWDOWN = "drawdown: "
@@ -129,11 +131,21 @@ def is_closing(halt: HaltState) -> bool:
     return halt.halted and halt.reason.startswith((DRAWDOWN, FLATTEN))
 
 
-def transfer(state: KillState, amount: Decimal) -> KillState:
-    """Move the peak by a deposit (positive) or a withdrawal (negative), which are neither profit nor loss."""
+def transfer(state: KillState, equity: Decimal, amount: Decimal) -> KillState:
+    """Move the peak by a deposit (positive) or a withdrawal (negative), which are neither profit nor loss.
+
+    The peak moves by the same factor as equity, so that the drawdown stays what it was: a withdrawal cannot trip the switch, and a
+    deposit cannot hide a loss. `equity` is that before the transfer; it and what is left must be positive.
+    """
     if state.halt.peak is None:
         return state
-    return msgspec.structs.replace(state, halt=msgspec.structs.replace(state.halt, peak=state.halt.peak + amount))
+    return msgspec.structs.replace(state, halt=msgspec.structs.replace(state.halt, peak=rescaled(state.halt.peak, equity, amount)))
+
+
+def rescaled(level: Decimal, equity: Decimal, amount: Decimal) -> Decimal:
+    """Return a level of equity, such as the peak, after a transfer; rounded up to 1e-8, so that no loss is forgotten by rounding."""
+    with localcontext(_WIDE):
+        return (level * (equity + amount) / equity).quantize(_UNIT, rounding=ROUND_CEILING)
 
 
 def _known(equity: Decimal | None) -> Decimal | None:

@@ -23,6 +23,13 @@ class ExchangeInfoError(ProtocolError):
     """Say that an exchangeInfo body cannot be trusted."""
 
 
+_PROTECTION: Mapping[Market, frozenset[str]] = {
+    Market.SPOT: frozenset({"LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS"}),
+    Market.USDM: frozenset({"LIMIT", "MARKET", "STOP_MARKET"}),
+}
+"""The order types that a position is entered, protected and left with."""
+
+
 class _Symbol(msgspec.Struct, rename="camel"):
     symbol: str
     base_asset: str
@@ -31,6 +38,8 @@ class _Symbol(msgspec.Struct, rename="camel"):
     contract_status: str = ""
     contract_type: str = ""
     filters: list[dict[str, Any]] = []
+    order_types: list[str] = []
+    oco_allowed: bool = False
 
 
 class _ExchangeInfo(msgspec.Struct):
@@ -57,6 +66,28 @@ def parse_exchange_info(body: bytes, symbols: Sequence[str], market: Market = Ma
         if entry.contract_type in {"", "PERPETUAL"}:
             by_pair.setdefault((entry.base_asset.upper(), entry.quote_asset.upper()), entry)
     return tuple(_instrument(name, _resolve(name, by_symbol, by_pair, market), market) for name in symbols)
+
+
+def protection_missing(body: bytes, instruments: Sequence[Instrument]) -> dict[str, str]:
+    """Return, by instrument, what the venue does not offer of the orders that a position is protected with.
+
+    Raises:
+        ExchangeInfoError: not an exchangeInfo.
+    """
+    try:
+        parsed = msgspec.json.decode(body, type=_ExchangeInfo)
+    except (msgspec.DecodeError, RecursionError) as failure:
+        raise ExchangeInfoError(f"{VENUE}: not an exchangeInfo: {failure}") from None
+    found = {entry.symbol: entry for entry in parsed.symbols}
+    missing: dict[str, str] = {}
+    for instrument in instruments:
+        entry = found.get(instrument.symbol)
+        lacks = sorted(_PROTECTION[instrument.market] - set(entry.order_types if entry else ()))
+        if instrument.market is Market.SPOT and not (entry and entry.oco_allowed):
+            lacks.append("OCO")
+        if lacks:
+            missing[instrument.name] = ", ".join(lacks)
+    return missing
 
 
 def _resolve(name: str, by_symbol: Mapping[str, _Symbol], by_pair: Mapping[tuple[str, str], _Symbol], market: Market) -> _Symbol:

@@ -1,11 +1,15 @@
 """systemd's notify socket, and the halt latch."""
 
+import errno
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
-from smartmoney.adapters.service import LatchFailed, ServiceNotifier, clear_latch, is_latched, read_latch, set_latch
+from smartmoney.adapters import service
+from smartmoney.adapters.service import LatchFailed, ServiceNotifier, clear_latch, is_latched, prepare_latch, read_latch, set_latch
 
 
 @pytest.fixture
@@ -133,3 +137,35 @@ def test_a_latch_that_cannot_be_looked_at_is_in_force(tmp_path):
     (tmp_path / "HALT").mkdir()
     with pytest.raises(LatchFailed, match="could not be removed"):
         clear_latch(tmp_path / "HALT")
+
+
+def test_a_full_disk_takes_the_spare_latch_and_the_halt_holds(tmp_path, monkeypatch):
+    path = tmp_path / "HALT"
+    prepare_latch(path)
+    assert not is_latched(path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(service, "write_durably", full)
+    set_latch(path, "drawdown", 3)
+    assert is_latched(path)
+    assert "full disk" in read_latch(path).reason
+    clear_latch(path)
+    with pytest.raises(LatchFailed, match="No space left"):
+        set_latch(path, "no spare is left", 5)
+
+
+def test_a_real_disk_that_takes_not_one_byte_more_still_takes_a_halt(tmp_path):
+    path = tmp_path / "HALT"
+    prepare_latch(path)
+    # No file may grow: what a write meets on a full disk, without filling one.
+    code = (
+        "import resource, signal, sys, pathlib\n"
+        "from smartmoney.adapters.service import set_latch\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "set_latch(pathlib.Path(sys.argv[1]), 'drawdown', 3)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=60)
+    assert "full disk" in read_latch(path).reason

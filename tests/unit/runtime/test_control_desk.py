@@ -118,3 +118,16 @@ async def test_resume_while_equity_is_unknown_is_refused_at_once():
         daemon.engine.money.equity = None
         with pytest.raises(ControlError, match="equity is unknown"):
             await daemon.ask("resume", "hope")
+
+
+async def test_a_transfer_is_answered_once_it_is_booked_and_journaled():
+    async with Operated() as daemon:
+        before = (await daemon.ask("halt", "lunch"))["equity"]
+        answer = await daemon.ask("transfer", "rent", amount="-100.5")
+        assert answer["equity"] == before - 100.5
+        assert answer["high_water_mark"] == pytest.approx(before - 100.5)
+        assert answer["halted"], "a transfer clears no halt"
+        assert daemon.world.did()[-1] == "commit"
+        for wrong in ("-1e9", "0", "much", "NaN", None):
+            with pytest.raises(ControlError, match=r"no amount|more than there is"):
+                await daemon.ask("transfer", "rent", amount=wrong)

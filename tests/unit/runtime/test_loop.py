@@ -57,7 +57,9 @@ class Running:
 
 
 def paper(engine):
-    return PaperGateway(PaperVenue((BTC,), PaperParameters(), run_id="1abcdefghjk", cash=Decimal(1000)), engine.market)
+    return PaperGateway(
+        PaperVenue((BTC,), PaperParameters(), run_id="1abcdefghjk", cash=Decimal(1000)), engine.market, engine.executor.portfolio
+    )
 
 
 def test_entries_are_numbered_without_holes_and_captured_before_they_are_stepped():

@@ -8,12 +8,12 @@ from smartmoney.adapters.capture import read_capture
 from smartmoney.adapters.journal import Journal, JournalRefused
 from smartmoney.adapters.service import read_latch, set_latch
 from smartmoney.adapters.state_directory import StateLayout
-from smartmoney.core.domain.commands import Notify, RecordEquity, RecordHalt, RecordResume
-from smartmoney.core.domain.entries import Entry, EntryKind, Tick
+from smartmoney.core.domain.commands import Notify, RecordCash, RecordDay, RecordEquity, RecordHalt, RecordResume
+from smartmoney.core.domain.entries import DayState, Entry, EntryKind, Tick
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.runtime.loop import Batch, Line
 from smartmoney.runtime.loop import Checkpoint as Point
-from smartmoney.runtime.storage import new_run_id, open_run
+from smartmoney.runtime.storage import new_run_id, open_run, paper_venue
 from smartmoney.settings.load import load_settings
 
 BTC = Instrument(
@@ -48,7 +48,7 @@ def test_a_first_run_starts_with_the_paper_balance_and_nothing_else(layout):
         assert (started.cash, started.positions, started.orders, started.order_count) == (Decimal(1234), (), (), 0)
         assert not started.halt.halted
         assert run.latched_for is None
-        assert run.paper.is_idle
+        assert paper_venue(load_settings(), run).is_idle
 
 
 def test_what_one_run_commits_the_next_one_finds(layout):
@@ -149,3 +149,28 @@ def test_run_ids_sort_by_time_and_do_not_repeat():
     assert ids == sorted(ids)
     assert len({new_run_id(5 * S) for _ in range(200)}) > 195
     assert {len(name) for name in ids} == {11}
+
+
+def test_the_days_loss_and_what_was_moved_reach_the_next_run(layout):
+    with opened(layout) as run:
+        moved = RecordCash(kind="transfer", amount=Decimal(500), reason="savings", reference="", peak=Decimal(10500))
+        run.ledger.commit([batch(RecordDay(day=20_000, opening=Decimal(10200)), moved)])
+    with opened(layout) as run:
+        assert run.started.day == DayState(day=20_000, opening=Decimal(10200))
+        assert run.started.cash == 10500
+        assert run.started.halt.peak == 10500
+
+
+def test_a_journal_that_was_restored_from_before_the_halt_starts_halted_by_the_latch(layout):
+    with opened(layout):
+        pass
+    kept = layout.journal.read_bytes()
+    with opened(layout) as run:
+        run.ledger.commit([batch(RecordHalt(reason="drawdown: much", epoch=1, equity=None, peak=None))])
+        run.latch.set("drawdown: much", 1)
+    for part in layout.root.glob("journal.db*"):
+        part.unlink()
+    layout.journal.write_bytes(kept)
+    with opened(layout) as run:
+        assert not run.started.halt.halted
+        assert run.latched_for == "drawdown: much"

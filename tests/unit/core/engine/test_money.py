@@ -109,5 +109,5 @@ def test_drawdown_and_the_days_loss_are_fractions():
     assert money.drawdown == Decimal("0.5")
     look(money, quote(100, 102), at_ms=1)
     assert money.daily_loss == Decimal("0.05")
-    money.observe((quote(100, 102),), 2 * S, WALL + 86_400 * S)
+    money.observe((quote(100, 102),), 86_400 * S, WALL + 86_400 * S)
     assert money.daily_loss == 0, "a new day"

@@ -148,7 +148,8 @@ def test_restored_position_closes_against_its_cost():
 
 def test_funding_moves_cash():
     book = Portfolio([PERP], D(500))
-    book.apply_funding(D("-0.25"))
+    assert book.apply_funding(D("-0.25"), "f1")
+    assert not book.apply_funding(D("-0.25"), "f1")
     assert (book.cash, book.funding_paid) == (D("499.75"), D("0.25"))
 
 

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import smartmoney
+from smartmoney.core.domain.entries import DayState
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import Approved, OrderIntent, OrderType, Purpose, Side, TimeInForce
 from smartmoney.core.domain.signals import FeedTrust, RefusalCode
-from smartmoney.core.risk.daily_loss import DailyLoss, loss_fraction, observe_day
+from smartmoney.core.risk.daily_loss import loss_fraction, observe_day
 from smartmoney.core.risk.gate import GateContext, approve
 from smartmoney.core.risk.order_rate import MINUTE_NS, OrderRate
 from smartmoney.core.risk.parameters import RiskLimits
@@ -245,7 +246,7 @@ def test_order_rate_counts_a_sliding_minute_up_to_its_capacity(gaps, capacity):
 
 def test_daily_loss_starts_anew_at_midnight_and_never_goes_back():
     day = 86_400 * 10**9
-    state = observe_day(DailyLoss(), None, day)
+    state = observe_day(DayState(), None, day)
     assert loss_fraction(state, D(1)) is None
     state = observe_day(state, D(1000), day + 5)
     assert loss_fraction(state, D(960)) == D("0.04")

@@ -128,10 +128,21 @@ def test_resume_of_a_switch_that_is_not_halted_is_denied():
     assert isinstance(resume(KillState(), D(1), "why")[1], ResumeDenied)
 
 
-def test_transfer_moves_the_peak():
-    state, _ = run([(0, D(1000), False)])
-    assert transfer(state, D(-400)).halt.peak == D(600)
-    assert transfer(KillState(), D(5)).halt.peak is None
+def test_a_transfer_moves_the_peak_and_leaves_the_drawdown_alone():
+    state, _ = run([(0, D(1000), False), (1 * S, D(960), False)])
+    assert transfer(state, D(960), D(-480)).halt.peak == D(500)
+    assert transfer(state, D(960), D(9600)).halt.peak == D(11000)
+    assert transfer(KillState(), D(5), D(5)).halt.peak is None
+
+
+@given(st.decimals(1, 10**6, places=2), st.decimals(0, "0.0499", places=4), st.decimals("-0.99", 100, places=4))
+def test_no_transfer_trips_the_switch_or_hides_a_loss(peak, lost, share):
+    state, _ = observe(KillState(), peak, False, 0, LIMITS)
+    equity = peak * (1 - lost)
+    moved = transfer(state, equity, equity * share)
+    before, after = drawdown(equity, state.halt.peak), drawdown(equity * (1 + share), moved.halt.peak)
+    assert before <= after + D("1e-12")
+    assert after <= before + D("1e-4")
 
 
 def test_drawdown_is_a_fraction_of_the_peak_or_unknown():

@@ -1,0 +1,257 @@
+"""Signed requests to a Binance account, through ccxt's own calls: one at a time what is asked, with what the answer proves.
+
+ccxt signs and carries; what an answer means is decided here by the venue's code (`venues.binance.outcomes`), because ccxt's exception
+classes lose it: it chooses its table of errors by the stock address, has no class for a duplicate client id, keeps one clock offset for
+ever, and throttles by instance, blind to the venue's own counters. Nothing is retried but a request that the venue refused for its
+timestamp, which proves that it was not carried out.
+
+Invariants: a request's outcome is never better than what was proven; nothing leaves while a Retry-After runs; calls that may wait use at
+most a part of the budgets, so that stops, exits and cancels find room; no message holds a key, a signature or an address with one.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from smartmoney.adapters.clock import Clock
+from smartmoney.adapters.connection_budget import WeightBudget
+from smartmoney.adapters.credentials import Credentials
+from smartmoney.adapters.websocket_transport import check_address
+from smartmoney.core.domain.instruments import Market
+from smartmoney.venues.binance.order_calls import Call
+from smartmoney.venues.binance.outcomes import Outcome, classify
+from smartmoney.venues.binance.protocol import LIMITS, Endpoints, parse_rejection, throttle, used_weight
+
+_NS = 1_000_000_000
+RECEIVE_WINDOW_MS = 3_000
+"""A request that arrives later than this is refused, so that one of unknown outcome cannot come to life later."""
+TIMEOUT_MS = 5_000
+PATIENCE_S = 30.0
+"""An urgent request, or a read, waits so long for the end of a Retry-After."""
+CLOCK_PROBES = 3
+CLOCK_OFFSET_MAX_MS = 1_000
+"""Two measurements of the offset that differ by more than this are a clock that nobody should trade by."""
+_ORDERS_PER_10_S = {Market.SPOT: 100, Market.USDM: 300}
+_SHARE = 0.6
+"""What may wait uses this share of the venue's limits."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """Say what came of a request. `is_local`: it never left. `body` is the decoded JSON of a DONE answer."""
+
+    outcome: Outcome
+    status: int = 0
+    code: int = 0
+    message: str = ""
+    body: Any = None
+    is_local: bool = False
+
+    @property
+    def is_done(self) -> bool:
+        """Tell whether it was carried out."""
+        return self.outcome is Outcome.DONE
+
+    def why(self) -> str:
+        """Return the refusal in words, for a reason or a log line."""
+        code = f"{self.code} " if self.code else ""
+        status = f"HTTP {self.status} " if self.status and not self.code else ""
+        return f"{status}{code}{self.message}".strip() or self.outcome.value
+
+
+class _Refusal(Exception):
+    """Carry an answer that is not a success out of ccxt."""
+
+    def __init__(self, status: int, code: int, message: str, retry_after: str | None) -> None:
+        super().__init__(status, code)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+
+
+class BinanceAccount:
+    """Ask one account of one market. `close` it. `ask` may run many times side by side."""
+
+    def __init__(self, market: Market, where: Endpoints, credentials: Credentials, *, clock: Clock, sapi: str = "") -> None:
+        """Get ready; nothing is sent.
+
+        Raises:
+            InsecureAddressError: an address is neither encrypted nor on this machine.
+        """
+        for address in (where.rest, *([sapi] if sapi else [])):
+            check_address(address, "https", "http")
+        self.market = market
+        self._credentials = credentials
+        self._clock = clock
+        self._ccxt = _ccxt_client(market, where.rest, sapi, credentials)
+        self._ccxt.handle_errors = self._judge
+        self._ccxt.nonce = self.venue_ms
+        self._weight = WeightBudget(clock, per_minute=LIMITS[market].weight_per_minute, share=_SHARE)
+        self._orders_ns: deque[int] = deque()
+        self._quiet_until_ns = 0
+        self._offset_ms = 0
+        self._synced_ns: int | None = None
+        self._is_clock_steady = True
+        self._syncing = asyncio.Lock()
+        self.requests = 0
+
+    @property
+    def key(self) -> str:
+        """Return the public half of the key."""
+        return self._credentials.key
+
+    @property
+    def clock_offset_ms(self) -> int | None:
+        """Return the venue's clock less ours, in ms; None before it was measured."""
+        return None if self._synced_ns is None else self._offset_ms
+
+    @property
+    def is_clock_good(self) -> bool:
+        """Tell whether the last two measurements of the venue's clock agree."""
+        return self._synced_ns is not None and self._is_clock_steady
+
+    def venue_ms(self) -> int:
+        """Return the venue's clock as well as we know it, in ms."""
+        return self._clock.wall_ns() // 1_000_000 + self._offset_ms
+
+    def signature(self, text: str) -> str:
+        """Return the signature of a text, by the kind of key that this is (HMAC, or an RSA or Ed25519 key in PEM)."""
+        secret = self._credentials.secret
+        if "PRIVATE KEY" not in secret:
+            return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+        sign = self._ccxt.rsa if len(secret) > 120 else self._ccxt.eddsa
+        arguments = (text, secret, "sha256") if len(secret) > 120 else (text.encode(), secret, "ed25519")
+        return str(sign(*arguments))
+
+    async def sync_clock(self) -> Answer:
+        """Measure the venue's clock: the probe with the shortest way there and back counts."""
+        async with self._syncing:
+            best: tuple[int, int] | None = None
+            answer = Answer(outcome=Outcome.UNKNOWN, message="no probe of the clock")
+            section = "public" if self.market is Market.SPOT else "fapiPublic"
+            for _ in range(CLOCK_PROBES):
+                sent_ns = self._clock.wall_ns()
+                answer = await self._send(Call(section=section, method="GET", path="time"))
+                came_ns = self._clock.wall_ns()
+                if not answer.is_done:
+                    return answer
+                venue_ms = int(answer.body["serverTime"])
+                offset_ms = venue_ms - (sent_ns + came_ns) // 2_000_000
+                if best is None or came_ns - sent_ns < best[0]:
+                    best = (came_ns - sent_ns, offset_ms)
+            assert best is not None
+            self._is_clock_steady = self._synced_ns is None or abs(best[1] - self._offset_ms) <= CLOCK_OFFSET_MAX_MS
+            self._offset_ms = best[1]
+            self._synced_ns = self._clock.monotonic_ns()
+            return answer
+
+    async def ask(self, call: Call, last_look: Callable[[], str | None] | None = None) -> Answer:
+        """Send a request and return what its answer proves; nothing is raised but a cancellation.
+
+        Args:
+            call: what to ask.
+            last_look: called right before the request leaves; a reason ends it there.
+        """
+        refusal = await self._wait_for_room(call)
+        if refusal is not None:
+            return refusal
+        reason = last_look() if last_look is not None else None
+        if reason is not None:
+            return Answer(outcome=Outcome.REFUSED, message=reason, is_local=True)
+        answer = await self._send(call)
+        if answer.outcome is Outcome.CLOCK and (await self.sync_clock()).is_done:
+            answer = await self._send(call)
+        return answer
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._ccxt.close()
+
+    async def _wait_for_room(self, call: Call) -> Answer | None:
+        """Wait for the end of a Retry-After and for the budget; return the refusal where waiting is no use."""
+        quiet_s = (self._quiet_until_ns - self._clock.monotonic_ns()) / _NS
+        may_wait = call.is_urgent or not call.orders
+        if quiet_s > 0 and (not may_wait or quiet_s > PATIENCE_S):
+            return Answer(outcome=Outcome.LIMITED, message=f"the venue asked to be left alone for another {quiet_s:.0f} s", is_local=True)
+        if quiet_s > 0:
+            await self._clock.sleep(quiet_s)
+        if call.is_urgent:
+            return None
+        if call.orders and self._orders_in_window() + call.orders > _SHARE * _ORDERS_PER_10_S[self.market]:
+            return Answer(outcome=Outcome.LIMITED, message="too many orders in 10 s; the rest is kept for stops and exits", is_local=True)
+        await self._weight.acquire(call.weight)
+        return None
+
+    def _orders_in_window(self) -> int:
+        oldest_ns = self._clock.monotonic_ns() - 10 * _NS
+        while self._orders_ns and self._orders_ns[0] < oldest_ns:
+            self._orders_ns.popleft()
+        return len(self._orders_ns)
+
+    async def _send(self, call: Call) -> Answer:
+        import ccxt
+
+        self.requests += 1
+        self._orders_ns.extend([self._clock.monotonic_ns()] * call.orders)
+        try:
+            body = await self._ccxt.request(call.path, [call.section], call.method, dict(call.params))
+        except _Refusal as refusal:
+            demand = throttle(refusal.status, refusal.retry_after)
+            if demand is not None:
+                self._quiet_until_ns = max(self._quiet_until_ns, self._clock.monotonic_ns() + round(demand.wait_s * _NS))
+            outcome = classify(refusal.status, refusal.code, refusal.message)
+            return Answer(outcome=outcome, status=refusal.status, code=refusal.code, message=refusal.message)
+        except ccxt.BaseError as failure:
+            # Its text holds the whole address, signature included: only its kind is told.
+            cause = type(failure.__cause__ or failure).__name__
+            return Answer(outcome=Outcome.UNKNOWN, message=f"no answer ({cause})")
+        if not isinstance(body, (dict, list)):
+            return Answer(outcome=Outcome.UNKNOWN, status=200, message="the answer is no JSON")
+        return Answer(outcome=Outcome.DONE, status=200, body=body)
+
+    def _judge(self, status: int, reason: str, _url: str, _method: str, headers: Mapping[str, str], text: str, *_rest: Any) -> None:
+        """Look at every answer in ccxt's place: keep the counters, and raise what is no success."""
+        used = used_weight(headers)
+        if used is not None:
+            self._weight.note_used(used)
+        fault = parse_rejection(text.encode()) if text.startswith("{") else None
+        code = fault.code if fault is not None and fault.code < 0 else 0
+        if 200 <= status < 300 and code == 0:
+            return
+        wait = next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
+        raise _Refusal(status, code, fault.message if fault is not None and code else reason, wait)
+
+
+def _ccxt_client(market: Market, rest: str, sapi: str, credentials: Credentials) -> Any:
+    """Return ccxt's client, pointed at the given addresses only. Importing ccxt takes a second: only here."""
+    import ccxt.async_support
+
+    client = ccxt.async_support.binance(
+        {
+            "apiKey": credentials.key,
+            "secret": credentials.secret,
+            "enableRateLimit": False,
+            "timeout": TIMEOUT_MS,
+            "options": {"recvWindow": RECEIVE_WINDOW_MS, "adjustForTimeDifference": False, "maxRetriesOnFailure": 0},
+        }
+    )
+    base = rest.rstrip("/")
+    api = dict.fromkeys(client.urls["api"], "")
+    if market is Market.SPOT:
+        api |= {"public": f"{base}/api/v3", "private": f"{base}/api/v3"}
+    else:
+        for name, version in (("", "v1"), ("V2", "v2"), ("V3", "v3")):
+            api |= {f"fapiPublic{name}": f"{base}/fapi/{version}", f"fapiPrivate{name}": f"{base}/fapi/{version}"}
+    if sapi or market is Market.SPOT:
+        api["sapi"] = f"{(sapi or base).rstrip('/')}/sapi/v1"
+    client.urls["api"] = api
+    # ccxt logs requests, headers included, at the level of debugging.
+    client.logger = logging.getLogger("smartmoney.unheard")
+    client.logger.disabled = True
+    return client

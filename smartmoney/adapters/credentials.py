@@ -1,0 +1,106 @@
+"""Where the keys of an exchange come from: files that only the daemon can read, never a configuration, never the command line.
+
+Looked for in this order, the first that is there wins: the files that the settings or the environment name (mode 0600 or stricter),
+systemd's credentials, the container's secrets. Invariants: a secret is held in one object that no representation shows; a message names
+files, never what is in them; an address or a file's rights that are wrong are an error, not a warning.
+"""
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+KEY_NAME, SECRET_NAME = "exchange.key", "exchange.secret"
+KEY_VARIABLE, SECRET_VARIABLE = "SMARTMONEY_EXCHANGE_KEY_FILE", "SMARTMONEY_EXCHANGE_SECRET_FILE"
+SYSTEMD_VARIABLE = "CREDENTIALS_DIRECTORY"
+CONTAINER_SECRETS = Path("/run/secrets")
+_BYTES_MAX = 16_384
+"""An RSA key in PEM is below 4 kB."""
+
+
+class CredentialsError(Exception):
+    """Say that no usable key was found, and what to do."""
+
+    exit_code = 78
+
+
+class Credentials:
+    """Hold a key and its secret. Nothing shows them: not `repr`, not a traceback's arguments, not a serialiser."""
+
+    __slots__ = ("_key", "_secret")
+
+    def __init__(self, key: str, secret: str) -> None:
+        self._key = key
+        self._secret = secret
+
+    def __repr__(self) -> str:
+        return "Credentials(…)"
+
+    def __reduce__(self) -> str:
+        raise TypeError("credentials are not to be written anywhere")
+
+    @property
+    def key(self) -> str:
+        """Return the public half, which names the account to the venue."""
+        return self._key
+
+    @property
+    def secret(self) -> str:
+        """Return the secret half, for signing only."""
+        return self._secret
+
+
+def read_credentials(key_file: str | None, secret_file: str | None, environment: Mapping[str, str]) -> Credentials:
+    """Return the keys of the exchange.
+
+    Args:
+        key_file: path of the key from the settings, or None.
+        secret_file: path of its secret, or None.
+        environment: of the process.
+
+    Raises:
+        CredentialsError: there are none, only one half, or a file that others may read.
+    """
+    key_file = key_file or environment.get(KEY_VARIABLE) or None
+    secret_file = secret_file or environment.get(SECRET_VARIABLE) or None
+    if (key_file is None) != (secret_file is None):
+        raise CredentialsError("only one half of the exchange's key is named; name both the key's and the secret's file")
+    if key_file is not None and secret_file is not None:
+        return Credentials(_private(Path(key_file).expanduser()), _private(Path(secret_file).expanduser()))
+    folders = [Path(environment[SYSTEMD_VARIABLE])] if environment.get(SYSTEMD_VARIABLE) else []
+    for folder in (*folders, CONTAINER_SECRETS):
+        key, secret = folder / KEY_NAME, folder / SECRET_NAME
+        if key.is_file() and secret.is_file():
+            return Credentials(_read(key), _read(secret))
+    raise CredentialsError(
+        f"there is no key of the exchange; write it to two files of mode 0600 and name them in {KEY_VARIABLE} and {SECRET_VARIABLE}, "
+        f"or give {KEY_NAME} and {SECRET_NAME} as systemd credentials or container secrets"
+    )
+
+
+def _private(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise CredentialsError(f"{path} cannot be read ({error.strerror}); check the path and its owner") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise CredentialsError(f"{path} is no plain file; put the key into one")
+    if status.st_mode & 0o077:
+        raise CredentialsError(f"others may read {path} (mode {status.st_mode & 0o777:04o}); chmod 600 it")
+    if status.st_uid not in {0, os.geteuid()}:
+        raise CredentialsError(f"{path} belongs to another user; give it to the one that runs the daemon")
+    return _read(path)
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_BYTES_MAX + 1)
+        text = raw.decode("ascii").strip()
+    except OSError as error:
+        raise CredentialsError(f"{path} cannot be read ({error.strerror}); check its rights") from None
+    except UnicodeDecodeError:
+        raise CredentialsError(f"{path} holds no key; write the key as the exchange shows it, nothing else") from None
+    if not text or len(raw) > _BYTES_MAX:
+        raise CredentialsError(f"{path} is empty or too long for a key; write the key as the exchange shows it, nothing else")
+    return text

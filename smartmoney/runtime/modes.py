@@ -1,0 +1,19 @@
+"""What a run calls itself: paper, live, or a rehearsal, which is live against an exchange on this machine and nothing else."""
+
+from urllib.parse import urlsplit
+
+from smartmoney.adapters.websocket_transport import LOOPBACK
+from smartmoney.settings.models import Settings
+
+
+def is_rehearsal(settings: Settings) -> bool:
+    """Tell whether a live run would reach nothing but this machine."""
+    given = settings.endpoints
+    named = (given.rest, given.ws, given.ws_api, given.sapi)
+    is_whole = settings.mode == "live" and settings.venue == "binance" and given.rest is not None and given.ws is not None
+    return is_whole and all(address is None or urlsplit(address).hostname in LOOPBACK for address in named)
+
+
+def run_mode(settings: Settings) -> str:
+    """Return what a run calls itself: paper, rehearsal or live."""
+    return "rehearsal" if is_rehearsal(settings) else settings.mode

@@ -1,0 +1,156 @@
+"""A live daemon as a user has it, rehearsed against the built-in exchange as a process of its own, its faults on, its ledger the judge."""
+
+import json
+import signal
+import time
+from decimal import Decimal
+
+import pytest
+
+from .daemons import smartmoney
+from .rehearsals import ACCOUNTS, KEY, SECRET, rehearsal
+
+MARKETS = pytest.mark.parametrize("market", ["spot", pytest.param("usdm", marks=pytest.mark.slow)])
+
+
+def until(condition, patience_s=30.0):
+    end = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.1)
+
+
+@MARKETS
+def test_a_rehearsal_trades_survives_kill_and_human_and_shows_no_secret(tmp_path, market):
+    with rehearsal(tmp_path, market) as stage:
+        with stage.daemon("--json") as daemon:
+            daemon.wait_for("ready", lambda line: line["mode"] == "rehearsal")
+            daemon.wait_for("status", lambda line: line["fills"] > 0)
+            assert stage.settles() == []
+            shown = stage.status()
+            assert shown["mode"] == "rehearsal"
+            assert shown["position"] == pytest.approx(float(stage.held(stage.ledger())), abs=1e-12)
+            rival = smartmoney("run", "--live", "-c", stage.config, "--for", 1, "--state-dir", tmp_path / "other")
+            assert rival.returncode == 78
+            assert "another daemon on this machine trades the account" in rival.stderr
+            daemon.stop(signal.SIGKILL)
+            said = daemon.said()
+        before = stage.ledger()
+        with stage.daemon("--json") as daemon:
+            daemon.wait_for("ready")
+            daemon.wait_for("status", lambda line: line["trust"] == "synced" and line["decisions"] > 1)
+            assert stage.settles() == []
+            assert stage.held(stage.ledger()) == stage.held(before), "what is held already is not bought again"
+            quantity = "0.001" if market == "spot" else "0.005"
+            by_hand(stage, quantity)
+            until(lambda: stage.status()["halted"])
+            assert daemon.stop(signal.SIGTERM) == 0
+            said += daemon.said() + daemon.printed() + json.dumps(daemon.summary())
+        for path in sorted(stage.state.rglob("*")):
+            if path.is_file():
+                assert SECRET.encode() not in path.read_bytes(), path
+        assert SECRET not in said
+        assert KEY not in said
+
+
+def by_hand(stage, quantity):
+    """Trade on the account as a human at the exchange's web page would."""
+    import hashlib
+    import hmac
+    import urllib.request
+    from urllib.parse import urlencode
+
+    root = "/api/v3/" if stage.market == "spot" else "/fapi/v1/"
+    with urllib.request.urlopen(stage.here["rest"] + root + "time") as answer:
+        at = json.load(answer)["serverTime"]
+    text = urlencode({"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": quantity, "timestamp": at})
+    signature = hmac.new(SECRET.encode(), text.encode(), hashlib.sha256).hexdigest()
+    url = f"{stage.here['rest']}{root}order?{text}&signature={signature}"
+    with urllib.request.urlopen(urllib.request.Request(url, method="POST", headers={"X-MBX-APIKEY": KEY})) as answer:
+        assert json.load(answer)["status"] in {"FILLED", "NEW"}
+
+
+FAULTS = (
+    {
+        "kind": "server_error",
+        "call": "POST order|POST algoOrder|POST orderList/*",
+        "accepted": True,
+        "status": 503,
+        "code": -1007,
+        "every": 3,
+    },
+    {"kind": "lost_answer", "call": "POST order|POST algoOrder|POST orderList/*", "accepted": True, "skip": 1, "every": 4},
+    {"kind": "lost_answer", "call": "POST order|POST algoOrder|POST orderList/*", "accepted": False, "skip": 2, "every": 5},
+    {"kind": "lost_answer", "call": "DELETE *", "accepted": True, "every": 3},
+    {"kind": "slow_answer", "call": "GET *", "delay_s": 0.4, "every": 5},
+    {"kind": "lost_fill", "probability": 0.3, "count": 0},
+    {"kind": "duplicate_fill", "probability": 0.4, "count": 0},
+    {"kind": "late_fill", "delay_s": 2, "probability": 0.2, "count": 0},
+    {"kind": "fill_before_ack", "probability": 0.4, "count": 0},
+    {"kind": "disconnect", "life_s": 7, "count": 3},
+    {"kind": "vanished_stop", "after_s": 12, "told": False},
+    {"kind": "reject_stop", "after_s": 6, "count": 1},
+)
+
+
+@MARKETS
+@pytest.mark.slow
+def test_a_rehearsal_full_of_faults_ends_with_ledger_and_journal_agreed(tmp_path, market):
+    with rehearsal(tmp_path, market) as stage:
+        stage.configure(strategy="churn_for_tests:Churn", every=0.5)
+        with stage.daemon("--json") as daemon:
+            daemon.wait_for("ready")
+            daemon.wait_for("status", lambda line: line["orders"] > 0)
+            names = [stage.fault(**fault) for fault in FAULTS]
+            daemon.wait_for("status", lambda line: line["orders"] > 12, 90)
+            time.sleep(15)
+            acted = {name: stage.acted(name) for name in names}
+            for name in names:
+                stage.clear(name)
+            until(lambda: stage.problems() == [], 30)
+            smartmoney("halt", "--reason", "enough", "--state-dir", stage.state)
+            orders = len(stage.ours(stage.ledger()))
+            assert stage.settles() == []
+            until(lambda: stage.status()["halted"])
+            time.sleep(3)
+            account = stage.ledger()
+            assert len(stage.ours(account)) - orders <= 2, "after a halt only protection may be placed"
+            assert stage.open_entries(account) == []
+            shown = stage.status()
+            assert Decimal(str(shown["position"])) == pytest.approx(stage.held(account), abs=Decimal("1e-9"))
+            assert daemon.stop(signal.SIGTERM) == 0
+        assert sum(1 for times in acted.values() if times) >= 6, acted
+
+
+@pytest.mark.parametrize(
+    ("accounts", "change", "words"),
+    [
+        (ACCOUNTS.replace("addresses: [127.0.0.1]", "withdraw: true, addresses: [127.0.0.1]"), {}, "the key may withdraw"),
+        (ACCOUNTS.replace("addresses: [127.0.0.1]", "addresses: []"), {}, "the key may be used from any address"),
+        (ACCOUNTS.replace("USDT: 10000, BTC: 0.5", "USDT: 100, BTC: 0.5"), {}, "of its capital of 5000 USDT should be there"),
+        (ACCOUNTS, {"mode": 0o640}, "others may read"),
+        (ACCOUNTS, {"secret": "wrong"}, "cannot be read"),
+    ],
+    ids=["withdraw", "address", "money", "rights", "secret"],
+)
+def test_the_door_stays_shut_with_78_and_one_line_that_says_why(tmp_path, accounts, change, words):
+    with rehearsal(tmp_path, accounts=accounts) as stage:
+        if "mode" in change:
+            (tmp_path / "secret").chmod(change["mode"])
+        if "secret" in change:
+            (tmp_path / "secret").write_text(change["secret"])
+        with stage.daemon("--for", 1) as daemon:
+            assert daemon.finish(300) == 78, daemon.said()
+        assert words in daemon.said().strip().splitlines()[-1]
+        assert "Traceback" not in daemon.said()
+        assert SECRET not in daemon.said()
+        assert stage.ledger()["orders"] == []
+
+
+def test_no_other_host_is_ever_asked(tmp_path):
+    config = tmp_path / "live.yaml"
+    for rest in ("https://api.binance.com", "http://10.0.0.1:9000"):
+        config.write_text(f"mode: live\nvenue: binance\ncapital: 100\nendpoints: {{rest: '{rest}', ws: 'ws://127.0.0.1:1'}}\n")
+        said = smartmoney("run", "--live", "-c", config, "--state-dir", tmp_path / "state")
+        assert said.returncode == 78
+        assert "a model that has passed its gate" in said.stderr

@@ -1,0 +1,76 @@
+"""What a heartbeat is worth, and that a torn or foreign one is worth nothing."""
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from smartmoney.adapters.heartbeat import Carried, Heartbeat, HeartbeatFile, read_heartbeat
+from smartmoney.core.domain.instruments import Instrument, Market
+from smartmoney.runtime.guard_lease import Lease, judge
+
+S = 1_000_000_000
+BTC = Instrument(
+    venue="binance",
+    market=Market.USDM,
+    symbol="BTCUSDT",
+    name="BTC/USDT",
+    base="BTC",
+    quote="USDT",
+    tick_size=Decimal("0.1"),
+    lot_size=Decimal("0.001"),
+)
+CARRIED = Carried(instrument=BTC, position=Decimal("-0.25"), stop=Decimal("61000.5"), bid=Decimal(60000), ask=None)
+BEAT = Heartbeat(state="running", pid=7, run_id="r", mode="live", boot="b", mono_ns=100 * S, wall_ns=1, seq=5, carried=(CARRIED,))
+
+
+@pytest.mark.parametrize(
+    ("state", "boot", "at_s", "lease"),
+    [
+        ("running", "b", 100, Lease.FRESH),
+        ("running", "b", 105, Lease.FRESH),
+        ("running", "b", 105.01, Lease.EXPIRED),
+        ("running", "other", 101, Lease.EXPIRED),
+        ("running", "b", 99, Lease.EXPIRED),
+        ("starting", "b", 105.01, Lease.STARTING),
+        ("starting", "b", 161, Lease.EXPIRED),
+        ("ended", "b", 9999, Lease.NONE),
+    ],
+)
+def test_a_heartbeat_counts_while_it_is_young_on_this_boots_clock(state, boot, at_s, lease):
+    beat = msgspec.structs.replace(BEAT, state=state)
+    assert judge(beat, boot, round(at_s * S), 5.0, 60.0).lease is lease
+
+
+def test_without_a_daemon_there_is_nothing_to_guard():
+    assert judge(None, "b", 1, 5.0, 60.0).lease is Lease.NONE
+
+
+def test_what_was_written_is_read_exactly_and_a_shorter_beat_leaves_nothing_of_a_longer_one(tmp_path):
+    path = tmp_path / "heartbeat"
+    assert read_heartbeat(path) is None
+    file = HeartbeatFile(path)
+    file.write(msgspec.structs.replace(BEAT, carried=(CARRIED,) * 50))
+    file.write(BEAT)
+    assert read_heartbeat(path) == BEAT
+    assert path.stat().st_mode & 0o777 == 0o600
+    file.close()
+    file.close()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_torn_beat_is_none_or_the_whole_one(tmp_path, data):
+    path = tmp_path / "heartbeat"
+    file = HeartbeatFile(path)
+    file.write(BEAT)
+    file.close()
+    raw = bytearray(path.read_bytes())
+    cut = data.draw(st.integers(0, len(raw)))
+    flips = data.draw(st.lists(st.tuples(st.integers(0, len(raw) - 1), st.integers(1, 255)), max_size=3))
+    for at, bits in flips:
+        raw[at] ^= bits
+    path.write_bytes(bytes(raw[:cut]))
+    assert read_heartbeat(path) in {None, BEAT}

@@ -1,0 +1,179 @@
+"""However the news come (late, twice, shuffled, some lost), what is told converges to what the venue's own record says."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smartmoney.core.domain.entries import HaltRequested, OrderAccepted, OrderCanceled, OrderExpired, OrderFilled, OrderRejected
+from smartmoney.core.domain.instruments import Instrument, Market
+from smartmoney.core.domain.orders import OrderIntent, OrderType, Purpose, Side
+from smartmoney.venues.binance.followed import FollowedOrders
+from smartmoney.venues.binance.order_news import NewsError, OrderNews, OrderState, TradeNews
+
+ENDS = (OrderCanceled, OrderExpired, OrderRejected)
+NAME = "smrun-1-0"
+
+
+def grid(market=Market.SPOT):
+    return Instrument(
+        venue="binance",
+        market=market,
+        symbol="BTCUSDT",
+        name="BTC/USDT",
+        base="BTC",
+        quote="USDT",
+        tick_size=Decimal("0.01"),
+        lot_size=Decimal("0.001"),
+    )
+
+
+def intent(kind=OrderType.LIMIT, lots=10, **more):
+    return OrderIntent(client_order_id=NAME, instrument=0, side=Side.BUY, type=kind, lots=lots, purpose=Purpose.ENTRY, **more)
+
+
+def trade(number, lots, client_id=NAME, order_id=77):
+    return TradeNews(
+        symbol="BTCUSDT",
+        trade_id=number,
+        order_id=order_id,
+        client_id=client_id,
+        side=Side.BUY,
+        price=Decimal("60000.01"),
+        quantity=Decimal("0.001") * lots,
+        fee=Decimal("0.01"),
+        fee_asset="USDT",
+        is_maker=False,
+        time_ms=5,
+    )
+
+
+def news(state, filled=0, trades=(), *, client_id=NAME, order_id=77, lots=10, **more):
+    return OrderNews(
+        symbol="BTCUSDT",
+        client_id=client_id,
+        order_id=order_id,
+        state=state,
+        side=Side.BUY,
+        kind="LIMIT",
+        quantity=Decimal("0.001") * lots,
+        filled=Decimal("0.001") * filled,
+        price=Decimal(60000),
+        stop_price=Decimal(0),
+        trades=tuple(trades),
+        **more,
+    )
+
+
+@st.composite
+def lives(draw):
+    """Return the true life of an order: its trades, its end, and the news that tell it, in the venue's order."""
+    parts = draw(st.lists(st.integers(1, 4), max_size=4))
+    total, told = 0, [news(OrderState.WORKING)]
+    for number, lots in enumerate(parts):
+        total += lots
+        whole = total >= 20
+        told.append(news(OrderState.FILLED if whole else OrderState.WORKING, total, [trade(number, lots)], lots=20))
+    if total < 20:
+        told.append(news(draw(st.sampled_from([OrderState.CANCELED, OrderState.EXPIRED])), total, lots=20))
+    return parts, told
+
+
+@given(lives(), st.data())
+def test_any_order_of_telling_with_losses_and_repeats_tells_each_thing_once(life, data):
+    parts, told = life
+    kept = [each for each in told if data.draw(st.booleans())]
+    heard = data.draw(st.permutations(kept + kept))
+    orders = FollowedOrders([grid()])
+    order = orders.follow(intent(lots=20))
+    said = [payload for each in heard for payload in orders.learn(each)]
+    # What polling does in the end: the order as it is now, and its trades.
+    said += orders.learn(msgspec_last(told))
+    replies, unknown = orders.learn_trades([trade(number, lots, client_id="") for number, lots in enumerate(parts)])
+    said += replies
+    assert unknown == []
+    fills = [each.fill for each in said if isinstance(each, OrderFilled)]
+    assert sorted((fill.trade_id, fill.lots) for fill in fills) == sorted((str(n), lots) for n, lots in enumerate(parts))
+    assert sum(isinstance(each, OrderAccepted) for each in said) == 1
+    ends = [each for each in said if isinstance(each, ENDS)]
+    assert len(ends) == (0 if sum(parts) >= 20 else 1)
+    if ends:
+        assert said.index(ends[0]) == len(said) - 1, "an end is never told before the fills that the venue counts into it"
+    assert order.is_ended
+
+
+def msgspec_last(told):
+    return news(told[-1].state, int(told[-1].filled / Decimal("0.001")), lots=20)
+
+
+def test_an_end_waits_for_the_fills_that_the_venue_counts():
+    orders = FollowedOrders([grid()])
+    order = orders.follow(intent())
+    assert [type(each) for each in orders.learn(news(OrderState.EXPIRED, filled=4))] == [OrderAccepted]
+    assert order.is_behind
+    replies, _ = orders.learn_trades([trade(1, 4, client_id="")])
+    assert [type(each) for each in replies] == [OrderFilled, OrderExpired]
+
+
+def test_an_order_cut_by_the_venue_ends_though_it_is_called_filled():
+    orders = FollowedOrders([grid(Market.USDM)])
+    orders.follow(intent())
+    said = orders.learn(news(OrderState.FILLED, 6, [trade(1, 6)]))
+    assert [type(each) for each in said] == [OrderAccepted, OrderFilled, OrderExpired]
+
+
+def test_an_algo_order_s_trades_are_its_own_by_the_number_of_the_order_that_it_sent():
+    orders = FollowedOrders([grid(Market.USDM)])
+    order = orders.follow(intent(OrderType.STOP_MARKET, stop_ticks=5, reduce_only=True))
+    accepted = orders.learn(news(OrderState.WORKING, order_id=2_000_001, is_algo=True))
+    assert [each.venue_order_id for each in accepted] == ["algo-2000001"]
+    assert orders.learn(news(OrderState.TRIGGERED, order_id=2_000_001, is_algo=True, actual_order_id=99)) == []
+    assert order.needs_look
+    said = orders.learn(
+        news(OrderState.FILLED, 10, [trade(5, 10, "somebody-elses-name", 99)], client_id="somebody-elses-name", order_id=99)
+    )
+    assert [each.fill.client_order_id for each in said if isinstance(each, OrderFilled)] == [NAME]
+    assert order.is_ended
+
+
+def test_what_was_booked_by_an_earlier_run_is_not_booked_again():
+    orders = FollowedOrders([grid()], known_trades=[(0, "3")])
+    orders.follow(intent(), "77", filled_lots=4)
+    replies, unknown = orders.learn_trades([trade(3, 4, client_id=""), trade(4, 6, client_id="")])
+    assert [each.fill.trade_id for each in replies] == ["4"]
+    assert unknown == []
+
+
+@pytest.mark.parametrize(
+    ("market", "name", "kind"),
+    [(Market.SPOT, "web_1", HaltRequested), (Market.USDM, "web_1", OrderFilled), (Market.SPOT, "smlost-3-1", OrderFilled)],
+)
+def test_a_stranger_s_trade_is_noticed_and_booked_only_where_the_position_is_shared(market, name, kind):
+    orders = FollowedOrders([grid(market)])
+    said = orders.learn(news(OrderState.FILLED, 5, [trade(9, 5, name, 5)], client_id=name, order_id=5))
+    assert [type(each) for each in said] == [kind]
+    assert orders.learn(news(OrderState.FILLED, 5, [trade(9, 5, name, 5)], client_id=name, order_id=5)) == []
+
+
+def test_a_trade_off_the_grid_is_said_and_not_rounded():
+    orders = FollowedOrders([grid()])
+    orders.follow(intent())
+    with pytest.raises(NewsError, match="cannot be booked"):
+        orders.learn(news(OrderState.WORKING, 1, [trade(1, Decimal("0.5"))]))
+
+
+def test_an_order_of_ours_without_a_record_is_reported_with_what_it_must_have_been():
+    orders = FollowedOrders([grid()])
+    stop = news(OrderState.WORKING, client_id="smold-1-0", order_id=1, list_id=4)
+    stop = type(stop)(
+        **{**{f: getattr(stop, f) for f in stop.__struct_fields__}, "side": Side.SELL, "stop_price": Decimal(59000), "price": Decimal(0)}
+    )
+    target = news(OrderState.WORKING, client_id="smold-1-1", order_id=2, list_id=4)
+    target = type(target)(**{**{f: getattr(target, f) for f in target.__struct_fields__}, "side": Side.SELL})
+    reports = [orders.report_of(each, [stop, target]) for each in (stop, target)]
+    assert [(r.intent.purpose, r.intent.reduce_only, r.intent.oco_group) for r in reports] == [
+        (Purpose.STOP, True, "smold-1-0"),
+        (Purpose.TARGET, True, "smold-1-0"),
+    ]
+    assert orders.report_of(news(OrderState.WORKING, client_id="web_2", order_id=3), []) is None
