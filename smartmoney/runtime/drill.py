@@ -139,12 +139,12 @@ class _Drill:
 
     async def breach(self) -> None:
         """Move the market against a position until the kill switch trips."""
-        daemon = await self._ready(strategy__max_position_size=0.2, strategy__max_drawdown=0.002)
+        daemon = await self._ready(strategy__max_position_size=0.2, strategy__max_drawdown=0.001)
         await self._stage.resume()
         await self._wanted(lambda look: look.held != 0 and look.is_covered, "a covered position")
         await asyncio.sleep(1.0)
         began_ns = time.time_ns()
-        await self._stage.shock(-140.0)
+        await self._stage.shock(-150.0)
         for _ in range(3_000):
             latch = read_latch(self._stage.layout.latch)
             halted_ns = 0 if latch is None else latch.set_wall_ns

@@ -33,9 +33,11 @@ AGAIN_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Waits between looks at the venue until it shows what is wanted."""
 WATCH_S = 5.0
 """While the daemon is gone, what was settled is looked at this often."""
+_HAND_OVER_LOOK_S = 1.0
 COMPLAIN_S = 10.0
 ASKED_S_MAX = 30.0
-HAND_OVER_S = 1.0
+HAND_OVER_S = 25.0
+"""The daemon adopts the guard's orders with its next report of the account; what it has not by then is withdrawn."""
 
 
 class GuardTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +75,9 @@ class Guard:
         self._asked = False
         self._settled = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._handing_over = False
+        self._handing_over: float | None = None
+        """Since when (monotonic s) the guard's own orders are left to a daemon that is back."""
+        self._next_look = 0.0
         self._problem = ""
         self._judgement = Judgement(lease=Lease.NONE, age_s=0.0, why="")
         self.episodes = 0
@@ -131,15 +135,17 @@ class Guard:
     async def _while_fresh(self, beat: Heartbeat) -> None:
         if self._work is not None and (not self._asked or self._settled.is_set()):
             await self._rest()
-            self._handing_over = True
             self._note(
                 "guard", "warning", "daemon is back", f"run {beat.run_id} shows progress again; it stays halted until a person resumes"
             )
         if self._hands is None:
             return
         try:
-            if self._handing_over and beat.state == "running":
-                self._handing_over = not await self._hands.hand_over(beat)
+            if self._handing_over is not None and time.monotonic() >= self._next_look:
+                self._next_look = time.monotonic() + _HAND_OVER_LOOK_S
+                is_late = time.monotonic() - self._handing_over > HAND_OVER_S
+                if await self._hands.hand_over(beat, is_late=is_late):
+                    self._handing_over = None
             if self._has_timer:
                 await self._keep_timers(self._hands, beat)
         except LookFailed as error:
@@ -231,6 +237,7 @@ class Guard:
         work, self._work = self._work, None
         self._flatten = self._asked = False
         if work is not None:
+            self._handing_over = time.monotonic()
             work.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await work

@@ -96,11 +96,18 @@ class Hands:
                 await self._act(carried, seen.position, action)
         return is_settled
 
-    async def hand_over(self, beat: Heartbeat) -> bool:
-        """Withdraw the guard's own orders once the daemon is back; tell whether none is left."""
+    async def hand_over(self, beat: Heartbeat, *, is_late: bool) -> bool:
+        """Leave the guard's own orders to the daemon that is back: it adopts them; tell whether it has them all.
+
+        What it has not adopted when it `is_late` is withdrawn.
+        """
         is_done = True
+        adopted = {order.client_order_id for order in beat.orders}
         for carried in beat.carried:
-            orders = await self._open_orders(carried.instrument)
+            orders = [order for order in await self._open_orders(carried.instrument) if order.client_id not in adopted]
+            if not is_late:
+                is_done = is_done and not any(order.client_id.startswith(GUARD_PREFIX) for order in orders)
+                continue
             for action in hand_over_plan(carried.instrument, carried.position, orders):
                 await self._act(carried, carried.position, action)
             is_done = is_done and not any(order.client_id.startswith(GUARD_PREFIX) for order in orders)
@@ -203,7 +210,8 @@ class Hands:
     def _intent(self, carried: Carried, position: Decimal, action: PlaceStop | Close) -> OrderIntent | None:
         instrument = carried.instrument
         self._count += 1
-        name = f"{GUARD_PREFIX}{time.time_ns() // 1_000_000:x}-{self._count}"
+        # The form of the daemon's own ids, so that it takes the order over when it is back.
+        name = f"{GUARD_PREFIX}{time.time_ns() // 1_000_000:x}-{self._count}-0"
         if isinstance(action, Close):
             return OrderIntent(
                 client_order_id=name,

@@ -21,6 +21,7 @@ from smartmoney.core.domain.orders import Side
 from smartmoney.runtime.guard import Guard, GuardTerms
 from smartmoney.runtime.guard_hands import Hands
 from smartmoney.venues.binance.exchange_info import parse_exchange_info
+from smartmoney.venues.binance.followed import OURS
 
 from .faulty import reader
 from .tradable import KEY, SECRET, ask, exchange
@@ -289,7 +290,8 @@ class Watching:
 
 
 @BOTH
-async def test_a_lease_that_runs_out_latches_cancels_protects_and_tells(market, tmp_path):
+async def test_a_lease_that_runs_out_latches_cancels_protects_and_tells(market, tmp_path, monkeypatch):
+    monkeypatch.setattr("smartmoney.runtime.guard.HAND_OVER_S", 1.0)
     async with venue_of(market, tmp_path) as venue:
         await venue.buy()
         await venue.rest_entry()
@@ -302,7 +304,7 @@ async def test_a_lease_that_runs_out_latches_cancels_protects_and_tells(market, 
             assert "has not shown progress" in read_latch(venue.layout.latch).reason
             assert [name[:3] for name, _, _ in await venue.open()] == ["smg"]
             assert [alert.subject for alert in watch.told] == ["GUARD ACTS", "guard is done"]
-            # The daemon comes back, and its own stop takes the place of the guard's: at once where the guard's locks what it sells.
+            # The daemon comes back and does not adopt it: then its own stop takes the guard's place, where that does not lock what it sells.
             for _ in range(3):
                 file.write(venue.beat())
                 await asyncio.sleep(0.1)
@@ -311,6 +313,7 @@ async def test_a_lease_that_runs_out_latches_cancels_protects_and_tells(market, 
             async with asyncio.timeout(20):
                 while any(name.startswith("smg") for name, _, _ in await venue.open()):
                     file.write(venue.beat())
+                    await asyncio.sleep(0.1)
             assert watch.guard._status()["halted"], "only a person clears it"
         file.close()
 
@@ -353,3 +356,23 @@ async def test_a_venue_that_is_down_is_tried_until_it_is_back(tmp_path):
                 await watch.until(lambda status: status["is_settled"])
                 assert [name[:3] for name, _, _ in await venue.open()] == ["smg"]
             file.close()
+
+
+async def test_an_order_of_the_guard_that_the_daemon_adopts_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr("smartmoney.runtime.guard.HAND_OVER_S", 0.5)
+    async with venue_of(Market.USDM, tmp_path) as venue:
+        await venue.buy()
+        file = HeartbeatFile(venue.layout.heartbeat)
+        file.write(venue.beat(age_s=10.0))
+        async with Watching(venue, lease_s=2.0) as watch:
+            await watch.until(lambda status: status["is_settled"])
+            ((name, _, _),) = await venue.open()
+            assert OURS.fullmatch(name), "in the form of the daemon's own ids: a daemon takes it over by that"
+            adopted = WorkingOrder(client_order_id=name, symbol="BTCUSDT", side=Side.SELL, is_entry=False, filled=Decimal(0))
+            file.write(venue.beat(orders=(adopted,)))
+            await watch.until(lambda status: status["lease"] == "fresh" and not status["is_acting"])
+            for _ in range(12):
+                file.write(venue.beat(orders=(adopted,)))
+                await asyncio.sleep(0.1)
+            assert [kept for kept, _, _ in await venue.open()] == [name]
+        file.close()

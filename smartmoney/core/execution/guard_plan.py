@@ -80,7 +80,7 @@ def guard_plan(instrument: Instrument, position: Decimal, orders: Sequence[SeenO
 
 
 def hand_over_plan(instrument: Instrument, position: Decimal, orders: Sequence[SeenOrder]) -> list[Action]:
-    """Return which of the guard's own orders go now that the daemon is back.
+    """Return which of the guard's own orders go that a daemon which is back has not taken over.
 
     On USD-M they stay until the daemon's own stop stands; on spot they lock what the daemon's stop has to sell, and go at once.
     """
