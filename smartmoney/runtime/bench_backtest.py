@@ -1,7 +1,8 @@
 """How fast the past is: a whole backtest over a recording, and over a simulated day, in CPU seconds of one core.
 
-Everything runs that a backtest runs: reading and decompressing, book, features, timers, decisions, gates and the paper venue. CPU time, because
-a machine that is shared says nothing with its clock. Frames are depth and trades alone; what else a recording holds is read and not counted.
+Everything runs that a backtest runs: reading and decompressing, book, features, timers, decisions, gates and the paper venue. CPU time,
+because a machine that is shared says nothing with its clock. Frames are depth and trades alone; what else a recording holds is read and not
+counted.
 """
 
 import tempfile
