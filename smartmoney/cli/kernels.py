@@ -9,9 +9,10 @@ def kernels(
     market_only: Annotated[bool, typer.Option("--market-only", help="Only those of the built-in exchange's market.")] = False,
 ) -> None:
     """Compile every kernel into the cache directory. Example: smartmoney kernels."""
-    from smartmoney.runtime import kernel_cache
+    from smartmoney.runtime import kernel_cache, logs
     from smartmoney.runtime.compile import compile_kernels, compile_market_kernels, compile_offline_kernels
 
+    logs.configure("WARNING", to_screen=False)
     directory = kernel_cache.prepare()
     if market_only:
         compile_market_kernels()

@@ -186,11 +186,17 @@ def prepare_to_run(*, with_market: bool) -> None:
     from smartmoney.runtime import kernel_cache, logs
 
     logs.configure("WARNING", to_screen=False)
-    from smartmoney.runtime.compile import compile_kernels, compile_market_kernels
+    from smartmoney.runtime.compile import compile_kernels, compile_market_kernels, compile_offline_kernels
 
-    compile_kernels(kernel_cache.prepare(), lambda line: print(line, file=sys.stderr), with_market=with_market)
+    directory = kernel_cache.prepare()
+    compile_kernels(directory, _tell, with_market=with_market)
+    compile_offline_kernels(directory, _tell)
     if with_market:
         compile_market_kernels()
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _refuse_unless(fits: bool, problem: str, options: str) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -124,7 +125,22 @@ def compile_offline_kernels(directory: Path, say: Callable[[str], None]) -> None
     codec.drop_book(states, 0)
     shown_lots(states, 0, 0, 1000)
     read_row(states, 0, 1, np.zeros(len(FEATURES)))
+    _replay_a_little()
     kernel_cache.mark_warm(directory, _OFFLINE)
+
+
+def _replay_a_little() -> None:
+    """Replay a recording of three frames: lines, grid, stretches."""
+    from smartmoney.runtime.replay_frames import frame_replay
+    from smartmoney.settings.load import load_settings
+
+    stamp_us = 1_700_000_000_000_000
+    with tempfile.TemporaryDirectory(prefix="smartmoney-kernels-") as folder:
+        path = Path(folder) / "recording"
+        frames = enumerate((_SNAPSHOT, _DEPTH, _TRADE))
+        path.write_bytes(b"".join(b"%d %b\n" % (stamp_us + number, frame) for number, frame in frames))
+        replay, blocks = frame_replay([path], "spot", load_settings())
+        replay.run(blocks)
 
 
 def compile_market_kernels() -> None:
