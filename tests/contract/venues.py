@@ -299,9 +299,9 @@ class LiveUnder(Under):
 
 
 @asynccontextmanager
-async def live_under(market):
+async def live_under(market, patience_s=90):
     """Serve an exchange and yield a harness that has not begun: call `make`, then `running`."""
-    async with exchange(read_fault=reader) as (server, where):
+    async with exchange(read_fault=reader, patience_s=patience_s) as (server, where):
         rest = VenueRest(market, where[market].rest, clock=SystemClock(), jitter=Random(1))
         (instrument,) = await rest.instruments(("BTC/USDT",))
         await rest.close()

@@ -21,13 +21,13 @@ KEY, SECRET = DEMO.keys[0].key, DEMO.keys[0].secret
 
 
 @asynccontextmanager
-async def exchange(*accounts, speed=1.0, symbols=("BTCUSDT",), read_fault=None):
+async def exchange(*accounts, speed=1.0, symbols=("BTCUSDT",), read_fault=None, patience_s=90):
     market = SyntheticMarket(5, symbols=symbols)
     server = ExchangeServer(market, time.time_ns() - START, speed=speed, accounts=accounts or (DEMO,), read_fault=read_fault)
     server.advance(START)
     endpoints = await server.start()
     try:
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(patience_s):
             yield server, endpoints
     finally:
         await server.stop()

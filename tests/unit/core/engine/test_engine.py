@@ -300,6 +300,23 @@ def test_an_entry_order_of_an_earlier_run_is_cancelled_and_a_stop_adopted():
     assert bench.engine.view().instruments[0].stop == Decimal("90.0")
 
 
+def test_a_position_that_differs_at_the_start_is_asked_for_again_before_anything_is_ordered():
+    bench = Bench(positions=HELD)
+    bench.sync()
+    commands = bench.say(AccountReported(orders=(), positions=(long("5", "100"),)))
+    assert [command for command in commands if isinstance(command, RequestAccount)]
+    assert not bench.engine.is_reconciled
+    bench.say(AccountReported(orders=(), positions=HELD))
+    assert bench.engine.is_reconciled
+    assert not bench.engine.view().account.halted
+    other = Bench(positions=HELD)
+    other.sync()
+    for _ in range(2):
+        other.say(AccountReported(orders=(), positions=(long("5", "100"),)))
+    assert other.engine.is_reconciled
+    assert other.engine.view().account.halted
+
+
 def test_a_position_that_differs_from_the_venues_halts():
     bench = Bench(positions=HELD)
     bench.sync()

@@ -249,6 +249,17 @@ def test_a_partly_filled_target_shrinks_the_stop_and_needs_no_new_orders():
     assert bench.tick() == []
 
 
+def test_where_stop_and_target_are_not_linked_a_partly_filled_target_has_the_stop_resized():
+    bench = Bench(linked_pairs=False)
+    stop, target = bench.long()
+    commands = bench.fill(target, 400, 10_400)
+    assert set(cancels(commands)) == {stop.client_order_id, target.client_order_id}
+    again = bench.reply(OrderCanceled(client_order_id=target.client_order_id))
+    assert intents(again) == [], "the old stop may still act"
+    new_stop, new_target = intents(bench.reply(OrderCanceled(client_order_id=stop.client_order_id)))
+    assert (new_stop.purpose, new_stop.lots, new_target.lots) == (Purpose.STOP, 600, 600)
+
+
 def test_a_filled_stop_cancels_the_target_and_reports_the_round_trip():
     bench = Bench()
     stop, target = bench.long()
