@@ -90,6 +90,11 @@ class AlertQueue:
             self._told.popitem(last=False)
         return alert
 
+    def put_back(self, alert: Alert, now_s: float) -> None:
+        """Take an alert back that was taken and did not get out: it is the next one."""
+        self._waiting.insert(0, _Waiting(alert, now_s))
+        del self._waiting[self._size :]
+
     def next_due_s(self) -> float | None:
         """Return when the next alert may go out, None when nothing waits."""
         return min((one.due_s for one in self._waiting), default=None)

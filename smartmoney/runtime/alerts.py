@@ -1,7 +1,7 @@
 """The daemon's side of alerts: what happened is queued without waiting, and a task of its own sends it.
 
 Invariants: `tell` never waits and never fails; a dead or hanging service costs the daemon nothing but a log line a minute; at the end
-what is still waiting gets `LAST_WORDS_S`, no more.
+what is still waiting gets some seconds, no more.
 """
 
 import asyncio
@@ -18,7 +18,9 @@ log = structlog.get_logger("alerts")
 
 QUIET_S = 120.0
 """The sending process is ended after so long without an alert."""
-LAST_WORDS_S = 5.0
+LAST_WORDS_S = 15.0
+"""At an orderly end; one that is about to be started again has no time for more than `HASTY_WORDS_S`."""
+HASTY_WORDS_S = 3.0
 ATTEMPTS = 3
 _RETRY_S = 5.0
 _COMPLAIN_EVERY_S = 60.0
@@ -60,14 +62,14 @@ class AlertDesk:
             beat()
             await self._send_due(self._channel)
 
-    async def last_words(self, alert: Alert) -> None:
-        """Send what is waiting and one alert more, within `LAST_WORDS_S`. Call it when `run` has ended."""
+    async def last_words(self, alert: Alert, patience_s: float = LAST_WORDS_S) -> None:
+        """Send what is waiting and one alert more, within the patience. Call it when `run` has ended."""
         if self._channel is None:
             return
         self.tell([alert])
         clock = asyncio.get_running_loop().time
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORDS_S):
+            async with asyncio.timeout(patience_s):
                 while (waiting := self._queue.take(clock())) is not None:
                     await self._send(self._channel, waiting, attempts=1)
         await self._channel.close()
@@ -81,7 +83,11 @@ class AlertDesk:
         clock = asyncio.get_running_loop().time
         alert = self._queue.take(clock())
         if alert is not None:
-            await self._send(channel, alert, attempts=ATTEMPTS)
+            try:
+                await self._send(channel, alert, attempts=ATTEMPTS)
+            except asyncio.CancelledError:
+                self._queue.put_back(alert, clock())  # for the last words
+                raise
             return
         due_s = self._queue.next_due_s()
         self._woken.clear()

@@ -25,6 +25,9 @@ from smartmoney.core.domain.commands import Command, RecordHalt, SubmitOrder
 from smartmoney.core.domain.entries import Entry, EntryKind, OrderAccepted, OrderFilled, OrderReply, Tick
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import Approved, Fill, Liquidity, OrderIntent, OrderType, Purpose, Side, TimeInForce
+from smartmoney.core.domain.signals import FeedTrust
+from smartmoney.core.risk.gate import GateContext, approve
+from smartmoney.core.risk.parameters import RiskLimits
 from smartmoney.runtime.clock import now
 from smartmoney.runtime.gateway import NoGateway
 from smartmoney.runtime.loop import Batch, Line
@@ -49,6 +52,27 @@ _XY = Instrument(
     quote="USDT",
     tick_size=Decimal("0.01"),
     lot_size=Decimal("0.001"),
+)
+
+
+_CONTEXT = GateContext(
+    instrument=_XY,
+    now_mono_ns=0,
+    valid_ns=_LATER_NS,
+    halted=False,
+    halt_epoch=0,
+    trust=FeedTrust.SYNCED,
+    best_bid_ticks=10_000,
+    best_ask_ticks=10_001,
+    position_lots=0,
+    working_buy_lots=0,
+    working_sell_lots=0,
+    reducing_lots=0,
+    equity=Decimal(10_000),
+    gross_other=Decimal(0),
+    open_orders=0,
+    orders_last_minute=0,
+    daily_loss=Decimal(0),
 )
 
 
@@ -257,7 +281,9 @@ def _order(number: int) -> SubmitOrder:
         price_ticks=10_000,
         reduce_only=True,
     )
-    return SubmitOrder(approved=Approved(intent=intent, valid_until_mono_ns=_LATER_NS, halt_epoch=0))
+    verdict = approve(intent, msgspec.structs.replace(_CONTEXT, position_lots=-1_000 * intent.side.sign), RiskLimits())
+    assert isinstance(verdict, Approved)
+    return SubmitOrder(approved=verdict)
 
 
 def _batch(command: Command, seq: int) -> Batch:

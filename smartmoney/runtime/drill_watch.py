@@ -73,7 +73,7 @@ class Watch:
         self.last: Look | None = None
         self.naked_ms: dict[str, float] = {}
         self.covers_ms: list[float] = []
-        """From a fill that raised what is held to its stop."""
+        """From a fill that raised what is held to its stop, while a daemon ran."""
         self._naked_since: float | None = None
         self._raised_at: float | None = None
         self._changed = asyncio.Condition()
@@ -108,7 +108,9 @@ class Watch:
     async def _take(self, ledger: Mapping[str, Any]) -> None:
         look = read_look(ledger, self._market, self._lot, time.monotonic())
         before = self.last
-        if before is not None and abs(look.held) > abs(before.held):
+        if self.phase == "dead":
+            self._raised_at = None  # what fills then is the guard's, and counts as naked while dead
+        elif before is not None and abs(look.held) > abs(before.held):
             self._raised_at = look.at
         if self._raised_at is not None and look.is_covered:
             self.covers_ms.append((look.at - self._raised_at) * 1e3)

@@ -46,6 +46,8 @@ POLL_S = 10.0
 """The account is read this often beside the stream: a fill that the stream lost is found within it."""
 REPORT_AGE_MAX_S = 60.0
 """No entry leaves while the last report is older."""
+READ_S_MAX = 45.0
+"""A reading that takes longer is given up: a venue so slow is read again at the next turn."""
 CLOCK_EVERY_S = 60.0
 _UNASKED_S_MAX = 4.0
 """A report that nobody asked for and that took longer says too little of young orders (`core.execution.reconciliation`)."""
@@ -370,7 +372,11 @@ class LiveGateway:
         """Read the account and post the report, if it answers what was asked."""
         began_ns = self._clock.monotonic_ns()
         try:
-            report = await self._reader.read()
+            async with asyncio.timeout(READ_S_MAX):
+                report = await self._reader.read()
+        except TimeoutError:
+            log.warning("the account could not be read", problem=f"not within {READ_S_MAX:g} s")
+            return
         except ReadFailed as failure:
             log.warning("the account could not be read", problem=str(failure))
             if failure.answer is not None and failure.answer.outcome is Outcome.KEY:

@@ -12,7 +12,7 @@ from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.view import EngineView
 from smartmoney.runtime.alert_events import AlertWatch, of_batch
 from smartmoney.runtime.alert_queue import Alert
-from smartmoney.runtime.alerts import AlertDesk
+from smartmoney.runtime.alerts import HASTY_WORDS_S, LAST_WORDS_S, AlertDesk
 from smartmoney.runtime.heartbeats import Heartbeats
 from smartmoney.runtime.loop import Batch, Loop
 from smartmoney.runtime.sender import Sender
@@ -68,7 +68,8 @@ class Lookout:
         else:
             self.heartbeats.close()
         severity = "info" if is_clean else "critical"
-        await self._alerts.last_words(Alert(kind="stop", severity=severity, subject="stopped", text=why))
+        last = Alert(kind="stop", severity=severity, subject="stopped", text=why)
+        await self._alerts.last_words(last, LAST_WORDS_S if is_clean else HASTY_WORDS_S)
 
     async def _look(self, beat: Beat) -> None:
         clock = asyncio.get_running_loop().time

@@ -46,6 +46,9 @@ def test_a_rehearsal_trades_survives_kill_and_human_and_shows_no_secret(tmp_path
             until(lambda: stage.status()["halted"])
             assert daemon.stop(signal.SIGTERM) == 0
             said += daemon.said() + daemon.printed() + json.dumps(daemon.summary())
+        replayed = smartmoney("replay", "last", "--json", "-c", stage.config, "--state-dir", stage.state)
+        assert replayed.returncode == 0, replayed.stderr
+        assert json.loads(replayed.stdout)["replay"]["is_identical"]
         for path in sorted(stage.state.rglob("*")):
             if path.is_file():
                 assert SECRET.encode() not in path.read_bytes(), path
