@@ -36,8 +36,10 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     fees_other: dict[str, Decimal]
 
 
-def load_account(connection: apsw.Connection, initial_cash: Decimal, instruments: Sequence[Instrument]) -> AccountState:
-    """Fold the journal into the state of the account, in terms of `instruments`.
+def load_account(
+    connection: apsw.Connection, initial_cash: Decimal, instruments: Sequence[Instrument], now_wall_ns: int = 0
+) -> AccountState:
+    """Fold the journal into the state of the account, in terms of `instruments`; working orders have their age at `now_wall_ns`.
 
     Raises:
         JournalRefused: an open position or a working order is of an instrument that is not among them, or whose grid has changed.
@@ -51,7 +53,7 @@ def load_account(connection: apsw.Connection, initial_cash: Decimal, instruments
     return AccountState(
         cash=portfolio.cash,
         positions=tuple(report for report in portfolio.reports() if report.instrument < len(instruments)),
-        orders=_working_orders(connection, instruments),
+        orders=_working_orders(connection, instruments, now_wall_ns),
         halt=reader.halt_state(),
         fill_count=len(fills),
         order_count=order_count,
@@ -139,17 +141,18 @@ def _require_same_grid(instrument: Instrument, grid: tuple[Decimal, Decimal], wh
         raise JournalRefused(problem, "close it by hand at the venue, then start with a fresh --state-dir")
 
 
-def _working_orders(connection: apsw.Connection, instruments: Sequence[Instrument]) -> tuple[OrderReport, ...]:
+def _working_orders(connection: apsw.Connection, instruments: Sequence[Instrument], now_wall_ns: int) -> tuple[OrderReport, ...]:
     index = {instrument.name: position for position, instrument in enumerate(instruments)}
     reports = []
-    columns = "instrument, tick_size, lot_size, encoded, venue_order_id, filled_lots"
+    columns = "instrument, tick_size, lot_size, encoded, venue_order_id, filled_lots, wall_ns"
     rows = connection.execute(f"SELECT {columns} FROM intents WHERE closed IS NULL ORDER BY rowid")  # noqa: S608
-    for name, tick_size, lot_size, encoded, venue_order_id, filled_lots in rows:
+    for name, tick_size, lot_size, encoded, venue_order_id, filled_lots, wall_ns in rows:
         intent = msgspec.msgpack.decode(encoded, type=OrderIntent)
         if name not in index:
             problem = f"order {intent.client_order_id} of {name} may still work, and {name} is not configured"
             raise JournalRefused(problem, f"put {name} back into `instruments` until it is done")
         _require_same_grid(instruments[index[name]], (Decimal(tick_size), Decimal(lot_size)), f"a working order ({intent.client_order_id})")
         intent = msgspec.structs.replace(intent, instrument=index[name])
-        reports.append(OrderReport(intent=intent, venue_order_id=venue_order_id, filled_lots=filled_lots))
+        age_s = max(0.0, (now_wall_ns - wall_ns) / 1e9)
+        reports.append(OrderReport(intent=intent, venue_order_id=venue_order_id, filled_lots=filled_lots, age_s=age_s))
     return tuple(reports)

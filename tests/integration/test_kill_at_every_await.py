@@ -44,9 +44,12 @@ class Journal:
     def __init__(self):
         self.lines = []
         self._pending = []
+        self._sent_at = {}
 
     def note(self, line):
         self._pending.append(line)
+        if isinstance(line, SubmitOrder):
+            self._sent_at[line.approved.intent.client_order_id] = asyncio.get_running_loop().time()
 
     def commit(self):
         self.lines += self._pending
@@ -69,7 +72,8 @@ class Journal:
         for name, intent in self.intents().items():
             filled = sum(fill.lots for fill in self.fills() if fill.client_order_id == name)
             if name not in closed and filled < intent.lots:
-                reports.append(OrderReport(intent=intent, venue_order_id=numbers.get(name, ""), filled_lots=filled))
+                age_s = asyncio.get_running_loop().time() - self._sent_at[name]
+                reports.append(OrderReport(intent=intent, venue_order_id=numbers.get(name, ""), filled_lots=filled, age_s=age_s))
         return tuple(reports)
 
 

@@ -127,11 +127,15 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Describe a working order as the venue sees it, for reconciliation and restart."""
+    """Describe a working order as the venue sees it, for reconciliation and restart.
+
+    `age_s` is how long ago it was sent, as far as a restart knows: what the venue does not have by then will not come any more.
+    """
 
     intent: OrderIntent
     venue_order_id: str
     filled_lots: int = 0
+    age_s: float = 0.0
 
 
 class PositionReport(msgspec.Struct, frozen=True, kw_only=True):
