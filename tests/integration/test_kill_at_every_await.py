@@ -126,6 +126,7 @@ class Life:
         self.reconciled = False
         self.seq = 0
         self.age = 0
+        self.heard = 0
 
     def view(self):
         self.seq += 1
@@ -184,13 +185,12 @@ class Life:
 
     async def live(self, until, *, trades):
         """Tick and take what comes until a condition holds."""
-        heard = 0
         async with asyncio.timeout(40):
             while not until():
                 said = self.venue.said.all
-                while heard < len(said):
-                    self.take(said[heard])
-                    heard += 1
+                while self.heard < len(said):
+                    self.heard += 1
+                    self.take(said[self.heard - 1])
                 self.tick(trades=trades)
                 await self.venue.turn()
 
