@@ -4,12 +4,15 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import structlog
 from hypothesis import settings
 
 from smartmoney.runtime import kernel_cache
+
+from . import model_bundles
 
 kernel_cache.prepare()
 
@@ -60,3 +63,9 @@ def seed_document() -> Path:
     if not documents:
         pytest.skip("no seed document here: set SMARTMONEY_SEED to its folder")
     return documents[0]
+
+
+@pytest.fixture(scope="session")
+def bundles() -> ModuleType:
+    """Give the maker of small trained bundles."""
+    return model_bundles

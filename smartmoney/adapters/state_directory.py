@@ -99,6 +99,11 @@ class StateLayout(msgspec.Struct, frozen=True):
         return self.captures / run_id
 
     @property
+    def models(self) -> Path:
+        """Return the folder of the model store."""
+        return self.root / "models"
+
+    @property
     def latch(self) -> Path:
         """Return the path of the halt latch: while that file exists, nothing that increases risk is sent."""
         return self.root / "HALT"

@@ -1,0 +1,239 @@
+"""The model store: every bundle that was trained or used here, in a folder named by its hash, and which of them is the champion.
+
+Invariants: a bundle under its hash never changes, so a run can always be replayed with the model that it had; the champion changes by one
+rename; whoever stood before can be put back.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from smartmoney.adapters.model_files import BundleRefused, Manifest, read_bundle, read_manifest, record_gate, replace_durably, write_bundle
+from smartmoney.core.models.bundle import Bundle, Gate
+
+CHAMPIONS = "champions.json"
+PRIOR, DEFAULT = "prior", "default"
+BUNDLED = Path(__file__).resolve().parent.parent / "bundles" / DEFAULT
+"""The bundle that ships with the package: trained on the built-in market, a demonstration, refused by live mode."""
+HASH_DIGITS_MIN = 6
+_LOG_MAX = 1000
+
+
+class ModelNotFound(Exception):
+    """Report that a model's name, hash or folder leads nowhere, and what would."""
+
+    exit_code = 78
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """Record one change of the champion: `act` is promote or rollback, `at_wall_ns` ours, `reason` the operator's."""
+
+    act: str
+    hash: str
+    at_wall_ns: int
+    reason: str
+
+
+class Champions(msgspec.Struct, frozen=True, kw_only=True):
+    """Be the file `champions.json`: `standing` is a stack of hashes, the champion last; `log` is everything that happened."""
+
+    standing: tuple[str, ...] = ()
+    log: tuple[Change, ...] = ()
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """Show one bundle of a list. `origin` is `store` or `package`; `problem` says why it cannot be used, None when its manifest reads."""
+
+    name: str
+    hash: str
+    origin: str
+    is_champion: bool
+    gates: tuple[Gate, ...] = ()
+    problem: str | None = None
+
+
+class ModelStore:
+    """Keep bundles in a folder. Reading makes nothing; the folder appears with the first bundle."""
+
+    def __init__(self, folder: Path, bundled: Path = BUNDLED) -> None:
+        self.folder = folder
+        self._bundled = bundled
+
+    def add(self, bundle: Bundle) -> Path:
+        """Keep a bundle and return its folder; one that is there already stays as it is.
+
+        Raises:
+            OSError: it cannot be written.
+            BundleRefused: what stands under its hash is damaged.
+        """
+        folder = self.folder / bundle.hash
+        if folder.exists():
+            read_bundle(folder)
+        else:
+            write_bundle(folder, bundle)
+        return folder
+
+    def load(self, asked: str) -> Bundle:
+        """Return a bundle by hash, the beginning of a hash, or name (the newest of that name), of the store or the package.
+
+        Raises:
+            ModelNotFound: there is none, or the beginning fits several.
+            BundleRefused: it is damaged or of another schema.
+        """
+        return self._read(self._folder_of(asked))
+
+    def champion(self) -> str | None:
+        """Return the champion's hash, None while nothing was promoted.
+
+        Raises:
+            BundleRefused: the file that says so is damaged.
+        """
+        standing = self.champions().standing
+        return standing[-1] if standing else None
+
+    def champions(self) -> Champions:
+        """Return who stands and what happened.
+
+        Raises:
+            BundleRefused: the file is damaged.
+        """
+        path = self.folder / CHAMPIONS
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Champions)
+        except FileNotFoundError:
+            return Champions()
+        except (OSError, msgspec.MsgspecError) as error:
+            raise BundleRefused(path, str(error), "remove it and promote a model again") from None
+
+    def promote(self, asked: str, reason: str, at_wall_ns: int) -> Bundle:
+        """Make a bundle the champion and return it; whatever it is, it is read and checked first.
+
+        Raises:
+            ModelNotFound, BundleRefused: it cannot be had.
+            OSError: the change cannot be written.
+        """
+        bundle = self.load(asked)
+        self.add(bundle)
+        before = self.champions()
+        standing = before.standing if before.standing[-1:] == (bundle.hash,) else (*before.standing, bundle.hash)
+        self._write(
+            Champions(standing=standing, log=before.log), Change(act="promote", hash=bundle.hash, at_wall_ns=at_wall_ns, reason=reason)
+        )
+        return bundle
+
+    def rollback(self, reason: str, at_wall_ns: int) -> Bundle:
+        """Put back the champion before this one and return it.
+
+        Raises:
+            ModelNotFound: none stood before.
+            BundleRefused: it is damaged.
+            OSError: the change cannot be written.
+        """
+        before = self.champions()
+        if len(before.standing) < 2:
+            raise ModelNotFound("no champion stood before this one; promote another, or set `model: prior`")
+        bundle = self.load(before.standing[-2])
+        change = Change(act="rollback", hash=bundle.hash, at_wall_ns=at_wall_ns, reason=reason)
+        self._write(Champions(standing=before.standing[:-1], log=before.log), change)
+        return bundle
+
+    def listed(self) -> tuple[Listed, ...]:
+        """Return what there is, the package's own first, then the store's by age; damaged ones say what is wrong."""
+        champion = self.champion()
+        shown = []
+        for folder in self._folders():
+            try:
+                manifest: Manifest | None = read_manifest(folder)
+                problem = None
+            except BundleRefused as refused:
+                manifest, problem = None, str(refused)
+            hash_ = folder.name if manifest is None else manifest.hash
+            shown.append(
+                Listed(
+                    name="" if manifest is None else manifest.name,
+                    hash=hash_,
+                    origin="package" if folder == self._bundled else "store",
+                    is_champion=hash_ == champion,
+                    gates=() if manifest is None else manifest.gates,
+                    problem=problem,
+                )
+            )
+        return tuple(shown)
+
+    def is_bundled(self, hash_: str) -> bool:
+        """Tell whether this is the package's own bundle."""
+        return self._bundled.is_dir() and read_manifest(self._bundled).hash == hash_
+
+    def record_gate(self, hash_: str, gate: Gate) -> None:
+        """Note what a gate said of a bundle of the store.
+
+        Raises:
+            BundleRefused: there is no such bundle.
+            OSError: it cannot be written.
+        """
+        record_gate(self.folder / hash_, gate)
+
+    def find(self, asked: str, relative_to: Path | None = None) -> Bundle | None:
+        """Return the model that the key `model` names; None is the untrained prior.
+
+        Args:
+            asked: `prior`; `default` (the champion, else the package's own, else the prior); a folder; a name or hash in the store.
+            relative_to: where a relative folder starts.
+
+        Raises:
+            ModelNotFound: it leads nowhere.
+            BundleRefused: it is damaged, or of another schema.
+        """
+        if asked == PRIOR:
+            return None
+        if asked == DEFAULT:
+            champion = self.champion()
+            if champion is not None:
+                return self.load(champion)
+            return read_bundle(self._bundled) if self._bundled.is_dir() else None
+        if "/" in asked:
+            folder = (relative_to or Path()) / Path(asked).expanduser()
+            if not folder.is_dir():
+                raise ModelNotFound(f"model: {folder} is no folder; name a bundle's folder, its name or hash, `{DEFAULT}` or `{PRIOR}`")
+            return read_bundle(folder)
+        return self.load(asked)
+
+    def _folders(self) -> list[Path]:
+        own = (
+            [entry for entry in self.folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")] if self.folder.is_dir() else []
+        )
+        own.sort(key=lambda entry: (entry.stat().st_mtime_ns, entry.name))
+        return [*([self._bundled] if self._bundled.is_dir() else []), *own]
+
+    def _folder_of(self, asked: str) -> Path:
+        if (self.folder / asked).is_dir() and asked and not asked.startswith("."):
+            return self.folder / asked
+        fitting: dict[str, Path] = {}
+        named: Path | None = None
+        for folder in self._folders():
+            try:
+                manifest = read_manifest(folder)
+            except BundleRefused:
+                continue
+            if len(asked) >= HASH_DIGITS_MIN and manifest.hash.startswith(asked):
+                fitting[manifest.hash] = folder
+            if manifest.name == asked:
+                named = folder
+        if len(fitting) > 1:
+            raise ModelNotFound(f"model {asked!r}: the hashes of {len(fitting)} bundles begin so; give more of it")
+        if fitting:
+            return next(iter(fitting.values()))
+        if named is None:
+            raise ModelNotFound(f"no model {asked!r} in {self.folder}; `smartmoney models list` shows what there is")
+        return named
+
+    def _read(self, folder: Path) -> Bundle:
+        bundle = read_bundle(folder)
+        if folder != self._bundled and folder.name != bundle.hash:
+            raise BundleRefused(folder, f"holds the bundle {bundle.hash}, not the one that its name says", "restore the folder from a copy")
+        return bundle
+
+    def _write(self, champions: Champions, change: Change) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        content = msgspec.structs.replace(champions, log=(*champions.log, change)[-_LOG_MAX:])
+        replace_durably(self.folder / CHAMPIONS, msgspec.json.format(msgspec.json.encode(content), indent=1))
