@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from smartmoney.core.features.parameters import FeatureParameters
+from smartmoney.learning.sets.oracle_windows import OracleBatch, simulate_windows
 from smartmoney.learning.sets.rows import Rows, RowsRefused, load_rows, save_rows
 from smartmoney.learning.sets.synthetic import World, simulate
 from smartmoney.runtime.codecs import recorded_binance
@@ -19,6 +20,8 @@ from smartmoney.runtime.kernel_cache import cache_root, prepare
 
 NICE = 10
 """What a worker adds to its niceness: training gives way to everything."""
+
+Source = World | OracleBatch
 
 Progress = Callable[[str, int, int], None]
 """Gets what is being made, how many are done, how many there are."""
@@ -30,7 +33,7 @@ def rows_folder() -> Path:
 
 
 def world_rows(
-    worlds: Sequence[World], parameters: FeatureParameters, progress: Progress, *, parallel: bool, folder: Path | None = None
+    worlds: Sequence[Source], parameters: FeatureParameters, progress: Progress, *, parallel: bool, folder: Path | None = None
 ) -> Iterator[Rows]:
     """Yield the rows of every world, in their order, made if need be.
 
@@ -44,7 +47,7 @@ def world_rows(
         yield load_rows(path)
 
 
-def _make_all(jobs: Sequence[tuple[World, FeatureParameters, Path]], progress: Progress, parallel: bool) -> None:
+def _make_all(jobs: Sequence[tuple[Source, FeatureParameters, Path]], progress: Progress, parallel: bool) -> None:
     workers = worker_count(len(jobs), parallel=parallel)
     if not jobs:
         return
@@ -67,8 +70,10 @@ def _begin_worker() -> None:
     prepare()
 
 
-def _make(world: World, parameters: FeatureParameters, path: Path) -> None:
-    save_rows(simulate(world, recorded_binance(), parameters), path)
+def _make(source: Source, parameters: FeatureParameters, path: Path) -> None:
+    codec = recorded_binance()
+    is_oracle = isinstance(source, OracleBatch)
+    save_rows(simulate_windows(source, codec, parameters) if is_oracle else simulate(source, codec, parameters), path)
 
 
 def _is_whole(path: Path) -> bool:

@@ -31,7 +31,7 @@ OCCUPANCY_MIN = 0.02
 DWELL_S_MIN = 60.0
 GAIN_MAX = 1e-3
 """Nats per row: a fit whose last iteration still gained more has not converged."""
-_ANCHOR_ROWS = 0.05
+_ANCHOR_ROWS = 0.5
 """Weight of an anchor, as a share of the rows: heavy enough to keep who is who, light enough to follow what is there."""
 _STAY = 50.0
 _MOVE = 1.1
@@ -69,7 +69,9 @@ class FittedHmm(msgspec.Struct, frozen=True, kw_only=True):
     iterations: int
 
 
-def fit(stretches: Sequence[Floats], parity: Floats, states: States, anchors: Floats, settings: HmmSettings | None = None) -> FittedHmm:
+def fit(
+    stretches: Sequence[Floats], parity: Floats, states: States, anchors: Floats, spreads: Floats, settings: HmmSettings | None = None
+) -> FittedHmm:
     """Fit on stretches of `(rows, dimensions)` observations (finite), each taken with its mirror.
 
     Args:
@@ -77,6 +79,7 @@ def fit(stretches: Sequence[Floats], parity: Floats, states: States, anchors: Fl
         parity: `(dimensions,)`, −1 where the mirror negates.
         states: what the states are called, and which are mirrors.
         anchors: `(states, dimensions)`, where each state is expected to lie.
+        spreads: `(states, dimensions)`, the variance that each is expected to have.
         settings: iterations and refusals.
 
     Raises:
@@ -87,13 +90,16 @@ def fit(stretches: Sequence[Floats], parity: Floats, states: States, anchors: Fl
     count = len(states.names)
     if rows < 200 * count:
         raise FitRefused(f"{rows} usable bars for {count} states; give {200 * count} or more (a longer recording)")
-    if not np.isfinite(anchors).all() or anchors.shape != (count, len(parity)):
-        raise FitRefused("the anchors of the states are not finite, or not one per state and dimension")
+    for array in (anchors, spreads):
+        if not np.isfinite(array).all() or array.shape != (count, len(parity)):
+            raise FitRefused("the anchors of the states are not finite, or not one per state and dimension")
+    swapped = list(states.mirror)
+    spreads = np.maximum(0.5 * (spreads + spreads[swapped]), VARIANCE_FLOOR)
     x = np.concatenate([*stretches, *(one * parity for one in stretches)])
     if not np.isfinite(x).all():
         raise FitRefused("an observation is not finite; stretches hold known rows only")
     lengths = [len(one) for one in stretches] * 2
-    model, gains = _run(x, lengths, states, _symmetric_means(anchors, states, parity), told)
+    model, gains = _run(x, lengths, states, _symmetric_means(anchors, states, parity), spreads, told)
     occupancy = _occupancy(model, x, lengths)
     means, variances, transitions, start = _averaged(model, states, parity)
     for name, array in (("means", means), ("variances", variances), ("transitions", transitions), ("start", start)):
@@ -112,7 +118,7 @@ def fit(stretches: Sequence[Floats], parity: Floats, states: States, anchors: Fl
         states=states,
         means=means,
         variances=np.maximum(variances, VARIANCE_FLOOR),
-        transitions=_sticky(transitions, told.dwell_s),
+        transitions=_mirrored_moves(_sticky(transitions, told.dwell_s), states),
         start=start,
         occupancy=occupancy,
         gain=float(gains[-1]),
@@ -121,7 +127,7 @@ def fit(stretches: Sequence[Floats], parity: Floats, states: States, anchors: Fl
     )
 
 
-def _run(x: Floats, lengths: Sequence[int], states: States, anchors: Floats, told: HmmSettings) -> tuple[object, list[float]]:
+def _run(x: Floats, lengths: Sequence[int], states: States, anchors: Floats, spreads: Floats, told: HmmSettings) -> tuple[object, list[float]]:
     """Return hmmlearn's model after EM, and the gain per row of each iteration."""
     from hmmlearn.hmm import GaussianHMM
 
@@ -137,7 +143,7 @@ def _run(x: Floats, lengths: Sequence[int], states: States, anchors: Floats, tol
         min_covar=VARIANCE_FLOOR,
         means_prior=anchors,
         means_weight=np.full((count, 1), weight / count),
-        covars_prior=VARIANCE_FLOOR * weight / count,
+        covars_prior=spreads * weight / count,
         covars_weight=weight / count,
         transmat_prior=_MOVE + _STAY * np.eye(count),
         random_state=0,
@@ -145,7 +151,7 @@ def _run(x: Floats, lengths: Sequence[int], states: States, anchors: Floats, tol
     model.startprob_ = np.full(count, 1.0 / count)
     model.transmat_ = _sticky(np.full((count, count), 1.0 / count), 100.0)
     model.means_ = anchors.copy()
-    model.covars_ = np.ones_like(anchors)
+    model.covars_ = spreads.copy()
     quiet = logging.getLogger("hmmlearn.base")
     level, quiet.level = quiet.level, logging.ERROR
     gains: list[float] = []
@@ -190,9 +196,15 @@ def _averaged(model: object, states: States, parity: Floats) -> tuple[Floats, Fl
     return (
         _symmetric_means(means, states, parity),
         0.5 * (variances + variances[swapped]),
-        0.5 * (moves + moves[np.ix_(swapped, swapped)]),
+        _mirrored_moves(moves, states),
         0.5 * (first + first[swapped]),
     )
+
+
+def _mirrored_moves(moves: Floats, states: States) -> Floats:
+    """Return transitions averaged with their mirror: sums in another order leave the mirror inexact by a bit."""
+    swapped = list(states.mirror)
+    return np.asarray(0.5 * (moves + moves[np.ix_(swapped, swapped)]), np.float64)
 
 
 def _sticky(transitions: Floats, dwell_s: float) -> Floats:

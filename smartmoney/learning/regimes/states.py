@@ -58,12 +58,14 @@ def states_for(components: int) -> States:
 
 
 PROTOTYPES: dict[Regime, dict[str, float]] = {
-    Regime.ACCUMULATION: {"tfi_120s": 1.2, "ofi_decayed_120s": 0.8, "refill_imbalance_120s": 0.4, "trade_rate_120s": 0.5},
-    Regime.TRENDING: {"tfi_120s": 0.4, "ofi_decayed_120s": 1.2, "impact_residual_120s": 0.8, "efficiency_120s": 1.0, "rv_120s": 0.4},
-    Regime.VOLATILE: {"rv_120s": 1.6, "liquidity_stress": 1.0, "trade_rate_120s": 0.8},
+    Regime.ACCUMULATION: {"tfi_120s": 1.4, "ofi_decayed_120s": 0.3, "refill_imbalance_120s": -1.4, "efficiency_120s": 0.5},
+    Regime.TRENDING: {"ofi_decayed_120s": 0.8, "impact_residual_120s": 1.1, "efficiency_120s": 1.2, "rv_120s": 0.3},
+    Regime.VOLATILE: {"rv_120s": 2.2, "trade_rate_120s": 1.6, "liquidity_stress": 0.9},
     Regime.NEUTRAL: {},
 }
-"""Fixed signatures in units of the scaled observations, of the buyers' state of each pair. They name states; they are not fitted."""
+"""Fixed signatures in units of the scaled observations, of the buyers' state of each pair. They name states; they are not fitted.
+
+Accumulation: takers buy, and asks are filled up again. A trend: the price goes further than the flow explains, and straight."""
 
 
 def prototypes(states: States, names: Sequence[str] = OBSERVED, parity: Floats | None = None) -> Floats:

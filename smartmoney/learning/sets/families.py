@@ -9,8 +9,10 @@ from collections.abc import Iterator
 
 import msgspec
 
+from smartmoney.learning.sets.oracle_windows import OracleBatch
 from smartmoney.learning.sets.synthetic import World
 from smartmoney.settings.scenario import load_scenario
+from smartmoney.simulation.oracle_world import KINDS
 from smartmoney.simulation.scenario import Scenario
 
 
@@ -66,6 +68,11 @@ def training_worlds(per_family: int, seconds: int, first_seed: int = 1_000) -> t
     )
 
 
+def training_windows(pairs: int, batches: int = 2, first_seed: int = 50_000) -> tuple[OracleBatch, ...]:
+    """Return the oracle worlds that the detector learns from: `batches` of so many pairs of every kind."""
+    return tuple(OracleBatch(kind=kind, seed=first_seed + 10 * place + n, pairs=pairs) for place, kind in enumerate(KINDS) for n in range(batches))
+
+
 def held_out_seeds(bundle_hash: str, suite: str) -> Iterator[int]:
     """Yield seeds that nobody could tune to: SHA-256 of the bundle's hash, the suite's name and a count."""
     count = 0
@@ -73,6 +80,12 @@ def held_out_seeds(bundle_hash: str, suite: str) -> Iterator[int]:
         digest = hashlib.sha256(f"{bundle_hash}:{suite}:{count}".encode()).digest()
         yield int.from_bytes(digest[:5], "big")
         count += 1
+
+
+def held_out_windows(bundle_hash: str, suite: str, pairs: int) -> tuple[OracleBatch, ...]:
+    """Return fresh oracle worlds of every kind, whose seeds follow from the bundle."""
+    seeds = held_out_seeds(bundle_hash, f"{suite}-windows")
+    return tuple(OracleBatch(kind=kind, seed=next(seeds) % 1_000_000_007, pairs=pairs) for kind in KINDS)
 
 
 def held_out_worlds(bundle_hash: str, suite: str, per_family: int, seconds: int) -> tuple[World, ...]:

@@ -18,6 +18,7 @@ from smartmoney.core.features.schema import FEATURES, SCHEMA_HASH
 SECOND_NS = 1_000_000_000
 LATENCY_NS = 150_000_000
 NO_TRUTH = -1
+_EXTRA = "extra."
 
 
 class RowsRefused(Exception):
@@ -52,6 +53,8 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True):
     mid_after: NDArray[np.float64]
     truth: Truth | None
     schema_hash: str = SCHEMA_HASH
+    extras: dict[str, NDArray[np.float64]] = {}
+    """Further arrays of the source, of any length, by name (what an oracle said)."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -79,6 +82,7 @@ def save_rows(rows: Rows, path: Path) -> None:
     arrays = {"times": rows.times, "values": rows.values, "mid_after": rows.mid_after}
     if rows.truth is not None:
         arrays |= {name: getattr(rows.truth, name) for name in Truth.__struct_fields__}
+    arrays |= {_EXTRA + name: array for name, array in rows.extras.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -107,6 +111,7 @@ def load_rows(path: Path) -> Rows:
                 mid_after=found["mid_after"],
                 truth=truth,
                 schema_hash=schema_hash,
+                extras={key.removeprefix(_EXTRA): found[key] for key in found.files if key.startswith(_EXTRA)},
             )
     except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise RowsRefused(f"{path}: not a file of training rows ({error}); remove it, it is made again") from None
