@@ -1,6 +1,6 @@
 """The control socket: one JSON line in, one JSON line out, between the command line and a running daemon on the same machine.
 
-Request: `{"command": "status" | "halt" | "resume" | "flatten", "reason": "...", "arguments": {...}}`.
+Request: `{"command": "status" | "halt" | "resume" | "flatten" | "activate", "reason": "...", "arguments": {...}}`.
 Reply: `{"ok": true, "result": {...}}` or `{"ok": false, "problem": "...", "remedy": "..."}`.
 A connection may carry several requests, one after the other.
 
@@ -40,7 +40,7 @@ _NEEDS_REASON = frozenset({"resume"})
 class ControlRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Be one request of an operator."""
 
-    command: Literal["status", "halt", "resume", "flatten"]
+    command: Literal["status", "halt", "resume", "flatten", "activate"]
     reason: str = ""
     arguments: dict[str, Any] = {}
 

@@ -16,6 +16,8 @@ PRIOR, DEFAULT = "prior", "default"
 BUNDLED = Path(__file__).resolve().parent.parent / "bundles" / DEFAULT
 """The bundle that ships with the package: trained on the built-in market, a demonstration, refused by live mode."""
 HASH_DIGITS_MIN = 6
+_NOWHERE = Path("/dev/null/models")
+"""A folder that cannot exist."""
 _LOG_MAX = 1000
 
 
@@ -55,8 +57,9 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 class ModelStore:
     """Keep bundles in a folder. Reading makes nothing; the folder appears with the first bundle."""
 
-    def __init__(self, folder: Path, bundled: Path = BUNDLED) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path | None, bundled: Path = BUNDLED) -> None:
+        """Take a store's folder; None is a store that holds nothing and can keep nothing."""
+        self.folder = _NOWHERE if folder is None else folder
         self._bundled = bundled
 
     def add(self, bundle: Bundle) -> Path:
@@ -140,7 +143,7 @@ class ModelStore:
     def listed(self) -> tuple[Listed, ...]:
         """Return what there is, the package's own first, then the store's by age; damaged ones say what is wrong."""
         champion = self.champion()
-        shown = []
+        shown: list[Listed] = []
         for folder in self._folders():
             try:
                 manifest: Manifest | None = read_manifest(folder)
@@ -148,6 +151,8 @@ class ModelStore:
             except BundleRefused as refused:
                 manifest, problem = None, str(refused)
             hash_ = folder.name if manifest is None else manifest.hash
+            if any(one.hash == hash_ for one in shown):
+                continue  # a run that used the package's own kept a copy
             shown.append(
                 Listed(
                     name="" if manifest is None else manifest.name,

@@ -68,8 +68,9 @@ def backtest(
     if scenario is not None:
         compile_market_kernels()
 
+    models = str(layout_of(state_dir).models)
     jobs = [
-        BacktestJob(name=name, source=source, settings=settings, latency=model, feed_latency_ms=feed_latency)
+        BacktestJob(name=name, source=source, settings=settings, latency=model, feed_latency_ms=feed_latency, models=models)
         for name, source in sources.items()
     ]
     result = _run(jobs, processes)

@@ -29,7 +29,7 @@ def replay(
     """
     if frames:
         files = [*frames, *([Path(run_id)] if run_id else []), *(more or [])]
-        _replay_frames(files, venue, market, emit, settings_of(config, profile, "paper", overrides), as_json=as_json)
+        _replay_frames(files, venue, market, emit, settings_of(config, profile, "paper", overrides), state_dir, as_json=as_json)
         return
     if run_id is None or more:
         raise typer.BadParameter("give one RUN_ID (or `last`), or --frames FILE...")
@@ -68,7 +68,9 @@ def _replay_run(run_id: str, state_dir: Path | None, config: Path | None, *, as_
         raise typer.Exit(1)
 
 
-def _replay_frames(files: list[Path], venue: str, market: str, emit: str | None, settings: Any, *, as_json: bool) -> None:
+def _replay_frames(
+    files: list[Path], venue: str, market: str, emit: str | None, settings: Any, state_dir: Path | None, *, as_json: bool
+) -> None:
     from smartmoney.settings.errors import ConfigurationError
 
     for path in files:
@@ -84,9 +86,11 @@ def _replay_frames(files: list[Path], venue: str, market: str, emit: str | None,
 
     logs.configure("INFO", to_screen=False)
     kernel_cache.prepare()
-    from smartmoney.runtime.replay_frames import emit_touch, frame_replay, frame_summary
+    from smartmoney.runtime.models import Models
+    from smartmoney.runtime.replay_frames import FrameReplay, emit_touch, frame_replay, frame_summary
 
-    replay, frames = frame_replay(files, market, settings)
+    models = Models(layout_of(state_dir).models)
+    replay, frames = frame_replay(files, market, settings, lambda instruments: FrameReplay(instruments, settings, models=models))
     replay.run(frames, on_ready=(lambda engine: emit_touch(engine, sys.stdout)) if emit else None)
     summary = frame_summary(replay)
     if as_json:

@@ -27,6 +27,7 @@ from smartmoney.runtime.assembly import engine_parameters, strategy_factory
 from smartmoney.runtime.backtest_sources import captured_items, record_built_in, split_start
 from smartmoney.runtime.codecs import codec_of
 from smartmoney.runtime.fill_costs import CostShares, FillCost, FillCosts
+from smartmoney.runtime.models import Models
 from smartmoney.runtime.offline import OfflineRun
 from smartmoney.runtime.replay_frames import FrameReplay, frame_replay
 from smartmoney.settings.build import fees_bps, paper_parameters
@@ -77,6 +78,8 @@ class BacktestJob(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     latency: OrderLatency
     feed_latency_ms: float = 0.0
+    models: str = ""
+    """Folder of the model store that `settings.model` is looked for in; empty: none."""
 
 
 class BacktestResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,7 +206,9 @@ def _run_recordings(job: BacktestJob, source: Recordings) -> JobResult:
         [Path(file) for file in source.files],
         source.market,
         job.settings,
-        lambda instruments: FrameReplay(instruments, job.settings, run_id=_NAME, latency=_seen_latency(job), watcher=watch),
+        lambda instruments: FrameReplay(
+            instruments, job.settings, run_id=_NAME, latency=_seen_latency(job), watcher=watch, models=models_of(job)
+        ),
     )
     watch.costs.use(replay.engine)
     started = perf_counter()
@@ -222,10 +227,11 @@ def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
         raise BacktestRefused(f"{source.folder}: the first entry is not a run's start; was its first segment removed by retention?")
     job = _on_market(job, start.instruments[0].market.value)
     watch = _Watch()
-    engine = Engine(codec_of(start.venue), strategy_factory(job.settings.directory))
+    models = models_of(job)
+    engine = Engine(codec_of(start.venue), strategy_factory(job.settings.directory), models.bundle)
     watch.costs.use(engine)
     cash = job.settings.equity_start
-    begun = begin_anew(start, job.settings, encode_parameters(engine_parameters(job.settings)))
+    begun = begin_anew(start, job.settings, encode_parameters(engine_parameters(job.settings)), models.choose(job.settings))
     run = OfflineRun(engine, begun, paper_parameters(job.settings), latency=_seen_latency(job), watcher=watch)
     started = perf_counter()
     if not run.run(captured_items(rest)):
@@ -235,7 +241,12 @@ def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
     return _result(job, engine, watch, cash, perf_counter() - started, (*noted, "what an operator did in that run is left out"))
 
 
-def begin_anew(start: RunStarted, settings: Settings, parameters: bytes) -> RunStarted:
+def models_of(job: BacktestJob) -> Models:
+    """Return where a job's model comes from."""
+    return Models(Path(job.models) if job.models else None)
+
+
+def begin_anew(start: RunStarted, settings: Settings, parameters: bytes, model: str) -> RunStarted:
     """Return how a captured run begins once more: its instruments and venue, our settings, a flat account that is not halted."""
     return RunStarted(
         run_id=_NAME,
@@ -243,7 +254,7 @@ def begin_anew(start: RunStarted, settings: Settings, parameters: bytes) -> RunS
         venue=start.venue,
         build=__version__,
         config_hash=config_hash(settings),
-        model="",
+        model=model,
         seed=0,
         instruments=start.instruments,
         parameters=parameters,
@@ -291,7 +302,7 @@ def _result(job: BacktestJob, engine: Engine, watch: _Watch, cash: Decimal, took
         halted=view.account.halted,
         halt_reason=view.account.halt_reason,
         digest=view.digest,
-        assumptions=(*_assumptions(job), *notes),
+        assumptions=(*_assumptions(job, engine), *notes),
     )
     return JobResult(name=job.name, result=result, equity=tuple(watch.equity), fills=tuple(watch.costs.fills))
 
@@ -304,7 +315,7 @@ def _worst_drawdown(equity: Sequence[float]) -> float:
     return worst
 
 
-def _assumptions(job: BacktestJob) -> tuple[str, ...]:
+def _assumptions(job: BacktestJob, engine: Engine) -> tuple[str, ...]:
     settings = job.settings
     maker, taker = fees_bps(settings)
     quote = settings.instruments[0].rpartition("/")[2].partition(":")[0]
@@ -324,6 +335,7 @@ def _assumptions(job: BacktestJob) -> tuple[str, ...]:
         f"orders act after {job.latency.words()}; replies come at once",
         f"feed latency: as recorded{feed}",
         f"fees: maker {maker:f} bps, taker {taker:f} bps; no funding",
+        f"model: {engine.brain.model_name}",
         f"queue: {queue}; a trade through the price fills whole",
         "impact: takers walk the depth that is shown, once; others do not react to these orders",
     )

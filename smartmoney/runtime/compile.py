@@ -65,6 +65,33 @@ def _exercise() -> None:
     shown_lots(states, 0, 0, 1000)
     read_row(states, 0, 0, np.zeros(len(FEATURES)))
     codec.drop_book(states, 0)
+    _decide_once()
+
+
+def _decide_once() -> None:
+    """Call the trained decision: its types are the same for every bundle, so the smallest will do."""
+    import numpy as np
+
+    from smartmoney.core.domain.signals import Regime
+    from smartmoney.core.features.schema import FEATURES, SCHEMA_HASH
+    from smartmoney.core.models.bundle import Bundle, BundleSpec, HiddenMarkov, Observed, Trained
+    from smartmoney.core.regime.parameters import RegimeParameters
+    from smartmoney.core.strategy.trained import TrainedModel
+
+    hmm = HiddenMarkov(
+        observed=(Observed(feature="tfi_10s", signed_log=False, median=0.0, mad=1.0),),
+        z_max=5.0,
+        means=((0.0,),),
+        variances=((1.0,),),
+        transitions=((1.0,),),
+        start=(1.0,),
+        names=(Regime.NEUTRAL,),
+        mirror=(0,),
+    )
+    trained = Trained(venue="none", market="spot", instruments=(), data_hash="")
+    spec = BundleSpec(name="none", schema_hash=SCHEMA_HASH, trained=trained, hmm=hmm)
+    model = TrainedModel(Bundle(spec=spec, forests={}, card="", hash=""), RegimeParameters())
+    model.step(model.fresh_state(), np.zeros(len(FEATURES)), {}, 1)
 
 
 def compile_offline_kernels(directory: Path, say: Callable[[str], None]) -> None:

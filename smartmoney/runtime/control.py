@@ -1,4 +1,4 @@
-"""What an operator can ask of a running daemon, over the control socket. It may halt and re-arm; it cannot trade or raise a limit."""
+"""What an operator can ask of a running daemon, over the control socket: halt, re-arm, another model. It cannot trade or raise a limit."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 
 from smartmoney.adapters.control import ControlError, ControlRequest
-from smartmoney.core.domain.entries import FlattenRequested, HaltRequested, Payload, ResumeRequested
+from smartmoney.core.domain.entries import FlattenRequested, HaltRequested, ModelActivated, Payload, ResumeRequested
 from smartmoney.core.engine.view import EngineView
 from smartmoney.runtime.loop import Loop
+from smartmoney.runtime.models import BundleRefused, ModelNotFitForLive, ModelNotFound
 from smartmoney.runtime.sender import Sender
 from smartmoney.runtime.summary import Summary
 
@@ -19,7 +20,7 @@ _TRY_LATER = "the daemon goes on trying: see `smartmoney status`"
 
 
 class ControlDesk:
-    """Answer requests: `status`, `halt`, `resume`, `flatten`. An answer says that the effect is there, and durable."""
+    """Answer requests: `status`, `halt`, `resume`, `flatten`, `activate`. An answer says that the effect is there, and durable."""
 
     def __init__(
         self,
@@ -28,12 +29,14 @@ class ControlDesk:
         post: Callable[[Payload], None],
         view: Callable[[], EngineView],
         summary: Callable[[], Summary],
+        prepare_model: Callable[[str], str],
     ) -> None:
         self._loop = loop
         self._sender = sender
         self._post = post
         self._view = view
         self._summary = summary
+        self._prepare_model = prepare_model
 
     async def handle(self, request: ControlRequest) -> Mapping[str, Any]:
         """Carry one request out.
@@ -50,6 +53,8 @@ class ControlDesk:
                 return await self._do(HaltRequested(reason=by), lambda view: view.account.halted, EFFECT_PATIENCE_S)
             case "flatten":
                 return await self._do(FlattenRequested(reason=reason or "operator"), _is_flat, FLAT_PATIENCE_S)
+            case "activate":
+                return await self._activate(request.arguments.get("model"))
             case "resume":
                 account = self._view().account
                 if not account.halted:
@@ -58,6 +63,17 @@ class ControlDesk:
                     problem = "equity is unknown: a position is held in a book that is not synced"
                     raise ControlError(problem, "wait for the feed, or flatten")
                 return await self._do(ResumeRequested(reason=reason), lambda view: not view.account.halted, EFFECT_PATIENCE_S)
+
+    async def _activate(self, asked: Any) -> Mapping[str, Any]:
+        if not isinstance(asked, str) or not asked:
+            raise ControlError("activate needs a model", "give its name or hash in the argument `model`")
+        try:
+            # Off the loop: a bundle is read and checked in full.
+            model = await asyncio.to_thread(self._prepare_model, asked)
+        except (ModelNotFound, BundleRefused, ModelNotFitForLive, OSError) as error:
+            raise ControlError(str(error), "the model that decides is unchanged") from None
+        done = await self._do(ModelActivated(model=model), lambda view: view.model_hash == model, EFFECT_PATIENCE_S)
+        return {**done, "model": self._view().model, "model_hash": model}
 
     async def _do(self, payload: Payload, is_done: Callable[[EngineView], bool], patience_s: float) -> Mapping[str, Any]:
         self._post(payload)

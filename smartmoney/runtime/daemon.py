@@ -33,6 +33,7 @@ from smartmoney.runtime.gateway import NoGateway, PaperGateway
 from smartmoney.runtime.inbox import Inbox, Item
 from smartmoney.runtime.latency import LatencyRecorder
 from smartmoney.runtime.loop import Batch, Loop
+from smartmoney.runtime.models import Models
 from smartmoney.runtime.sender import OUTBOX_MAX, Sender
 from smartmoney.runtime.summary import Summary, summarise
 from smartmoney.runtime.supervisor import Beat, ChildSpec, Restart, Supervisor
@@ -89,8 +90,8 @@ async def run_daemon(options: Options) -> Summary:
     """Run until a signal, the time limit or a failure; return the summary.
 
     Raises:
-        StateDirectoryError, JournalRefused, StrategyLoadError, ExchangeFailed, RestError, ProtocolError: it could not start, and nothing
-            was lost.
+        StateDirectoryError, ModelNotFound, BundleRefused, ModelNotFitForLive, JournalRefused, StrategyLoadError, ExchangeFailed, RestError,
+            ProtocolError: it could not start, and nothing was lost.
         StoppedEarly: a signal came before it had started.
         BaseExceptionGroup: a child took the process down.
     """
@@ -98,24 +99,29 @@ async def run_daemon(options: Options) -> Summary:
     async with _signals() as stop:
         with StateDirectory.open(options.state_path) as state, _scratch(state.layout.cache) as scratch:
             inbox = Inbox()
+            models = Models(state.layout.models)
+            model = models.start(settings)
             async with open_venue(settings, inbox, scratch, settings.sim.seed) as venue:
-                with storage.open_run(settings, state.layout, venue.instruments) as run:
-                    return await Daemon(options, state, inbox, venue, run).serve(stop)
+                with storage.open_run(settings, state.layout, venue.instruments, model) as run:
+                    return await Daemon(options, state, inbox, venue, run, models).serve(stop)
 
 
 class Daemon:
     """Wire one run together and supervise it."""
 
-    def __init__(self, options: Options, state: StateDirectory, inbox: Inbox, venue: VenueSession, run: storage.OpenRun) -> None:
+    def __init__(
+        self, options: Options, state: StateDirectory, inbox: Inbox, venue: VenueSession, run: storage.OpenRun, models: Models
+    ) -> None:
         self._options = options
         self._state = state
         self._inbox = inbox
         self._venue = venue
         self._run = run
+        self._models = models
         self._notifier = ServiceNotifier()
         self._lag = LatencyRecorder()
         self._ready = asyncio.Event()
-        self._engine = Engine(venue.codec, strategy_factory(options.settings.directory))
+        self._engine = Engine(venue.codec, strategy_factory(options.settings.directory), models.bundle)
         outbox: asyncio.Queue[Batch] = asyncio.Queue(OUTBOX_MAX)
         self._loop = Loop(self._engine, inbox, run.capture, NoGateway(), outbox)
         # The first entry makes the books, which the paper venue must be able to see.
@@ -130,7 +136,7 @@ class Daemon:
     async def serve(self, stop: "Stop") -> Summary:
         """Warm up and run until told to stop; close in order."""
         self._warm_up()
-        desk = ControlDesk(self._loop, self._sender, self._inbox.post, self._engine.view, self.summary)
+        desk = ControlDesk(self._loop, self._sender, self._inbox.post, self._engine.view, self.summary, self._prepare_model)
         server = await ControlServer.start(self._state, desk.handle)
         self._supervisor = supervisor = Supervisor(self._children())
         is_clean = False
@@ -145,6 +151,9 @@ class Daemon:
                 await self._finish()
             self._notifier.close()
         return self.summary()
+
+    def _prepare_model(self, asked: str) -> str:
+        return self._models.prepare(asked, self._options.settings)
 
     def summary(self) -> Summary:
         """Sum the run up as of now."""

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_ROOMS_WITH_KERNELS = ("core/book", "core/features", "venues", "simulation")
+_ROOMS_WITH_KERNELS = ("core/book", "core/features", "core/regime", "core/alpha", "core/models", "venues", "simulation")
 _KEPT = 3
 """Generations of kernels kept: the running one, and two for switching back."""
 

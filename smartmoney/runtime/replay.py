@@ -12,9 +12,12 @@ from smartmoney.adapters.capture import CaptureDamaged, read_capture
 from smartmoney.adapters.journal import JournalReader
 from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.commands import Command, SubmitOrder
+from smartmoney.core.engine.brain import BundleSource
 from smartmoney.core.engine.engine import Engine
+from smartmoney.core.models.bundle import Bundle
 from smartmoney.runtime.assembly import strategy_factory
 from smartmoney.runtime.codecs import codec_of
+from smartmoney.runtime.models import BundleRefused, ModelNotFound, Models
 
 ORDERS_LISTED_MAX = 100
 
@@ -73,7 +76,7 @@ def replay_run(layout: StateLayout, run_id: str, search: str | None = None) -> t
         entries = read_capture(layout.capture(run_id))
     except CaptureDamaged as damage:
         raise ReplayRefused(f"run {run_id!r} cannot be replayed: {damage}") from None
-    engine = Engine(codec_of(venue), strategy_factory(search))
+    engine = Engine(codec_of(venue), strategy_factory(search), kept_bundles(layout))
     compared = (0, "", "")
     differs_at: int | None = None
     beyond = last = 0
@@ -105,6 +108,22 @@ def replay_run(layout: StateLayout, run_id: str, search: str | None = None) -> t
         entries_beyond=beyond,
         orders_beyond=tuple(orders[:ORDERS_LISTED_MAX]),
     )
+
+
+def kept_bundles(layout: StateLayout) -> BundleSource:
+    """Return the source of the bundles that runs were decided by; it says what to do about one that is missing.
+
+    Raises (when called): ReplayRefused: the bundle cannot be had.
+    """
+    models = Models(layout.models)
+
+    def load(model: str) -> Bundle:
+        try:
+            return models.bundle(model)
+        except (ModelNotFound, BundleRefused) as error:
+            raise ReplayRefused(f"the run decided by the model {model}, which cannot be had: {error}; put it back to replay") from None
+
+    return load
 
 
 def _recorded(layout: StateLayout, run_id: str) -> tuple[dict[int, str], str]:

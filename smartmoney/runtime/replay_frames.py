@@ -23,6 +23,7 @@ from smartmoney.runtime.assembly import engine_parameters, strategy_factory
 from smartmoney.runtime.clock import Stamp
 from smartmoney.runtime.codecs import binance_codec
 from smartmoney.runtime.inbox import Item
+from smartmoney.runtime.models import Models
 from smartmoney.runtime.offline import MONO_START_NS, OfflineRun, Watcher
 from smartmoney.runtime.replay import ReplayRefused
 from smartmoney.runtime.summary import summarise
@@ -53,9 +54,15 @@ class FrameReplay:
         run_id: str = "replay",
         latency: OrderLatency | None = None,
         watcher: Watcher | None = None,
+        models: Models | None = None,
     ) -> None:
-        """Prepare a replay; `run_id` names it and its mode, `watcher` looks on."""
-        self.engine = Engine(binance_codec(), strategy_factory(settings.directory))
+        """Prepare a replay; `run_id` names it and its mode, `watcher` looks on, `models` is where the settings' model is looked for.
+
+        Raises:
+            ModelNotFound, BundleRefused: that model cannot be had.
+        """
+        models = models or Models(None)
+        self.engine = Engine(binance_codec(), strategy_factory(settings.directory), models.bundle)
         self.instruments = tuple(instruments)
         start = RunStarted(
             run_id=run_id,
@@ -63,7 +70,7 @@ class FrameReplay:
             venue=f"binance:{instruments[0].market.value}",
             build=__version__,
             config_hash=config_hash(settings),
-            model="",
+            model=models.choose(settings),
             seed=0,
             instruments=self.instruments,
             parameters=encode_parameters(engine_parameters(settings)),

@@ -23,6 +23,7 @@ from smartmoney.core.engine.parameters import encode_parameters
 from smartmoney.runtime.assembly import engine_parameters
 from smartmoney.runtime.clock import now
 from smartmoney.runtime.loop import Batch
+from smartmoney.runtime.models import PRIOR_NAME
 from smartmoney.settings.build import paper_parameters
 from smartmoney.settings.effective import config_hash
 from smartmoney.settings.models import Settings
@@ -103,8 +104,10 @@ class OpenRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextlib.contextmanager
-def open_run(settings: Settings, layout: StateLayout, instruments: Sequence[Instrument]) -> Iterator[OpenRun]:
+def open_run(settings: Settings, layout: StateLayout, instruments: Sequence[Instrument], model: str = PRIOR_NAME) -> Iterator[OpenRun]:
     """Open journal and capture for a new run over the recovered account; close both at the end, however it ends.
+
+    `model` is the hash of the bundle that decides, or the prior's name.
 
     Raises:
         JournalRefused: the journal is another mode's or account's, or of a newer schema.
@@ -115,7 +118,7 @@ def open_run(settings: Settings, layout: StateLayout, instruments: Sequence[Inst
     with contextlib.closing(journal):
         account = journal.load_account(instruments)
         run_id = new_run_id(now().wall_ns)
-        started = _started(settings, run_id, instruments, account)
+        started = _started(settings, run_id, instruments, account, model)
         _tidy(settings, layout)
         header = RunHeader(
             run_id=run_id,
@@ -161,14 +164,14 @@ def _base32(number: int, digits: int) -> str:
     return "".join(_RUN_ALPHABET[number >> shift & 31] for shift in range(5 * (digits - 1), -1, -5))
 
 
-def _started(settings: Settings, run_id: str, instruments: Sequence[Instrument], account: AccountState) -> RunStarted:
+def _started(settings: Settings, run_id: str, instruments: Sequence[Instrument], account: AccountState, model: str) -> RunStarted:
     return RunStarted(
         run_id=run_id,
         mode=settings.mode,
         venue=settings.venue,
         build=__version__,
         config_hash=config_hash(settings),
-        model="untrained-prior-1",
+        model=model,
         seed=settings.sim.seed,
         instruments=tuple(instruments),
         parameters=encode_parameters(engine_parameters(settings)),

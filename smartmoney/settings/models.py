@@ -227,6 +227,8 @@ class Settings(Section):
     execution: Execution = Execution()
     risk: Risk = Risk()
     strategy: Strategy = Strategy()
+    model: str = Field(default="default", min_length=1, max_length=4096)
+    """default (the promoted one, else the package's), prior (untrained), a name or hash in the store, or a folder, with a slash."""
     strategy_class: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
     """A strategy of your own: module:Class; left out, the built-in one."""
     regime_overrides: dict[Regime, RegimeOverride] = Field(default_factory=dict)

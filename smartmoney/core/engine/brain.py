@@ -22,15 +22,21 @@ from smartmoney.core.execution.parameters import round_trip_cost_bps
 from smartmoney.core.execution.view import Quote
 from smartmoney.core.features.row import read_row
 from smartmoney.core.features.schema import FEATURES, as_mapping
+from smartmoney.core.models.bundle import Bundle
 from smartmoney.core.portfolio.portfolio import ClosedTrade
 from smartmoney.core.strategy.base import OrderFlowStrategy
-from smartmoney.core.strategy.desk import Accepted, Decision, DecisionView, StrategyDesk
+from smartmoney.core.strategy.desk import Accepted, Decision, DecisionView, StrategyDesk, prior_model
+from smartmoney.core.strategy.model import MarketModel, PriorModel
+from smartmoney.core.strategy.trained import TrainedModel
 
 if TYPE_CHECKING:
     from smartmoney.core.engine.engine import Engine
 
 StrategyFactory = Callable[[str, Mapping[str, Any]], OrderFlowStrategy]
 """Makes the strategy of a run from its `module:Class` (empty for the built-in one) and its configuration."""
+
+BundleSource = Callable[[str], Bundle]
+"""Returns the trained bundle of a hash. It may read a disk, except on the loop of a running daemon, where what is activated is at hand."""
 
 _S = 1_000_000_000
 _SLACK_NS = 5_000_000
@@ -41,9 +47,12 @@ SIGNALS_REMEMBERED = 256
 class Brain:
     """Decide for every instrument of a run."""
 
-    def __init__(self, started: RunStarted, parameters: EngineParameters, make_strategy: StrategyFactory) -> None:
+    def __init__(self, started: RunStarted, parameters: EngineParameters, make_strategy: StrategyFactory, bundles: BundleSource) -> None:
         strategy = make_strategy(parameters.strategy_class, parameters.strategy_config)
-        self.desk = StrategyDesk(strategy, parameters.desk, parameters.regime)
+        self._parameters = parameters
+        self._bundles = bundles
+        self.model_hash = started.model
+        self.desk = StrategyDesk(strategy, parameters.desk, parameters.regime, self._model(started.model))
         self.announcement = self.desk.initialize()
         self._mode = started.mode
         self._run_id = started.run_id
@@ -58,6 +67,11 @@ class Brain:
     def model_name(self) -> str:
         """Return the name of the model that speaks."""
         return self.desk.model.name
+
+    def activate(self, model: str) -> None:
+        """Switch to another model between decisions; regimes start afresh."""
+        self.desk.activate(self._model(model))
+        self.model_hash = model
 
     def is_due(self, now_mono_ns: int) -> bool:
         """Tell whether a round of decisions is due, and plan the next one."""
@@ -100,6 +114,7 @@ class Brain:
             now_event_ns=event_ns,
             cost_bps=round_trip_cost_bps(self._execution, features["spread_bps"]),
             next_signal_id=f"{self._run_id}-{entry.seq}-{index}",
+            row=self._values,
         )
         decision = self.desk.decide(view)
         if isinstance(decision, Accepted):
@@ -150,6 +165,12 @@ class Brain:
         """Return the strategy's summary of itself, the state of its modules and the weightiest features."""
         importance = list(self.desk.feature_importance().items())[:5]
         return {**self.desk.performance(), "modules": self.desk.feature_status(), "top_features": dict(importance)}
+
+    def _model(self, model: str) -> MarketModel:
+        """Return a model by hash; the prior by its name, or by none."""
+        if model in {"", PriorModel.name}:
+            return prior_model(self._parameters.desk, self._parameters.regime)
+        return TrainedModel(self._bundles(model), self._parameters.regime)
 
     def _note_signal(self, index: int, signal: Signal, now_mono_ns: int) -> None:
         self._signals[signal.signal_id] = signal

@@ -44,7 +44,7 @@ from smartmoney.core.domain.entries import (
     WarmUpEnded,
 )
 from smartmoney.core.domain.signals import Refusal
-from smartmoney.core.engine.brain import Brain, StrategyFactory
+from smartmoney.core.engine.brain import Brain, BundleSource, StrategyFactory
 from smartmoney.core.engine.digest import Digest
 from smartmoney.core.engine.market import Market, VenueCodec, top_of_book
 from smartmoney.core.engine.money import Money
@@ -53,6 +53,7 @@ from smartmoney.core.engine.view import EngineView
 from smartmoney.core.engine.views import build_view
 from smartmoney.core.execution.executor import Executor
 from smartmoney.core.execution.view import ExecutionView, Quote
+from smartmoney.core.models.bundle import Bundle
 from smartmoney.core.portfolio.portfolio import Portfolio
 from smartmoney.core.risk.kill_switch import FLATTEN, KillEvent, ResumeEvent
 
@@ -61,6 +62,19 @@ ACCOUNT_PATIENCE_NS = 10 * _S
 """After so long without an answer the first question about the account is asked again."""
 EQUITY_EVERY_NS = 10 * _S
 """Equity is recorded this often when its peak stands still."""
+
+
+class NoBundleHere(LookupError):
+    """Report that a run names a trained model where there is none to be had."""
+
+
+def no_bundles(model: str) -> Bundle:
+    """Be the source of a run that decides by the untrained prior alone.
+
+    Raises:
+        NoBundleHere: always.
+    """
+    raise NoBundleHere(f"the run's model is {model}, and no store of models was given")
 
 
 class Counters:
@@ -78,9 +92,10 @@ class Counters:
 class Engine:
     """Hold a run's whole state. Make one per run; the first entry must be a `RunStarted`."""
 
-    def __init__(self, codec: VenueCodec, make_strategy: StrategyFactory) -> None:
+    def __init__(self, codec: VenueCodec, make_strategy: StrategyFactory, bundles: BundleSource = no_bundles) -> None:
         self._codec = codec
         self._make_strategy = make_strategy
+        self._bundles = bundles
         self._digest = Digest()
         self._entry = Entry(seq=0, kind=EntryKind.EVENT, ts_wall_ns=0, ts_mono_ns=0)
         self._equity_recorded: tuple[object, int] = (None, 0)
@@ -142,7 +157,7 @@ class Engine:
         portfolio = Portfolio(started.instruments, started.cash, started.positions)
         self.executor = Executor(started.run_id, started.instruments, portfolio, parameters.execution, parameters.limits)
         self.money = Money(started.instruments, portfolio, parameters.limits, started.halt)
-        self.brain = Brain(started, parameters, self._make_strategy)
+        self.brain = Brain(started, parameters, self._make_strategy, self._bundles)
         commands = self.executor.restore(started.orders, self._execution_view(self.quotes()))
         return [*commands, RequestAccount(reason="start")]
 
@@ -303,7 +318,8 @@ class Engine:
         return self.market.on_snapshot_failed(failed.instrument, self._entry.ts_mono_ns, failed.reason)
 
     def _on_model_activated(self, activated: ModelActivated) -> list[Command]:
-        return [Notify(severity="info", subject="model", text=activated.model)]
+        self.brain.activate(activated.model)
+        return [Notify(severity="info", subject="model", text=f"{self.brain.model_name} decides from here on")]
 
     def _on_run_stopping(self, stopping: RunStopping) -> list[Command]:
         self.is_stopping = True

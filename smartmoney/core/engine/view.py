@@ -66,6 +66,7 @@ class EngineView(msgspec.Struct, frozen=True, kw_only=True):
     build: str
     config_hash: str
     model: str
+    model_hash: str
     is_warming: bool
     is_reconciled: bool
     is_flat: bool

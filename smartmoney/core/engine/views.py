@@ -22,6 +22,7 @@ def build_view(engine: "Engine", entry: Entry) -> EngineView:
         build=run.build,
         config_hash=run.config_hash,
         model=engine.brain.model_name,
+        model_hash=engine.brain.model_hash,
         is_warming=engine.is_warming,
         is_reconciled=engine.is_reconciled,
         is_flat=engine.executor.is_flat,

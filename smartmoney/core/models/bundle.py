@@ -131,7 +131,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class BundleSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Hold everything of a bundle but the forests: the file `bundle.json`.
 
-    `products` are the feature products that some forest reads, by name (`core.features.interactions`). `feature_window` is the
+    `products` are the feature products that some forest reads, by name (`core.features.interactions`). Without a number in every feature
+    that some forest reads there is no forecast, except in those named `optional`, which training saw missing, too. `feature_window` is the
     configuration's value that it was trained with, in bars of one second. `parameters` are what training was told, for the card.
     `importance` are gains by column, any positive scale.
     """
@@ -145,6 +146,7 @@ class BundleSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     classifier: Classifier | None = None
     heads: tuple[Head, ...] = ()
     products: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     switch_margin: float = 0.2
     switch_bars: int = 3
     feature_window: int = 100

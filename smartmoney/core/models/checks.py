@@ -56,6 +56,9 @@ def _spec_problems(spec: BundleSpec) -> Iterator[str]:
         columns_of(spec)
     except ValueError as error:
         yield str(error)
+    for name in spec.optional:
+        if name not in FEATURE_INDEX:
+            yield f"optional: no feature {name!r}"
     if not (0 <= spec.switch_margin <= 1 and spec.switch_bars >= 1 and spec.feature_window >= 1):
         yield "switch_margin, switch_bars or feature_window out of range"
     if spec.detector is not None:

@@ -11,11 +11,14 @@ from types import MappingProxyType
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from smartmoney.core.alpha.prior import PriorParameters
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.orders import Side
 from smartmoney.core.domain.signals import FeedTrust, MarketData, Opportunity, Refusal, RefusalCode, Signal
+from smartmoney.core.features.schema import COLUMNS
 from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.core.regime.reading import RegimeReading
 from smartmoney.core.strategy import gates, rules
@@ -37,7 +40,8 @@ class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
     """Show the desk one instrument at one decision.
 
     Units: lots signed; `equity` in quote, None while it cannot be computed; `cost_bps` of a round trip. `now_mono_ns` is for the rate and
-    the analysis interval, `now_event_ns` (the exchange's clock) for the regime; the two are never mixed.
+    the analysis interval, `now_event_ns` (the exchange's clock) for the regime; the two are never mixed. `row` holds the market's features
+    in schema order, and is read during the decision only; left out, it is made of the mapping.
     """
 
     instrument: int
@@ -53,6 +57,7 @@ class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
     now_event_ns: int
     cost_bps: float
     next_signal_id: str
+    row: NDArray[np.float64] | None = None
     order_book: Mapping[str, Any] | None = None
     recent_trades: Sequence[Mapping[str, Any]] = ()
 
@@ -184,13 +189,14 @@ class StrategyDesk:
         if mind.reading is not None and mind.analysed_mono_ns <= view.now_mono_ns < due_ns:
             return mind
         features = view.market.features
-        mind.state = self.model.step(mind.state, features, view.now_event_ns)
+        row = _row_of(features) if view.row is None else view.row
+        mind.state = self.model.step(mind.state, row, features, view.now_event_ns)
         mind.reading = self.model.reading(mind.state)
         mind.analysed_mono_ns = view.now_mono_ns
-        mind.opportunities = self._opportunities(view, mind.reading)
+        mind.opportunities = self._opportunities(view, mind.state, mind.reading)
         return mind
 
-    def _opportunities(self, view: DecisionView, reading: RegimeReading) -> tuple[Opportunity, ...]:
+    def _opportunities(self, view: DecisionView, state: Any, reading: RegimeReading) -> tuple[Opportunity, ...]:
         regime = reading.label.value
         chosen = self._by_regime.get(regime, self.parameters.strategy)
         stop, target = rules.exit_fractions(
@@ -201,7 +207,7 @@ class StrategyDesk:
             self.parameters.liquidity_stress_threshold,
         )
         found = self.model.opportunities(
-            view.market.features, reading, stop_bps=1e4 * stop, target_bps=1e4 * target, cost_bps=view.cost_bps
+            state, view.market.features, reading, stop_bps=1e4 * stop, target_bps=1e4 * target, cost_bps=view.cost_bps
         )
         least = self.parameters.engine.confidence_threshold
         return tuple(opportunity for opportunity in found if opportunity.confidence >= least)
@@ -283,6 +289,10 @@ def prior_model(parameters: DeskParameters, regime: RegimeParameters) -> PriorMo
     """Return the untrained prior, configured."""
     alpha = PriorParameters(horizon_s=parameters.horizon_s, bar_s=parameters.bar_s, large_order_threshold=parameters.large_order_threshold)
     return PriorModel(regime, alpha)
+
+
+def _row_of(features: Mapping[str, float]) -> NDArray[np.float64]:
+    return np.array([features.get(name, np.nan) for name in COLUMNS])
 
 
 def _plan(view: DecisionView, signal: Signal, chosen: StrategyParameters) -> Plan:

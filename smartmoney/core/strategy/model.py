@@ -1,7 +1,10 @@
-"""What a desk asks of a model, and the untrained prior in that form. A trained bundle takes the prior's place behind the same protocol."""
+"""What a desk asks of a model, and the untrained prior in that form; `trained.py` is a bundle in the same form."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from smartmoney.core.alpha import prior as alpha_prior
 from smartmoney.core.domain.signals import Opportunity
@@ -32,8 +35,8 @@ class MarketModel(Protocol):
         """Return the state before the first step."""
         ...
 
-    def step(self, state: Any, features: Mapping[str, float], now_event_ns: int) -> Any:
-        """Return the next state."""
+    def step(self, state: Any, row: NDArray[np.float64], features: Mapping[str, float], now_event_ns: int) -> Any:
+        """Return the next state, perhaps the old one, changed; `row` and `features` are the same numbers, in schema order and by name."""
         ...
 
     def reading(self, state: Any) -> RegimeReading:
@@ -41,9 +44,16 @@ class MarketModel(Protocol):
         ...
 
     def opportunities(
-        self, features: Mapping[str, float], regime: RegimeReading, *, stop_bps: float, target_bps: float, cost_bps: float
+        self,
+        state: Any,
+        features: Mapping[str, float],
+        regime: RegimeReading,
+        *,
+        stop_bps: float,
+        target_bps: float,
+        cost_bps: float,
     ) -> tuple[Opportunity, ...]:
-        """Return the forecasts, the best first; bracket distances and round-trip cost in bps."""
+        """Return the forecasts of a state, the best first; bracket distances and round-trip cost in bps."""
         ...
 
     def importance(self) -> dict[str, float]:
@@ -66,8 +76,11 @@ class PriorModel:
         """Return the state before the first step."""
         return regime_prior.RegimeState()
 
-    def step(self, state: regime_prior.RegimeState, features: Mapping[str, float], now_event_ns: int) -> regime_prior.RegimeState:
+    def step(
+        self, state: regime_prior.RegimeState, row: NDArray[np.float64], features: Mapping[str, float], now_event_ns: int
+    ) -> regime_prior.RegimeState:
         """Return the next state."""
+        del row
         return regime_prior.step_regime(state, features, now_event_ns, self._regime)
 
     def reading(self, state: regime_prior.RegimeState) -> RegimeReading:
@@ -75,9 +88,17 @@ class PriorModel:
         return state.reading()
 
     def opportunities(
-        self, features: Mapping[str, float], regime: RegimeReading, *, stop_bps: float, target_bps: float, cost_bps: float
+        self,
+        state: regime_prior.RegimeState,
+        features: Mapping[str, float],
+        regime: RegimeReading,
+        *,
+        stop_bps: float,
+        target_bps: float,
+        cost_bps: float,
     ) -> tuple[Opportunity, ...]:
         """Return at most one opportunity, on the side of the flow."""
+        del state
         return alpha_prior.opportunities(
             features,
             regime.label,

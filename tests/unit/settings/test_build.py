@@ -48,6 +48,7 @@ ELSEWHERE = {
     "instruments",
     "endpoints.rest",
     "endpoints.ws",
+    "model",
     "strategy_class",
     "profile",
     "advanced_features_config_path",

@@ -327,7 +327,7 @@ def test_events_of_the_feed_and_the_model_are_understood():
     assert len(of(RequestSnapshot, bench.say(FeedOverflowed(dropped=7)))) == 1
     assert bench.say(SnapshotFailed(instrument=0, reason="502")) == []
     assert of(RequestSnapshot, bench.tick(2))
-    assert bench.kinds(bench.say(ModelActivated(model="m"))) == ["Notify"]
+    assert bench.kinds(bench.say(ModelActivated(model="untrained-prior-1"))) == ["Notify"]
 
 
 def test_every_command_is_in_the_digest_and_only_entries_move_it():

@@ -1,0 +1,137 @@
+"""A trained bundle behind the protocol that the desk asks: one compiled call a step, then the choice of the horizon that speaks.
+
+What the numbers are: confidence = max(p, 1 - p), calibrated, p the probability that the mid is higher at the horizon; gross = s sigma z, z
+the normal quantile of confidence; expected = gross - cost, the only time that cost is counted; the tradable horizon with the largest
+expected / sigma speaks, among those whose conformal set holds one side. Invariants: what is not a number is no opportunity.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smartmoney.core.domain.orders import Side
+from smartmoney.core.domain.signals import Opportunity, Regime
+from smartmoney.core.features.schema import FEATURE_INDEX
+from smartmoney.core.models.bundle import Bundle, BundleSpec, Head
+from smartmoney.core.models.columns import products_of
+from smartmoney.core.models.kernel import decide
+from smartmoney.core.models.layout import forget, fresh_mind, lay_out
+from smartmoney.core.regime.parameters import RegimeParameters
+from smartmoney.core.regime.reading import RegimeReading
+
+_REGIMES = tuple(Regime)
+_ALWAYS = ("liquidity_score", "liquidity_stress")
+_CLOCK_RESTART_NS = 60_000_000_000
+"""A clock that falls back by more than this is another clock."""
+
+
+class TrainedModel:
+    """Be a bundle under a configuration. A state is an instrument's record, changed in place; the model itself holds only scratch."""
+
+    is_trained = True
+
+    def __init__(self, bundle: Bundle, parameters: RegimeParameters) -> None:
+        self.bundle = bundle
+        self.name = bundle.name
+        self.features_required = features_required(bundle.spec)
+        self._layout = lay_out(bundle, parameters)
+        self._arguments = self._layout.arguments()
+        total = math.fsum(bundle.spec.importance.values())
+        shares = {name: gain / total for name, gain in bundle.spec.importance.items()} if total > 0 else {}
+        self._importance = dict(sorted(shares.items(), key=lambda item: -item[1]))
+
+    @property
+    def wide_row(self) -> NDArray[np.float32]:
+        """Return every column of the latest step, a copy."""
+        row: NDArray[np.float32] = self._layout.wide[0].copy()
+        return row
+
+    def fresh_state(self) -> NDArray[np.void]:
+        """Return the state before the first step."""
+        return fresh_mind()
+
+    def step(self, state: NDArray[np.void], row: NDArray[np.float64], features: Mapping[str, float], now_event_ns: int) -> NDArray[np.void]:
+        """Take a row and return the state, changed; a clock that does not move on changes nothing. Cost: about 10 µs."""
+        del features
+        assert row.shape == (len(FEATURE_INDEX),), "a row has one number per feature"
+        last_ns = int(state["ts_event_ns"][0])
+        if now_event_ns < last_ns - _CLOCK_RESTART_NS:
+            forget(state)
+        elif now_event_ns <= last_ns:
+            return state
+        decide(state, 0, row, now_event_ns, *self._arguments)
+        return state
+
+    def reading(self, state: NDArray[np.void]) -> RegimeReading:
+        """Return the debounced label with its smoothed, calibrated probability."""
+        mind = state[0]
+        posterior = tuple(mind["smoothed"].tolist())
+        label = int(mind["label"])
+        return RegimeReading(
+            label=_REGIMES[label],
+            probability=posterior[label],
+            posterior=posterior,
+            age_s=(int(mind["ts_event_ns"]) - int(mind["label_since_ns"])) / 1e9,
+            entropy=-sum(p * math.log(p) for p in posterior if p > 0),
+        )
+
+    def opportunities(
+        self,
+        state: NDArray[np.void],
+        features: Mapping[str, float],
+        regime: RegimeReading,
+        *,
+        stop_bps: float,
+        target_bps: float,
+        cost_bps: float,
+    ) -> tuple[Opportunity, ...]:
+        """Return the forecast of the horizon that speaks, or none: no horizon is sure of one side, or something is not a number."""
+        del regime, stop_bps, target_bps
+        mind = state[0]
+        leans, sigmas, grosses = mind["lean"].tolist(), mind["sigma"].tolist(), mind["gross"].tolist()
+        singles = mind["single"].tolist()
+        best: tuple[float, int] | None = None
+        for h, head in enumerate(self.bundle.spec.heads):
+            worth = (grosses[h] - cost_bps) / sigmas[h] if head.tradable and singles[h] and leans[h] != 0.0 else math.nan
+            if math.isfinite(worth) and (best is None or worth > best[0]):
+                best = (worth, h)
+        if best is None:
+            return ()
+        h = best[1]
+        head = self.bundle.spec.heads[h]
+        return (
+            Opportunity(
+                side=Side.BUY if leans[h] > 0 else Side.SELL,
+                confidence=float(mind["confidence"][h]),
+                liquidity_score=features["liquidity_score"],
+                gross_return_bps=grosses[h],
+                expected_return_bps=grosses[h] - cost_bps,
+                risk_level=_risk_level(head, sigmas[h]),
+                horizon_s=float(head.horizon_s),
+                model=self.name,
+            ),
+        )
+
+    def importance(self) -> dict[str, float]:
+        """Return each column's share of the gain in training, largest first."""
+        return dict(self._importance)
+
+
+def features_required(spec: BundleSpec) -> tuple[str, ...]:
+    """Return the features without which there is no forecast: what forests read of the row, except `optional`, and every volatility.
+
+    An observed feature of the filter may be missing: its dimension is left out of that bar.
+    """
+    products = products_of(spec.products)
+    read = [name for forest in spec.forest_names() for name in spec.inputs_of(forest)]
+    named = [factor for name in read for factor in (products[name][0] if name in products else (name,))]
+    free = set(spec.optional)
+    wanted = dict.fromkeys(name for name in named if name in FEATURE_INDEX and name not in free)
+    return tuple(dict.fromkeys((*_ALWAYS, *(head.sigma.feature for head in spec.heads), *wanted)))
+
+
+def _risk_level(head: Head, sigma_bps: float) -> str:
+    low, high = head.terciles_bps
+    return "low" if sigma_bps < low else "medium" if sigma_bps < high else "high"

@@ -1,0 +1,111 @@
+"""Which model a run decides by: chosen by the configuration, kept for replay, at hand when the engine asks for it, refused where unfit."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from smartmoney.adapters.model_files import BundleRefused
+from smartmoney.adapters.model_store import PRIOR, ModelNotFound, ModelStore
+from smartmoney.adapters.websocket_transport import LOOPBACK
+from smartmoney.core.models.bundle import BUILT_IN_VENUE, Bundle
+from smartmoney.core.strategy.model import PriorModel
+from smartmoney.settings.models import Settings
+
+__all__ = ["PRIOR_NAME", "BundleRefused", "ModelNotFitForLive", "ModelNotFound", "Models", "check_fit", "is_rehearsal"]
+
+PRIOR_NAME = PriorModel.name
+
+
+class ModelNotFitForLive(Exception):
+    """Report why live mode refuses a model, and what it takes."""
+
+    exit_code = 78
+
+
+class Models:
+    """Hand out bundles. What was chosen or prepared here is in memory: the engine gets it without a disk."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """Take the folder of a model store; None knows the package's own bundle alone."""
+        self.store = ModelStore(folder)
+        self._ready: dict[str, Bundle] = {}
+
+    def bundle(self, model: str) -> Bundle:
+        """Return the bundle of a hash; an engine's `BundleSource`.
+
+        Raises:
+            ModelNotFound, BundleRefused: it cannot be had.
+        """
+        ready = self._ready.get(model)
+        if ready is None:
+            ready = self._ready[model] = self.store.load(model)
+        return ready
+
+    def choose(self, settings: Settings) -> str:
+        """Return what `RunStarted.model` says under a configuration: a hash, or the prior's name.
+
+        Raises:
+            ModelNotFound, BundleRefused: the key `model` leads nowhere, or to a bundle that cannot be used.
+        """
+        directory = None if settings.directory is None else Path(settings.directory)
+        bundle = self.store.find(settings.model, relative_to=directory)
+        return PRIOR_NAME if bundle is None else self._at_hand(bundle)
+
+    def prepare(self, asked: str, settings: Settings) -> str:
+        """Read, check and keep the model that an operator wants activated; return what `ModelActivated` says.
+
+        Raises:
+            ModelNotFound, BundleRefused, ModelNotFitForLive: it cannot be used here.
+            OSError: it cannot be kept.
+        """
+        if asked in {PRIOR, PRIOR_NAME}:
+            check_fit(settings, None)
+            return PRIOR_NAME
+        bundle = self.store.load(asked)
+        check_fit(settings, bundle)
+        self.store.add(bundle)
+        return self._at_hand(bundle)
+
+    def start(self, settings: Settings) -> str:
+        """Choose the model of a daemon's run, keep it, and check that it is fit for the mode; return what `RunStarted.model` says.
+
+        Raises:
+            ModelNotFound, BundleRefused, ModelNotFitForLive: it cannot be used here.
+            OSError: it cannot be kept.
+        """
+        chosen = self.choose(settings)
+        bundle = self._ready.get(chosen)
+        check_fit(settings, bundle)
+        if bundle is not None:
+            self.store.add(bundle)
+        return chosen
+
+    def _at_hand(self, bundle: Bundle) -> str:
+        self._ready[bundle.hash] = bundle
+        return bundle.hash
+
+
+def is_rehearsal(settings: Settings) -> bool:
+    """Tell whether live orders would go to an exchange on this machine alone."""
+    addresses = (settings.endpoints.rest, settings.endpoints.ws)
+    return settings.mode == "live" and all(address is not None and urlsplit(address).hostname in LOOPBACK for address in addresses)
+
+
+def check_fit(settings: Settings, bundle: Bundle | None) -> None:
+    """Refuse a model that live mode must not trade by: only a gate passed on this venue, market and every instrument lets it in.
+
+    Raises:
+        ModelNotFitForLive: which it is, and what it takes.
+    """
+    if settings.mode != "live":
+        return
+    remedy = "train on recordings of this venue, let `smartmoney train` run its gate, and promote what passes; until then run with --paper"
+    if bundle is None:
+        raise ModelNotFitForLive(f"live mode refuses the untrained prior; {remedy}")
+    if is_rehearsal(settings):
+        return
+    if bundle.spec.trained.venue == BUILT_IN_VENUE:
+        raise ModelNotFitForLive(f"live mode refuses {bundle.name}: it was trained on the built-in market; {remedy}")
+    unproven = [name for name in settings.instruments if not bundle.passed_for(settings.venue, settings.market, name)]
+    if unproven:
+        where = f"{settings.venue} {settings.market}"
+        raise ModelNotFitForLive(f"live mode refuses {bundle.name}: it has not passed the gate on {where} {', '.join(unproven)}; {remedy}")
