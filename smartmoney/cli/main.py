@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from smartmoney.cli import backtest, bench, config, diff, features, history, kernels, operate, record, replay, run, sim
+from smartmoney.cli import backtest, bench, config, diff, evaluate, features, history, kernels, operate, record, replay, run, sim, train
 
 EXIT_FAILED = 1
 EXIT_CONFIGURATION = 78
@@ -33,6 +33,8 @@ app.command()(operate.flatten)
 app.command()(replay.replay)
 app.command()(backtest.backtest)
 app.command()(diff.diff)
+app.command()(train.train)
+app.command()(evaluate.evaluate)
 app.command("import")(history.import_history)
 app.command("export")(history.export_history)
 app.add_typer(record.app, name="record")

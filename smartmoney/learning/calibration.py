@@ -1,7 +1,7 @@
 """Make scores mean what they say, and measure whether they do. Out-of-fold scores only: in-sample scores are sharper than the truth.
 
-Which calibrator is fitted follows the effective number of rows, not their count: overlapping labels are no evidence. Below 1,000 Platt's two
-parameters, below 5,000 beta's three (Kull, Silva Filho, Flach 2017), from there isotonic regression.
+Which calibrator is fitted follows the effective number of rows, not their count: overlapping labels are no evidence. Below 1,000 Platt's
+two parameters, below 5,000 beta's three (Kull, Silva Filho, Flach 2017), from there isotonic regression.
 """
 
 import math
@@ -20,16 +20,17 @@ ISOTONIC_FROM = 5_000.0
 BINS = 15
 KNOTS = 64
 """Most knots of an isotonic calibrator: a step a quantile is as fine as its own error."""
-_EPS = 1e-6
+_EPS = 1e-9
+"""Probabilities are held this far from 0 and 1, as the daemon holds them."""
 _RESAMPLES = 400
 
 
 class Reliability(msgspec.Struct, frozen=True, kw_only=True):
     """Say how well probabilities are calibrated.
 
-    `ece` is debiased: the root of the mean squared gap over equal-mass bins less what chance alone makes of it (Kumar, Liang, Ma 2019), so a
-    perfect forecaster scores about 0; `ece_plain` is the usual mean absolute gap. `ece_low` and `ece_high` are a 95 % bootstrap over groups,
-    NaN with fewer than 5 groups. `slope` and `intercept` are of the logit; `skill` is the Brier skill against the base rate.
+    `ece` is debiased: the root of the mean squared gap over equal-mass bins less what chance alone makes of it (Kumar, Liang, Ma 2019), so
+    a perfect forecaster scores about 0; `ece_plain` is the usual mean absolute gap. `ece_low` and `ece_high` are a 95 % bootstrap over
+    groups, NaN with fewer than 5 groups. `slope` and `intercept` are of the logit; `skill` is the Brier skill against the base rate.
     """
 
     ece: float
@@ -145,7 +146,7 @@ def log_loss(p: Floats, outcome: Floats, weights: Floats) -> float:
 
 
 def row_losses(p: Floats, outcome: Floats) -> Floats:
-    """Return each row's log-loss in nats; probabilities are held within 1e-6 of 0 and 1."""
+    """Return each row's log-loss in nats; probabilities are held within 1e-9 of 0 and 1."""
     clipped = np.clip(p, _EPS, 1.0 - _EPS)
     return np.asarray(-(outcome * np.log(clipped) + (1.0 - outcome) * np.log1p(-clipped)), np.float64)
 
@@ -224,8 +225,8 @@ def conformal_thresholds(
     """Return per group the threshold q of a Mondrian conformal set: a side is in it when its probability is at least 1 − q.
 
     `p_true` is the calibrated out-of-fold probability of what came true; q is its (1 − miss) quantile of 1 − p_true, with the finite-sample
-    correction by effective rows. A group with fewer than 20 effective rows gets 1: both sides are in, nothing is traded. Exchangeability does
-    not hold over time, so coverage is monitored (`drift`).
+    correction by effective rows. A group with fewer than 20 effective rows gets 1: both sides are in, nothing is traded. Exchangeability
+    does not hold over time, so coverage is monitored (`drift`).
     """
     found = []
     chosen = np.asarray(group)

@@ -10,11 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
+from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.features.parameters import FeatureParameters
+from smartmoney.core.models.bundle import Bundle
+from smartmoney.learning.fitting.plan import Recipe
+from smartmoney.learning.recorded import read_files
+from smartmoney.learning.sets.folding import FoldedRows
 from smartmoney.learning.sets.oracle_windows import OracleBatch, simulate_windows
 from smartmoney.learning.sets.rows import Rows, RowsRefused, load_rows, save_rows
 from smartmoney.learning.sets.synthetic import World, simulate
-from smartmoney.runtime.codecs import recorded_binance
+from smartmoney.learning.trainer import Origin, Training, train
+from smartmoney.runtime.codecs import RECORDED_CODECS, recorded_binance
 from smartmoney.runtime.feature_jobs import worker_count
 from smartmoney.runtime.kernel_cache import cache_root, prepare
 
@@ -66,14 +72,14 @@ def _make_all(jobs: Sequence[tuple[Source, FeatureParameters, Path]], progress: 
 
 
 def _begin_worker() -> None:
-    os.nice(NICE)
+    _give_way()
     prepare()
 
 
 def _make(source: Source, parameters: FeatureParameters, path: Path) -> None:
     codec = recorded_binance()
-    is_oracle = isinstance(source, OracleBatch)
-    save_rows(simulate_windows(source, codec, parameters) if is_oracle else simulate(source, codec, parameters), path)
+    made = simulate(source, codec, parameters) if isinstance(source, World) else simulate_windows(source, codec, parameters)
+    save_rows(made, path)
 
 
 def _is_whole(path: Path) -> bool:
@@ -85,3 +91,35 @@ def _is_whole(path: Path) -> bool:
         path.unlink()
         return False
     return True
+
+
+def recorded_rows(files: Sequence[Path], instrument: Instrument, venue: str, parameters: FeatureParameters) -> Rows:
+    """Return the rows of one instrument of one recording, which knows no truth.
+
+    Raises:
+        RecordingRefused: there is nothing to make rows of.
+        OSError: a file cannot be read.
+    """
+    problems: list[str] = []
+    folded = FoldedRows(RECORDED_CODECS[venue](), instrument, parameters)
+    times, values, mids = folded.run(read_files(files, problems), problems)
+    name = f"{instrument.symbol}.{instrument.market.value}"
+    return Rows(name=name, family=name, times=times, values=values, mid_after=mids, truth=None)
+
+
+def train_apart(
+    sources: Sequence[Rows], recipe: Recipe, name: str, origin: Origin, progress: Progress, champion: Bundle | None = None
+) -> Training:
+    """Train in this process at low priority. The daemon is another process: neither its memory nor its time is touched.
+
+    Raises:
+        RowsRefused, TrainingRefused, FitRefused, ObservationRefused: the rows cannot be learned from.
+    """
+    _give_way()
+    return train(sources, recipe, name, origin, progress, champion)
+
+
+def _give_way() -> None:
+    # Setting, not adding: several trainings in one process stay at the same priority.
+    if os.getpriority(os.PRIO_PROCESS, 0) < NICE:
+        os.setpriority(os.PRIO_PROCESS, 0, NICE)

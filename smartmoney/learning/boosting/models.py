@@ -39,14 +39,18 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         chosen = []
         for k, name in enumerate(self.names):
             is_product, is_stage = "*" in name, ":" in name
-            wanted = (is_product and products) or (is_stage and name.startswith(tuple(prefixes))) or (features and not is_product and not is_stage)
+            wanted = (
+                (is_product and products)
+                or (is_stage and name.startswith(tuple(prefixes)))
+                or (features and not is_product and not is_stage)
+            )
             chosen += [k] if wanted else []
         return np.array(chosen, np.int64)
 
 
 def layout_of(spec: BundleSpec, products: Sequence[Interaction]) -> Layout:
     """Return the layout of `staging.wide` for a specification that names those products."""
-    columns = columns_of(msgspec.structs.replace(spec, products=tuple(one.name for one in products)))
+    columns = columns_of(spec)
     count = columns.flow
     return Layout(
         names=columns.names[:count],
@@ -57,20 +61,19 @@ def layout_of(spec: BundleSpec, products: Sequence[Interaction]) -> Layout:
 
 
 class RegimeClassifier(msgspec.Struct, frozen=True, kw_only=True):
-    """Say the five regimes' probabilities: softmax of margins / temperature, averaged with the mirror's."""
+    """Say the five regimes' probabilities: softmax of the margins of row and mirror, averaged, over the temperature."""
 
     grown: Grown
     layout: Layout
     temperature: float = 1.0
 
-    def margins_both(self, x: Matrix) -> tuple[Floats, Floats]:
-        """Return the margins of rows, and of their mirrors with the regimes put back."""
-        return margins(self.grown, x), margins(self.grown, self.layout.mirror(x))[:, MIRRORED]
+    def margins(self, x: Matrix) -> Floats:
+        """Return `(rows, 5)` margins: the mean of those of the row and of its mirror, regimes put back."""
+        return 0.5 * (margins(self.grown, x) + margins(self.grown, self.layout.mirror(x))[:, MIRRORED])
 
     def probabilities(self, x: Matrix) -> Floats:
         """Return `(rows, 5)` probabilities in the order of `Regime`."""
-        one, other = self.margins_both(x)
-        return 0.5 * (softmax(one / self.temperature) + softmax(other / self.temperature))
+        return softmax(self.margins(x) / self.temperature)
 
 
 class FlowDetector(msgspec.Struct, frozen=True, kw_only=True):

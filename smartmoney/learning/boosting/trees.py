@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Matrix = NDArray[np.float32]
 
-THREADS = 2
+THREADS = 1
 """Fixed, since sums in another order make other trees: the same bundle must come out on any machine."""
 _SCOUT_SHARE = 0.5
 

@@ -1,7 +1,7 @@
 """What a head needs beside its forest: volatility at the horizon, the scale of gross returns, conformal thresholds, terciles of risk.
 
-All of it from out-of-fold probabilities. gross = s σ̂ Φ⁻¹(confidence); s is the slope of what moves in the forecast's direction on that, so a
-head that foretells nothing gets s near 0 and never offers a return above its cost.
+All of it from out-of-fold probabilities. gross = s σ̂ Φ⁻¹(confidence); s is the slope of what moves in the forecast's direction on that, so
+a head that foretells nothing gets s near 0 and never offers a return above its cost.
 """
 
 from collections.abc import Sequence
@@ -128,7 +128,7 @@ def return_scale(p_up: Floats, moved_bps: Floats, weight: Floats, sigma_bps: Flo
 def volatility_of(made: Sample, at: NDArray[np.int64]) -> Floats:
     """Return `SIGMA_FEATURE` of rows of a sample."""
     column = FEATURE_INDEX[SIGMA_FEATURE]
-    return made.x[at, column].astype(np.float64)
+    return np.asarray(made.x[at, column], np.float64)
 
 
 def _terciles(spread: Floats) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from smartmoney.core.models.bundle import HiddenMarkov
 from smartmoney.learning.boosting.trees import Matrix, TrainingRefused, TreeSettings
 from smartmoney.learning.sets.labels import HORIZONS_S
 from smartmoney.learning.sets.rows import SECOND_NS, Rows
-from smartmoney.learning.staging import Staged, stage, wide
+from smartmoney.learning.staging import stage, stage_spec
 
 FOREVER_NS = 2**62
 BLOCK_S = 1800
@@ -36,7 +36,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     gb_max_depth: int = 6
     interaction_depth: int = 2
     bar_s: float = 60.0
-    every_s: int = 10
+    every_s: int = 20
     folds: int = 4
     half_life_s: float = float("inf")
     horizons_s: tuple[int, ...] = HORIZONS_S
@@ -133,16 +133,13 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
         return (self.times >= np.array(fold.test_from)[self.source]) & (self.times < np.array(fold.test_until)[self.source])
 
 
-def sample(sources: Sequence[Rows], hmm: HiddenMarkov, recipe: Recipe) -> tuple[Sample, list[Staged]]:
+def sample(sources: Sequence[Rows], hmm: HiddenMarkov, recipe: Recipe) -> Sample:
     """Stage every source and choose every `every_s`-th second of it."""
-    staged = stage(sources, hmm, recipe.feature_window)
-    products = recipe.products()
-    parts, numbers, rows, times, groups = [], [], [], [], []
+    numbers, rows, times, groups = [], [], [], []
     group = 0
-    for place, (one, said) in enumerate(zip(sources, staged, strict=True)):
+    for place, one in enumerate(sources):
         seconds = (one.times - one.times[0]) // SECOND_NS
         chosen = np.flatnonzero(seconds % recipe.every_s == 0)
-        parts.append(wide(one, said, chosen, products))
         numbers.append(np.full(len(chosen), place))
         rows.append(chosen)
         times.append(one.times[chosen])
@@ -150,14 +147,14 @@ def sample(sources: Sequence[Rows], hmm: HiddenMarkov, recipe: Recipe) -> tuple[
         blocks = seconds[chosen] // BLOCK_S if one.truth is None else np.zeros(len(chosen), np.int64)
         groups.append(group + blocks)
         group = int(groups[-1][-1]) + 1 if len(chosen) else group
-    made = Sample(
-        x=np.concatenate(parts),
+    spec = stage_spec(hmm, recipe.feature_window, recipe.products())
+    return Sample(
+        x=np.concatenate([one.x for one in stage(sources, spec, rows)]),
         source=np.concatenate(numbers),
         row=np.concatenate(rows),
         times=np.concatenate(times),
         group=np.concatenate(groups),
     )
-    return made, staged
 
 
 def check_sources(sources: Sequence[Rows]) -> None:

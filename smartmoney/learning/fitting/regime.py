@@ -12,14 +12,16 @@ from smartmoney.learning.regimes.identity import Match, Naming, check_identity, 
 from smartmoney.learning.regimes.observations import Z_MAX, fit_scales, observe, parities, stretches
 from smartmoney.learning.regimes.states import States, prototypes, states_for, truth_states
 from smartmoney.learning.sets.rows import Rows
-from smartmoney.learning.staging import filtered
+from smartmoney.learning.staging import posterior
 
 Floats = NDArray[np.float64]
 
 TEMPER = 4.0
 """Bars of one second repeat what features of two minutes say: untempered, the posterior saturates."""
 SPREAD_MAX = 6.0
-_STRETCH = 600
+_STRETCH = 150
+"""Rows of a piece: pieces of a few minutes, many of them, so that rare states come up."""
+_RARE_SHARE = 0.06
 _LABELLED_MIN = 50
 
 
@@ -39,18 +41,23 @@ def fit_on_truth(sources: Sequence[Rows], usable: Sequence[NDArray[np.bool_]], c
         FitRefused: the fit cannot be used; ObservationRefused: there is nothing to observe.
     """
     states = states_for(components)
-    labelled = [(one, use) for one, use in zip(sources, usable, strict=True) if one.truth is not None and (one.truth.regime[use] >= 0).any()]
+    labelled = [
+        (one, use) for one, use in zip(sources, usable, strict=True) if one.truth is not None and (one.truth.regime[use] >= 0).any()
+    ]
     scales = fit_scales(np.concatenate([one.values[use][::5] for one, use in labelled]))
     parity = parities()
     observed = [observe(one.values, scales) for one, _ in labelled]
     rows, masks = [one for one, _ in labelled], [use for _, use in labelled]
     means, spreads = _labelled_moments(rows, observed, masks, states, parity)
-    fitted = fit(_stretches(rows, observed, masks, rows_max, seed), parity, states, means, spreads)
+    labels = [_states_of(one, states) for one in rows]
+    fitted = fit(_stretches(rows, observed, masks, rows_max, seed, labels), parity, states, means, spreads)
     naming = check_names(fitted, prototypes(states))
     return RegimeFit(hmm=_hidden_markov(fitted, scales), fitted=fitted, naming=naming)
 
 
-def fit_on_champion(sources: Sequence[Rows], usable: Sequence[NDArray[np.bool_]], champion: HiddenMarkov, rows_max: int, seed: int) -> RegimeFit:
+def fit_on_champion(
+    sources: Sequence[Rows], usable: Sequence[NDArray[np.bool_]], champion: HiddenMarkov, rows_max: int, seed: int
+) -> RegimeFit:
     """Fit on real rows, anchored on the champion's states, and check that the states are still the champion's.
 
     Both are compared in units of this data's medians and MADs: what is wild for one market is nothing to another.
@@ -66,11 +73,18 @@ def fit_on_champion(sources: Sequence[Rows], usable: Sequence[NDArray[np.bool_]]
     states = States(names=champion.names, mirror=champion.mirror, direction=_directions(champion))
     observed = [observe(one.values, scales) for one in sources]
     anchors = np.array(champion.means)
-    fitted = fit(_stretches(sources, observed, usable, rows_max, seed), parity, states, anchors, np.array(champion.variances), HmmSettings(occupancy_min=0.005))
+    fitted = fit(
+        _stretches(sources, observed, usable, rows_max, seed),
+        parity,
+        states,
+        anchors,
+        np.array(champion.variances),
+        HmmSettings(occupancy_min=0.005),
+    )
     hmm = _hidden_markov(fitted, scales)
     replayed = next(k for k, use in enumerate(usable) if use.any())
     here = msgspec.structs.replace(champion, observed=scales)
-    new_posterior, old_posterior = (filtered([observed[replayed]], [sources[replayed].times], model)[0] for model in (hmm, here))
+    new_posterior, old_posterior = (posterior(sources[replayed], model) for model in (hmm, here))
     champions = (anchors, np.array(champion.variances))
     match = match_states((fitted.means, fitted.variances), champions, new_posterior, old_posterior)
     check_identity(match, fitted.states.names, champion.names)
@@ -89,9 +103,7 @@ def _labelled_moments(
     """Return each state's mean and variance over rows that truth gives it and, mirrored, over those of its mirror state."""
     count, total, squares = np.zeros(len(states.names)), *np.zeros((2, len(states.names), len(parity)))
     for one, z, use in zip(sources, observed, usable, strict=True):
-        assert one.truth is not None
-        with np.errstate(invalid="ignore"):
-            state = truth_states(one.truth.regime, one.truth.efficient > one.mid_after, states)
+        state = _states_of(one, states)
         known = use & np.isfinite(z).all(axis=1)
         for k, other in enumerate(states.mirror):
             for rows, place in ((z[known & (state == k)], k), (z[known & (state == k)] * parity, other)):
@@ -102,7 +114,7 @@ def _labelled_moments(
     means = total / held
     variances = np.maximum(squares / held - means**2, 0.0)
     signatures, activity = prototypes(states), prototypes(states_for(4))[-1]
-    for k in np.flatnonzero(count < _LABELLED_MIN):
+    for k in np.flatnonzero(count < _LABELLED_MIN).tolist():
         # Truth has no such state (a further level of neutral): spread these out along activity.
         same = [j for j in range(len(count)) if states.names[j] is states.names[k]]
         means[k] = signatures[k] + 0.7 * (same.index(k) - 0.5 * len(same)) * activity
@@ -110,24 +122,42 @@ def _labelled_moments(
     return means, variances
 
 
+def _states_of(one: Rows, states: States) -> NDArray[np.int64]:
+    assert one.truth is not None
+    with np.errstate(invalid="ignore"):
+        return truth_states(one.truth.regime, one.truth.efficient > one.mid_after, states)
+
+
 def _stretches(
-    sources: Sequence[Rows], observed: Sequence[Floats], usable: Sequence[NDArray[np.bool_]], rows_max: int, seed: int
+    sources: Sequence[Rows],
+    observed: Sequence[Floats],
+    usable: Sequence[NDArray[np.bool_]],
+    rows_max: int,
+    seed: int,
+    labels: Sequence[NDArray[np.int64]] = (),
 ) -> list[Floats]:
-    """Return stretches of at most ten minutes, drawn over all sources until there are `rows_max` bars."""
+    """Return pieces drawn over all sources until there are `rows_max` bars; with labels, first a few percent of each rare state's."""
     pieces: list[Floats] = []
-    for one, z, use in zip(sources, observed, usable, strict=True):
+    mostly: list[int] = []
+    for place, (one, z, use) in enumerate(zip(sources, observed, usable, strict=True)):
         shown = np.where(use[:, None], z, np.nan)
         for found in stretches(shown, one.times):
-            pieces += [shown[at : min(at + _STRETCH, found.stop)] for at in range(found.start, found.stop - 59, _STRETCH)]
-    order = np.random.default_rng(seed).permutation(len(pieces))
+            for at in range(found.start, found.stop - 59, _STRETCH):
+                piece = slice(at, min(at + _STRETCH, found.stop))
+                pieces.append(shown[piece])
+                mostly.append(int(np.bincount(labels[place][piece] + 1).argmax()) - 1 if labels else -1)
+    order = np.random.default_rng(seed).permutation(len(pieces)).tolist()
+    rare = [
+        place
+        for label in sorted(set(mostly) - {-1})
+        for place in [k for k in order if mostly[k] == label][: int(_RARE_SHARE * rows_max / _STRETCH)]
+    ]
     chosen, rows = [], 0
-    for place in order.tolist():
+    for place in dict.fromkeys((*rare, *order)):
         if rows >= rows_max:
             break
-        piece = pieces[place]
-        piece = piece[np.isfinite(piece).all(axis=1)]
-        chosen.append(piece)
-        rows += len(piece)
+        chosen.append(pieces[place][np.isfinite(pieces[place]).all(axis=1)])
+        rows += len(chosen[-1])
     return chosen
 
 

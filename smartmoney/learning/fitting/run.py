@@ -77,8 +77,8 @@ def learn(sources: Sequence[Rows], recipe: Recipe, progress: Progress, champion:
         TrainingRefused, FitRefused, ObservationRefused: the rows cannot be learned from; the text says why and what to do.
     """
     check_sources(sources)
-    has_truth = any(one.truth is not None and (one.truth.regime >= 0).any() for one in sources)
-    folds = _folds(sources, recipe, has_truth=has_truth)
+    has_truth = has_regimes(sources)
+    folds = folds_of(sources, recipe)
     told = _OutOfFold(sources, recipe)
     for number, fold in enumerate(folds):
         progress("folds", number, len(folds) + 1)
@@ -89,8 +89,18 @@ def learn(sources: Sequence[Rows], recipe: Recipe, progress: Progress, champion:
     return learned
 
 
-def _folds(sources: Sequence[Rows], recipe: Recipe, *, has_truth: bool) -> tuple[Fold, ...]:
-    if not has_truth:
+def has_regimes(sources: Sequence[Rows]) -> bool:
+    """Tell whether some source knows its regimes."""
+    return any(one.truth is not None and bool((one.truth.regime >= 0).any()) for one in sources)
+
+
+def folds_of(sources: Sequence[Rows], recipe: Recipe) -> tuple[Fold, ...]:
+    """Return the folds of a training: by family with truth, forward in time without.
+
+    Raises:
+        TrainingRefused: there is only one family.
+    """
+    if not has_regimes(sources):
         return walk_forward_folds(sources, recipe.folds)
     worlds = family_folds([one for one in sources if "target" not in one.extras], recipe.folds)
     windows = [place for place, one in enumerate(sources) if "target" in one.extras]
@@ -115,7 +125,7 @@ class _OutOfFold:
 
     def __init__(self, sources: Sequence[Rows], recipe: Recipe) -> None:
         self._sources, self._recipe = sources, recipe
-        self._margins: tuple[Floats, Floats] | None = None
+        self._margins: Floats | None = None
         self._filtered: Floats | None = None
         self._flow: Floats | None = None
         self._up: dict[int, Floats] = {}
@@ -131,12 +141,14 @@ class _OutOfFold:
         if not test.any():
             return
         regimes = made.x[:, shape.columns(("hmm:",), features=False)][:, :5].astype(np.float64)
-        self._note("_filtered", regimes, test)
+        if self._filtered is None:
+            self._filtered = np.full(regimes.shape, np.nan)
+        self._filtered[test] = regimes[test]
         if has_truth:
             self._take_regime(made, fold, shape, test)
         if self._regime_of is None:
             self._regime_of = np.full(len(made.row), 4)
-        best = regimes.argmax(axis=1) if self._margins is None else np.nan_to_num(self._margins[0], nan=-9.0).argmax(axis=1)
+        best = regimes.argmax(axis=1) if self._margins is None else np.nan_to_num(self._margins, nan=-9.0).argmax(axis=1)
         self._regime_of[test] = best[test]
         for horizon in self._recipe.horizons_s:
             rows = self._rows_of(made, horizon)
@@ -182,7 +194,7 @@ class _OutOfFold:
         fitted, kept = fit_stage(self._sources, usable, self._recipe, champion, has_truth=has_truth)
         hmm = fitted.hmm if fitted is not None else champion
         assert hmm is not None
-        made, _ = sample(self._sources, hmm, self._recipe)
+        made = sample(self._sources, hmm, self._recipe)
         return made, hmm, (fitted, kept)
 
     def _rows_of(self, made: Sample, horizon: int) -> HeadRows:
@@ -195,18 +207,12 @@ class _OutOfFold:
             self._truth = truth_rows(self._sources, made, self._recipe.every_s)
         return self._truth
 
-    def _note(self, name: str, values: Floats, test: NDArray[np.bool_]) -> None:
-        if getattr(self, name) is None:
-            setattr(self, name, np.full(values.shape, np.nan))
-        getattr(self, name)[test] = values[test]
-
     def _take_regime(self, made: Sample, fold: Fold, shape: Layout, test: NDArray[np.bool_]) -> None:
         rows, usable = self._truth_of(made), made.train(fold, 0.0)
         classifier = fit_classifier(made, rows, usable, shape, self._recipe.classifier_trees())
-        one, other = classifier.margins_both(made.x[test])
         if self._margins is None:
-            self._margins = (np.full((len(made.row), 5), np.nan), np.full((len(made.row), 5), np.nan))
-        self._margins[0][test], self._margins[1][test] = one, other
+            self._margins = np.full((len(made.row), 5), np.nan)
+        self._margins[test] = classifier.margins(made.x[test])
         detector = fit_detector(made, rows, usable, shape, self._recipe.detector_trees())
         flow = np.column_stack(detector.raw(made.x[test]))
         if self._flow is None:
@@ -218,11 +224,10 @@ class _OutOfFold:
         assert self._margins is not None
         assert self._flow is not None
         assert self._filtered is not None
-        known = (rows.regime >= 0) & np.isfinite(self._margins[0][rows.at, 0])
+        known = (rows.regime >= 0) & np.isfinite(self._margins[rows.at, 0])
         at, y, weight = rows.at[known], rows.regime[known], rows.weight[known]
-        one, other = self._margins[0][at], self._margins[1][at]
-        temperature = fit_temperature(np.concatenate((one, other)), np.concatenate((y, y)), np.concatenate((weight, weight)))
-        p = 0.5 * (softmax(one / temperature) + softmax(other / temperature))
+        temperature = fit_temperature(self._margins[at], y, weight)
+        p = softmax(self._margins[at] / temperature)
         scores = f1_scores(p.argmax(axis=1), y, weight)
         top = p.argmax(axis=1)
         share = np.bincount(y, weight, 5) / weight.sum()

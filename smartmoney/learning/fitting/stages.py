@@ -1,18 +1,19 @@
 """Fit the forests of one fold, or of everything: detector, classifier, heads, each on its own rows, with mirrored copies."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from smartmoney.core.models.bundle import BundleSpec, HiddenMarkov, Trained
-from smartmoney.core.features.schema import SCHEMA_HASH
+from smartmoney.core.models.bundle import HiddenMarkov
 from smartmoney.learning.boosting.models import MIRRORED, FlowDetector, HeadModel, Layout, RegimeClassifier, layout_of
 from smartmoney.learning.boosting.trees import Grown, Matrix, TrainingRefused, TreeSettings, grow
 from smartmoney.learning.fitting.heads import HeadRows
 from smartmoney.learning.fitting.plan import Recipe, Sample
 from smartmoney.learning.sets.rows import Rows
+from smartmoney.learning.staging import stage_spec
 from smartmoney.simulation import truth
 
 Floats = NDArray[np.float64]
@@ -38,20 +39,9 @@ class TruthRows(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of oracle worlds, which have no regime."""
 
 
-def draft_spec(hmm: HiddenMarkov, recipe: Recipe) -> BundleSpec:
-    """Return a specification without forests, for the layout of wide rows."""
-    return BundleSpec(
-        name="draft",
-        schema_hash=SCHEMA_HASH,
-        trained=Trained(venue="sim", market="usdm", instruments=(), data_hash=""),
-        hmm=hmm,
-        feature_window=recipe.feature_window,
-    )
-
-
 def layout(hmm: HiddenMarkov, recipe: Recipe) -> Layout:
     """Return the layout of the wide rows of a recipe."""
-    return layout_of(draft_spec(hmm, recipe), recipe.products())
+    return layout_of(stage_spec(hmm, recipe.feature_window, recipe.products()), recipe.products())
 
 
 def truth_rows(sources: Sequence[Rows], made: Sample, every_s: int) -> TruthRows:
@@ -73,8 +63,8 @@ def truth_rows(sources: Sequence[Rows], made: Sample, every_s: int) -> TruthRows
         parts.append((at, labelled, buying, selling, weight, np.full(len(at), is_window)))
     if not parts:
         raise TrainingRefused("none of the rows has truth; the regime part needs a synthetic market, or a champion to stand on")
-    at, regime, buying, selling, weight, is_window = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return TruthRows(at=at, regime=regime, buying=buying, selling=selling, weight=weight, is_window=is_window)
+    columns: list[NDArray[Any]] = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return TruthRows(**dict(zip(TruthRows.__struct_fields__, columns, strict=True)))
 
 
 def _settled(one: Rows, rows: NDArray[np.int64]) -> NDArray[np.bool_]:

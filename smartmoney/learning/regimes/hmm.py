@@ -9,7 +9,7 @@ What hmmlearn 0.3.3 does, and what is done about it here:
 * zero transitions absorb: a prior on every transition, and a floor on staying;
 * `monitor_.converged` is true at the last iteration and when the likelihood falls, and with priors the likelihood is not the objective:
   `tol=-inf`, and an own test of the last gains per row;
-* accumulation and distribution drift apart: the fit is on X and its mirror together, and the result is averaged over the mirror, bit for bit.
+* accumulation and distribution drift apart: the fit is on X and its mirror together, and the result is averaged over both, bit for bit.
 
 Diagonal variances only: with full ones hmmlearn adds its default prior to every entry and so makes a singular matrix.
 """
@@ -127,7 +127,9 @@ def fit(
     )
 
 
-def _run(x: Floats, lengths: Sequence[int], states: States, anchors: Floats, spreads: Floats, told: HmmSettings) -> tuple[object, list[float]]:
+def _run(
+    x: Floats, lengths: Sequence[int], states: States, anchors: Floats, spreads: Floats, told: HmmSettings
+) -> tuple[object, list[float]]:
     """Return hmmlearn's model after EM, and the gain per row of each iteration."""
     from hmmlearn.hmm import GaussianHMM
 

@@ -109,7 +109,9 @@ def check_identity(match: Match, new_names: Sequence[Regime], old_names: Sequenc
         raise FitRefused(f"{len(new_names)} states, and the champion has {len(old_names)}; hmm_components must be the same")
     for k, (place, cost) in enumerate(zip(match.of, match.costs, strict=True)):
         if new_names[k] is not old_names[place]:
-            raise FitRefused(f"state {k} is called {new_names[k].value}, and the champion's state that it resembles {old_names[place].value}")
+            raise FitRefused(
+                f"state {k} is called {new_names[k].value}, and the champion's state that it resembles {old_names[place].value}"
+            )
         if not cost <= COST_MAX:
             raise FitRefused(f"state {k} ({new_names[k].value}) is not the champion's: cost {cost:.2f}, at most {COST_MAX} is allowed")
 

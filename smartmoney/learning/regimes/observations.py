@@ -22,7 +22,7 @@ OBSERVED: tuple[str, ...] = (
     "liquidity_stress",
     "trade_rate_120s",
 )
-"""Four odd dimensions (flow of trades, flow of the book, absorption, refills), four even ones (volatility, efficiency, stress, intensity)."""
+"""Four odd dimensions (flow of trades and of the book, absorption, refills), four even ones (volatility, efficiency, stress, intensity)."""
 Z_MAX = 5.0
 _MAD_MIN = 1e-9
 _MAD_ROWS_MIN = 100
@@ -52,7 +52,9 @@ def fit_scales(values: NDArray[np.float32], names: Sequence[str] = OBSERVED) -> 
         column = _signed_log(values[:, FEATURE_INDEX[name]])
         known = column[np.isfinite(column)]
         if len(known) < _MAD_ROWS_MIN:
-            raise ObservationRefused(f"{name}: warm in {len(known)} of {len(column)} rows, {_MAD_ROWS_MIN} are needed; give a longer recording")
+            raise ObservationRefused(
+                f"{name}: warm in {len(known)} of {len(column)} rows, {_MAD_ROWS_MIN} are needed; give a longer recording"
+            )
         median = 0.0 if parity < 0 else float(np.median(known))
         mad = float(np.median(np.abs(known - median)))
         if not mad > _MAD_MIN:

@@ -44,7 +44,9 @@ def states_for(components: int) -> States:
     if components >= 5:
         pairs.append(Regime.TRENDING)
         names += [Regime.NEUTRAL] * (components - 5)
-    all_names, mirror, direction = [], [], []
+    all_names: list[Regime] = []
+    mirror: list[int] = []
+    direction: list[int] = []
     for one in pairs:
         place = len(all_names)
         all_names += [one, Regime.DISTRIBUTION if one is Regime.ACCUMULATION else one]
@@ -58,14 +60,21 @@ def states_for(components: int) -> States:
 
 
 PROTOTYPES: dict[Regime, dict[str, float]] = {
-    Regime.ACCUMULATION: {"tfi_120s": 1.4, "ofi_decayed_120s": 0.3, "refill_imbalance_120s": -1.4, "efficiency_120s": 0.5},
-    Regime.TRENDING: {"ofi_decayed_120s": 0.8, "impact_residual_120s": 1.1, "efficiency_120s": 1.2, "rv_120s": 0.3},
+    Regime.ACCUMULATION: {"tfi_120s": 1.6, "ofi_decayed_120s": 0.7, "refill_imbalance_120s": -1.6, "efficiency_120s": 1.0},
+    Regime.TRENDING: {
+        "tfi_120s": -0.5,
+        "ofi_decayed_120s": 0.5,
+        "impact_residual_120s": 1.0,
+        "refill_imbalance_120s": 0.6,
+        "efficiency_120s": 0.3,
+    },
     Regime.VOLATILE: {"rv_120s": 2.2, "trade_rate_120s": 1.6, "liquidity_stress": 0.9},
     Regime.NEUTRAL: {},
 }
 """Fixed signatures in units of the scaled observations, of the buyers' state of each pair. They name states; they are not fitted.
 
-Accumulation: takers buy, and asks are filled up again. A trend: the price goes further than the flow explains, and straight."""
+Accumulation: takers buy, and asks are filled up again. A trend: the price goes further than the flow explains, or against
+it, carried by resting orders."""
 
 
 def prototypes(states: States, names: Sequence[str] = OBSERVED, parity: Floats | None = None) -> Floats:

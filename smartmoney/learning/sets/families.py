@@ -42,7 +42,9 @@ FAMILIES: tuple[Family, ...] = (
     Family(name="day", scenarios=("mixed_day",)),
     Family(name="clockwork", scenarios=("mixed_day",), changes={"informed": {**_styles(twap=1, jittered=1), "every_s": 1000, "size": 14}}),
     Family(name="volume", scenarios=("mixed_day",), changes={"informed": {**_styles(pov=1, poisson=1), "every_s": 900, "duration_s": 300}}),
-    Family(name="hidden", scenarios=("mixed_day",), changes={"informed": {**_styles(iceberg=1), "passive": 0.5, "every_s": 900, "size": 14}}),
+    Family(
+        name="hidden", scenarios=("mixed_day",), changes={"informed": {**_styles(iceberg=1), "passive": 0.5, "every_s": 900, "size": 14}}
+    ),
     Family(name="lively", scenarios=("first_run",)),
     Family(name="one_sided", scenarios=("accumulation", "distribution")),
     Family(name="wild", scenarios=("volatile", "trending")),
@@ -70,7 +72,9 @@ def training_worlds(per_family: int, seconds: int, first_seed: int = 1_000) -> t
 
 def training_windows(pairs: int, batches: int = 2, first_seed: int = 50_000) -> tuple[OracleBatch, ...]:
     """Return the oracle worlds that the detector learns from: `batches` of so many pairs of every kind."""
-    return tuple(OracleBatch(kind=kind, seed=first_seed + 10 * place + n, pairs=pairs) for place, kind in enumerate(KINDS) for n in range(batches))
+    return tuple(
+        OracleBatch(kind=kind, seed=first_seed + 10 * place + n, pairs=pairs) for place, kind in enumerate(KINDS) for n in range(batches)
+    )
 
 
 def held_out_seeds(bundle_hash: str, suite: str) -> Iterator[int]:
@@ -97,3 +101,10 @@ def held_out_worlds(bundle_hash: str, suite: str, per_family: int, seconds: int)
         for members in [family.members()]
         for n in range(per_family)
     )
+
+
+def held_out_nulls(bundle_hash: str, suite: str, count: int, seconds: int) -> tuple[World, ...]:
+    """Return fresh worlds with nothing to find, whose seeds follow from the bundle."""
+    seeds = held_out_seeds(bundle_hash, f"{suite}-nothing")
+    scenario = load_scenario("no_information")
+    return tuple(World(family="nothing", scenario=scenario, seed=next(seeds), seconds=seconds) for _ in range(count))

@@ -1,4 +1,4 @@
-"""What a training set holds: a row each second of exchange time, made by the live fold, the mid after the latency, and truth where there is any.
+"""What a training set holds: a row each second of exchange time, made by the live fold, the mid after the latency, truth if there is any.
 
 Invariants: `mid_after` at row i is the mid that the fold knew `LATENCY_NS` after `times[i]`, so a label made of it can be acted on;
 `values` are the features of `times[i]` and of nothing later; truth is all-empty for a recording. A file holds one source and is written
@@ -8,6 +8,7 @@ under its name only when it is whole.
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -79,7 +80,7 @@ def check_rows(rows: Rows) -> None:
 
 def save_rows(rows: Rows, path: Path) -> None:
     """Write rows to one file, whole or not at all."""
-    arrays = {"times": rows.times, "values": rows.values, "mid_after": rows.mid_after}
+    arrays: dict[str, NDArray[Any]] = {"times": rows.times, "values": rows.values, "mid_after": rows.mid_after}
     if rows.truth is not None:
         arrays |= {name: getattr(rows.truth, name) for name in Truth.__struct_fields__}
     arrays |= {_EXTRA + name: array for name, array in rows.extras.items()}
@@ -87,7 +88,7 @@ def save_rows(rows: Rows, path: Path) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with beside.open("wb") as file:
-            np.savez(file, _about=np.array([rows.name, rows.family, rows.schema_hash]), **arrays)
+            np.savez(file, allow_pickle=False, _about=np.array([rows.name, rows.family, rows.schema_hash]), **arrays)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

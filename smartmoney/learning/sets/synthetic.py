@@ -68,7 +68,7 @@ def simulate(world: World, codec: RecordedCodec, parameters: FeatureParameters) 
         times=times,
         values=values,
         mid_after=mids,
-        truth=_truth(times, np.concatenate(bars) if bars else np.zeros(0, BAR)),
+        truth=truth_at(times, np.concatenate(bars) if bars else np.zeros(0, BAR), ORIGIN_NS),
     )
 
 
@@ -96,9 +96,9 @@ def _frames(book: SimulatedBook, seconds: int, bars: list[NDArray[np.void]]) -> 
         yield from frames
 
 
-def _truth(times: NDArray[np.int64], bars: NDArray[np.void]) -> Truth:
-    """Return the bar that ends at each time; −1 and zeros where none does."""
-    ends = bars["ts_event_ns"] + ORIGIN_NS
+def truth_at(times: NDArray[np.int64], bars: NDArray[np.void], origin_ns: int) -> Truth:
+    """Return the bar that ends at each time; −1 and zeros where none does. Times of bars count from `origin_ns`."""
+    ends = bars["ts_event_ns"] + origin_ns
     place = np.searchsorted(ends, times)
     inside = np.minimum(place, max(len(ends) - 1, 0))
     known = (place < len(ends)) & (ends[inside] == times) if len(ends) else np.zeros(len(times), np.bool_)
