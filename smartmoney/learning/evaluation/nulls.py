@@ -51,7 +51,7 @@ def score_nulls(bundle: Bundle, worlds: Sequence[tuple[Rows, Said]], fee_bps: fl
         gross.append(made)
         cost.append(paid)
         world.append(np.full(len(made), number))
-        table = _variants(bundle, rows, said, fee_bps)
+        table = _variants(bundle, rows, said)
         if table.shape[0] >= 2 * _PBO_BLOCKS and (table.std(axis=0) > 0.0).sum() >= 2:
             pbos.append(overfitting(table[:, table.std(axis=0) > 0.0], _PBO_BLOCKS).pbo)
     earned, paid_all, of = (np.concatenate(column) for column in (gross, cost, world))
@@ -84,21 +84,23 @@ def _trades(rows: Rows, up: Floats, horizon_s: int, fee_bps: float) -> tuple[Flo
     return side * move[usable], 2.0 * fee_bps + spread[usable]
 
 
-def _variants(bundle: Bundle, rows: Rows, said: Said, fee_bps: float) -> Floats:
-    """Return net bps `(periods, variants)`: a period is a second of the shortest horizon's grid, 0 where a variant does not trade."""
+def _variants(bundle: Bundle, rows: Rows, said: Said) -> Floats:
+    """Return gross bps `(periods, variants)`: a period is a second of the shortest horizon's grid, 0 where a variant does not trade.
+
+    Gross, since net of costs whoever trades least is best, before as after: that is no luck to be found out.
+    """
     shortest = min(head.horizon_s for head in bundle.spec.heads)
     second = (rows.times - rows.times[0]) // SECOND_NS
     grid = np.flatnonzero(second % shortest == 0)
-    spread = rows.values[grid, FEATURE_INDEX["spread_bps"]].astype(np.float64)
     move = moves_bps(rows, shortest)[grid]
     columns = []
     for k in range(len(bundle.spec.heads)):
         up = said.up[grid, k]
         sure = np.abs(up - 0.5)
-        known = np.isfinite(up) & np.isfinite(move) & np.isfinite(spread)
+        known = np.isfinite(up) & np.isfinite(move)
         if not known.any():
             continue
         for level in _QUANTILES:
             takes = known & (sure >= np.quantile(sure[known], level))
-            columns.append(np.where(takes, np.where(up >= 0.5, move, -move) - 2.0 * fee_bps - spread, 0.0))
+            columns.append(np.where(takes, np.where(up >= 0.5, move, -move), 0.0))
     return np.nan_to_num(np.column_stack(columns)) if columns else np.empty((0, 0))

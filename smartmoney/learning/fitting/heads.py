@@ -50,7 +50,10 @@ class HeadFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def head_rows(sources: Sequence[Rows], made: Sample, horizon_s: int, every_s: int, half_life_s: float) -> HeadRows:
-    """Return the labelled rows of a sample at a horizon, weighted by uniqueness and age."""
+    """Return the labelled rows of a sample at a horizon, weighted by uniqueness and age.
+
+    Oracle worlds have none: several lie in one source, an hour apart, and nothing moves from one into the next.
+    """
     start = {}
     place = 0
     counts = np.bincount(made.source, minlength=len(sources))
@@ -59,11 +62,16 @@ def head_rows(sources: Sequence[Rows], made: Sample, horizon_s: int, every_s: in
         place += count
     parts: list[tuple[NDArray[np.int64], Floats, Floats, Floats]] = []
     for source, one in enumerate(sources):
+        if "target" in one.extras:
+            continue
         labels = labels_of(one, horizon_s, every_s)
         own = made.row[start[source] : start[source] + counts[source]]
         at = start[source] + np.searchsorted(own, labels.rows)
         weight = labels.uniqueness * age_weights(one.times, half_life_s)[labels.rows]
         parts.append((at, (labels.sign > 0).astype(np.float64), labels.moved_bps, weight))
+    if not parts:
+        nothing = np.empty(0)
+        return HeadRows(at=np.empty(0, np.int64), up=nothing, moved_bps=nothing, weight=nothing)
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     return HeadRows(at=columns[0].astype(np.int64), up=columns[1], moved_bps=columns[2], weight=columns[3])
 
