@@ -40,6 +40,7 @@ def ask(bundle: Bundle, rows: Rows, parameters: RegimeParameters) -> Said:
         posterior=told["smoothed"].copy(),
         buying=told["flow"][:, 0].copy(),
         selling=told["flow"][:, 1].copy(),
-        up=np.where(lean >= 0.0, confidence, 1.0 - confidence),
+        # Leaning to neither side is no forecast of a side, however it is calibrated.
+        up=np.where(lean > 0.0, confidence, np.where(lean < 0.0, 1.0 - confidence, np.where(np.isnan(lean), np.nan, 0.5))),
         gross=told["gross"][:, :heads] * np.sign(lean),
     )

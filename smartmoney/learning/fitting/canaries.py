@@ -2,8 +2,8 @@
 
 * a feature shifted from the future must be named by `leaks`, and none of the real columns may be;
 * shuffled labels must teach nothing: the out-of-sample AUC of a model of them has to contain one half;
-* time reversed, the features know what came before: a model of the future must not do better than the model of the past, by more than chance,
-  else the "future" is in the features.
+* time reversed, the features know what came before: a model of the future must not do better than the model of the past, by more than
+  chance, else the "future" is in the features.
 """
 
 from collections.abc import Sequence

@@ -22,7 +22,9 @@ def made_rows(seed, family="one", seconds=3600, *, truth=True, drift_bps=0.25, d
     for column, feature in enumerate(FEATURES):
         low, high = feature.bounds
         if low is not None:
-            values[:, column] = np.abs(values[:, column]) if high is None else np.tanh(np.abs(values[:, column]) if low == 0 else values[:, column])
+            values[:, column] = (
+                np.abs(values[:, column]) if high is None else np.tanh(np.abs(values[:, column]) if low == 0 else values[:, column])
+            )
     shown = prototypes(STATES)[state] + 0.5 * rng.standard_normal((seconds, len(OBSERVED)))
     for k, feature in enumerate(OBSERVED):
         even = FEATURES[FEATURE_INDEX[feature]].parity == "even"

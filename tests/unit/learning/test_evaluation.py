@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from smartmoney.core.features.schema import FEATURE_INDEX
 from smartmoney.learning.evaluation.baseline import score_baseline
 from smartmoney.learning.evaluation.flow import efficiency, score_flow
 from smartmoney.learning.evaluation.nulls import score_nulls
 from smartmoney.learning.evaluation.said import Said
 from smartmoney.learning.evaluation.worlds import score_regimes
-from smartmoney.core.features.schema import FEATURE_INDEX
 
 from .made_rows import made_rows
 

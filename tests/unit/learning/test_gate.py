@@ -64,7 +64,9 @@ def test_one_condition_that_does_not_hold_refuses_by_name_and_number(changes, co
     assert condition in verdict.text
 
 
-@pytest.mark.parametrize("name", ["untouched_days", "ece", "shadow_hours", "feature_parity", "net_low", "net", "net_double_cost", "champion_ece"])
+@pytest.mark.parametrize(
+    "name", ["untouched_days", "ece", "shadow_hours", "feature_parity", "net_low", "net", "net_double_cost", "champion_ece"]
+)
 def test_what_was_not_measured_refuses(name):
     verdict = judge(msgspec.structs.replace(GOOD, **{name: NAN}))
     assert not verdict.passed

@@ -180,7 +180,7 @@ def test_a_feature_that_knows_the_future_stops_the_training(sources):
         ahead = np.minimum(np.arange(len(rows)) + 300, len(rows) - 1)
         values[:, FEATURE_INDEX["microprice_bps"]] = rows.mid_after[ahead] - rows.mid_after
         changed.append(msgspec.structs.replace(rows, values=values))
-    with pytest.raises(TrainingRefused, match="leakage: .*microprice_bps.*nothing was kept"):
+    with pytest.raises(TrainingRefused, match=r"leakage: .*microprice_bps.*nothing was kept"):
         train(changed, RECIPE, "x", SIM, quiet)
 
 

@@ -136,7 +136,7 @@ def test_a_model_whose_names_are_in_doubt_is_refused(fitted):
     for k in (one, other):
         means[k] = middle
         means[STATES.mirror[k]] = middle * PARITY
-    with pytest.raises(FitRefused, match="doubt|looks like"):
+    with pytest.raises(FitRefused, match=r"doubt|looks like"):
         check_names(msgspec.structs.replace(fitted, means=means), prototypes(STATES))
 
 
