@@ -114,7 +114,9 @@ def grow(inputs, signal, outputs, rounds, depth, seed=3, count=3000):
 
 
 @cache
-def small_bundle(rounds=8, depth=3, name="small", heads=(60, 900), conformal=0.45, return_scale=1.0):
+def small_bundle(
+    rounds=8, depth=3, name="small", heads=(60, 900), conformal=0.45, return_scale=1.0, venue="sim", calibrated=(0.5, 0.75, 0.97)
+):
     """Return a bundle of every stage."""
     from smartmoney.learning.forest_export import export_forest
 
@@ -126,7 +128,7 @@ def small_bundle(rounds=8, depth=3, name="small", heads=(60, 900), conformal=0.4
     spec = BundleSpec(
         name=name,
         schema_hash=SCHEMA_HASH,
-        trained=Trained(venue="sim", market="spot", instruments=("BTC/USDT",), data_hash="0" * 64),
+        trained=Trained(venue=venue, market="spot", instruments=("BTC/USDT",), data_hash="0" * 64),
         hmm=hidden_markov(),
         detector=Detector(inputs=FLOW_INPUTS, calibrator=Calibrator(kind="platt", parameters=(1.1, -0.2))),
         classifier=Classifier(inputs=REGIME_INPUTS, temperature=1.3),
@@ -135,7 +137,7 @@ def small_bundle(rounds=8, depth=3, name="small", heads=(60, 900), conformal=0.4
                 horizon_s=h,
                 tradable=h >= 300,
                 inputs=HEAD_INPUTS,
-                calibrator=Calibrator(kind="isotonic", x=(0.5, 0.7, 1.0), y=(0.5, 0.75, 0.97)),
+                calibrator=Calibrator(kind="isotonic", x=(0.5, 0.7, 1.0), y=calibrated),
                 return_scale=return_scale,
                 sigma=Sigma(feature="rv_120s", power=0.5, scale=(h / 60) ** 0.5, floor_bps=0.5),
                 conformal=(conformal,) * 5,

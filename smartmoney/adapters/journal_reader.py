@@ -265,6 +265,11 @@ class JournalReader:
         found = self._rows(SignalRow, "signals", "WHERE signal_id = ?", signal_id)
         return found[0] if found else None
 
+    def explanation(self, signal_id: str) -> dict[str, float] | None:
+        """Return what moved the forecast behind a signal, None when nothing was explained."""
+        row = self._connection.execute("SELECT parts FROM explanations WHERE signal_id = ?", (signal_id,)).fetchone()
+        return None if row is None else msgspec.json.decode(row[0], type=dict[str, float])
+
     def refusals(self, run_id: str) -> list[RefusalRow]:
         """Return a run's kept refusals."""
         return self._rows(RefusalRow, "refusals", "WHERE run_id = ? ORDER BY id", run_id)

@@ -50,6 +50,13 @@ class Checkpoint(msgspec.Struct, frozen=True):
     digest: str
 
 
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """Say what moved the forecast behind a signal: the parts of its lean by column, the largest first; above 0 speaks for buying."""
+
+    signal_id: str
+    parts: dict[str, float]
+
+
 class FillConflict(Exception):
     """Report a trade id that was journaled before with another content: the venue contradicts itself, or it is another account."""
 
@@ -224,6 +231,10 @@ class RowWriter:
             _metadata_encoder.encode(signal.metadata).decode(),
         )
 
+    def _explanation(self, entry: JournalRecord) -> None:
+        parts = msgspec.json.encode(entry.item.parts).decode()
+        self._stamped("explanations", "signal_id, parts", entry, entry.item.signal_id, parts)
+
     def _refusal(self, entry: JournalRecord) -> None:
         refusal = entry.item.refusal
         numbers = (None if number is None else float(number) for number in (refusal.value, refusal.limit))
@@ -279,6 +290,7 @@ class RowWriter:
         CancelRejected: _noted,
         OutcomeUnknown: _noted,
         RecordSignal: _signal,
+        Explanation: _explanation,
         RecordRefusal: _refusal,
         RecordEquity: _equity,
         RecordHalt: _halt,

@@ -82,7 +82,13 @@ CREATE TABLE checkpoints (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[Migration, ...] = (Migration("first_schema", _FIRST),)
+_EXPLANATIONS = """
+CREATE TABLE explanations (
+    signal_id TEXT PRIMARY KEY, run_id TEXT NOT NULL, seq INTEGER NOT NULL, wall_ns INTEGER NOT NULL, parts TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[Migration, ...] = (Migration("first_schema", _FIRST), Migration("explanations", _EXPLANATIONS))
 
 
 class SchemaTooNew(Exception):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from smartmoney.runtime.bench import Figure
 
 _PRINTED_WIDTH = 170
-GROUPS = ("decode", "features", "decision", "market", "journal", "daemon")
+GROUPS = ("decode", "features", "decision", "models", "market", "journal", "daemon")
 
 
 def bench(
@@ -39,6 +39,8 @@ def bench(
             steps = {"decode": measuring.measure_decode, "features": measuring.measure_features, "decision": measuring.measure_decision}
             for name, measure in steps.items():
                 figures += measure(sample) if name in chosen else []
+        if "models" in chosen:
+            figures += measuring.measure_models()
         if "market" in chosen:
             figures += measuring.measure_market()
         if "journal" in chosen:

@@ -11,7 +11,23 @@ from typing import Annotated
 
 import typer
 
-from smartmoney.cli import backtest, bench, config, diff, evaluate, features, history, kernels, operate, record, replay, run, sim, train
+from smartmoney.cli import (
+    backtest,
+    bench,
+    config,
+    diff,
+    evaluate,
+    features,
+    history,
+    kernels,
+    models,
+    operate,
+    record,
+    replay,
+    run,
+    sim,
+    train,
+)
 
 EXIT_FAILED = 1
 EXIT_CONFIGURATION = 78
@@ -39,6 +55,7 @@ app.command("import")(history.import_history)
 app.command("export")(history.export_history)
 app.add_typer(record.app, name="record")
 app.add_typer(features.app, name="features")
+app.add_typer(models.app, name="models")
 app.command()(bench.bench)
 app.command(hidden=True)(kernels.kernels)
 app.add_typer(config.app, name="config")

@@ -28,7 +28,7 @@ from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.core.features.row import read_row
 from smartmoney.core.features.schema import FEATURES
 from smartmoney.core.features.state import STATE
-from smartmoney.runtime import bench_features, bench_market
+from smartmoney.runtime import bench_features, bench_market, bench_models
 from smartmoney.runtime.replay_frames import FrameReplay
 from smartmoney.settings.load import load_settings
 from smartmoney.simulation.market import SyntheticMarket
@@ -243,6 +243,22 @@ def measure_decision(sample: Sample) -> list[Figure]:
     return [
         _figure("decision", "step with a decision, p50", ordered[len(ordered) // 2] / 1e3, "us"),
         _figure("decision", "step with a decision, p99", ordered[int(0.99 * (len(ordered) - 1))] / 1e3, "us"),
+    ]
+
+
+def measure_models() -> list[Figure]:
+    """Measure a trained decision and its parts against xgboost, onnxruntime and hmmlearn."""
+    return [
+        Figure(
+            group="models",
+            name=what,
+            value=round(own, 3),
+            unit="us",
+            peer=peer,
+            peer_value=None if other is None else round(other, 3),
+            ratio=None if other is None else round(other / own, 2),
+        )
+        for what, own, peer, other in bench_models.measure()
     ]
 
 

@@ -69,9 +69,11 @@ def _exercise() -> None:
 
 
 def _decide_once() -> None:
-    """Call the trained decision: its types are the same for every bundle, so the smallest will do."""
+    """Call the trained decision and its explanation: their types are the same for every bundle, so the smallest will do."""
     import numpy as np
 
+    from smartmoney.core.alpha.contributions import contributions
+    from smartmoney.core.alpha.forest import NODE, TREE, Forest
     from smartmoney.core.domain.signals import Regime
     from smartmoney.core.features.schema import FEATURES, SCHEMA_HASH
     from smartmoney.core.models.bundle import Bundle, BundleSpec, HiddenMarkov, Observed, Trained
@@ -92,6 +94,9 @@ def _decide_once() -> None:
     spec = BundleSpec(name="none", schema_hash=SCHEMA_HASH, trained=trained, hmm=hmm)
     model = TrainedModel(Bundle(spec=spec, forests={}, card="", hash=""), RegimeParameters())
     model.step(model.fresh_state(), np.zeros(len(FEATURES)), {}, 1)
+    nodes = np.zeros(1, NODE)
+    nodes["left"], nodes["cover"] = -1, 1.0
+    contributions(Forest(nodes=nodes, trees=np.zeros(1, TREE), base=(0.0,)), np.zeros(1, np.float32))
 
 
 def compile_offline_kernels(directory: Path, say: Callable[[str], None]) -> None:

@@ -29,6 +29,7 @@ from smartmoney.runtime.bookmarks import CONFIRM_S, Bookmarks
 from smartmoney.runtime.bookmarks import EVERY_S as BOOKMARK_EVERY_S
 from smartmoney.runtime.clock import now
 from smartmoney.runtime.control import ControlDesk
+from smartmoney.runtime.explaining import Explainer
 from smartmoney.runtime.gateway import NoGateway, PaperGateway
 from smartmoney.runtime.inbox import Inbox, Item
 from smartmoney.runtime.latency import LatencyRecorder
@@ -128,6 +129,7 @@ class Daemon:
         self._loop.process(_event(run.started))
         gateway = PaperGateway(run.paper, self._engine.market)
         self._loop.use_gateway(gateway)
+        self._explainer = Explainer(self._engine, outbox, lambda: self._loop.seq)
         self._sender = Sender(outbox, run.ledger, run.latch, gateway, venue, inbox.post, run.started.halt.epoch)
         if run.latched_for is not None:
             # The file stands there and the journal does not know why: a halt whose commit failed, or one while no daemon ran.
@@ -180,6 +182,8 @@ class Daemon:
     async def _finish(self) -> None:
         """Stop as a crash would be recovered from: entries are withdrawn, protection stays, everything that was said is made durable."""
         await self._sender.drain()
+        if (explained := await self._explainer.explained()) is not None:
+            await self._sender.send([explained], is_queued=False)
         self._loop.process(_event(RunStopping(reason="stopped")))
         if (batch := self._loop.take()) is not None:
             await self._sender.send([batch], is_queued=False)
@@ -196,6 +200,7 @@ class Daemon:
             ChildSpec(name="watch", start=self._watch, restart=Restart.ESSENTIAL, beat_s_max=LOOP_SILENT_S_MAX),
             ChildSpec(name="retention", start=self._retain),
             ChildSpec(name="bookmarks", start=self._bookmark),
+            ChildSpec(name="explainer", start=self._explainer.run),
         ]
         if self._options.seconds is not None:
             children.append(ChildSpec(name="limit", start=self._limit, restart=Restart.TRANSIENT))

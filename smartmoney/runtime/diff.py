@@ -103,11 +103,10 @@ def diff_settings(layout: StateLayout, run_id: str, settings: Settings) -> DiffR
     start = _start_of(layout, run_id)
     directory = None if settings.directory is None else Path(settings.directory)
     own = recorded_settings(encoded_settings(layout, run_id), directory=directory)
-    recorded = _tested(layout, start, own, directory)
-    changed = msgspec.structs.replace(
-        start, parameters=encode_parameters(engine_parameters(settings)), model=Models(layout.models).choose(settings)
-    )
-    today = _tested(layout, changed, settings, directory)
+    models = Models(layout.models)
+    recorded = _tested(layout, start, own, directory, models)
+    changed = msgspec.structs.replace(start, parameters=encode_parameters(engine_parameters(settings)), model=models.choose(settings))
+    today = _tested(layout, changed, settings, directory, models)
     return _report(run_id, "the captured feed under the run's own settings, and under these", recorded, today, "wall_ns")
 
 
@@ -147,7 +146,7 @@ def _journaled_until(journal: JournalReader, run_id: str) -> int:
 
 def _replayed(layout: StateLayout, start: RunStarted, search: str | None) -> _Side:
     shadow = ShadowJournal(start.run_id, start.instruments)
-    engine = Engine(codec_of(start.venue), strategy_factory(search), kept_bundles(layout))
+    engine = Engine(codec_of(start.venue), strategy_factory(search), kept_bundles(Models(layout.models)))
     entries = read_capture(layout.capture(start.run_id))
     last = 0
     notes: tuple[str, ...] = ()
@@ -182,10 +181,10 @@ class _Shadowing:
         self.shadow.take(self._seq, self.last, command)
 
 
-def _tested(layout: StateLayout, start: RunStarted, settings: Settings, directory: Path | None) -> _Side:
+def _tested(layout: StateLayout, start: RunStarted, settings: Settings, directory: Path | None, models: Models) -> _Side:
     watch = _Shadowing(start)
     begun = msgspec.structs.replace(begin_anew(start, settings, start.parameters, start.model), run_id=start.run_id)
-    engine = Engine(codec_of(start.venue), strategy_factory(None if directory is None else str(directory)), kept_bundles(layout))
+    engine = Engine(codec_of(start.venue), strategy_factory(None if directory is None else str(directory)), kept_bundles(models))
     entries = read_capture(layout.capture(start.run_id))
     _, rest = split_start(entries)
     if not OfflineRun(engine, begun, paper_parameters(settings), watcher=watch).run(captured_items(rest)):

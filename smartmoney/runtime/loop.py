@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from smartmoney.adapters.journal_rows import Explanation
 from smartmoney.core.domain.commands import Command, SubmitOrder
 from smartmoney.core.domain.entries import Entry, EntryKind, OrderReply, Payload, Tick
 from smartmoney.core.engine.engine import Engine
@@ -31,11 +32,11 @@ class Recorder(Protocol):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """Be one thing to journal: a command of ours or a reply about our orders, with the entry that it belongs to."""
+    """Be one thing to journal: a command of ours, a reply about our orders, or an explanation, with the entry that it belongs to."""
 
     seq: int
     wall_ns: int
-    what: Command | OrderReply
+    what: Command | OrderReply | Explanation
 
 
 class Checkpoint(msgspec.Struct, frozen=True):

@@ -76,7 +76,7 @@ def replay_run(layout: StateLayout, run_id: str, search: str | None = None) -> t
         entries = read_capture(layout.capture(run_id))
     except CaptureDamaged as damage:
         raise ReplayRefused(f"run {run_id!r} cannot be replayed: {damage}") from None
-    engine = Engine(codec_of(venue), strategy_factory(search), kept_bundles(layout))
+    engine = Engine(codec_of(venue), strategy_factory(search), kept_bundles(Models(layout.models)))
     compared = (0, "", "")
     differs_at: int | None = None
     beyond = last = 0
@@ -110,12 +110,11 @@ def replay_run(layout: StateLayout, run_id: str, search: str | None = None) -> t
     )
 
 
-def kept_bundles(layout: StateLayout) -> BundleSource:
+def kept_bundles(models: Models) -> BundleSource:
     """Return the source of the bundles that runs were decided by; it says what to do about one that is missing.
 
     Raises (when called): ReplayRefused: the bundle cannot be had.
     """
-    models = Models(layout.models)
 
     def load(model: str) -> Bundle:
         try:

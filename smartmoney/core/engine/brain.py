@@ -4,6 +4,7 @@ Invariants: decisions are due every `update_frequency` seconds of the monotonic 
 instrument; nothing here sends anything.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from smartmoney.core.execution.view import Quote
 from smartmoney.core.features.row import read_row
 from smartmoney.core.features.schema import FEATURES, as_mapping
 from smartmoney.core.models.bundle import Bundle
+from smartmoney.core.models.explanation import Seen
 from smartmoney.core.portfolio.portfolio import ClosedTrade
 from smartmoney.core.strategy.base import OrderFlowStrategy
 from smartmoney.core.strategy.desk import Accepted, Decision, DecisionView, StrategyDesk, prior_model
@@ -42,6 +44,7 @@ _S = 1_000_000_000
 _SLACK_NS = 5_000_000
 """Timers may be a little early against the interval they add up to."""
 SIGNALS_REMEMBERED = 256
+SEEN_KEPT = 64
 
 
 class Brain:
@@ -62,6 +65,7 @@ class Brain:
         self._values = np.full(len(FEATURES), np.nan)
         self._last: dict[int, LastDecision] = {}
         self._signals: dict[str, Signal] = {}
+        self._seen: deque[tuple[str, Seen]] = deque(maxlen=SEEN_KEPT)
 
     @property
     def model_name(self) -> str:
@@ -119,7 +123,15 @@ class Brain:
         decision = self.desk.decide(view)
         if isinstance(decision, Accepted):
             self._note_signal(index, decision.signal, entry.ts_mono_ns)
+            if decision.seen is not None:
+                self._seen.append((decision.signal.signal_id, decision.seen))
         return decision
+
+    def take_seen(self) -> list[tuple[str, Seen]]:
+        """Return what trained models saw when they gave the newest signals, by signal id, and forget it."""
+        taken = list(self._seen)
+        self._seen.clear()
+        return taken
 
     def note_refusal(self, refusal: Refusal, now_mono_ns: int) -> None:
         """Remember a refusal as an instrument's latest decision."""

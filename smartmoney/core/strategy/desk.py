@@ -19,6 +19,7 @@ from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.orders import Side
 from smartmoney.core.domain.signals import FeedTrust, MarketData, Opportunity, Refusal, RefusalCode, Signal
 from smartmoney.core.features.schema import COLUMNS
+from smartmoney.core.models.explanation import Seen
 from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.core.regime.reading import RegimeReading
 from smartmoney.core.strategy import gates, rules
@@ -70,6 +71,8 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     delta_lots: int
     reduces: bool
     horizon_s: float
+    seen: Seen | None = None
+    """What a trained model saw when it spoke; for explanations, which are no part of a decision."""
 
 
 Decision = Accepted | Refusal
@@ -84,13 +87,14 @@ class _Fault(msgspec.Struct, frozen=True):
 class _Mind:
     """Keep what is known of one instrument between decisions."""
 
-    __slots__ = ("analysed_mono_ns", "opportunities", "reading", "state")
+    __slots__ = ("analysed_mono_ns", "opportunities", "reading", "seen", "state")
 
     def __init__(self, state: Any) -> None:
         self.state = state
         self.reading: RegimeReading | None = None
         self.opportunities: tuple[Opportunity, ...] = ()
         self.analysed_mono_ns = 0
+        self.seen: Seen | None = None
 
 
 class StrategyDesk:
@@ -194,6 +198,7 @@ class StrategyDesk:
         mind.reading = self.model.reading(mind.state)
         mind.analysed_mono_ns = view.now_mono_ns
         mind.opportunities = self._opportunities(view, mind.state, mind.reading)
+        mind.seen = self.model.seen(mind.opportunities[0].horizon_s) if mind.opportunities else None
         return mind
 
     def _opportunities(self, view: DecisionView, state: Any, reading: RegimeReading) -> tuple[Opportunity, ...]:
@@ -263,7 +268,14 @@ class StrategyDesk:
         self.rate.record(view.now_mono_ns)
         horizon_s = self.parameters.horizon_s if opportunity is None else opportunity.horizon_s
         _complete(signal, view, mind.reading or RegimeReading(), self.model.name, facts.gross_bps, horizon_s)
-        return Accepted(signal=signal, target_lots=plan.target_lots, delta_lots=plan.delta_lots, reduces=plan.reduces, horizon_s=horizon_s)
+        return Accepted(
+            signal=signal,
+            target_lots=plan.target_lots,
+            delta_lots=plan.delta_lots,
+            reduces=plan.reduces,
+            horizon_s=horizon_s,
+            seen=mind.seen,
+        )
 
     def _evidence(self, features: Mapping[str, float], reading: RegimeReading, found: tuple[Opportunity, ...]) -> Evidence:
         return Evidence(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from smartmoney.core.alpha import prior as alpha_prior
 from smartmoney.core.domain.signals import Opportunity
+from smartmoney.core.models.explanation import Seen
 from smartmoney.core.regime import prior as regime_prior
 from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.core.regime.reading import RegimeReading
@@ -54,6 +55,10 @@ class MarketModel(Protocol):
         cost_bps: float,
     ) -> tuple[Opportunity, ...]:
         """Return the forecasts of a state, the best first; bracket distances and round-trip cost in bps."""
+        ...
+
+    def seen(self, horizon_s: float) -> Seen | None:
+        """Return what the latest step saw, for an explanation of the horizon that spoke; None when there is nothing to explain by."""
         ...
 
     def importance(self) -> dict[str, float]:
@@ -108,6 +113,10 @@ class PriorModel:
             cost_bps=cost_bps,
             parameters=self._alpha,
         )
+
+    def seen(self, horizon_s: float) -> None:
+        """Return nothing: the rules explain themselves in the signal's text."""
+        del horizon_s
 
     def importance(self) -> dict[str, float]:
         """Return the weights of the flow score, scaled to sum to 1."""

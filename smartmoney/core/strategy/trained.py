@@ -16,6 +16,7 @@ from smartmoney.core.domain.signals import Opportunity, Regime
 from smartmoney.core.features.schema import FEATURE_INDEX
 from smartmoney.core.models.bundle import Bundle, BundleSpec, Head
 from smartmoney.core.models.columns import products_of
+from smartmoney.core.models.explanation import Seen
 from smartmoney.core.models.kernel import decide
 from smartmoney.core.models.layout import forget, fresh_mind, lay_out
 from smartmoney.core.regime.parameters import RegimeParameters
@@ -42,11 +43,9 @@ class TrainedModel:
         shares = {name: gain / total for name, gain in bundle.spec.importance.items()} if total > 0 else {}
         self._importance = dict(sorted(shares.items(), key=lambda item: -item[1]))
 
-    @property
-    def wide_row(self) -> NDArray[np.float32]:
-        """Return every column of the latest step, a copy."""
-        row: NDArray[np.float32] = self._layout.wide[0].copy()
-        return row
+    def seen(self, horizon_s: float) -> Seen:
+        """Return what the latest step saw, for an explanation of the horizon that spoke."""
+        return Seen(bundle=self.bundle, horizon_s=round(horizon_s), wide=self._layout.wide.copy())
 
     def fresh_state(self) -> NDArray[np.void]:
         """Return the state before the first step."""

@@ -190,3 +190,14 @@ def test_what_a_gate_said_is_kept_and_does_not_change_the_identity(tmp_path, bun
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(BundleRefused, match="was changed after it was written"):
         store.load(small.hash)
+
+
+def test_no_store_at_all_knows_the_package_alone(tmp_path, bundles):
+    assert ModelStore(None, bundled=tmp_path / "none").find("default") is None
+    assert ModelStore(None, bundled=tmp_path / "none").listed() == ()
+    with pytest.raises(ModelNotFound):
+        ModelStore(None, bundled=tmp_path / "none").load("small")
+    with pytest.raises(OSError, match="models"):
+        ModelStore(None).add(bundles.small_bundle())
+    write_bundle(tmp_path / "bundled", bundles.small_bundle())
+    assert ModelStore(None, bundled=tmp_path / "bundled").find("default").hash == bundles.small_bundle().hash

@@ -8,7 +8,7 @@ from smartmoney.adapters.exchange_warm import capture_path, prerun
 from smartmoney.adapters.recordings import read_recording
 from smartmoney.core.domain.entries import EntryKind, RunStarted, Tick, WarmUpEnded
 from smartmoney.core.domain.instruments import Market
-from smartmoney.core.engine.engine import Engine
+from smartmoney.core.engine.engine import Engine, no_bundles
 from smartmoney.core.engine.parameters import encode_parameters
 from smartmoney.runtime.assembly import engine_parameters, strategy_factory
 from smartmoney.runtime.clock import Stamp
@@ -30,7 +30,7 @@ def record(folder, seconds, ends_wall_ns, *, symbols=("BTCUSDT",), seed=5):
     return {symbol: capture_path(folder / "feed", Market.SPOT, symbol) for symbol in symbols}, instruments
 
 
-def started(instruments, run_id="1abcdefghjk"):
+def started(instruments, run_id="1abcdefghjk", model="untrained-prior-1"):
     settings = load_settings()
     return RunStarted(
         run_id=run_id,
@@ -38,7 +38,7 @@ def started(instruments, run_id="1abcdefghjk"):
         venue="binance",
         build="test",
         config_hash="",
-        model="untrained-prior-1",
+        model=model,
         seed=1,
         instruments=instruments,
         parameters=encode_parameters(engine_parameters(settings)),
@@ -46,11 +46,11 @@ def started(instruments, run_id="1abcdefghjk"):
     )
 
 
-def loop_of(instruments, capture, run_id="1abcdefghjk"):
+def loop_of(instruments, capture, run_id="1abcdefghjk", model="untrained-prior-1", bundles=no_bundles):
     """Open a run on a fresh engine whose entries go to a capture."""
-    engine = Engine(binance_codec(), strategy_factory(None))
+    engine = Engine(binance_codec(), strategy_factory(None), bundles)
     loop = Loop(engine, Inbox(), capture, NoGateway(), asyncio.Queue())
-    loop.process(Item(EntryKind.EVENT, Stamp(1, 1), payload=started(instruments, run_id)))
+    loop.process(Item(EntryKind.EVENT, Stamp(1, 1), payload=started(instruments, run_id, model)))
     return engine, loop
 
 

@@ -5,9 +5,10 @@ import asyncio
 import pytest
 
 from smartmoney.adapters.control import ControlError, ControlRequest
-from smartmoney.core.domain.entries import AccountReported, Tick
+from smartmoney.core.domain.entries import AccountReported, ModelActivated, Tick
 from smartmoney.runtime import control
 from smartmoney.runtime.control import ControlDesk
+from smartmoney.runtime.models import PRIOR_NAME, ModelNotFound
 from smartmoney.runtime.sender import Sender
 from smartmoney.runtime.summary import summarise
 
@@ -21,7 +22,8 @@ class Operated(Running):
     async def __aenter__(self):
         self.world = World()
         self.sender = Sender(self.outbox, self.world, self.world, self.world, self.world, self.inbox.post, 0)
-        self.desk = ControlDesk(self.loop, self.sender, self.inbox.post, self.engine.view, lambda: summarise(self.engine.view()))
+        summary = lambda: summarise(self.engine.view())  # noqa: E731
+        self.desk = ControlDesk(self.loop, self.sender, self.inbox.post, self.engine.view, summary, self.prepare)
         self.say(AccountReported(orders=(), positions=()))
         self.say(Tick())
         self.tasks = [asyncio.ensure_future(self.loop.run(lambda: None)), asyncio.ensure_future(self.sender.run(lambda: None))]
@@ -32,8 +34,13 @@ class Operated(Running):
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
-    async def ask(self, command, reason=""):
-        return await self.desk.handle(ControlRequest(command=command, reason=reason))
+    def prepare(self, asked):
+        if asked != "prior":
+            raise ModelNotFound(f"no model {asked!r}")
+        return PRIOR_NAME
+
+    async def ask(self, command, reason="", **arguments):
+        return await self.desk.handle(ControlRequest(command=command, reason=reason, arguments=arguments))
 
 
 async def test_halt_is_answered_once_it_is_in_the_journal_and_latched():
@@ -62,6 +69,19 @@ async def test_flatten_of_nothing_is_done_at_once_and_halts():
         assert answer["halt_reason"] == "flatten: weekend"
         assert answer["positions"] == {"BTC/USDT": 0.0}
         assert answer["equity"] == 10_000
+
+
+async def test_a_model_is_activated_by_an_entry_or_refused_with_what_decides_unchanged():
+    async with Operated() as daemon:
+        answer = await daemon.ask("activate", model="prior")
+        assert (answer["model"], answer["model_hash"]) == (PRIOR_NAME, PRIOR_NAME)
+        activated = [entry.payload for entry in daemon.recorder.entries if isinstance(entry.payload, ModelActivated)]
+        assert activated == [ModelActivated(model=PRIOR_NAME)]
+        with pytest.raises(ControlError, match="no model 'm'; the model that decides is unchanged"):
+            await daemon.ask("activate", model="m")
+        for nothing in ({}, {"model": ""}, {"model": 3}):
+            with pytest.raises(ControlError, match="activate needs a model"):
+                await daemon.ask("activate", **nothing)
 
 
 async def test_status_is_the_summary():

@@ -1,0 +1,139 @@
+"""`smartmoney models`: the trained models there are, what is known of each, which one decides, and the way back."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from smartmoney.cli.common import AsJson, StateDir, layout_of, print_json
+
+if TYPE_CHECKING:
+    from smartmoney.adapters.model_store import ModelStore
+    from smartmoney.adapters.state_directory import StateLayout
+    from smartmoney.core.models.bundle import Bundle
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Trained models: list, show, promote, roll back.")
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name, hash (or its beginning), or a bundle's folder.", show_default=False)]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept with the change.")]
+_HASH_SHOWN = 12
+
+
+@app.command("list")
+def list_models(state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """List the bundles of the store and the package. Example: smartmoney models list --json."""
+    import msgspec
+
+    _, store = _store(state_dir)
+    found = store.listed()
+    if as_json:
+        print_json({"store": str(store.folder), "champion": store.champion(), "models": msgspec.to_builtins(found)})
+        return
+    for one in found:
+        mark = "*" if one.is_champion else " "
+        gates = ", ".join(f"{'passed' if gate.passed else 'failed'} on {gate.venue} {gate.market}" for gate in one.gates)
+        print(f"{mark} {one.hash[:_HASH_SHOWN]}  {one.name or '?'}  ({one.origin})  {one.problem or gates or 'no gate'}")
+    if not found:
+        print(f"no trained model in {store.folder}: the untrained prior decides")
+
+
+@app.command()
+def show(model: Model, state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """Check a bundle and show its card. Example: smartmoney models show default."""
+    import msgspec
+
+    _, store = _store(state_dir)
+    bundle = _found(store, model)
+    spec = bundle.spec
+    trees = {name: len(forest.trees) for name, forest in bundle.forests.items()}
+    if as_json:
+        about = {"name": bundle.name, "hash": bundle.hash, "gates": msgspec.to_builtins(bundle.gates), "trees": trees, "card": bundle.card}
+        print_json({**about, "spec": msgspec.to_builtins(spec)})
+        return
+    trained = spec.trained
+    print(f"{bundle.name}\n  hash {bundle.hash}\n  trained on {trained.venue} {trained.market} {', '.join(trained.instruments)}")
+    print(f"  data {trained.data_hash}\n  trees {trees}")
+    for gate in bundle.gates:
+        where = f"{gate.venue} {gate.market} {', '.join(gate.instruments)}"
+        print(f"  gate {gate.at}: {'passed' if gate.passed else 'failed'} on {where}: {gate.text}")
+    print(f"\n{bundle.card}")
+
+
+@app.command()
+def promote(model: Model, reason: Reason = "operator", state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """Make a bundle the champion; a running daemon decides by it at once. Example: smartmoney models promote m1 --reason better."""
+    layout, store = _store(state_dir)
+    from smartmoney.adapters.model_store import check_gate
+
+    bundle = _found(store, model)
+    check_gate(bundle)
+    store.add(bundle)
+    # The daemon first: where it refuses, who stands stays.
+    running = _activate(layout, bundle)
+    store.promote(bundle.hash, reason, _now_wall_ns())
+    _say("promoted", bundle, running, as_json=as_json)
+
+
+@app.command()
+def rollback(reason: Reason = "operator", state_dir: StateDir = None, as_json: AsJson = False) -> None:
+    """Put the champion before this one back, in a running daemon too. Example: smartmoney models rollback --reason "worse live"."""
+    from smartmoney.adapters.model_store import ModelNotFound
+
+    layout, store = _store(state_dir)
+    standing = store.champions().standing
+    if len(standing) < 2:
+        raise ModelNotFound("no champion stood before this one; promote another, or set `model: prior`")
+    running = _activate(layout, store.load(standing[-2]))
+    _say("rolled back to", store.rollback(reason, _now_wall_ns()), running, as_json=as_json)
+
+
+def _store(state_dir: Path | None) -> "tuple[StateLayout, ModelStore]":
+    from smartmoney.runtime import kernel_cache
+
+    # Before anything imports numba, which would else keep its cache beside the sources.
+    kernel_cache.prepare()
+    from smartmoney.adapters.model_store import ModelStore
+
+    layout = layout_of(state_dir)
+    return layout, ModelStore(layout.models)
+
+
+def _found(store: "ModelStore", model: str) -> "Bundle":
+    from smartmoney.adapters.model_store import ModelNotFound
+
+    bundle = store.find(model)
+    if bundle is None:
+        raise ModelNotFound(f"{model} is the untrained prior here: there is no bundle to show or promote")
+    return bundle
+
+
+def _activate(layout: "StateLayout", bundle: "Bundle") -> dict[str, Any] | None:
+    """Ask a running daemon to decide by a bundle; return its answer, None when none runs.
+
+    Raises:
+        ControlError: it refuses.
+    """
+    from smartmoney.adapters.control import ControlRequest, DaemonNotRunning, request
+
+    try:
+        return request(layout.control_socket, ControlRequest(command="activate", arguments={"model": bundle.hash}))
+    except DaemonNotRunning:
+        return None
+
+
+def _say(what: str, bundle: "Bundle", running: dict[str, Any] | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"name": bundle.name, "hash": bundle.hash, "daemon": running})
+        return
+    print(f"{what} {bundle.name}")
+    print(
+        "the running daemon decides by it"
+        if running is not None
+        else "no daemon is running; the next one starts with it (`model: default`)"
+    )
+
+
+def _now_wall_ns() -> int:
+    from smartmoney.runtime.clock import now
+
+    return now().wall_ns

@@ -1,0 +1,61 @@
+"""`smartmoney models` without a daemon: what is there, what one is, who decides."""
+
+import json
+
+import pytest
+
+from smartmoney.adapters.model_store import ModelStore
+
+
+@pytest.fixture
+def state(tmp_path, bundles):
+    store = ModelStore(tmp_path / "models")
+    for bundle in (bundles.small_bundle(), bundles.small_bundle(name="second")):
+        store.add(bundle)
+    return tmp_path
+
+
+def test_an_empty_store_says_who_decides(call, tmp_path, monkeypatch):
+    monkeypatch.setattr("smartmoney.adapters.model_store.ModelStore.listed", lambda _store: ())
+    code, out, _ = call("models", "list", "--state-dir", tmp_path)
+    assert code == 0
+    assert "the untrained prior decides" in out
+
+
+def test_promote_and_rollback_are_listed(call, state, bundles):
+    first, second = bundles.small_bundle(), bundles.small_bundle(name="second")
+    ask = lambda *words: call("models", *words, "--state-dir", state, "--json")  # noqa: E731
+    for model, reason in (("small", "the first"), (second.hash[:8], "better")):
+        code, out, err = ask("promote", model, "--reason", reason)
+        assert (code, err) == (0, "")
+        assert json.loads(out)["daemon"] is None
+    listed = json.loads(ask("list")[1])
+    assert listed["champion"] == second.hash
+    assert [one["name"] for one in listed["models"] if one["is_champion"]] == ["second"]
+    assert json.loads(ask("rollback", "--reason", "worse")[1])["hash"] == first.hash
+    code, _, err = ask("rollback")
+    assert code == 78
+    assert "no champion stood before" in err
+    code, out, _ = call("models", "list", "--state-dir", state)
+    assert f"* {first.hash[:12]}  small" in out
+
+
+def test_show_checks_the_bundle_and_prints_its_card(call, state, bundles):
+    code, out, _ = call("models", "show", "small", "--state-dir", state)
+    assert code == 0
+    assert bundles.small_bundle().hash in out
+    assert "Made up for tests." in out
+    shown = json.loads(call("models", "show", "small", "--state-dir", state, "--json")[1])
+    assert shown["trees"]["classifier"] == 40
+    assert shown["spec"]["hmm"]["bar_s"] == 1.0
+    (state / "models" / bundles.small_bundle().hash / "CARD.md").write_text("a better card")
+    code, _, err = call("models", "show", "small", "--state-dir", state)
+    assert code == 78
+    assert "CARD.md" in err
+
+
+def test_what_is_not_there_and_the_prior_cannot_be_promoted(call, state):
+    for model, says in (("unheard-of", "models list"), ("prior", "untrained prior"), ("./nowhere", "is no folder")):
+        code, _, err = call("models", "promote", model, "--state-dir", state)
+        assert code == 78
+        assert says in err
