@@ -131,7 +131,6 @@ def _recipe(settings: "Settings", *, built_in: bool) -> "Recipe":
         gb_n_estimators=regime.gb_n_estimators,
         gb_max_depth=regime.gb_max_depth,
         interaction_depth=built.desk.engine.feature_interaction_depth,
-        bar_s=built.desk.bar_s,
         every_s=20 if built_in else 5,
         half_life_s=float("inf") if built_in else 14 * 86_400.0,
     )

@@ -25,7 +25,7 @@ ROWS_MIN = 600
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """Configure a training; the first six are the configuration's keys of the same names.
+    """Configure a training; the first five are the configuration's keys of the same names.
 
     `every_s` thins rows that say the same; `half_life_s` is that of a row's weight with age, infinite for worlds, which have no age.
     """
@@ -35,7 +35,6 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     gb_n_estimators: int = 100
     gb_max_depth: int = 6
     interaction_depth: int = 2
-    bar_s: float = 60.0
     every_s: int = 20
     folds: int = 4
     half_life_s: float = float("inf")
