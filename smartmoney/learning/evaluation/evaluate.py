@@ -116,6 +116,8 @@ def misses(found: Evaluation) -> Iterator[str]:
     if found.regimes is not None and found.regimes.scored_share < 0.70:
         yield f"regimes: {found.regimes.scored_share:.0%} of the time is far enough from a change to be scored, goal 70 %"
     for head in found.heads:
+        if not head.effective > 0.0:
+            continue
         if not head.quality.ece <= 0.03:
             yield f"calibration, {head.horizon_s} s: error {head.quality.ece:.3f}, goal 0.03 (better 0.015)"
         if not 0.9 <= head.quality.slope <= 1.1:
