@@ -1,6 +1,6 @@
 # smartmoney: `make paper` starts the daemon on paper, `make test` tests it. Both do all their own set-up.
 .DEFAULT_GOAL := help
-.PHONY: help install research paper test test-slow test-all check lint types imports bench bench-peers lock clean
+.PHONY: help install research paper test test-slow test-all check lint types imports bench bench-peers default-bundle lock clean
 SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -59,6 +59,10 @@ types: $(VENV)/development
 
 imports: $(VENV)/development
 	@$(VENV)/bin/lint-imports
+
+default-bundle: $(VENV)/development ## train the model that ships with the package anew (half an hour; the same bytes on the same versions)
+	@rm -rf build/default && $(RUN) train --built-in --name default --out build/default
+	@rm -rf smartmoney/bundles/default && mkdir -p smartmoney/bundles && mv build/default smartmoney/bundles/default
 
 bench: $(VENV)/development ## measure this machine, the peers in the same run
 	@$(RUN) bench

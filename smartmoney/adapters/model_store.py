@@ -27,6 +27,12 @@ class ModelNotFound(Exception):
     exit_code = 78
 
 
+class GateNotPassed(Exception):
+    """Report a bundle that its gate did not let pass: which condition, what was measured, what was needed."""
+
+    exit_code = 1
+
+
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """Record one change of the champion: `act` is promote or rollback, `at_wall_ns` ours, `reason` the operator's."""
 
@@ -112,10 +118,12 @@ class ModelStore:
         """Make a bundle the champion and return it; whatever it is, it is read and checked first.
 
         Raises:
+            GateNotPassed: the newest gate on it failed.
             ModelNotFound, BundleRefused: it cannot be had.
             OSError: the change cannot be written.
         """
         bundle = self.load(asked)
+        check_gate(bundle)
         self.add(bundle)
         before = self.champions()
         standing = before.standing if before.standing[-1:] == (bundle.hash,) else (*before.standing, bundle.hash)
@@ -242,3 +250,16 @@ class ModelStore:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         content = msgspec.structs.replace(champions, log=(*champions.log, change)[-_LOG_MAX:])
         replace_durably(self.folder / CHAMPIONS, msgspec.json.format(msgspec.json.encode(content), indent=1))
+
+
+def check_gate(bundle: Bundle) -> None:
+    """Let a bundle pass whose newest gate did not fail; one that no gate has seen may stand on paper, and live mode refuses it by itself.
+
+    Raises:
+        GateNotPassed: it failed; the text names each condition with its number.
+    """
+    if bundle.gates and not bundle.gates[-1].passed:
+        gate = bundle.gates[-1]
+        raise GateNotPassed(
+            f"{bundle.name} did not pass its gate of {gate.at} on {gate.venue} {gate.market}: {gate.text}; the champion stays"
+        )

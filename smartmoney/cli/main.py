@@ -20,6 +20,7 @@ from smartmoney.cli import (
     diff,
     doctor,
     drill,
+    evaluate,
     features,
     guard,
     history,
@@ -31,6 +32,7 @@ from smartmoney.cli import (
     report,
     run,
     sim,
+    train,
     tune,
 )
 
@@ -61,6 +63,8 @@ app.command()(tune.tune)
 app.command()(diff.diff)
 app.command()(report.report)
 app.command()(report.explain)
+app.command()(train.train)
+app.command()(evaluate.evaluate)
 app.command("import")(history.import_history)
 app.command("export")(history.export_history)
 app.add_typer(dataset.app, name="dataset")

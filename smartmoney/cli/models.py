@@ -63,7 +63,10 @@ def show(model: Model, state_dir: StateDir = None, as_json: AsJson = False) -> N
 def promote(model: Model, reason: Reason = "operator", state_dir: StateDir = None, as_json: AsJson = False) -> None:
     """Make a bundle the champion; a running daemon decides by it at once. Example: smartmoney models promote m1 --reason better."""
     layout, store = _store(state_dir)
+    from smartmoney.adapters.model_store import check_gate
+
     bundle = _found(store, model)
+    check_gate(bundle)
     store.add(bundle)
     # The daemon first: where it refuses, who stands stays.
     running = _activate(layout, bundle)

@@ -71,7 +71,7 @@ class GridFold:
         self.frames = 0
         self.holes = 0
         self._codec = codec
-        self._symbol = instrument.symbol.upper()
+        self.symbol = instrument.symbol.upper()
         self._step_ns = step_ns
         self._on_row = on_row
         self._watch = watch
@@ -85,12 +85,12 @@ class GridFold:
         size = 0
         for one in recorded:
             if isinstance(one, Interruption):
-                if one.symbols is None or self._symbol in one.symbols:
+                if one.symbols is None or self.symbol in one.symbols:
                     self._fold(batch)
                     batch, size = [], 0
                     self._drop()
                 continue
-            if one.is_snapshot and one.symbol is not None and one.symbol.upper() != self._symbol:
+            if one.is_snapshot and one.symbol is not None and one.symbol.upper() != self.symbol:
                 continue
             batch.append(one)
             size += len(one.frame)

@@ -1,0 +1,189 @@
+"""`smartmoney train`: a model from the built-in market, or from recordings, checked for leaks, as a challenger in the model store."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from smartmoney.cli.common import AsJson, ConfigFile, Overrides, Profile, StateDir, layout_of, print_json, settings_of
+
+if TYPE_CHECKING:
+    from smartmoney.core.models.bundle import Bundle
+    from smartmoney.learning.fitting.plan import Recipe
+    from smartmoney.learning.sets.rows import Rows
+    from smartmoney.learning.trainer import Origin, Training, TrainingReport
+    from smartmoney.settings.models import Settings
+
+TRAININGS = "trainings.jsonl"
+"""Every training that was made, in the model store's folder; nothing is ever removed."""
+_WINDOW_PAIRS = 30
+
+
+def train(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[FILE]...", help="One continuous recording, in order: raw frames, or captures of runs.", show_default=False
+        ),
+    ] = None,
+    built_in: Annotated[bool, typer.Option("--built-in", help="Learn from synthetic worlds with known truth: the default model.")] = False,
+    run: Annotated[str | None, typer.Option(metavar="RUN_ID", help="Learn from what a run of this daemon captured.")] = None,
+    market: Annotated[str, typer.Option(help="Of the recording: spot, usdm or coinm.")] = "usdm",
+    venue: Annotated[str, typer.Option(help="Whose frames: binance.")] = "binance",
+    symbol: Annotated[list[str] | None, typer.Option(metavar="SYMBOL", help="Which instrument, or `all`. Repeatable.")] = None,
+    worlds: Annotated[int, typer.Option(min=1, max=100, help="With --built-in: worlds of each family.")] = 4,
+    hours: Annotated[float, typer.Option(min=0.5, max=48, help="With --built-in: hours of each world.")] = 3.0,
+    name: Annotated[str | None, typer.Option(help="The model's name [default: default, or challenger].")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the bundle to this new folder instead of the model store.")] = None,
+    state_dir: StateDir = None,
+    config: ConfigFile = None,
+    profile: Profile = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model, at low priority. It becomes a challenger: who decides changes with `models promote` only.
+
+    Example: smartmoney train --built-in --out my-model; smartmoney train captures/1ng6v4trs6k --market usdm
+    """
+    chosen = [bool(files), built_in, run is not None]
+    if sum(chosen) != 1:
+        raise typer.BadParameter("name recordings, or give --built-in, or --run RUN_ID: exactly one of them", param_hint="FILE")
+    if out is not None and out.exists():
+        raise typer.BadParameter(f"{out} exists; name a new folder", param_hint="--out")
+    settings = settings_of(config, profile, "paper", overrides)
+    from smartmoney.runtime import kernel_cache, logs
+
+    logs.configure("WARNING", to_screen=False)
+    directory = kernel_cache.prepare()
+    from smartmoney.runtime.compile import compile_offline_kernels
+
+    compile_offline_kernels(directory, say=lambda text: print(text, file=sys.stderr))
+    layout = layout_of(state_dir)
+    with bars() as progress:
+        if built_in:
+            sources, origin = _worlds(settings, worlds, hours, progress)
+            champion = None
+        else:
+            named = list(files or []) if run is None else [layout.capture(run)]
+            sources, origin = _recordings(named, venue, market, symbol or [], settings)
+            champion = _champion(state_dir)
+        from smartmoney.runtime.training_jobs import train_apart
+
+        recipe = _recipe(settings, built_in=built_in)
+        made = train_apart(sources, recipe, name or ("default" if built_in else "challenger"), origin, progress, champion)
+    where = _kept(made, layout.models, out)
+    if as_json:
+        import msgspec
+
+        print_json({**msgspec.to_builtins(made.report), "folder": str(where)})
+        return
+    _say(made.report, where)
+
+
+def _worlds(settings: "Settings", worlds: int, hours: float, progress: Callable[[str, int, int], None]) -> "tuple[list[Rows], Origin]":
+    from smartmoney.learning.sets.families import training_windows, training_worlds
+    from smartmoney.learning.trainer import Origin
+    from smartmoney.runtime.training_jobs import Source, world_rows
+    from smartmoney.settings.build import feature_parameters
+
+    asked: list[Source] = [*training_worlds(worlds, round(hours * 3600)), *training_windows(_WINDOW_PAIRS)]
+    parallel = settings.advanced_features.feature_engine.enable_parallel_processing
+    rows = list(world_rows(asked, feature_parameters(settings), progress, parallel=parallel))
+    return rows, Origin(venue="sim", market="usdm", instruments=("BTC/USDT",))
+
+
+def _recordings(files: list[Path], venue: str, market: str, symbols: list[str], settings: "Settings") -> "tuple[list[Rows], Origin]":
+    from smartmoney.learning.recorded import check_files
+    from smartmoney.learning.trainer import Origin
+    from smartmoney.runtime.feature_jobs import chosen_instruments
+    from smartmoney.runtime.training_jobs import recorded_rows
+    from smartmoney.settings.build import feature_parameters
+
+    check_files(files)
+    instruments = chosen_instruments(files, venue, market, symbols)
+    rows = [recorded_rows(files, one, venue, feature_parameters(settings)) for one in instruments]
+    return rows, Origin(venue=venue, market=market, instruments=tuple(one.symbol for one in instruments))
+
+
+def _champion(state_dir: Path | None) -> "Bundle":
+    from smartmoney.adapters.model_store import DEFAULT, ModelNotFound, ModelStore
+
+    found = ModelStore(layout_of(state_dir).models).find(DEFAULT)
+    if found is None:
+        raise ModelNotFound(
+            "there is no champion whose regimes a recording could be read with; train with --built-in first, and promote it"
+        )
+    return found
+
+
+def _recipe(settings: "Settings", *, built_in: bool) -> "Recipe":
+    from smartmoney.learning.fitting.plan import Recipe
+    from smartmoney.settings.build import build_parameters
+
+    built = build_parameters(settings)
+    regime = built.regime
+    return Recipe(
+        hmm_components=regime.hmm_components,
+        feature_window=regime.feature_window,
+        gb_n_estimators=regime.gb_n_estimators,
+        gb_max_depth=regime.gb_max_depth,
+        interaction_depth=built.desk.engine.feature_interaction_depth,
+        every_s=20 if built_in else 5,
+        half_life_s=float("inf") if built_in else 14 * 86_400.0,
+    )
+
+
+def _kept(made: "Training", store: Path, out: Path | None) -> Path:
+    """Write the bundle and note the training; both whole or not at all."""
+    import msgspec
+
+    from smartmoney.adapters.ledger import append
+    from smartmoney.adapters.model_files import write_bundle
+    from smartmoney.adapters.model_store import ModelStore
+
+    if out is not None:
+        write_bundle(out, made.bundle)
+        return out
+    folder = ModelStore(store).add(made.bundle)
+    append(store / TRAININGS, msgspec.to_builtins(made.report))
+    return folder
+
+
+def _say(report: "TrainingReport", where: Path) -> None:
+    print(f"{report.name}: {report.sources} sources, {report.rows} rows, {report.folds} folds; {where}")
+    print(f"  regime stage {report.stage}, naming margin {report.naming_margin:.2f}")
+    if report.has_truth:
+        shown = ", ".join(f"{name} {value:.2f}" for name, value in report.regime_f1.items())
+        print(f"  regimes: macro F1 {report.macro_f1:.3f} (filter alone {report.filter_macro_f1:.3f}): {shown}")
+        print(f"  informed flow: AUC {report.detector_auc:.3f}, side right {report.detector_direction:.1%} of the surest")
+    for one in report.heads:
+        print(
+            f"  {one.horizon_s:5d} s: AUC {one.auc:.3f}, calibration error {one.ece:.3f}, returns x {one.return_scale:.2f}, "
+            f"{one.effective:.0f} independent labels, {one.columns} columns"
+        )
+    for horizon, why in report.skipped.items():
+        print(f"  {horizon:>5} s: none: {why}")
+    if report.canaries is not None:
+        print(f"  canaries caught: future feature, shuffled labels (AUC off by {report.canaries.shuffled_most:.3f}), time reversed")
+    print("a challenger: `smartmoney evaluate` measures it, `smartmoney models promote` makes it decide")
+
+
+@contextmanager
+def bars() -> "Iterator[Callable[[str, int, int], None]]":
+    """Show how far each part is, on a terminal only."""
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as shown:
+        tasks: dict[str, TaskID] = {}
+
+        def progress(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = shown.add_task(what, total=total)
+            shown.update(tasks[what], completed=done, total=total)
+
+        yield progress

@@ -1,0 +1,1 @@
+"""Boosted forests on the stages' columns: the regime classifier, the detector of informed flow, a forecast per horizon."""

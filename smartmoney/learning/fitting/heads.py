@@ -1,0 +1,147 @@
+"""What a head needs beside its forest: volatility at the horizon, the scale of gross returns, conformal thresholds, terciles of risk.
+
+All of it from out-of-fold probabilities. gross = s σ̂ Φ⁻¹(confidence); s is the slope of what moves in the forecast's direction on that, so
+a head that foretells nothing gets s near 0 and never offers a return above its cost.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from smartmoney.core.features.schema import FEATURE_INDEX
+from smartmoney.core.models.bundle import Calibrator, Sigma
+from smartmoney.learning.boosting.models import calibrated_up
+from smartmoney.learning.calibration import calibrate, conformal_thresholds
+from smartmoney.learning.fitting.plan import Sample
+from smartmoney.learning.sets.labels import age_weights, labels_of
+from smartmoney.learning.sets.rows import Rows
+
+Floats = NDArray[np.float64]
+
+SIGMA_FEATURE = "sigma_bar_bps"
+_FLOOR_SHARE = 0.1
+_CONFIDENCE_MAX = 0.999
+
+
+class HeadRows(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold the labelled rows of a sample at one horizon: numbers in the sample, sign, move in bps, weight (independent rows)."""
+
+    at: NDArray[np.int64]
+    up: Floats
+    moved_bps: Floats
+    weight: Floats
+
+    @property
+    def effective(self) -> float:
+        """Return the number of independent rows."""
+        return float(self.weight.sum())
+
+
+class HeadFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold what is fitted on out-of-fold probabilities."""
+
+    calibrator: Calibrator
+    return_scale: float
+    sigma: Sigma
+    conformal: tuple[float, ...]
+    terciles_bps: tuple[float, float]
+
+
+def head_rows(sources: Sequence[Rows], made: Sample, horizon_s: int, every_s: int, half_life_s: float) -> HeadRows:
+    """Return the labelled rows of a sample at a horizon, weighted by uniqueness and age.
+
+    Oracle worlds have none: several lie in one source, an hour apart, and nothing moves from one into the next.
+    """
+    start = {}
+    place = 0
+    counts = np.bincount(made.source, minlength=len(sources))
+    for source, count in enumerate(counts.tolist()):
+        start[source] = place
+        place += count
+    parts: list[tuple[NDArray[np.int64], Floats, Floats, Floats]] = []
+    for source, one in enumerate(sources):
+        if "target" in one.extras:
+            continue
+        labels = labels_of(one, horizon_s, every_s)
+        own = made.row[start[source] : start[source] + counts[source]]
+        at = start[source] + np.searchsorted(own, labels.rows)
+        weight = labels.uniqueness * age_weights(one.times, half_life_s)[labels.rows]
+        parts.append((at, (labels.sign > 0).astype(np.float64), labels.moved_bps, weight))
+    if not parts:
+        nothing = np.empty(0)
+        return HeadRows(at=np.empty(0, np.int64), up=nothing, moved_bps=nothing, weight=nothing)
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return HeadRows(at=columns[0].astype(np.int64), up=columns[1], moved_bps=columns[2], weight=columns[3])
+
+
+def fit_sigma(volatility: Floats, moved_bps: Floats, weight: Floats) -> Sigma:
+    """Return σ = max(floor, scale × volatility^power) of the moves: power by regression of logs, scale so that (move/σ)² has mean 1."""
+    known = np.isfinite(volatility) & (volatility > 0.0) & (moved_bps != 0.0)
+    v, m, w = volatility[known], np.abs(moved_bps[known]), weight[known]
+    if len(v) < 10 or np.ptp(v) <= 0.0:
+        spread = float(np.sqrt((weight * moved_bps**2).sum() / max(weight.sum(), 1e-12))) if len(moved_bps) else 1.0
+        return Sigma(feature=SIGMA_FEATURE, power=0.0, scale=max(spread, 1e-3), floor_bps=max(_FLOOR_SHARE * spread, 1e-3))
+    log_v, log_m = np.log(v), np.log(m)
+    centred = log_v - np.average(log_v, weights=w)
+    slope = float((w * centred * (log_m - np.average(log_m, weights=w))).sum() / (w * centred**2).sum())
+    power = float(np.clip(slope, 0.0, 1.0))
+    scale = float(np.sqrt(np.average((m / v**power) ** 2, weights=w)))
+    floor = max(_FLOOR_SHARE * float(np.sqrt(np.average(m**2, weights=w))), 1e-3)
+    return Sigma(feature=SIGMA_FEATURE, power=power, scale=max(scale, 1e-6), floor_bps=floor)
+
+
+def sigmas(sigma: Sigma, volatility: Floats) -> Floats:
+    """Return σ of rows in bps; NaN where the volatility is not known."""
+    return np.asarray(np.maximum(sigma.floor_bps, sigma.scale * volatility**sigma.power), np.float64)
+
+
+def fit_facts(raw_up: Floats, rows: HeadRows, volatility: Floats, regime: NDArray[np.int64]) -> HeadFacts:
+    """Fit calibrator, return scale, conformal thresholds and terciles on out-of-fold rows.
+
+    Args:
+        raw_up: `(rows,)` uncalibrated out-of-fold probabilities of up, NaN where no fold tested the row.
+        rows: the labelled rows; arrays of the same length.
+        volatility: `(rows,)` of `SIGMA_FEATURE`.
+        regime: `(rows,)` likeliest regime, an index of `Regime`.
+    """
+    known = np.isfinite(raw_up)
+    raw, up, moved, weight = raw_up[known], rows.up[known], rows.moved_bps[known], rows.weight[known]
+    confidence = np.maximum(raw, 1.0 - raw)
+    right = np.where(raw >= 0.5, up, 1.0 - up)
+    calibrator = calibrate(confidence, right, weight)
+    p = calibrated_up(calibrator, raw)
+    sigma = fit_sigma(volatility[known], moved, weight)
+    spread = sigmas(sigma, volatility[known])
+    return HeadFacts(
+        calibrator=calibrator,
+        return_scale=return_scale(p, moved, weight, spread),
+        sigma=sigma,
+        conformal=conformal_thresholds(np.where(up > 0.5, p, 1.0 - p), regime[known], weight, 5),
+        terciles_bps=_terciles(spread),
+    )
+
+
+def return_scale(p_up: Floats, moved_bps: Floats, weight: Floats, sigma_bps: Floats) -> float:
+    """Return s of gross = s σ Φ⁻¹(confidence): the weighted slope through zero, never below 0."""
+    from scipy.special import ndtri
+
+    expected = sigma_bps * ndtri(np.clip(p_up, 1.0 - _CONFIDENCE_MAX, _CONFIDENCE_MAX))
+    usable = np.isfinite(expected)
+    total = float((weight * expected**2)[usable].sum())
+    return max(0.0, float((weight * expected * moved_bps)[usable].sum()) / total) if total > 0.0 else 0.0
+
+
+def volatility_of(made: Sample, at: NDArray[np.int64]) -> Floats:
+    """Return `SIGMA_FEATURE` of rows of a sample."""
+    column = FEATURE_INDEX[SIGMA_FEATURE]
+    return np.asarray(made.x[at, column], np.float64)
+
+
+def _terciles(spread: Floats) -> tuple[float, float]:
+    known = spread[np.isfinite(spread)]
+    if not len(known):
+        return 1.0, 1.0
+    low, high = np.quantile(known, (1.0 / 3.0, 2.0 / 3.0)).tolist()
+    return max(low, 1e-6), max(high, low, 1e-6)

@@ -1,0 +1,171 @@
+"""What a training is told, and which rows each fold learns from and is tested on.
+
+Invariant: a train row's label is known before the test of its own source begins, by more than the embargo; sources of one family are never
+on both sides.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from smartmoney.core.features.interactions import Interaction, interactions
+from smartmoney.core.models.bundle import HiddenMarkov
+from smartmoney.learning.boosting.trees import Matrix, TrainingRefused, TreeSettings
+from smartmoney.learning.sets.labels import HORIZONS_S
+from smartmoney.learning.sets.rows import SECOND_NS, Rows
+from smartmoney.learning.staging import stage, stage_spec
+
+FOREVER_NS = 2**62
+BLOCK_S = 1800
+"""Seconds of a block of a recording: what counts as one independent group in its intervals."""
+ROWS_MIN = 600
+"""Fewer seconds than ten minutes cannot even be staged."""
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+    """Configure a training; the first five are the configuration's keys of the same names.
+
+    `every_s` thins rows that say the same; `half_life_s` is that of a row's weight with age, infinite for worlds, which have no age.
+    """
+
+    hmm_components: int = 5
+    feature_window: int = 100
+    gb_n_estimators: int = 100
+    gb_max_depth: int = 6
+    interaction_depth: int = 2
+    every_s: int = 20
+    folds: int = 4
+    half_life_s: float = float("inf")
+    horizons_s: tuple[int, ...] = HORIZONS_S
+    hmm_rows: int = 16_000
+    seed: int = 11
+
+    def products(self) -> tuple[Interaction, ...]:
+        """Return the products of features that heads may choose from."""
+        return interactions(self.interaction_depth)
+
+    def classifier_trees(self) -> TreeSettings:
+        """Return the size of the regime classifier's forest."""
+        return TreeSettings(rounds=self.gb_n_estimators, depth=self.gb_max_depth, leaf_rows_min=12.0, columns_max=32)
+
+    def detector_trees(self) -> TreeSettings:
+        """Return the size of the flow detector's forest."""
+        return TreeSettings(rounds=120, depth=4, leaf_rows_min=8.0, columns_max=32)
+
+    def head_trees(self) -> TreeSettings:
+        """Return the size of a head's forest: small, since few of its labels are independent."""
+        return TreeSettings(rounds=60, depth=3, rate=0.06, leaf_rows_min=10.0, penalty=10.0, columns_max=24)
+
+
+class Fold(msgspec.Struct, frozen=True, kw_only=True):
+    """Say per source until when rows may be learned from (0: not at all), and what is tested: [from, until). Times in ns."""
+
+    train_until: tuple[int, ...]
+    test_from: tuple[int, ...]
+    test_until: tuple[int, ...]
+
+
+def family_folds(sources: Sequence[Rows], folds: int) -> tuple[Fold, ...]:
+    """Return folds that leave out whole families.
+
+    Raises:
+        TrainingRefused: fewer than two families.
+    """
+    families = list(dict.fromkeys(one.family for one in sources))
+    if len(families) < 2:
+        raise TrainingRefused("all rows are of one family; give at least two, so that one can be left out")
+    count = min(folds, len(families))
+    made = []
+    for fold in range(count):
+        out = {family for place, family in enumerate(families) if place % count == fold}
+        tested = [one.family in out for one in sources]
+        made.append(
+            Fold(
+                train_until=tuple(0 if is_out else FOREVER_NS for is_out in tested),
+                test_from=tuple(0 if is_out else FOREVER_NS for is_out in tested),
+                test_until=tuple(FOREVER_NS for _ in tested),
+            )
+        )
+    return tuple(made)
+
+
+def walk_forward_folds(sources: Sequence[Rows], folds: int) -> tuple[Fold, ...]:
+    """Return folds that test on one stretch of time of all sources, and learn from what was before it."""
+    first = min(int(one.times[0]) for one in sources)
+    last = max(int(one.times[-1]) for one in sources) + 1
+    bounds = np.linspace(first, last, folds + 2).astype(np.int64).tolist()
+    return tuple(
+        Fold(
+            train_until=tuple(bounds[k + 1] for _ in sources),
+            test_from=tuple(bounds[k + 1] for _ in sources),
+            test_until=tuple(bounds[k + 2] for _ in sources),
+        )
+        for k in range(folds)
+    )
+
+
+def whole(sources: Sequence[Rows]) -> Fold:
+    """Return the fold that learns from everything and tests nothing."""
+    count = len(sources)
+    return Fold(train_until=(FOREVER_NS,) * count, test_from=(FOREVER_NS,) * count, test_until=(FOREVER_NS,) * count)
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold the chosen rows of all sources: wide columns `x`, source and row numbers, times, and `group`, what is independent."""
+
+    x: Matrix
+    source: NDArray[np.int64]
+    row: NDArray[np.int64]
+    times: NDArray[np.int64]
+    group: NDArray[np.int64]
+
+    def train(self, fold: Fold, reach_s: float) -> NDArray[np.bool_]:
+        """Tell which rows a fold may learn from, with labels that reach so many seconds ahead, and as much embargo."""
+        until = np.array(fold.train_until)[self.source]
+        free = until >= FOREVER_NS
+        return (until > 0) & (free | (self.times + round(2 * reach_s * SECOND_NS) < until))
+
+    def test(self, fold: Fold) -> NDArray[np.bool_]:
+        """Tell which rows a fold is tested on."""
+        return (self.times >= np.array(fold.test_from)[self.source]) & (self.times < np.array(fold.test_until)[self.source])
+
+
+def sample(sources: Sequence[Rows], hmm: HiddenMarkov, recipe: Recipe) -> Sample:
+    """Stage every source and choose every `every_s`-th second of it."""
+    numbers, rows, times, groups = [], [], [], []
+    group = 0
+    for place, one in enumerate(sources):
+        seconds = (one.times - one.times[0]) // SECOND_NS
+        chosen = np.flatnonzero(seconds % recipe.every_s == 0)
+        numbers.append(np.full(len(chosen), place))
+        rows.append(chosen)
+        times.append(one.times[chosen])
+        # A world is one draw; a recording is as many as it has blocks.
+        blocks = seconds[chosen] // BLOCK_S if one.truth is None else np.zeros(len(chosen), np.int64)
+        groups.append(group + blocks)
+        group = int(groups[-1][-1]) + 1 if len(chosen) else group
+    spec = stage_spec(hmm, recipe.feature_window, recipe.products())
+    return Sample(
+        x=np.concatenate([one.x for one in stage(sources, spec, rows)]),
+        source=np.concatenate(numbers),
+        row=np.concatenate(rows),
+        times=np.concatenate(times),
+        group=np.concatenate(groups),
+    )
+
+
+def check_sources(sources: Sequence[Rows]) -> None:
+    """Refuse what is too little to learn from.
+
+    Raises:
+        TrainingRefused: no source, or one that is too short or holds no feature that varies.
+    """
+    if not sources:
+        raise TrainingRefused("there is nothing to learn from; name recordings, a run, or --built-in")
+    for one in sources:
+        if len(one) < ROWS_MIN:
+            raise TrainingRefused(f"{one.name}: {len(one)} seconds of rows, at least {ROWS_MIN} are needed; give a longer recording")
+        if not np.isfinite(one.mid_after).any():
+            raise TrainingRefused(f"{one.name}: there is never a book, so nothing can be foretold; is --market right?")

@@ -1,0 +1,134 @@
+"""Fit the forests of one fold, or of everything: detector, classifier, heads, each on its own rows, with mirrored copies."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from smartmoney.core.models.bundle import HiddenMarkov
+from smartmoney.learning.boosting.models import MIRRORED, FlowDetector, HeadModel, Layout, RegimeClassifier, layout_of
+from smartmoney.learning.boosting.trees import Grown, Matrix, TrainingRefused, TreeSettings, grow
+from smartmoney.learning.fitting.heads import HeadRows
+from smartmoney.learning.fitting.plan import Recipe, Sample
+from smartmoney.learning.sets.rows import Rows
+from smartmoney.learning.staging import stage_spec
+from smartmoney.simulation import truth
+
+Floats = NDArray[np.float64]
+
+TRUTH_TO_REGIME = np.array([4, 0, 1, 2, 3])
+"""From `simulation.truth.REGIMES` to the order of `Regime`."""
+assert truth.REGIMES == ("neutral", "accumulation", "distribution", "trending", "volatile")
+_TRUTH_REACH_S = 60
+"""Truth of neighbouring seconds is the same for about this long, the trailing minute of participation."""
+_SETTLED_S = 15
+"""A target's first seconds are not in the features yet; such rows teach noise."""
+
+
+class TruthRows(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold the rows of a sample that have truth: numbers in the sample, regime (index of `Regime`), and who is at work."""
+
+    at: NDArray[np.int64]
+    regime: NDArray[np.int64]
+    buying: NDArray[np.bool_]
+    selling: NDArray[np.bool_]
+    weight: Floats
+    is_window: NDArray[np.bool_]
+    """Rows of oracle worlds, which have no regime."""
+
+
+def layout(hmm: HiddenMarkov, recipe: Recipe) -> Layout:
+    """Return the layout of the wide rows of a recipe."""
+    return layout_of(stage_spec(hmm, recipe.feature_window, recipe.products()), recipe.products())
+
+
+def truth_rows(sources: Sequence[Rows], made: Sample, every_s: int) -> TruthRows:
+    """Return the rows with truth, weighted by how long neighbouring seconds say the same."""
+    parts = []
+    for place, one in enumerate(sources):
+        if one.truth is None:
+            continue
+        at = np.flatnonzero(made.source == place)
+        rows = made.row[at]
+        regime = one.truth.regime[rows]
+        is_window = "target" in one.extras
+        buying, selling = one.truth.informed_buying[rows], one.truth.informed_selling[rows]
+        known = regime >= 0
+        if is_window:
+            known = _settled(one, rows)
+        labelled = np.where(known & (regime >= 0), TRUTH_TO_REGIME[np.maximum(regime, 0)], -1)
+        weight = np.where(known, min(1.0, every_s / _TRUTH_REACH_S), 0.0)
+        parts.append((at, labelled, buying, selling, weight, np.full(len(at), is_window)))
+    if not parts:
+        raise TrainingRefused("none of the rows has truth; the regime part needs a synthetic market, or a champion to stand on")
+    columns: list[NDArray[Any]] = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return TruthRows(**dict(zip(TruthRows.__struct_fields__, columns, strict=True)))
+
+
+def _settled(one: Rows, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which rows of oracle worlds are well inside or well outside a window."""
+    assert one.truth is not None
+    acting = one.truth.informed_buying | one.truth.informed_selling
+    before = np.concatenate((np.zeros(_SETTLED_S, np.bool_), acting[:-_SETTLED_S]))
+    after_warm = (one.times - one.times[0]) // 1_000_000_000 % 3600 > 120
+    return np.asarray((acting[rows] == before[rows]) & after_warm[rows], np.bool_)
+
+
+def fit_classifier(made: Sample, rows: TruthRows, usable: NDArray[np.bool_], shape: Layout, settings: TreeSettings) -> RegimeClassifier:
+    """Fit the regime classifier on usable rows of the sample and their mirrors.
+
+    Raises:
+        TrainingRefused: only one regime is there.
+    """
+    chosen = usable[rows.at] & (rows.regime >= 0)
+    at, y, weight = rows.at[chosen], rows.regime[chosen], rows.weight[chosen]
+    columns = shape.columns(("window:", "hmm:"))
+    x, labels, weights = _doubled(made.x[at], shape, y, MIRRORED[y], weight)
+    return RegimeClassifier(grown=_grown(x, columns, labels, weights, settings, 5), layout=shape)
+
+
+def fit_detector(made: Sample, rows: TruthRows, usable: NDArray[np.bool_], shape: Layout, settings: TreeSettings) -> FlowDetector:
+    """Fit the detector of informed buying; half of the weight is on oracle worlds where there are some.
+
+    Raises:
+        TrainingRefused: nobody informed buys or sells in the rows, or always somebody does.
+    """
+    chosen = usable[rows.at] & (rows.weight > 0.0)
+    at, buying, selling, weight = rows.at[chosen], rows.buying[chosen], rows.selling[chosen], rows.weight[chosen].copy()
+    window = rows.is_window[chosen]
+    if window.any() and not window.all():
+        weight[window] *= weight[~window].sum() / weight[window].sum()
+    columns = shape.columns(("window:", "hmm:"))
+    x, labels, weights = _doubled(made.x[at], shape, buying.astype(np.int64), selling.astype(np.int64), weight)
+    return FlowDetector(grown=_grown(x, columns, labels, weights, settings, 2), layout=shape)
+
+
+def fit_head(made: Sample, rows: HeadRows, usable: NDArray[np.bool_], shape: Layout, settings: TreeSettings, horizon_s: int) -> HeadModel:
+    """Fit one horizon's forest on usable rows and their mirrors.
+
+    Raises:
+        TrainingRefused: there are too few independent rows, or only one direction.
+    """
+    chosen = usable[rows.at]
+    at, up, weight = rows.at[chosen], rows.up[chosen].astype(np.int64), rows.weight[chosen]
+    if weight.sum() < 4.0:
+        raise TrainingRefused(f"{horizon_s} s ahead: {weight.sum():.1f} independent labels, at least 4 are needed; give a longer recording")
+    if len(np.unique(up)) < 2:
+        raise TrainingRefused(f"{horizon_s} s ahead: the mid only ever moved one way; give a longer recording")
+    columns = shape.columns(("window:", "hmm:"), products=True)
+    x, labels, weights = _doubled(made.x[at], shape, up, 1 - up, weight)
+    return HeadModel(grown=_grown(x, columns, labels, weights, settings, 2), layout=shape, horizon_s=horizon_s)
+
+
+def _doubled(
+    x: Matrix, shape: Layout, y: NDArray[np.int64], mirrored: NDArray[np.int64], weight: Floats
+) -> tuple[Matrix, NDArray[np.int64], Floats]:
+    """Return rows and their mirrors; each pair is worth what the row was."""
+    return np.concatenate((x, shape.mirror(x))), np.concatenate((y, mirrored)), np.concatenate((weight, weight)) / 2.0
+
+
+def _grown(x: Matrix, columns: NDArray[np.int64], y: NDArray[np.int64], weights: Floats, settings: TreeSettings, classes: int) -> Grown:
+    grown = grow(x[:, columns], y, weights, settings, classes=classes)
+    return msgspec.structs.replace(grown, columns=columns[grown.columns])

@@ -1,0 +1,121 @@
+"""The card of a bundle, in plain words: what it was made of, what was measured, what it does not know."""
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from smartmoney.core.models.bundle import BUILT_IN_VENUE, Bundle
+
+if TYPE_CHECKING:
+    from smartmoney.learning.trainer import TrainingReport
+
+_TOP = 12
+
+
+def card_of(bundle: Bundle, report: "TrainingReport") -> str:
+    """Return the card as Markdown."""
+    return "\n".join(_lines(bundle, report)) + "\n"
+
+
+def _lines(bundle: Bundle, report: "TrainingReport") -> Iterator[str]:
+    trained = bundle.spec.trained
+    yield f"# Model `{bundle.name}`"
+    yield ""
+    if trained.venue == BUILT_IN_VENUE:
+        yield (
+            f"Trained on the built-in synthetic market: {report.sources} simulated worlds, {report.rows / 3600:.0f} hours of seconds. "
+            "**It proves nothing about a real market**, and live mode refuses it. It is a demonstration, and the state of knowledge from "
+            "which a model of real data starts."
+        )
+    else:
+        yield (
+            f"Trained on recordings of {trained.venue} {trained.market}, {', '.join(trained.instruments)}: {report.rows / 3600:.1f} hours "
+            "of seconds. Nobody knows the true regimes of a real market: classifier and detector are the champion's, which learned them on "
+            "the synthetic market; only the hidden Markov stage (where the data allowed it) and the heads learned from these recordings."
+        )
+    yield ""
+    yield "## How it was measured"
+    yield ""
+    by = "families of worlds that the fold had not seen" if report.has_truth else "time after everything that the fold had learned from"
+    yield (
+        f"All numbers are out of fold: {report.folds} folds, each tested on {by}, with scales, states, columns and forests fitted inside "
+        "the fold. They are of the folds' models; the bundle itself is fitted on everything, and `smartmoney evaluate` judges it on fresh "
+        "worlds."
+    )
+    yield ""
+    yield from _regimes(report)
+    yield from _heads(report)
+    yield from _checks(report)
+    yield "## What it does not know"
+    yield ""
+    yield "* Costs differ by account: the gate subtracts yours. A forecast that beats chance may still be worth less than a round trip."
+    yield "* Probabilities were calibrated on the rows above. Another market has other base rates: watch the calibration monitor."
+    yield "* It reads one instrument's book and trades. News, other venues, funding and the time of day are not in it."
+    if trained.venue == BUILT_IN_VENUE:
+        yield "* What the synthetic market lacks (docs/market.md says what) the model has never seen."
+
+
+def _regimes(report: "TrainingReport") -> Iterator[str]:
+    yield "## Regimes and informed flow"
+    yield ""
+    yield f"Hidden Markov stage: {report.stage}; naming margin {_shown(report.naming_margin)}."
+    yield ""
+    if not report.has_truth:
+        yield "Not measurable here: there is no truth."
+        yield ""
+        return
+    yield "| regime | F1 |"
+    yield "|---|---|"
+    for name, value in report.regime_f1.items():
+        yield f"| {name} | {value:.2f} |"
+    yield ""
+    yield (
+        f"Macro F1 {report.macro_f1:.2f} (the filter alone: {report.filter_macro_f1:.2f}; 1 would be knowing what is hidden, which the "
+        f"public feed does not allow). Log-loss {report.regime_log_loss:.2f} nats against {report.base_log_loss:.2f} of the base rates. "
+        f"Calibration error of the likeliest regime {report.regime_ece:.3f}."
+    )
+    yield ""
+    yield (
+        f"Detector of informed buying or selling: AUC {report.detector_auc:.3f}, calibration error {report.detector_ece:.3f}; among its "
+        f"surest twentieth, the side is right in {report.detector_direction:.0%} of the cases in which there is one."
+    )
+    yield ""
+
+
+def _heads(report: "TrainingReport") -> Iterator[str]:
+    yield "## Forecasts"
+    yield ""
+    yield "| horizon | AUC | independent labels | calibration error [95 %] | slope | Brier skill | scale of returns | calibration |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for one in report.heads:
+        yield (
+            f"| {one.horizon_s} s | {one.auc:.3f} | {one.effective:.0f} | {one.ece:.3f} [{_shown(one.ece_low)}, {_shown(one.ece_high)}] | "
+            f"{_shown(one.slope)} | {one.skill:+.3f} | {one.return_scale:.2f} | {one.calibration} |"
+        )
+    yield ""
+    for horizon, why in report.skipped.items():
+        yield f"No head for {horizon} s: {why}."
+        yield ""
+    shown = ", ".join(f"`{name}` {share:.0%}" for name, share in list(report.importance.items())[:_TOP])
+    yield f"Columns by share of all gain: {shown}. Columns that hardly matter were dropped, and the forests grown anew without them."
+    yield ""
+
+
+def _checks(report: "TrainingReport") -> Iterator[str]:
+    yield "## Checks for leaks"
+    yield ""
+    found = report.canaries
+    if found is None:
+        yield "Not made: there is no head."
+        yield ""
+        return
+    yield (
+        f"At {found.horizon_s} s: a planted feature of the future was found, and no real column looks like one; shuffled labels gave an "
+        f"AUC at most {found.shuffled_most:.3f} from one half (chance allows {found.shuffled_limit:.3f}); the future is foretold with an "
+        f"AUC of {found.forward_auc:.3f}, the past with {found.reversed_auc:.3f}."
+    )
+    yield ""
+
+
+def _shown(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "unknown"

@@ -1,0 +1,1 @@
+"""Training sets: feature rows each second with what they are to foretell, from synthetic markets with truth and from recordings."""

@@ -1,0 +1,179 @@
+"""One training, whole: learn, look for leaks, put together a bundle with its card, and the report of how good it was out of fold.
+
+The bundle is made in memory and checked; who calls writes it, by one rename. A training that is killed or refused leaves nothing behind.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from smartmoney.adapters.model_files import assemble
+from smartmoney.core.domain.signals import Regime
+from smartmoney.core.models.bundle import Bundle, Trained
+from smartmoney.learning.boosting.trees import TrainingRefused
+from smartmoney.learning.fitting.canaries import Canaries, canaries
+from smartmoney.learning.fitting.export import parts_of
+from smartmoney.learning.fitting.heads import head_rows
+from smartmoney.learning.fitting.plan import Recipe, sample
+from smartmoney.learning.fitting.run import Learned, Progress, folds_of, learn
+from smartmoney.learning.fitting.stages import layout
+from smartmoney.learning.model_card import card_of
+from smartmoney.learning.sets.rows import Rows, check_rows
+
+CANARY_HORIZON_S = 300
+_REGIME_NAMES = tuple(one.value for one in Regime)
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Say where the rows come from: venue (`sim` for the built-in market), market, instruments."""
+
+    venue: str
+    market: str
+    instruments: tuple[str, ...]
+
+
+class HeadReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Say how good a head was out of fold."""
+
+    horizon_s: int
+    auc: float
+    effective: float
+    labels: int
+    ece: float
+    ece_low: float
+    ece_high: float
+    slope: float
+    skill: float
+    log_loss: float
+    return_scale: float
+    calibration: str
+    columns: int
+
+
+class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Say how good a training was, out of fold; what could not be had is NaN or empty."""
+
+    hash: str
+    name: str
+    sources: int
+    rows: int
+    folds: int
+    has_truth: bool
+    stage: str
+    naming_margin: float
+    occupancy: dict[str, float]
+    regime_f1: dict[str, float]
+    macro_f1: float
+    filter_macro_f1: float
+    regime_log_loss: float
+    base_log_loss: float
+    regime_ece: float
+    detector_auc: float
+    detector_direction: float
+    detector_ece: float
+    heads: tuple[HeadReport, ...]
+    skipped: dict[str, str]
+    canaries: Canaries | None
+    importance: dict[str, float]
+
+
+class Training(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold a bundle and its report."""
+
+    bundle: Bundle
+    report: TrainingReport
+
+
+def train(
+    sources: Sequence[Rows], recipe: Recipe, name: str, origin: Origin, progress: Progress, champion: Bundle | None = None
+) -> Training:
+    """Train a bundle.
+
+    Raises:
+        RowsRefused, TrainingRefused, FitRefused, ObservationRefused: the rows cannot be learned from; the text says why and what to do.
+    """
+    for one in sources:
+        check_rows(one)
+    learned = learn(sources, recipe, progress, None if champion is None else champion.spec.hmm)
+    progress("canaries", 0, 1)
+    found = _canaries(sources, recipe, learned)
+    progress("canaries", 1, 1)
+    if found is not None and found.problems:
+        raise TrainingRefused(f"leakage: {'; '.join(found.problems)}; nothing was kept")
+    trained = Trained(venue=origin.venue, market=origin.market, instruments=origin.instruments, data_hash=data_hash(sources))
+    spec, forests = parts_of(learned, recipe, name, trained, sources, champion)
+    draft = assemble(spec, forests, "")
+    report = _report(draft, learned, found)
+    return Training(bundle=assemble(spec, forests, card_of(draft, report)), report=report)
+
+
+def data_hash(sources: Sequence[Rows]) -> str:
+    """Return the SHA-256 of all rows, in hexadecimal."""
+    digest = hashlib.sha256()
+    for one in sources:
+        for array in (one.times, one.values, one.mid_after):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _canaries(sources: Sequence[Rows], recipe: Recipe, learned: Learned) -> Canaries | None:
+    horizon = min((one.model.horizon_s for one in learned.heads), key=lambda h: abs(h - CANARY_HORIZON_S), default=0)
+    if not horizon:
+        return None
+    made = sample(sources, learned.hmm, recipe)
+    rows = head_rows(sources, made, horizon, recipe.every_s, recipe.half_life_s)
+    fold = folds_of(sources, recipe)[-1]
+    return canaries(sources, made, rows, fold, layout(learned.hmm, recipe), recipe, horizon)
+
+
+def _report(bundle: Bundle, learned: Learned, found: Canaries | None) -> TrainingReport:
+    nan = float("nan")
+    regime, stage = learned.regime, learned.stage
+    total = sum(bundle.spec.importance.values()) or 1.0
+    names = [one.value for one in bundle.spec.hmm.names]
+    occupancy: dict[str, float] = {}
+    for name, share in zip(names, [] if stage is None else stage.fitted.occupancy.tolist(), strict=False):
+        occupancy[name] = occupancy.get(name, 0.0) + share
+    return TrainingReport(
+        hash=bundle.hash,
+        name=bundle.name,
+        sources=learned.sources,
+        rows=learned.rows,
+        folds=learned.folds,
+        has_truth=regime is not None,
+        stage="fitted anew" if learned.stage_kept is None else f"the champion's was kept: {learned.stage_kept}",
+        naming_margin=nan if stage is None else stage.naming.margin,
+        occupancy=occupancy,
+        regime_f1={} if regime is None else dict(zip(_REGIME_NAMES, regime.f1, strict=True)),
+        macro_f1=nan if regime is None else regime.macro_f1,
+        filter_macro_f1=nan if regime is None else regime.filter_macro_f1,
+        regime_log_loss=nan if regime is None else regime.log_loss,
+        base_log_loss=nan if regime is None else regime.base_log_loss,
+        regime_ece=nan if regime is None else regime.quality.ece,
+        detector_auc=nan if regime is None else regime.detector_auc,
+        detector_direction=nan if regime is None else regime.detector_direction,
+        detector_ece=nan if regime is None else regime.detector_quality.ece,
+        heads=tuple(
+            HeadReport(
+                horizon_s=one.model.horizon_s,
+                auc=one.auc,
+                effective=one.effective,
+                labels=one.labels,
+                ece=one.quality.ece,
+                ece_low=one.quality.ece_low,
+                ece_high=one.quality.ece_high,
+                slope=one.quality.slope,
+                skill=one.quality.skill,
+                log_loss=one.quality.log_loss,
+                return_scale=one.facts.return_scale,
+                calibration=one.facts.calibrator.kind,
+                columns=len(one.model.grown.columns),
+            )
+            for one in learned.heads
+        ),
+        skipped={str(horizon): why for horizon, why in learned.skipped.items()},
+        canaries=found,
+        importance={name: gain / total for name, gain in sorted(bundle.spec.importance.items(), key=lambda item: -item[1])},
+    )

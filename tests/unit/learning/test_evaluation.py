@@ -1,0 +1,106 @@
+"""Scores of an evaluation on cases whose answer is known."""
+
+import numpy as np
+import pytest
+
+from smartmoney.core.features.schema import FEATURE_INDEX
+from smartmoney.learning.evaluation.baseline import score_baseline
+from smartmoney.learning.evaluation.flow import efficiency, score_flow
+from smartmoney.learning.evaluation.nulls import score_nulls
+from smartmoney.learning.evaluation.said import Said
+from smartmoney.learning.evaluation.worlds import score_regimes
+
+from .made_rows import made_rows
+
+
+def said_of(rows, label=None, up=None, buying=None, heads=1):
+    count = len(rows)
+    names = np.full(count, 4) if label is None else label
+    posterior = np.full((count, 5), 0.05)
+    posterior[np.arange(count), names] = 0.8
+    nothing = np.zeros(count)
+    return Said(
+        label=names,
+        posterior=posterior,
+        buying=nothing if buying is None else buying,
+        selling=nothing,
+        up=np.full((count, heads), 0.5) if up is None else up,
+        gross=np.zeros((count, heads)),
+    )
+
+
+def windows(seed, strength):
+    """Return rows with window ends, an oracle of a known strength, and a model that is the oracle with noise."""
+    import msgspec
+
+    rng = np.random.default_rng(seed)
+    rows = made_rows(seed, "oracle_poisson", 700)
+    count = 400
+    target = np.arange(count) % 2 * 1.0
+    llr = 2.0 * target + rng.standard_normal(count)
+    model = llr * strength + rng.standard_normal(count) * (1.0 - strength)
+    buying = np.zeros(len(rows))
+    buying[:count] = 1 / (1 + np.exp(-model))
+    extras = {"end": np.arange(count) * 1.0, "target": target, "side": np.zeros(count), "llr": llr, "llr_told": llr}
+    return msgspec.structs.replace(rows, extras=extras), said_of(rows, buying=buying)
+
+
+def test_the_oracle_itself_is_wholly_efficient_and_noise_is_not():
+    best, none = score_flow("poisson", [windows(1, 1.0)]), score_flow("poisson", [windows(1, 0.0)])
+    assert best.efficiency == pytest.approx(1.0)
+    assert best.auc == pytest.approx(best.auc_oracle)
+    assert best.direction == 1.0
+    assert none.efficiency < 0.1
+    assert none.auc_low < 0.5 < none.auc_high
+    half = score_flow("poisson", [windows(1, 0.6)])
+    assert none.efficiency < half.efficiency < best.efficiency
+
+
+def test_efficiency_is_the_squared_ratio_of_separations():
+    assert efficiency(0.5, 0.9) == pytest.approx(0.0, abs=1e-12)
+    assert efficiency(0.4, 0.9) == 0.0
+    assert efficiency(0.9, 0.9) == 1.0
+    assert np.isnan(efficiency(0.6, 0.5))
+
+
+def test_regimes_that_are_told_right_score_one_and_edges_are_left_out():
+    rows = [made_rows(seed, f"f{seed}", 1800) for seed in range(3)]
+    truth = [np.array([4, 0, 1, 2, 3])[one.truth.regime] for one in rows]
+    right = score_regimes([(one, said_of(one, label)) for one, label in zip(rows, truth, strict=True)])
+    assert right.macro_f1 == 1.0
+    assert 0.2 < right.scored_share < 0.7
+    late = score_regimes([(one, said_of(one, np.roll(label, 25))) for one, label in zip(rows, truth, strict=True)])
+    assert late.macro_f1 == 1.0
+    wrong = score_regimes([(one, said_of(one, np.full(len(one), 4))) for one in rows])
+    assert wrong.macro_f1 < 0.2
+
+
+def test_trades_where_nothing_can_be_known_earn_nothing_and_lose_the_costs(bundles):
+    rng = np.random.default_rng(5)
+    bundle = bundles.small_bundle()
+    heads = len(bundle.spec.heads)
+    worlds = []
+    for seed in range(20):
+        rows = made_rows(seed, "nothing", 5400, drift_bps=0.0)
+        worlds.append((rows, said_of(rows, up=rng.uniform(0.3, 0.7, (len(rows), heads)), heads=heads)))
+    found = score_nulls(bundle, worlds, 5.0)
+    assert found.gross_ci_low < 0.0 < found.gross_ci_high
+    assert found.cost == pytest.approx(10.1, abs=1e-3)
+    assert found.net_plus_cost_bps == pytest.approx(found.gross)
+    assert 0.3 < found.pbo_mean < 0.7
+
+
+def test_a_learner_beats_the_logistic_where_there_is_more_to_learn_and_not_where_there_is_not():
+    rows = made_rows(7, "real", 1500, truth=False)
+    rng = np.random.default_rng(7)
+    known = rows.values[:, FEATURE_INDEX["depth_imbalance_5bps"]]
+    moves = np.concatenate(([0.0], 0.8 * known[:-1] + 0.4 * rng.standard_normal(len(rows) - 1)))
+    import msgspec
+
+    told = msgspec.structs.replace(rows, mid_after=60_000.0 * np.exp(np.cumsum(moves) * 1e-4))
+    one = next(score for score in score_baseline([told]) if score.horizon_s == 1)
+    assert one.gain > 0.1
+    assert one.gain_low > 0.0
+    blind = msgspec.structs.replace(rows, mid_after=60_000.0 * np.exp(np.cumsum(rng.standard_normal(len(rows))) * 1e-4))
+    other = next(score for score in score_baseline([blind]) if score.horizon_s == 1)
+    assert abs(other.gain) < 0.06

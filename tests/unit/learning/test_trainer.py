@@ -1,0 +1,193 @@
+"""A whole training on rows with a known answer: what it learns, what it refuses, that it notices when it looks ahead."""
+
+import msgspec
+import numpy as np
+import pytest
+
+from smartmoney.adapters.model_files import read_bundle, write_bundle
+from smartmoney.core.features.schema import FEATURE_INDEX
+from smartmoney.core.models.kernel import decide_table
+from smartmoney.core.models.layout import MIND, fresh_mind, lay_out
+from smartmoney.core.regime.parameters import RegimeParameters
+from smartmoney.learning.boosting.trees import TrainingRefused
+from smartmoney.learning.evaluation.said import ask
+from smartmoney.learning.fitting.plan import Recipe
+from smartmoney.learning.regimes.hmm import FitRefused
+from smartmoney.learning.sets.mirror import mirror
+from smartmoney.learning.sets.rows import RowsRefused
+from smartmoney.learning.trainer import Origin, train
+
+from .made_rows import made_rows
+
+RECIPE = Recipe(gb_n_estimators=12, gb_max_depth=3, every_s=10, folds=2, horizons_s=(60, 300), hmm_rows=4000)
+SIM = Origin(venue="sim", market="usdm", instruments=("BTC/USDT",))
+REAL = Origin(venue="binance", market="usdm", instruments=("BTCUSDT",))
+
+
+def quiet(_what, _done, _total):
+    """Show nothing."""
+
+
+@pytest.fixture(scope="module")
+def sources():
+    return [made_rows(seed, f"family{seed % 2}") for seed in range(4)]
+
+
+@pytest.fixture(scope="module")
+def made(sources):
+    return train(sources, RECIPE, "made", SIM, quiet)
+
+
+def test_it_learns_what_is_there_out_of_fold(made):
+    report = made.report
+    assert report.macro_f1 > 0.8
+    assert report.regime_log_loss < 0.6 * report.base_log_loss
+    assert report.detector_auc > 0.9
+    assert report.heads[0].auc > 0.6
+    assert [one.horizon_s for one in report.heads] == [60, 300]
+    assert report.naming_margin > 0.2
+
+
+def test_its_canaries_were_all_caught(made):
+    found = made.report.canaries
+    assert found.problems == ()
+    assert found.future_found
+    assert found.reversed_auc > found.forward_auc
+
+
+def test_the_bundle_reads_back_and_says_on_disk_what_it_said_in_memory(made, sources, tmp_path):
+    write_bundle(tmp_path / "b", made.bundle)
+    again = read_bundle(tmp_path / "b")
+    assert again.hash == made.bundle.hash
+    one, other = (ask(bundle, sources[0], RegimeParameters()) for bundle in (made.bundle, again))
+    assert np.array_equal(one.posterior, other.posterior)
+    assert np.array_equal(one.up, other.up, equal_nan=True)
+
+
+def test_the_daemons_decision_is_the_trained_predictor(made, sources):
+    """Held against xgboost itself: the classifier's and the heads' numbers of the compiled decision."""
+    said = ask(made.bundle, sources[0], RegimeParameters(transition_smoothing=0.0))
+    assert np.isfinite(said.up[200:]).all()
+    regimes = said.posterior[200:].argmax(axis=1)
+    truth = np.array([4, 0, 1, 2, 3])[sources[0].truth.regime[200:]]
+    assert (regimes == truth).mean() > 0.8
+
+
+def test_mirrored_rows_mirror_every_answer_exactly(made, sources):
+    rows = sources[1]
+    flipped = msgspec.structs.replace(rows, values=mirror(rows.values))
+    one, other = ask(made.bundle, rows, RegimeParameters()), ask(made.bundle, flipped, RegimeParameters())
+    assert np.array_equal(one.buying, other.selling, equal_nan=True)
+    assert np.array_equal(one.posterior[:, [1, 0, 2, 3, 4]], other.posterior)
+    assert np.allclose(one.up, 1.0 - other.up, atol=1e-12, equal_nan=True)
+
+
+def test_later_rows_change_no_earlier_answer(made, sources):
+    layout = lay_out(made.bundle, RegimeParameters())
+    rows = sources[2]
+    tables = []
+    for count in (1000, 1500):
+        table, told = np.empty((count, len(layout.columns.names)), np.float32), np.empty(count, MIND)
+        decide_table(fresh_mind(), rows.values[:count].astype(float), rows.times[:count], table, told, *layout.arguments())
+        tables.append(table)
+    assert np.array_equal(tables[0], tables[1][:1000], equal_nan=True)
+
+
+def test_the_same_rows_give_the_same_bundle(made, sources):
+    assert train(sources, RECIPE, "made", SIM, quiet).bundle.hash == made.bundle.hash
+
+
+def test_the_card_says_in_plain_words_what_it_is_worth(made):
+    card = made.bundle.card
+    assert "proves nothing about a real market" in card
+    assert "live mode refuses it" in card
+    assert f"{made.report.macro_f1:.2f}" in card
+    assert "What it does not know" in card
+
+
+def test_recordings_are_learned_on_the_champions_regimes(made):
+    recorded = [made_rows(9, "real", 5400, truth=False)]
+    found = train(recorded, RECIPE, "challenger", REAL, quiet, made.bundle)
+    assert not found.report.has_truth
+    assert found.bundle.spec.classifier == made.bundle.spec.classifier
+    assert found.bundle.forests["detector"] is made.bundle.forests["detector"]
+    assert found.bundle.spec.hmm.names == made.bundle.spec.hmm.names
+    assert "Nobody knows the true regimes" in found.bundle.card
+
+
+def test_recordings_without_a_champion_are_refused():
+    with pytest.raises(FitRefused, match="--built-in first"):
+        train([made_rows(9, "real", 3600, truth=False)], RECIPE, "x", REAL, quiet)
+
+
+def test_a_stage_that_the_data_does_not_hold_stays_the_champions_and_says_why(made):
+    calm = made_rows(10, "real", 3600, truth=False)
+    calm.values[:, FEATURE_INDEX["efficiency_120s"]] = 0.5
+    found = train([calm], RECIPE, "challenger", REAL, quiet, made.bundle)
+    assert found.bundle.spec.hmm == made.bundle.spec.hmm
+    assert "champion's was kept" in found.report.stage
+    assert "efficiency_120s: constant" in found.report.stage
+
+
+def test_too_little_is_refused_with_what_is_needed():
+    with pytest.raises(TrainingRefused, match="at least 600"):
+        train([made_rows(1, seconds=500)], RECIPE, "x", SIM, quiet)
+    with pytest.raises(TrainingRefused, match="nothing to learn from"):
+        train([], RECIPE, "x", SIM, quiet)
+
+
+def test_one_family_cannot_be_left_out():
+    with pytest.raises(TrainingRefused, match="at least two"):
+        train([made_rows(1), made_rows(2)], RECIPE, "x", SIM, quiet)
+
+
+def test_a_market_without_a_book_is_refused():
+    rows = made_rows(1)
+    with pytest.raises(TrainingRefused, match="never a book"):
+        train([msgspec.structs.replace(rows, mid_after=np.full(len(rows), np.nan))], RECIPE, "x", SIM, quiet)
+
+
+def test_another_schema_is_refused():
+    with pytest.raises(RowsRefused, match="feature schema"):
+        train([msgspec.structs.replace(made_rows(1), schema_hash="f" * 64)], RECIPE, "x", SIM, quiet)
+
+
+def test_a_mid_that_only_rises_gives_no_head_and_says_why(made):
+    rows = made_rows(11, "real", 3600, truth=False)
+    rising = msgspec.structs.replace(rows, mid_after=60_000.0 + np.arange(len(rows)))
+    found = train([rising], RECIPE, "x", REAL, quiet, made.bundle)
+    assert found.bundle.spec.heads == ()
+    assert "one way" in found.report.skipped["60"]
+
+
+def test_columns_that_are_constant_or_unknown_are_not_used(sources):
+    dead, never = FEATURE_INDEX["vpin"], FEATURE_INDEX["roll_120s"]
+    changed = []
+    for rows in sources:
+        values = rows.values.copy()
+        values[:, dead], values[:, never] = 1.0, np.nan
+        changed.append(msgspec.structs.replace(rows, values=values))
+    found = train(changed, RECIPE, "x", SIM, quiet)
+    read = {column for name in found.bundle.spec.forest_names() for column in found.bundle.spec.inputs_of(name)}
+    assert not {"vpin", "roll_120s"} & read
+    assert "roll_120s" in found.bundle.spec.optional
+
+
+def test_a_feature_that_knows_the_future_stops_the_training(sources):
+    changed = []
+    for rows in sources:
+        values = rows.values.copy()
+        ahead = np.minimum(np.arange(len(rows)) + 300, len(rows) - 1)
+        values[:, FEATURE_INDEX["microprice_bps"]] = rows.mid_after[ahead] - rows.mid_after
+        changed.append(msgspec.structs.replace(rows, values=values))
+    with pytest.raises(TrainingRefused, match=r"leakage: .*microprice_bps.*nothing was kept"):
+        train(changed, RECIPE, "x", SIM, quiet)
+
+
+def test_components_window_and_trees_are_what_the_configuration_says(sources):
+    recipe = msgspec.structs.replace(RECIPE, hmm_components=4, feature_window=40, gb_n_estimators=5, gb_max_depth=2, horizons_s=(60,))
+    spec = train(sources, recipe, "x", SIM, quiet).bundle
+    assert len(spec.spec.hmm.names) == 4
+    assert spec.spec.feature_window == 40
+    assert len(spec.forests["classifier"].trees) == 5 * 5
+    assert max(np.bincount(spec.forests["classifier"].trees["output"])) == 5
