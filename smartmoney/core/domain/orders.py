@@ -131,7 +131,7 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
 class OrderReport(msgspec.Struct, frozen=True, kw_only=True):
     """Describe a working order as the venue sees it, for reconciliation and restart.
 
-    `age_ns` is how long ago its intent was journaled, as far as a restart knows: what the venue does not have by then will not come any more.
+    `age_ns` is how long ago its intent was journaled, as far as a restart knows: what the venue does not have by then comes no more.
     """
 
     intent: OrderIntent
