@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from smartmoney.adapters.model_store import ModelStore
 
 
@@ -28,6 +30,7 @@ def test_a_recording_that_is_not_there_is_named(call, tmp_path):
     assert "nothing.gz: no such file" in said
 
 
+@pytest.mark.slow
 def test_a_training_that_is_killed_half_way_leaves_the_store_and_its_champion_as_they_were(tmp_path, bundles):
     store = ModelStore(tmp_path / "state" / "models")
     bundle = bundles.small_bundle()
@@ -49,7 +52,7 @@ def test_a_training_that_is_killed_half_way_leaves_the_store_and_its_champion_as
     ]
     cache = {**os.environ, "SMARTMONEY_CACHE_DIR": str(tmp_path.parent / "killed-cache"), "NUMBA_CACHE_DIR": os.environ["NUMBA_CACHE_DIR"]}
     running = subprocess.Popen(words, env=cache, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    # It is killed while it makes its first world: as soon as the workers are there.
+    # It is killed while it makes its first world: as soon as the first rows are there.
     rows = tmp_path.parent / "killed-cache" / "training-rows"
     deadline = time.monotonic() + 300
     while not (rows.is_dir() and any(rows.iterdir())) and running.poll() is None and time.monotonic() < deadline:
