@@ -156,14 +156,11 @@ class LiveGateway:
     def private_event(self, raw: bytes) -> None:
         """Fold an event of the account's stream."""
         try:
-            kind, news = read_event(raw)
+            _, news = read_event(raw)
             if news is not None:
                 self._learn(news)
         except NewsError as problem:
             log.warning("a private event cannot be read", problem=str(problem))
-            self._poll_now.set()
-            return
-        if kind == "ACCOUNT_UPDATE":
             self._poll_now.set()
 
     # ---- children of the supervisor

@@ -119,7 +119,7 @@ class Life:
             reduce_only_exempt=not linked,
             max_position_fraction=Decimal(1),
         )
-        parameters = ExecutionParameters(account_retry_s=0.3, protect_delay_s=0.05, linked_pairs=linked)
+        parameters = ExecutionParameters(account_retry_s=1.0, protect_delay_s=0.05, linked_pairs=linked)
         self.executor = Executor(f"life{number}", [grid], Portfolio([grid], booked.cash, booked.reports()), parameters, limits)
         self.positions = booked.reports()
         self.halted = None
