@@ -162,13 +162,13 @@ class Journal:
             self._connection.execute("UPDATE runs SET ended_wall_ns = ?, last_seq = ?, digest = ? WHERE run_id = ?", values)
         self._writer = None
 
-    def load_account(self, instruments: Sequence[Instrument]) -> AccountState:
-        """Return what the account holds and has working, as a fold of its fills over the initial cash.
+    def load_account(self, instruments: Sequence[Instrument], now_wall_ns: int | None = None) -> AccountState:
+        """Return what the account holds and has working, as a fold of its fills over the initial cash; orders have their age.
 
         Raises:
             JournalRefused: a position or a working order cannot be expressed in these instruments.
         """
-        return load_account(self._connection, self.initial_cash, instruments, time.time_ns())
+        return load_account(self._connection, self.initial_cash, instruments, time.time_ns() if now_wall_ns is None else now_wall_ns)
 
     def close(self) -> None:
         """Close the file; safe to call twice. A disk that fails here loses nothing: the next opening reads the write-ahead log."""

@@ -132,7 +132,7 @@ def open_account(
         last = journal.reader.last_run()
         point = None if last is None else journal.reader.last_checkpoint(last.run_id)
         active = None if last is None else max(last.started_wall_ns, 0 if point is None else point.wall_ns)
-        yield OpenAccount(mode=mode, journal=journal, state=journal.load_account(instruments), active_wall_ns=active)
+        yield OpenAccount(mode=mode, journal=journal, state=journal.load_account(instruments, now().wall_ns), active_wall_ns=active)
 
 
 @contextlib.contextmanager

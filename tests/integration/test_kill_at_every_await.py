@@ -44,9 +44,12 @@ class Journal:
     def __init__(self):
         self.lines = []
         self._pending = []
+        self._sent_at = {}
 
     def note(self, line):
         self._pending.append(line)
+        if isinstance(line, SubmitOrder):
+            self._sent_at[line.approved.intent.client_order_id] = asyncio.get_running_loop().time()
 
     def commit(self):
         self.lines += self._pending
@@ -69,7 +72,8 @@ class Journal:
         for name, intent in self.intents().items():
             filled = sum(fill.lots for fill in self.fills() if fill.client_order_id == name)
             if name not in closed and filled < intent.lots:
-                reports.append(OrderReport(intent=intent, venue_order_id=numbers.get(name, ""), filled_lots=filled))
+                age_ns = round(1e9 * (asyncio.get_running_loop().time() - self._sent_at[name]))
+                reports.append(OrderReport(intent=intent, venue_order_id=numbers.get(name, ""), filled_lots=filled, age_ns=age_ns))
         return tuple(reports)
 
 
@@ -122,6 +126,7 @@ class Life:
         self.reconciled = False
         self.seq = 0
         self.age = 0
+        self.heard = 0
 
     def view(self):
         self.seq += 1
@@ -180,13 +185,12 @@ class Life:
 
     async def live(self, until, *, trades):
         """Tick and take what comes until a condition holds."""
-        heard = 0
         async with asyncio.timeout(40):
             while not until():
                 said = self.venue.said.all
-                while heard < len(said):
-                    self.take(said[heard])
-                    heard += 1
+                while self.heard < len(said):
+                    self.heard += 1
+                    self.take(said[self.heard - 1])
                 self.tick(trades=trades)
                 await self.venue.turn()
 

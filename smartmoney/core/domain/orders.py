@@ -129,7 +129,10 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Describe a working order as the venue sees it, for reconciliation and restart. `age_ns`: since its intent was journaled, if known."""
+    """Describe a working order as the venue sees it, for reconciliation and restart.
+
+    `age_ns` is how long ago its intent was journaled, as far as a restart knows: what the venue does not have by then will not come.
+    """
 
     intent: OrderIntent
     venue_order_id: str

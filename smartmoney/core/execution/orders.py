@@ -83,7 +83,7 @@ class OrderLedger:
             OrderRecord(
                 intent=report.intent,
                 status=status,
-                submitted_mono_ns=now_mono_ns,
+                submitted_mono_ns=now_mono_ns - report.age_ns,
                 filled_lots=report.filled_lots,
                 venue_order_id=report.venue_order_id,
             )

@@ -509,6 +509,25 @@ def test_an_unknown_order_is_given_up_only_after_the_proof_window():
     assert bench.executor.working_lots(0) == 0
 
 
+def test_an_order_that_an_earlier_run_sent_long_ago_needs_no_proof_window():
+    bench = Bench(positions=(PositionReport(instrument=0, quantity=D(10), cost=D(1000)),))
+    stop = OrderIntent(
+        client_order_id="smold-1-0",
+        instrument=0,
+        side=Side.SELL,
+        type=OrderType.STOP_MARKET,
+        lots=1000,
+        purpose=Purpose.STOP,
+        stop_ticks=9_800,
+        reduce_only=True,
+        oco_group="smold-1-0",
+    )
+    bench.executor.restore([OrderReport(intent=stop, venue_order_id="", age_ns=6_000_000_000)], bench.view())
+    bench.now += S // 10
+    sent = intents(bench.executor.reconcile(account(quantity="10", cost="1000"), bench.view()))
+    assert [(each.purpose, each.stop_ticks) for each in sent if each.purpose is Purpose.STOP] == [(Purpose.STOP, 9_800)]
+
+
 def test_an_order_that_turns_up_after_it_was_given_up_is_cancelled():
     bench = Bench(entry=EntryStyle.MAKER)
     (entry,) = intents(bench.open())
