@@ -18,7 +18,6 @@ from smartmoney.core.domain.entries import Entry, OrderFilled, RunStarted, Tick,
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.orders import Fill, OrderIntent, Purpose
 from smartmoney.core.engine.engine import Engine
-from smartmoney.core.engine.market import top_of_book
 from smartmoney.core.engine.stretch import Passed
 from smartmoney.core.portfolio.portfolio import ClosedTrade, Portfolio
 from smartmoney.learning.matched_null import NullDraws, Stretch, Trade, draw_null
@@ -114,7 +113,8 @@ class TripBook:
 
     def stood(self, regime: str, seconds: float) -> None:
         """Add to the time for which a regime stood."""
-        self.by_regime[regime] = self.by_regime.get(regime, TripSums()).plus(TripSums(seconds=seconds))
+        before = self.by_regime.get(regime, TripSums())
+        self.by_regime[regime] = msgspec.structs.replace(before, seconds=before.seconds + seconds)
 
     def _close(self, closed: ClosedTrade, opened: _Opened, wall_ns: int) -> None:
         reason = self._asked.get(closed.closed_by, _Asked()).reason or UNKNOWN
@@ -241,8 +241,8 @@ class Chronicler:
         self._decided_ns = [0] * count
 
     def _look(self, now_ns: int) -> None:
-        states = self._engine.market.states
-        self._see({index: top_of_book(states[index]) for index in range(len(self._instruments))}, now_ns)
+        market = self._engine.market
+        self._see({index: market.touch(index) for index in range(len(self._instruments))}, now_ns)
 
     def _see(self, touches: Mapping[int, tuple[int, int]], now_ns: int) -> None:
         for index, (bid, ask) in touches.items():

@@ -124,6 +124,15 @@ class Executor:
             due_ns = min(due_ns, NEVER if plan.deadline_mono_ns is None else plan.deadline_mono_ns)
         return due_ns if len(desk.ledger) == protective else 0
 
+    def rests(self) -> bool:
+        """Tell whether nothing is held, works or is wanted, so that `on_tick` has nothing to do; old plans are forgotten, as it would."""
+        desk = self._desk
+        if len(desk.ledger) or desk.wants_account is not None or desk.flattening is not None or desk.portfolio.has_position():
+            return False
+        for plan in desk.plans:
+            plan.clear()
+        return True
+
     def closable_ticks(self, index: int) -> int:
         """Return a bid at and above which what is held can be closed for sure."""
         held, grid = abs(self._desk.portfolio.position_lots(index)), self._desk.instruments[index]
