@@ -5,6 +5,7 @@ Invariants: a gate compares one number with one limit and names both; gates mark
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from operator import itemgetter
 
 import msgspec
 
@@ -108,6 +109,27 @@ def readings(facts: Facts, limits: Limits) -> Iterator[Reading]:
     for gate in GATES:
         value, limit = gate.value(facts), gate.limit(facts, limits)
         yield Reading(gate.code, gate.detail, value, limit, value >= limit, gate.raising_only)
+
+
+class Inputs:
+    """Name the features that a decision needs, and find the first input that is missing."""
+
+    __slots__ = ("_pick", "_required")
+
+    def __init__(self, features_required: tuple[str, ...]) -> None:
+        self._required = features_required
+        self._pick = itemgetter(*RULE_FEATURES, *features_required)
+
+    def missing(self, market: MarketData, cost_bps: float) -> str | None:
+        """Return what `not_finite` does; a sum is finite only where all of its terms are."""
+        if market.bid > 0 and market.ask > 0:
+            try:
+                total = sum(self._pick(market.features), market.bid + market.ask + cost_bps)
+            except KeyError:
+                total = math.nan
+            if math.isfinite(total):
+                return None
+        return not_finite(market, cost_bps, self._required)
 
 
 def not_finite(market: MarketData, cost_bps: float, features_required: tuple[str, ...]) -> str | None:
