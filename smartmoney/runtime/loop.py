@@ -165,7 +165,7 @@ class Loop:
         )
         self._capture.append(entry)
         commands = self._engine.step(entry) if folded is None else self._engine.step_folded(entry, folded)
-        if payload is not None and isinstance(payload, OrderReply):
+        if payload is not None and type(payload) is not Tick and isinstance(payload, OrderReply):
             self._lines.append(Line(self._seq, stamp.wall_ns, payload))
         if commands:
             self._lines.extend(Line(self._seq, stamp.wall_ns, command) for command in commands)

@@ -28,6 +28,7 @@ from smartmoney.core.models.explanation import Seen
 from smartmoney.core.portfolio.portfolio import ClosedTrade
 from smartmoney.core.strategy.base import OrderFlowStrategy
 from smartmoney.core.strategy.desk import Accepted, Decision, DecisionView, StrategyDesk, prior_model
+from smartmoney.core.strategy.feature_row import FeatureRow
 from smartmoney.core.strategy.model import MarketModel, PriorModel
 from smartmoney.core.strategy.trained import TrainedModel
 
@@ -97,7 +98,8 @@ class Brain:
     def decide(self, engine: "Engine", index: int, quote: Quote, entry: Entry) -> Decision:
         """Return the decision on one instrument. Cost: about 0.1 ms."""
         grid, state, executor = engine.market.instruments[index], engine.market.states[index], engine.executor
-        features = self.features(engine.market.states, index)
+        read_row(engine.market.states, index, 0, self._values)
+        features = FeatureRow(self._values.tolist())
         event_ns = int(state["last_event_ns"])
         market = MarketData(
             symbol=grid.name,

@@ -111,8 +111,10 @@ class Executor:
         """Return the monotonic time before which `on_tick` has nothing to do, 0 if it has, or might; bids stay at `closable_ticks`."""
         desk = self._desk
         wishes = (desk.wants_account, desk.flattening, desk.halt_request)
-        if desk.closed or desk.executed or any(wish is not None for wish in wishes):
+        if desk.closed or desk.executed or wishes != (None, None, None):
             return 0
+        if not len(desk.ledger) and not desk.portfolio.is_exposed:
+            return NEVER
         due_ns, protective = NEVER, 0
         for index, plan in enumerate(desk.plans):
             if desk.portfolio.position(index).quantity == 0:

@@ -236,6 +236,8 @@ class StrategyDesk:
         found = self.model.opportunities(
             state, view.market.features, reading, stop_bps=1e4 * stop, target_bps=1e4 * target, cost_bps=view.cost_bps
         )
+        if not found:
+            return ()
         least = self.parameters.engine.confidence_threshold
         return tuple(opportunity for opportunity in found if opportunity.confidence >= least)
 
@@ -317,6 +319,8 @@ class StrategyDesk:
         )
 
     def _analyzers(self) -> list[OrderFlowAnalyzer]:
+        if type(self.strategy) is SmartMoneyFollowerStrategy:
+            return [self.strategy.analyzer]
         # A user's strategy may keep its analyzer under any name, or several.
         return [value for value in vars(self.strategy).values() if isinstance(value, OrderFlowAnalyzer)]
 

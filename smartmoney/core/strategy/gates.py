@@ -10,6 +10,8 @@ from operator import itemgetter
 import msgspec
 
 from smartmoney.core.domain.signals import MarketData, RefusalCode
+from smartmoney.core.features.schema import FEATURE_INDEX
+from smartmoney.core.strategy.feature_row import FeatureRow
 
 RULE_FEATURES = ("weighted_imbalance", "liquidity_stress", "liquidity_score", "mm_presence")
 """What the rules themselves read, whatever the model."""
@@ -118,15 +120,14 @@ class Inputs:
 
     def __init__(self, features_required: tuple[str, ...]) -> None:
         self._required = features_required
-        self._pick = itemgetter(*RULE_FEATURES, *features_required)
+        places = [FEATURE_INDEX.get(name) for name in (*RULE_FEATURES, *features_required)]
+        self._pick = None if None in places else itemgetter(*places)
 
     def missing(self, market: MarketData, cost_bps: float) -> str | None:
-        """Return what `not_finite` does; a sum is finite only where all of its terms are."""
-        if market.bid > 0 and market.ask > 0:
-            try:
-                total = sum(self._pick(market.features), market.bid + market.ask + cost_bps)
-            except KeyError:
-                total = math.nan
+        """Return what `not_finite` does, of a row at once: a sum is finite only where all of its terms are."""
+        features = market.features
+        if self._pick is not None and isinstance(features, FeatureRow) and market.bid > 0 and market.ask > 0:
+            total = sum(self._pick(features.numbers), market.bid + market.ask + cost_bps)
             if math.isfinite(total):
                 return None
         return not_finite(market, cost_bps, self._required)
