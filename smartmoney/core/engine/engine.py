@@ -150,9 +150,9 @@ class Engine:
         """
         until = rest.until(self, waits, int(frames.rows[2, at]), frames.origin_ns)
         passed = self.market.pass_frames(frames, at, end, timer, until)
-        if passed.frames:
+        if frames_passed := passed.frames:
             wall_ns = passed.last_wall_ns
-            seq = self._entry.seq + passed.frames + passed.ticks
+            seq = self._entry.seq + frames_passed + passed.ticks
             self._entry = Entry(seq=seq, kind=EntryKind.FRAME, ts_wall_ns=wall_ns, ts_mono_ns=wall_ns - frames.origin_ns)
         looked_ns = max(passed.moved_wall_ns or 0, passed.ticked_wall_ns or 0)
         if looked_ns and until.marks:

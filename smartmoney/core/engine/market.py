@@ -99,7 +99,7 @@ class Market:
         self.states = codec.new_states(instruments, parameters)
         self._bid_ticks, self._ask_ticks = self.states["best_bid_tick"], self.states["best_ask_tick"]
         self._phases, self._lags, self._outside = self.states["phase"], self.states["lag_ns"], self.states["trade_outside"]
-        self._crossed = self.states["crossed_now"]
+        self._crossed, self._event_ns = self.states["crossed_now"], self.states["last_event_ns"]
         self.frames = 0
         self.trades = 0
         self.gaps = 0
@@ -137,8 +137,8 @@ class Market:
         if (is_each, act_ns, tick_ns) != (until.each, until.act_mono_ns, until.tick_mono_ns):
             until = msgspec.structs.replace(until, each=is_each, act_mono_ns=act_ns, tick_mono_ns=tick_ns)
         passed = self._stretch.run(frames, at, end, timer, until, [self._stamps(feed, origin_ns) for feed in self._feeds])
-        if passed.frames:
-            self._note_passed(passed, origin_ns)
+        if frames_passed := passed.frames:
+            self._note_passed(passed, frames_passed, origin_ns)
         return passed
 
     def on_folded(self, entry: Entry, result: int) -> list[Command]:
@@ -236,6 +236,10 @@ class Market:
         """Return best bid and best ask of an instrument in ticks, -1 where a side is empty."""
         return self._bid_ticks.item(index), self._ask_ticks.item(index)
 
+    def event_ns(self, index: int) -> int:
+        """Return the venue's clock as an instrument last showed it."""
+        return int(self._event_ns.item(index))
+
     def trust(self, index: int) -> Trust:
         """Judge one instrument's feed as of the last entry. Cost: about 2 µs."""
         feed = self._feeds[index]
@@ -292,9 +296,9 @@ class Market:
         ages = [self._feeds[index].depth_mono or 0 for index in watched]
         return min(ages) + int(after_s * _S) if ages else NEVER
 
-    def _note_passed(self, passed: Passed, origin_ns: int) -> None:
+    def _note_passed(self, passed: Passed, frames: int, origin_ns: int) -> None:
         self._now = passed.last_wall_ns - origin_ns
-        self.frames += passed.frames
+        self.frames += frames
         self.trades += passed.trades
         self.codes[FoldCode.APPLIED] += passed.applied
         self.codes[FoldCode.TRADE] += passed.trades

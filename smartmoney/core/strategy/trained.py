@@ -27,7 +27,7 @@ from smartmoney.core.regime.reading import RegimeReading
 _REGIMES = tuple(Regime)
 _ALWAYS = ("liquidity_score", "liquidity_stress")
 _CLOCK, _LABEL, _FORECASTS = Struct("<q"), Struct(f"<{REGIMES}d2q"), Struct(f"<{4 * HEADS_MAX}d{HEADS_MAX}q")
-_CLOCK_AT, _LABEL_AT, _FORECASTS_AT = (MIND.fields[name][1] for name in ("ts_event_ns", "smoothed", "lean"))
+_CLOCK_AT, _LABEL_AT, _FORECASTS_AT = (int(np.dtype(MIND).fields[name][1]) for name in ("ts_event_ns", "smoothed", "lean"))  # type: ignore[index]  # it has fields
 """Runs of fields of a record, which one call reads: time; smoothed, label, label_since_ns; lean, confidence, sigma, gross, single."""
 _CLOCK_RESTART_NS = 60_000_000_000
 """A clock that falls back by more than this is another clock."""
@@ -95,7 +95,10 @@ class TrainedModel:
         """Return the forecast of the horizon that speaks, or none: no horizon is sure of one side, or something is not a number."""
         del regime, stop_bps, target_bps
         told = _FORECASTS.unpack_from(state.tobytes(), _FORECASTS_AT)
-        leans, confidences, sigmas, grosses, singles = (told[first : first + HEADS_MAX] for first in range(0, len(told), HEADS_MAX))
+        singles = told[4 * HEADS_MAX :]
+        if not any(singles):
+            return ()
+        leans, confidences, sigmas, grosses = (told[first : first + HEADS_MAX] for first in range(0, 4 * HEADS_MAX, HEADS_MAX))
         best: tuple[float, int] | None = None
         for h in self._tradable:
             worth = (grosses[h] - cost_bps) / sigmas[h] if singles[h] and leans[h] != 0.0 else math.nan
