@@ -35,7 +35,9 @@ CUTS = int(os.environ.get("SMARTMONEY_CUTS", "50"))
 PHASES = ("before", "after")
 ENDS = (OrderCanceled, OrderExpired, OrderRejected, SendRefused, RecordOrderClosed)
 CASH = Decimal(5000)
-PROTECTED_WITHIN_S = 10.0
+PROTECTED_WITHIN_S = 20.0
+"""A life begins a second after the last was cut, so a stop of unknown outcome first waits for its proof window (5 s), then for two round
+trips; a service manager leaves more time than that between two lives, and `test_kill_points.py` holds whole daemons to 10 s."""
 
 
 class Journal:
