@@ -18,7 +18,6 @@ from smartmoney.core.domain.entries import Entry, OrderFilled, RunStarted, Tick,
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.orders import Fill, OrderIntent, Purpose
 from smartmoney.core.engine.engine import Engine
-from smartmoney.core.engine.market import top_of_book
 from smartmoney.core.engine.stretch import Passed
 from smartmoney.core.portfolio.portfolio import ClosedTrade, Portfolio
 from smartmoney.learning.matched_null import NullDraws, Stretch, Trade, draw_null
@@ -114,7 +113,8 @@ class TripBook:
 
     def stood(self, regime: str, seconds: float) -> None:
         """Add to the time for which a regime stood."""
-        self.by_regime[regime] = self.by_regime.get(regime, TripSums()).plus(TripSums(seconds=seconds))
+        before = self.by_regime.get(regime, TripSums())
+        self.by_regime[regime] = msgspec.structs.replace(before, seconds=before.seconds + seconds)
 
     def _close(self, closed: ClosedTrade, opened: _Opened, wall_ns: int) -> None:
         reason = self._asked.get(closed.closed_by, _Asked()).reason or UNKNOWN
@@ -165,6 +165,7 @@ class Chronicler:
         self._regimes: list[list[RegimeChange]] = []
         self._decided_ns: list[int] = []
         self._instruments: tuple[Instrument, ...] = ()
+        self._tick_sizes: list[float] = []
         self._engine: Engine
 
     def use(self, engine: Engine) -> None:
@@ -199,11 +200,12 @@ class Chronicler:
 
     def asked(self, command: Command, mono_ns: int) -> None:
         """See a command, after the step that gave it."""
+        if isinstance(command, RecordRefusal):
+            self._decided(command.refusal.instrument, command.refusal.code.value)
+            return
         self.costs.asked(command, mono_ns)
         if isinstance(command, RecordEquity):
             self.equity.add(self.last_wall, float(command.equity))
-        elif isinstance(command, RecordRefusal):
-            self._decided(command.refusal.instrument, command.refusal.code.value)
         elif isinstance(command, RecordSignal):
             regime = self._decided(command.instrument, SIGNAL)
             self._signals[command.signal.signal_id] = (command.signal.confidence, regime)
@@ -233,6 +235,7 @@ class Chronicler:
 
     def _start(self, started: RunStarted) -> None:
         self._instruments = started.instruments
+        self._tick_sizes = [float(one.tick_size) for one in started.instruments]
         self._trips.start(started)
         count = len(started.instruments)
         self._paths = [PricePath() for _ in range(count)]
@@ -241,13 +244,12 @@ class Chronicler:
         self._decided_ns = [0] * count
 
     def _look(self, now_ns: int) -> None:
-        states = self._engine.market.states
-        self._see({index: top_of_book(states[index]) for index in range(len(self._instruments))}, now_ns)
+        market = self._engine.market
+        self._see({index: market.touch(index) for index in range(len(self._instruments))}, now_ns)
 
     def _see(self, touches: Mapping[int, tuple[int, int]], now_ns: int) -> None:
         for index, (bid, ask) in touches.items():
-            instrument = self._instruments[index]
-            mid = 0.5 * (bid + ask) * float(instrument.tick_size) if 0 < bid <= ask else None
+            mid = 0.5 * (bid + ask) * self._tick_sizes[index] if 0 < bid <= ask else None
             self._mids[index] = mid
             if mid is not None:
                 self._paths[index].add(now_ns, mid)

@@ -20,7 +20,6 @@ from smartmoney.core.domain.entries import Entry, OrderCanceled, OrderExpired, O
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.orders import Fill, Liquidity, OrderIntent, Purpose, Side
 from smartmoney.core.engine.engine import Engine
-from smartmoney.core.engine.market import top_of_book
 from smartmoney.core.engine.stretch import Passed
 
 FILLS_MAX = 10_000
@@ -152,7 +151,7 @@ class FillCosts:
     def _book(self, index: int) -> tuple[int, int]:
         if self._engine is None:
             return -1, -1
-        bid, ask = top_of_book(self._engine.market.states[index])
+        bid, ask = self._engine.market.touch(index)
         if 0 < bid <= ask:
             self._mids[index] = 0.5 * (bid + ask)
         return bid, ask

@@ -136,7 +136,7 @@ class Loop:
             checkpoint=self._checkpoint(),
             last_seq=self._seq,
             decided_mono_ns=self._last_mono,
-            has_orders=any(type(command) is SubmitOrder for command in self._commands),
+            has_orders=SubmitOrder in map(type, self._commands),
         )
         self._lines.clear()
         self._commands.clear()
@@ -165,10 +165,10 @@ class Loop:
         )
         self._capture.append(entry)
         commands = self._engine.step(entry) if folded is None else self._engine.step_folded(entry, folded)
-        if payload is not None and isinstance(payload, OrderReply):
+        if payload is not None and type(payload) is not Tick and isinstance(payload, OrderReply):
             self._lines.append(Line(self._seq, stamp.wall_ns, payload))
         if commands:
-            self._lines.extend(Line(self._seq, stamp.wall_ns, command) for command in commands)
+            self._lines += [Line(self._seq, stamp.wall_ns, command) for command in commands]
             self._commands.extend(commands)
         self._measure(kind, stamp, has_decided=bool(commands) and type(payload) is Tick)
         for reply in self._gateway.advance(entry):

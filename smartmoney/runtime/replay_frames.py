@@ -1,6 +1,7 @@
 """Replay recorded raw frames: through decoder, book, features, strategy and the paper venue, on the recording's own clock."""
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -41,6 +42,8 @@ log = structlog.get_logger("replay")
 TICK_NS = 100_000_000
 QUIET_NS_MAX = 5_000_000_000
 """A recording that pauses for longer is taken to have a hole: timers jump over it."""
+KEPT_BYTES_MAX = 256 << 20
+"""Recordings that take no more than this in memory are read once; longer ones are read a second time after their grid was inferred."""
 _EVENT = re.compile(rb'"e"\s*:\s*"(\w{1,40})"')
 _LOOKED_AT = 160
 """Bytes of a frame in which its event type stands."""
@@ -186,13 +189,18 @@ def frame_replay(
     Raises:
         ReplayRefused: the recordings hold no depth or trade of any symbol.
     """
-    instruments = infer_grid_of_blocks(((block.buffer, block.rows, block.symbols) for block in _whole(files, [])), Market(market))
+    damage: list[str] = []
+    kept = _Kept(_whole(files, damage), KEPT_BYTES_MAX)
+    instruments = infer_grid_of_blocks(((block.buffer, block.rows, block.symbols) for block in kept), Market(market))
     if not instruments:
         raise ReplayRefused(f"no depth or trade frames in {', '.join(path.name for path in files)}")
     for instrument in instruments:
         log.info("provisional grid", symbol=instrument.symbol, tick=str(instrument.tick_size), lot=str(instrument.lot_size))
     replay = make(instruments) if make else FrameReplay(instruments, settings)
-    return replay, _whole(files, replay.damage)
+    if not kept.is_whole:
+        return replay, _whole(files, replay.damage)
+    replay.damage += damage
+    return replay, kept.given_up()
 
 
 def emit_touch(engine: Engine, out: TextIO) -> None:
@@ -223,6 +231,35 @@ def frame_summary(replay: FrameReplay) -> dict[str, Any]:
         for item in replay.instruments
     }
     return summary
+
+
+class _Kept:
+    """Pass blocks on, and keep them as long as all of them fit in so many bytes."""
+
+    def __init__(self, blocks: Iterator[Block], bytes_max: int) -> None:
+        self._source = blocks
+        self._left = bytes_max
+        self._blocks: deque[Block] = deque()
+        self.is_whole = True
+        """Whether every block that was passed on is kept."""
+
+    def __iter__(self) -> Iterator[Block]:
+        before: bytes = b""
+        for block in self._source:
+            # Blocks in a row may share their buffer.
+            self._left -= block.rows.nbytes + (0 if block.buffer is before else len(block.buffer))
+            before = block.buffer
+            if self._left < 0:
+                self.is_whole = False
+                self._blocks.clear()
+            else:
+                self._blocks.append(block)
+            yield block
+
+    def given_up(self) -> Iterator[Block]:
+        """Yield what is kept, and forget each block as it is taken."""
+        while self._blocks:
+            yield self._blocks.popleft()
 
 
 def _whole(files: Sequence[Path], damage: list[str]) -> Iterator[Block]:

@@ -14,6 +14,7 @@ from smartmoney.adapters.recordings import RecordedFrame
 from smartmoney.core.domain.instruments import Market
 from smartmoney.learning.recorded import find_instruments, read_files
 from smartmoney.reports.backtest import result_lines, write_report
+from smartmoney.runtime import replay_frames
 from smartmoney.runtime.backtest import BacktestJob, BacktestRefused, BuiltIn, CapturedRun, Recordings, StoredDays, run_backtest
 from smartmoney.runtime.codecs import recorded_binance
 from smartmoney.runtime.replay import ReplayRefused
@@ -111,6 +112,17 @@ def test_the_report_holds_everything_in_itself(result, tmp_path):
     assert json.loads((tmp_path / "report" / "backtest.json").read_text())["digest"] == result.digest
     lines = list(result_lines(result))
     assert any(line.startswith("costs") for line in lines)
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 1 << 20])
+def test_a_recording_that_is_too_large_to_keep_is_read_twice_to_the_same_end(settings, files, tmp_path, monkeypatch, kept_bytes):
+    cut = tmp_path / Path(files[0]).name
+    cut.write_bytes(Path(files[0]).read_bytes()[:-1000])
+    kept = run_backtest([job(settings, (str(cut),))], 1)
+    monkeypatch.setattr(replay_frames, "KEPT_BYTES_MAX", kept_bytes)
+    again = run_backtest([job(settings, (str(cut),))], 1)
+    assert sum("is damaged" in line for line in kept.assumptions) == 1
+    assert (again.digest, again.frames, again.assumptions) == (kept.digest, kept.frames, kept.assumptions)
 
 
 def test_nothing_to_test_is_refused(settings, tmp_path):

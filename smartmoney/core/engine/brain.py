@@ -28,6 +28,7 @@ from smartmoney.core.models.explanation import Seen
 from smartmoney.core.portfolio.portfolio import ClosedTrade
 from smartmoney.core.strategy.base import OrderFlowStrategy
 from smartmoney.core.strategy.desk import Accepted, Decision, DecisionView, StrategyDesk, prior_model
+from smartmoney.core.strategy.feature_row import FeatureRow
 from smartmoney.core.strategy.model import MarketModel, PriorModel
 from smartmoney.core.strategy.trained import TrainedModel
 
@@ -96,16 +97,18 @@ class Brain:
 
     def decide(self, engine: "Engine", index: int, quote: Quote, entry: Entry) -> Decision:
         """Return the decision on one instrument. Cost: about 0.1 ms."""
-        grid, state, executor = engine.market.instruments[index], engine.market.states[index], engine.executor
-        features = self.features(engine.market.states, index)
-        event_ns = int(state["last_event_ns"])
+        states, executor = engine.market.states, engine.executor
+        grid = engine.market.instruments[index]
+        read_row(states, index, 0, self._values)
+        features = FeatureRow(self._values.tolist())
+        event_ns = engine.market.event_ns(index)
         market = MarketData(
             symbol=grid.name,
             ts_event_ns=event_ns,
             bid=_price(grid.tick_size, quote.best_bid_ticks),
             ask=_price(grid.tick_size, quote.best_ask_ticks),
-            bid_quantity=_shown(engine.market.states, index, BID, quote.best_bid_ticks, grid.lot_size),
-            ask_quantity=_shown(engine.market.states, index, ASK, quote.best_ask_ticks, grid.lot_size),
+            bid_quantity=_shown(states, index, BID, quote.best_bid_ticks, grid.lot_size),
+            ask_quantity=_shown(states, index, ASK, quote.best_ask_ticks, grid.lot_size),
             trust=quote.trust,
             features=features,
         )

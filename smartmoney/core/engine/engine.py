@@ -50,7 +50,7 @@ from smartmoney.core.domain.signals import FeedTrust, Refusal
 from smartmoney.core.engine import rest
 from smartmoney.core.engine.brain import Brain, BundleSource, StrategyFactory
 from smartmoney.core.engine.digest import Digest
-from smartmoney.core.engine.market import Market, VenueCodec, top_of_book
+from smartmoney.core.engine.market import Market, VenueCodec
 from smartmoney.core.engine.money import Money
 from smartmoney.core.engine.parameters import EngineParameters, decode_parameters
 from smartmoney.core.engine.stretch import Frames, Passed, Timer, Touch, Waits
@@ -150,9 +150,9 @@ class Engine:
         """
         until = rest.until(self, waits, int(frames.rows[2, at]), frames.origin_ns)
         passed = self.market.pass_frames(frames, at, end, timer, until)
-        if passed.frames:
+        if frames_passed := passed.frames:
             wall_ns = passed.last_wall_ns
-            seq = self._entry.seq + passed.frames + passed.ticks
+            seq = self._entry.seq + frames_passed + passed.ticks
             self._entry = Entry(seq=seq, kind=EntryKind.FRAME, ts_wall_ns=wall_ns, ts_mono_ns=wall_ns - frames.origin_ns)
         looked_ns = max(passed.moved_wall_ns or 0, passed.ticked_wall_ns or 0)
         if looked_ns and until.marks:
@@ -176,7 +176,7 @@ class Engine:
         market = self.market
         quotes = []
         for index in range(len(market.instruments)):
-            bid, ask = top_of_book(market.states[index])
+            bid, ask = market.touch(index)
             quotes.append(Quote(best_bid_ticks=bid, best_ask_ticks=ask, trust=market.trust(index).state))
         return tuple(quotes)
 
@@ -227,7 +227,8 @@ class Engine:
         halted = self._look(quotes)
         commands += self._record_equity() + self._record_day() + halted
         if self.is_reconciled:
-            commands += self.executor.on_tick(self._execution_view(quotes))
+            if not self.executor.rests():
+                commands += self.executor.on_tick(self._execution_view(quotes))
             commands += self._after_execution(quotes)
             commands += self._decide(quotes)
         elif entry.ts_mono_ns - self._account_asked_ns > ACCOUNT_PATIENCE_NS:

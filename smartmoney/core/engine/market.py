@@ -97,6 +97,9 @@ class Market:
         self.codec = codec
         self.instruments = tuple(instruments)
         self.states = codec.new_states(instruments, parameters)
+        self._bid_ticks, self._ask_ticks = self.states["best_bid_tick"], self.states["best_ask_tick"]
+        self._phases, self._lags, self._outside = self.states["phase"], self.states["lag_ns"], self.states["trade_outside"]
+        self._crossed, self._event_ns = self.states["crossed_now"], self.states["last_event_ns"]
         self.frames = 0
         self.trades = 0
         self.gaps = 0
@@ -129,15 +132,13 @@ class Market:
         """
         origin_ns = frames.origin_ns
         stale_ns = self._stale_at(until.watched) if until.watched else NEVER
-        until = msgspec.structs.replace(
-            until,
-            each=until.each or self.applied_hook is not None,
-            act_mono_ns=min(until.act_mono_ns, stale_ns),
-            tick_mono_ns=min(until.tick_mono_ns, stale_ns, self._tick_due()),
-        )
+        is_each = until.each or self.applied_hook is not None
+        act_ns, tick_ns = min(until.act_mono_ns, stale_ns), min(until.tick_mono_ns, stale_ns, self._tick_due())
+        if (is_each, act_ns, tick_ns) != (until.each, until.act_mono_ns, until.tick_mono_ns):
+            until = msgspec.structs.replace(until, each=is_each, act_mono_ns=act_ns, tick_mono_ns=tick_ns)
         passed = self._stretch.run(frames, at, end, timer, until, [self._stamps(feed, origin_ns) for feed in self._feeds])
-        if passed.frames:
-            self._note_passed(passed, origin_ns)
+        if frames_passed := passed.frames:
+            self._note_passed(passed, frames_passed, origin_ns)
         return passed
 
     def on_folded(self, entry: Entry, result: int) -> list[Command]:
@@ -222,7 +223,7 @@ class Market:
                 feed.request_due = mono_ns
             if feed.request_due is not None and mono_ns >= feed.request_due and feed.requested_at is None:
                 commands.append(self._request(index, "overdue"))
-            is_crossed = bool(self.states[index]["crossed_now"])
+            is_crossed = self._crossed.item(index) != 0
             feed.crossed_since = None if not is_crossed else mono_ns if feed.crossed_since is None else feed.crossed_since
             if feed.crossed_since is not None and mono_ns - feed.crossed_since > CROSSED_RESYNC_S * _S and self.codec.proves_sequence:
                 self.gaps += 1
@@ -231,18 +232,26 @@ class Market:
             commands += self._probe_quiet(index, feed)
         return commands + self._reconnect_silent()
 
+    def touch(self, index: int) -> tuple[int, int]:
+        """Return best bid and best ask of an instrument in ticks, -1 where a side is empty."""
+        return self._bid_ticks.item(index), self._ask_ticks.item(index)
+
+    def event_ns(self, index: int) -> int:
+        """Return the venue's clock as an instrument last showed it."""
+        return int(self._event_ns.item(index))
+
     def trust(self, index: int) -> Trust:
         """Judge one instrument's feed as of the last entry. Cost: about 2 µs."""
-        feed, state = self._feeds[index], self.states[index]
+        feed = self._feeds[index]
         evidence = FeedEvidence(
-            is_synced=bool(state["phase"] == 1) and feed.depth_mono is not None,
+            is_synced=self._phases.item(index) == 1 and feed.depth_mono is not None,
             proves_sequence=self.codec.proves_sequence,
             # By depth alone: trades that still come must not hide a book that stopped.
             age_ns=None if feed.depth_mono is None else self._now - feed.depth_mono,
-            lag_ns=int(state["lag_ns"]),
+            lag_ns=self._lags.item(index),
             crossed_for_ns=None if feed.crossed_since is None else self._now - feed.crossed_since,
             malformed_ago_ns=None if self._malformed_mono is None else self._now - self._malformed_mono,
-            trade_outside=float(state["trade_outside"]),
+            trade_outside=self._outside.item(index),
         )
         return assess(evidence, self._limits)
 
@@ -287,9 +296,9 @@ class Market:
         ages = [self._feeds[index].depth_mono or 0 for index in watched]
         return min(ages) + int(after_s * _S) if ages else NEVER
 
-    def _note_passed(self, passed: Passed, origin_ns: int) -> None:
+    def _note_passed(self, passed: Passed, frames: int, origin_ns: int) -> None:
         self._now = passed.last_wall_ns - origin_ns
-        self.frames += passed.frames
+        self.frames += frames
         self.trades += passed.trades
         self.codes[FoldCode.APPLIED] += passed.applied
         self.codes[FoldCode.TRADE] += passed.trades

@@ -52,6 +52,8 @@ class Money:
         self._clock: DayClock | None = None
         self._today = -1
         self._last_marks: list[tuple[Decimal, int] | None] = [None for _ in instruments]
+        self._at_rest: tuple[Decimal, KillState] | None = None
+        """Cash and switch as of a look with nothing held that found nothing: while both stand, another look finds nothing either."""
         self.equity: Decimal | None = None
         """Equity with marks no older than their grace; None when even those are missing."""
 
@@ -132,21 +134,31 @@ class Money:
         return None
 
     def _observe(self, quotes: Sequence[Quote], mono_ns: int, wall_ns: int) -> KillEvent | None:
+        portfolio = self._portfolio
+        rest = self._at_rest
+        if rest is not None and not portfolio.is_exposed and rest[0] is portfolio.cash and rest[1] is self._kill:
+            self.equity = portfolio.cash
+            self._look_at_day(mono_ns, wall_ns)
+            return None
         fresh: list[Decimal | None] = []
         recent: list[Decimal | None] = []
         for index, quote in enumerate(quotes):
-            quantity = self._portfolio.position(index).quantity
+            quantity = portfolio.position(index).quantity
             mark = self._mark(index, quantity, quote)
             if mark is not None:
                 self._last_marks[index] = (mark, mono_ns)
             fresh.append(mark)
             recent.append(mark if mark is not None else self._remembered(index, mono_ns))
-        self.equity = self._portfolio.equity(recent)
+        self.equity = portfolio.equity(recent)
+        self._look_at_day(mono_ns, wall_ns)
+        self._kill, event = observe(self._kill, portfolio.equity(fresh), portfolio.has_position(), mono_ns, self._limits)
+        self._at_rest = (portfolio.cash, self._kill) if event is None and self.is_steady and not portfolio.is_exposed else None
+        return event
+
+    def _look_at_day(self, mono_ns: int, wall_ns: int) -> None:
         self._clock, day_ns = read_clock(self._clock, wall_ns, mono_ns)
         self._today = day_of(day_ns)
         self._day = observe_day(self._day, self.equity, day_ns)
-        self._kill, event = observe(self._kill, self._portfolio.equity(fresh), self._portfolio.has_position(), mono_ns, self._limits)
-        return event
 
     def halt(self, reason: str, *, must_flatten: bool = False) -> KillEvent | None:
         """Halt on request; None when it is halted already."""

@@ -21,8 +21,8 @@ def until(engine: "Engine", waits: Waits, now_wall_ns: int, origin_ns: int) -> U
     if waits.each:
         return _LOOK_AT_EACH
     portfolio = engine.executor.portfolio
-    held = [index for index in range(len(portfolio.instruments)) if portfolio.position(index).quantity != 0]
-    watched = tuple(sorted({*held, *(price.instrument for price in waits.prices)}))
+    held = [index for index in range(len(portfolio.instruments)) if portfolio.position(index).quantity != 0] if portfolio.is_exposed else []
+    watched = tuple(sorted({*held, *(price.instrument for price in waits.prices)})) if held or waits.prices else ()
     # What travels to the venue arrives at the first entry after its latency, a tick or another.
     tick_ns = engine.tick_due_ns() if waits.due_mono_ns == NEVER else 0
     if not watched:

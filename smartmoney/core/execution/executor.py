@@ -111,8 +111,10 @@ class Executor:
         """Return the monotonic time before which `on_tick` has nothing to do, 0 if it has, or might; bids stay at `closable_ticks`."""
         desk = self._desk
         wishes = (desk.wants_account, desk.flattening, desk.halt_request)
-        if desk.closed or desk.executed or any(wish is not None for wish in wishes):
+        if desk.closed or desk.executed or wishes != (None, None, None):
             return 0
+        if not len(desk.ledger) and not desk.portfolio.is_exposed:
+            return NEVER
         due_ns, protective = NEVER, 0
         for index, plan in enumerate(desk.plans):
             if desk.portfolio.position(index).quantity == 0:
@@ -123,6 +125,15 @@ class Executor:
             protective += len(working)
             due_ns = min(due_ns, NEVER if plan.deadline_mono_ns is None else plan.deadline_mono_ns)
         return due_ns if len(desk.ledger) == protective else 0
+
+    def rests(self) -> bool:
+        """Tell whether nothing is held, works or is wanted, so that `on_tick` has nothing to do; old plans are forgotten, as it would."""
+        desk = self._desk
+        if len(desk.ledger) or desk.wants_account is not None or desk.flattening is not None or desk.portfolio.has_position():
+            return False
+        for plan in desk.plans:
+            plan.clear()
+        return True
 
     def closable_ticks(self, index: int) -> int:
         """Return a bid at and above which what is held can be closed for sure."""

@@ -99,13 +99,16 @@ class Portfolio:
         self.fees_other: dict[str, Decimal] = {}
         self.fill_count = 0
         self._positions = [Position() for _ in self.instruments]
+        self._lots = [0 for _ in self.instruments]
+        self.is_exposed = False
+        """Whether anything is held at all, be it dust."""
         self._trips: list[_RoundTrip | None] = [None for _ in self.instruments]
         self._seen: set[tuple[int, str]] = set()
         self._ids_of_order: dict[str, list[tuple[int, str]]] = {}
         self._closed_orders: dict[str, None] = {}
         self._fundings: dict[str, None] = dict.fromkeys(fundings)
         for report in positions:
-            self._positions[report.instrument] = Position(quantity=report.quantity, cost=report.cost)
+            self._put(report.instrument, Position(quantity=report.quantity, cost=report.cost))
             if self.position_lots(report.instrument) != 0:
                 self._trips[report.instrument] = _RoundTrip(Side.BUY if report.quantity > 0 else Side.SELL, "", 0)
 
@@ -115,16 +118,11 @@ class Portfolio:
 
     def position_lots(self, instrument: int) -> int:
         """Return the signed lots that could be traded away: rounded toward zero, 0 when below the smallest order."""
-        grid = self.instruments[instrument]
-        quantity = self._positions[instrument].quantity
-        lots = int(_SHARE.divide_int(abs(quantity), grid.lot_size))
-        if lots < grid.min_lots:
-            return 0
-        return lots if quantity > 0 else -lots
+        return self._lots[instrument]
 
     def has_position(self) -> bool:
         """Tell whether any instrument holds more than dust."""
-        return any(self.position_lots(index) != 0 for index in range(len(self.instruments)))
+        return any(self._lots)
 
     def is_known(self, fill: Fill) -> bool:
         """Tell whether a fill was booked before."""
@@ -176,6 +174,8 @@ class Portfolio:
 
     def equity(self, marks: Sequence[Decimal | None]) -> Decimal | None:
         """Return cash plus marked positions, in quote; None when more than dust is held of an instrument without a mark."""
+        if not self.is_exposed:
+            return self.cash
         with localcontext(_EXACT):
             total = self.cash
             for index, position in enumerate(self._positions):
@@ -197,6 +197,14 @@ class Portfolio:
             for index, position in enumerate(self._positions)
             if position.quantity != 0
         )
+
+    def _put(self, instrument: int, position: Position) -> None:
+        """Replace a position, and what is asked of it at every look."""
+        self._positions[instrument] = position
+        grid, quantity = self.instruments[instrument], position.quantity
+        lots = int(_SHARE.divide_int(abs(quantity), grid.lot_size))
+        self._lots[instrument] = 0 if lots < grid.min_lots else lots if quantity > 0 else -lots
+        self.is_exposed = any(one.quantity != 0 for one in self._positions)
 
     def _book(self, fill: Fill) -> ClosedTrade | None:
         grid = self.instruments[fill.instrument]
@@ -232,8 +240,9 @@ class Portfolio:
 
     def _open(self, fill: Fill, quantity: Decimal, price: Decimal, fee_quote: Decimal) -> None:
         held = self._positions[fill.instrument]
-        self._positions[fill.instrument] = Position(
-            quantity=held.quantity + quantity, cost=held.cost + quantity * price, entry_fees=held.entry_fees + fee_quote
+        self._put(
+            fill.instrument,
+            Position(quantity=held.quantity + quantity, cost=held.cost + quantity * price, entry_fees=held.entry_fees + fee_quote),
         )
         if quantity != 0 and self._trips[fill.instrument] is None:
             side = Side.BUY if quantity > 0 else Side.SELL
@@ -246,8 +255,8 @@ class Portfolio:
         entry_fees = held.entry_fees if is_all else _part(held.entry_fees, closing, -held.quantity)
         proceeds = -closing * price
         self.realised += proceeds - cost
-        self._positions[fill.instrument] = Position(
-            quantity=held.quantity + closing, cost=held.cost - cost, entry_fees=held.entry_fees - entry_fees
+        self._put(
+            fill.instrument, Position(quantity=held.quantity + closing, cost=held.cost - cost, entry_fees=held.entry_fees - entry_fees)
         )
         trip = self._trips[fill.instrument]
         if trip is None:  # dust of an earlier round trip is being sold

@@ -26,6 +26,7 @@ from smartmoney.core.strategy import gates, rules
 from smartmoney.core.strategy.analyzer import Evidence, OrderFlowAnalyzer
 from smartmoney.core.strategy.base import Declined, OrderFlowStrategy, PortfolioView
 from smartmoney.core.strategy.driving import drive
+from smartmoney.core.strategy.follower import SmartMoneyFollowerStrategy
 from smartmoney.core.strategy.model import MarketModel, PriorModel
 from smartmoney.core.strategy.parameters import DeskParameters, StrategyParameters
 from smartmoney.core.strategy.rate_limit import SlidingRate
@@ -35,6 +36,7 @@ from smartmoney.core.strategy.target import Holding, Plan, is_tradable, plan_ord
 _ANALYSIS_SLACK_NS = 50_000_000
 """Half a tick: decisions a second apart by the clock must not miss an analysis that is due each second."""
 _FAULT_TEXT_MAX = 300
+_NOTHING_ABOVE = "none above feature_engine.confidence_threshold"
 
 
 class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +113,7 @@ class StrategyDesk:
         self.parameters = parameters
         self.model: MarketModel = model or prior_model(parameters, regime or RegimeParameters())
         self._importance = self.model.importance()
+        self._inputs = gates.Inputs(self.model.features_required)
         self.rate = SlidingRate(parameters.signals.max_signals_per_minute)
         self._minds: dict[int, _Mind] = {}
         self._by_regime = {name: parameters.strategy.for_regime(name) for name in parameters.strategy.overrides}
@@ -130,6 +133,7 @@ class StrategyDesk:
         """Switch the model between decisions; regimes start afresh."""
         self.model = model
         self._importance = model.importance()
+        self._inputs = gates.Inputs(model.features_required)
         self._minds.clear()
 
     def decide(self, view: DecisionView) -> Decision:
@@ -137,7 +141,7 @@ class StrategyDesk:
 
         Call it while warming too: it keeps the regime going. One call per instrument and decision.
         """
-        missing = gates.not_finite(view.market, view.cost_bps, self.model.features_required)
+        missing = self._inputs.missing(view.market, view.cost_bps)
         mind = self._analysed(view) if missing is None else None
         if view.warming:
             return _refuse(view, RefusalCode.WARMING, "slow features are warming up from recorded data")
@@ -146,16 +150,15 @@ class StrategyDesk:
         if view.untrained_in_live:
             return _refuse(view, RefusalCode.MODEL_UNTRAINED, f"live mode refuses {self.model.name}")
         is_synced = view.market.trust is FeedTrust.SYNCED
-        feed = _refuse(view, RefusalCode.FEED_NOT_SYNCED, f"the feed is {view.market.trust.value}")
         if not is_synced and not _is_held(view):
-            return feed
+            return _not_synced(view)
         signal = self._ask(view, mind, mind.reading)
         if isinstance(signal, Refusal):
-            return signal if is_synced or signal.code is RefusalCode.STRATEGY_FAULT else feed
+            return signal if is_synced or signal.code is RefusalCode.STRATEGY_FAULT else _not_synced(view)
         chosen = self._by_regime.get(mind.reading.label.value, self.parameters.strategy)
         plan = _plan(view, signal, chosen)
         if not is_synced and not plan.reduces:
-            return feed
+            return _not_synced(view)
         return self._gated(view, mind, signal, plan, chosen)
 
     def regime(self, instrument: int) -> RegimeReading | None:
@@ -233,11 +236,17 @@ class StrategyDesk:
         found = self.model.opportunities(
             state, view.market.features, reading, stop_bps=1e4 * stop, target_bps=1e4 * target, cost_bps=view.cost_bps
         )
+        if not found:
+            return ()
         least = self.parameters.engine.confidence_threshold
         return tuple(opportunity for opportunity in found if opportunity.confidence >= least)
 
     def _ask(self, view: DecisionView, mind: _Mind, reading: RegimeReading) -> Signal | Refusal:
         self._bind_analyzers(self._evidence(view.market.features, reading, mind.opportunities))
+        if not mind.opportunities and type(self.strategy) is SmartMoneyFollowerStrategy:
+            # Most decisions: what it says of nothing is known.
+            self.strategy.pass_by(reading.label.value)
+            return _refuse(view, RefusalCode.NO_OPPORTUNITY, _NOTHING_ABOVE)
         market = msgspec.structs.replace(view.market, symbol=view.grid.name, features=MappingProxyType(view.market.features))
         portfolio = PortfolioView(
             position=float(view.grid.quantity(view.position_lots)), equity=None if view.equity is None else float(view.equity)
@@ -257,7 +266,7 @@ class StrategyDesk:
             return _refuse(view, outcome.code, outcome.detail, outcome.value, outcome.limit)
         if mind.opportunities:
             return _refuse(view, RefusalCode.NO_OPPORTUNITY, "the strategy gave no signal")
-        return _refuse(view, RefusalCode.NO_OPPORTUNITY, "none above feature_engine.confidence_threshold")
+        return _refuse(view, RefusalCode.NO_OPPORTUNITY, _NOTHING_ABOVE)
 
     def _gated(self, view: DecisionView, mind: _Mind, signal: Signal, plan: Plan, chosen: StrategyParameters) -> Decision:
         opportunity = next((o for o in mind.opportunities if o.side is signal.signal_type.side), None)
@@ -310,6 +319,8 @@ class StrategyDesk:
         )
 
     def _analyzers(self) -> list[OrderFlowAnalyzer]:
+        if type(self.strategy) is SmartMoneyFollowerStrategy:
+            return [self.strategy.analyzer]
         # A user's strategy may keep its analyzer under any name, or several.
         return [value for value in vars(self.strategy).values() if isinstance(value, OrderFlowAnalyzer)]
 
@@ -374,6 +385,10 @@ def _complete(signal: Signal, view: DecisionView, reading: RegimeReading, model:
 
 def _refuse(view: DecisionView, code: RefusalCode, detail: str, value: float | None = None, limit: float | None = None) -> Refusal:
     return Refusal(code=code, instrument=view.instrument, detail=detail, value=value, limit=limit)
+
+
+def _not_synced(view: DecisionView) -> Refusal:
+    return _refuse(view, RefusalCode.FEED_NOT_SYNCED, f"the feed is {view.market.trust.value}")
 
 
 def _guarded(call: Callable[[], Any]) -> Any:

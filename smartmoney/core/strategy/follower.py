@@ -60,6 +60,10 @@ class SmartMoneyFollowerStrategy(OrderFlowStrategy):
             "imbalance_significant": found.imbalance_significant,
         }
 
+    def pass_by(self, regime: str) -> None:
+        """Take note of a decision at which there is no opportunity, as `generate_signals` would, which then has no signal to give."""
+        self.performance.record_regime(regime)
+
     async def generate_signals(self) -> list[Signal]:
         """Return a signal for each opportunity that is confident and liquid enough."""
         conditions = await self.analyze_market_conditions()

@@ -5,10 +5,13 @@ Invariants: a gate compares one number with one limit and names both; gates mark
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from operator import itemgetter
 
 import msgspec
 
 from smartmoney.core.domain.signals import MarketData, RefusalCode
+from smartmoney.core.features.schema import FEATURE_INDEX
+from smartmoney.core.strategy.feature_row import FeatureRow
 
 RULE_FEATURES = ("weighted_imbalance", "liquidity_stress", "liquidity_score", "mm_presence")
 """What the rules themselves read, whatever the model."""
@@ -108,6 +111,26 @@ def readings(facts: Facts, limits: Limits) -> Iterator[Reading]:
     for gate in GATES:
         value, limit = gate.value(facts), gate.limit(facts, limits)
         yield Reading(gate.code, gate.detail, value, limit, value >= limit, gate.raising_only)
+
+
+class Inputs:
+    """Name the features that a decision needs, and find the first input that is missing."""
+
+    __slots__ = ("_pick", "_required")
+
+    def __init__(self, features_required: tuple[str, ...]) -> None:
+        self._required = features_required
+        places = [FEATURE_INDEX.get(name) for name in (*RULE_FEATURES, *features_required)]
+        self._pick = None if None in places else itemgetter(*places)
+
+    def missing(self, market: MarketData, cost_bps: float) -> str | None:
+        """Return what `not_finite` does, of a row at once: a sum is finite only where all of its terms are."""
+        features = market.features
+        if self._pick is not None and isinstance(features, FeatureRow) and market.bid > 0 and market.ask > 0:
+            total = sum(self._pick(features.numbers), market.bid + market.ask + cost_bps)
+            if math.isfinite(total):
+                return None
+        return not_finite(market, cost_bps, self._required)
 
 
 def not_finite(market: MarketData, cost_bps: float, features_required: tuple[str, ...]) -> str | None:

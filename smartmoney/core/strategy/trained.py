@@ -7,6 +7,7 @@ expected / sigma speaks, among those whose conformal set holds one side. Invaria
 
 import math
 from collections.abc import Mapping
+from struct import Struct
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +16,19 @@ from smartmoney.core.domain.orders import Side
 from smartmoney.core.domain.signals import Opportunity, Regime
 from smartmoney.core.features.schema import FEATURE_INDEX
 from smartmoney.core.models.bundle import Bundle, BundleSpec, Head
+from smartmoney.core.models.checks import HEADS_MAX
 from smartmoney.core.models.columns import products_of
 from smartmoney.core.models.explanation import Seen
 from smartmoney.core.models.kernel import decide
-from smartmoney.core.models.layout import forget, fresh_mind, lay_out
+from smartmoney.core.models.layout import MIND, REGIMES, forget, fresh_mind, lay_out
 from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.core.regime.reading import RegimeReading
 
 _REGIMES = tuple(Regime)
 _ALWAYS = ("liquidity_score", "liquidity_stress")
+_CLOCK, _LABEL, _FORECASTS = Struct("<q"), Struct(f"<{REGIMES}d2q"), Struct(f"<{4 * HEADS_MAX}d{HEADS_MAX}q")
+_CLOCK_AT, _LABEL_AT, _FORECASTS_AT = (int(np.dtype(MIND).fields[name][1]) for name in ("ts_event_ns", "smoothed", "lean"))  # type: ignore[index]  # it has fields
+"""Runs of fields of a record, which one call reads: time; smoothed, label, label_since_ns; lean, confidence, sigma, gross, single."""
 _CLOCK_RESTART_NS = 60_000_000_000
 """A clock that falls back by more than this is another clock."""
 
@@ -37,6 +42,7 @@ class TrainedModel:
         self.bundle = bundle
         self.name = bundle.name
         self.features_required = features_required(bundle.spec)
+        self._tradable = tuple(h for h, head in enumerate(bundle.spec.heads) if head.tradable)
         self._layout = lay_out(bundle, parameters)
         self._arguments = self._layout.arguments()
         total = math.fsum(bundle.spec.importance.values())
@@ -55,7 +61,7 @@ class TrainedModel:
         """Take a row and return the state, changed; a clock that does not move on changes nothing. Cost: about 10 µs."""
         del features
         assert row.shape == (len(FEATURE_INDEX),), "a row has one number per feature"
-        last_ns = int(state["ts_event_ns"][0])
+        last_ns = state["ts_event_ns"].item(0)
         if now_event_ns < last_ns - _CLOCK_RESTART_NS:
             forget(state)
         elif now_event_ns <= last_ns:
@@ -65,15 +71,15 @@ class TrainedModel:
 
     def reading(self, state: NDArray[np.void]) -> RegimeReading:
         """Return the debounced label with its smoothed, calibrated probability."""
-        mind = state[0]
-        posterior = tuple(mind["smoothed"].tolist())
-        label = int(mind["label"])
+        raw = state.tobytes()
+        *smoothed, label, since_ns = _LABEL.unpack_from(raw, _LABEL_AT)
+        posterior = tuple(smoothed)
         return RegimeReading(
             label=_REGIMES[label],
             probability=posterior[label],
             posterior=posterior,
-            age_s=(int(mind["ts_event_ns"]) - int(mind["label_since_ns"])) / 1e9,
-            entropy=-sum(p * math.log(p) for p in posterior if p > 0),
+            age_s=(_CLOCK.unpack_from(raw, _CLOCK_AT)[0] - since_ns) / 1e9,
+            entropy=-sum([p * math.log(p) for p in posterior if p > 0]),
         )
 
     def opportunities(
@@ -88,12 +94,14 @@ class TrainedModel:
     ) -> tuple[Opportunity, ...]:
         """Return the forecast of the horizon that speaks, or none: no horizon is sure of one side, or something is not a number."""
         del regime, stop_bps, target_bps
-        mind = state[0]
-        leans, sigmas, grosses = mind["lean"].tolist(), mind["sigma"].tolist(), mind["gross"].tolist()
-        singles = mind["single"].tolist()
+        told = _FORECASTS.unpack_from(state.tobytes(), _FORECASTS_AT)
+        singles = told[4 * HEADS_MAX :]
+        if not any(singles):
+            return ()
+        leans, confidences, sigmas, grosses = (told[first : first + HEADS_MAX] for first in range(0, 4 * HEADS_MAX, HEADS_MAX))
         best: tuple[float, int] | None = None
-        for h, head in enumerate(self.bundle.spec.heads):
-            worth = (grosses[h] - cost_bps) / sigmas[h] if head.tradable and singles[h] and leans[h] != 0.0 else math.nan
+        for h in self._tradable:
+            worth = (grosses[h] - cost_bps) / sigmas[h] if singles[h] and leans[h] != 0.0 else math.nan
             if math.isfinite(worth) and (best is None or worth > best[0]):
                 best = (worth, h)
         if best is None:
@@ -103,7 +111,7 @@ class TrainedModel:
         return (
             Opportunity(
                 side=Side.BUY if leans[h] > 0 else Side.SELL,
-                confidence=float(mind["confidence"][h]),
+                confidence=confidences[h],
                 liquidity_score=features["liquidity_score"],
                 gross_return_bps=grosses[h],
                 expected_return_bps=grosses[h] - cost_bps,

@@ -26,7 +26,7 @@ class Desk:
     def __init__(self):
         self.state = {"best_bid_tick": 0, "best_ask_tick": 0}
         self.costs = FillCosts()
-        self.costs.use(SimpleNamespace(market=SimpleNamespace(states=[self.state], instruments=[GRID])))
+        self.costs.use(SimpleNamespace(market=SimpleNamespace(touch=lambda _index: tuple(self.state.values()), instruments=[GRID])))
 
     def quote(self, bid, spread):
         self.state.update(best_bid_tick=bid, best_ask_tick=bid + spread)

@@ -3,6 +3,8 @@
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from smartmoney.core.domain.entries import HaltState
 from smartmoney.core.domain.instruments import Market
@@ -111,3 +113,30 @@ def test_drawdown_and_the_days_loss_are_fractions():
     assert money.daily_loss == Decimal("0.05")
     money.observe((quote(100, 102),), 86_400 * S, WALL + 86_400 * S)
     assert money.daily_loss == 0, "a new day"
+
+
+HAPPENINGS = st.tuples(st.sampled_from(["look", "fund", "transfer", "halt", "resume"]), st.integers(-60, 60), st.integers(1, 50_000_000))
+
+
+@given(st.lists(HAPPENINGS, max_size=30))
+def test_a_look_that_is_spared_with_nothing_held_would_have_found_nothing(happenings):
+    spared, full = money_of("0"), money_of("0")
+    now_ms = 0
+    for number, (what, amount, later_ms) in enumerate(happenings):
+        now_ms += later_ms
+        said = []
+        for money in (spared, full):
+            match what:
+                case "fund":
+                    money._portfolio.apply_funding(Decimal(amount), str(number))
+                case "transfer":
+                    money.transfer(Decimal(amount), "why")
+                case "halt":
+                    money.halt("operator")
+                case "resume":
+                    money.resume("looked")
+            if money is full:
+                money._at_rest = None
+            said.append((look(money, quote(200, 202), at_ms=now_ms), money.take_day(), money.equity, money.drawdown, money.daily_loss))
+            said[-1] += (money.state, money.is_steady, money.is_new_day(WALL + now_ms * MS))
+        assert said[0] == said[1]

@@ -90,6 +90,7 @@ def test_fee_in_base_reduces_the_position_and_dust_counts_as_flat():
     assert closed is not None
     assert book.position(0).quantity == D("0.001")
     assert not book.has_position()
+    assert book.is_exposed
     assert book.equity([None]) == book.cash + D("0.1"), "dust without a mark counts at its cost"
 
 
