@@ -5,10 +5,12 @@ rename; whoever stood before can be put back.
 """
 
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from smartmoney.adapters.model_files import BundleRefused, Manifest, read_bundle, read_manifest, record_gate, replace_durably, write_bundle
+from smartmoney.adapters.model_reference import read_reference
 from smartmoney.core.models.bundle import Bundle, Gate
 
 CHAMPIONS = "champions.json"
@@ -19,6 +21,9 @@ HASH_DIGITS_MIN = 6
 _NOWHERE = Path("/dev/null/models")
 """A folder that cannot exist."""
 _LOG_MAX = 1000
+
+
+_T = TypeVar("_T")
 
 
 class ModelNotFound(Exception):
@@ -185,6 +190,17 @@ class ModelStore:
             OSError: it cannot be written.
         """
         record_gate(self.folder / hash_, gate)
+
+    def reference(self, hash_: str, kind: type[_T]) -> _T | None:
+        """Return what is known of a bundle's features in training, of the store or the package; None where there is nothing.
+
+        Raises:
+            BundleRefused: it is damaged.
+        """
+        folders = [self.folder / hash_] if "/" not in hash_ else []
+        if self.is_bundled(hash_):
+            folders.append(self._bundled)
+        return next((found for folder in folders if (found := read_reference(folder, kind)) is not None), None)
 
     def find(self, asked: str, relative_to: Path | None = None) -> Bundle | None:
         """Return the model that the key `model` names; None is the untrained prior.

@@ -142,12 +142,15 @@ def _kept(made: "Training", store: Path, out: Path | None) -> Path:
 
     from smartmoney.adapters.ledger import append
     from smartmoney.adapters.model_files import write_bundle
+    from smartmoney.adapters.model_reference import write_reference
     from smartmoney.adapters.model_store import ModelStore
 
     if out is not None:
         write_bundle(out, made.bundle)
+        write_reference(out, made.reference)
         return out
     folder = ModelStore(store).add(made.bundle)
+    write_reference(folder, made.reference)
     append(store / TRAININGS, msgspec.to_builtins(made.report))
     return folder
 
