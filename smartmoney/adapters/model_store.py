@@ -165,7 +165,10 @@ class ModelStore:
                 manifest, problem = None, str(refused)
             hash_ = folder.name if manifest is None else manifest.hash
             if any(one.hash == hash_ for one in shown):
-                continue  # a run that used the package's own kept a copy
+                # A run that used the package's own kept a copy, and what gates said is noted there.
+                gates = () if manifest is None else manifest.gates
+                shown = [msgspec.structs.replace(one, gates=gates) if one.hash == hash_ else one for one in shown]
+                continue
             shown.append(
                 Listed(
                     name="" if manifest is None else manifest.name,

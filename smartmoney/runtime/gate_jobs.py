@@ -6,14 +6,16 @@ backtest, features by the replay of a run. What could not be measured stays NaN,
 
 import datetime as dt
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
+from smartmoney.adapters.capture import read_capture
 from smartmoney.adapters.dataset_reader import choose, frames_of
 from smartmoney.adapters.history.events import Repairs
+from smartmoney.core.domain.entries import Entry, WarmUpEnded
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.models.bundle import Bundle, Gate
 from smartmoney.learning.drift import DriftReport
@@ -180,7 +182,7 @@ def _evidence(
         net_double_cost=nets[0][1],
         # The untrained prior is always there to go back to.
         rollback_target=True,
-        is_drifting=drift is None or drift.level == "act",
+        is_drifting=None if drift is None else drift.level == "act",
         has_champion=contest.champion is not None,
         champion_ece=forecasts.champion_ece,
         champion_regime_loss=forecasts.champion_regime_loss,
@@ -201,8 +203,19 @@ def _rows_of(job: BacktestJob) -> list[tuple[Instrument, Rows]]:
         raise GateRefused("a synthetic market is nobody's untouched day; name runs, recordings or a dataset")
     files = [Path(source.folder)] if isinstance(source, CapturedRun) else [Path(file) for file in source.files]
     market = Market(source.market) if isinstance(source, Recordings) else _market_of(files)
+    live_ns = live_from(read_capture(files[0])) if isinstance(source, CapturedRun) else 0
     found = find_instruments(files, recorded_binance(), market)
-    return [(one, recorded_rows(files, one, "binance", parameters)) for one in found]
+    return [(one, _since(live_ns, recorded_rows(files, one, "binance", parameters))) for one in found]
+
+
+def live_from(entries: Iterable[Entry]) -> int:
+    """Return the wall time at which a run's warm start ended: what it was warmed with is another run's, or nobody's, day."""
+    return next((entry.ts_wall_ns for entry in entries if isinstance(entry.payload, WarmUpEnded)), 0)
+
+
+def _since(wall_ns: int, rows: Rows) -> Rows:
+    first = int(np.searchsorted(rows.times, wall_ns))
+    return msgspec.structs.replace(rows, times=rows.times[first:], values=rows.values[first:], mid_after=rows.mid_after[first:])
 
 
 def _market_of(files: Sequence[Path]) -> Market:

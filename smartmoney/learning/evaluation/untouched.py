@@ -99,8 +99,8 @@ def check_untouched(sources: Sequence[Rows], models: Sequence[Bundle]) -> None:
 def score_forecasts(sources: Sequence[Rows], challenger: Bundle, champion: Bundle | None, parameters: RegimeParameters) -> ForecastScore:
     """Score both on the same rows. Cost: some 40 µs a row."""
     pairs = [(rows, ask(challenger, rows, parameters), None if champion is None else ask(champion, rows, parameters)) for rows in sources]
-    horizons = _horizons(challenger, champion)
-    by_horizon = {h: _judged(pairs, h, challenger, champion) for h in horizons}
+    asked = {h: _judged(pairs, h, challenger, champion) for h in _horizons(challenger, champion)}
+    by_horizon = {h: parts for h, parts in asked.items() if any(len(one.up) for one in parts)}
     every = [one for parts in by_horizon.values() for one in parts]
     if not every:
         nothing = Gain(_NAN, _NAN, _NAN, _NAN, 0, 0)
@@ -117,7 +117,7 @@ def score_forecasts(sources: Sequence[Rows], challenger: Bundle, champion: Bundl
     day = np.concatenate([one.second for one in every]) * SECOND_NS // DAY_NS
     is_first = champion is None
     return ForecastScore(
-        gain=paired_gain(-ours, -theirs, _BLOCKS_OF_HORIZONS * max(horizons) // EVERY_S, _SEED),
+        gain=paired_gain(-ours, -theirs, _BLOCKS_OF_HORIZONS * max(by_horizon) // EVERY_S, _SEED),
         days=_days(seconds),
         hours=len(seconds) * EVERY_S / 3600.0,
         ece=reliability(p, up, weight, day).ece,
@@ -182,9 +182,12 @@ def _judged(pairs: Sequence[tuple[Rows, Said, Said | None]], horizon: int, chall
     ups = [(labels.sign > 0).astype(np.float64) for *_, labels in labelled]
     weights = [labels.uniqueness for *_, labels in labelled]
     total = float(sum(one.sum() for one in weights))
-    rate = float(sum((up * weight).sum() for up, weight in zip(ups, weights, strict=True))) / total if total else _NAN
-    columns = [based(rows.values[labels.rows]) for rows, *_, labels in labelled]
-    beta = direction(np.concatenate(columns), np.concatenate(ups), np.concatenate(weights)) if total else np.zeros(columns[0].shape[1])
+    rate = float(sum((up * weight).sum() for up, weight in zip(ups, weights, strict=True))) / max(total, 1e-12)
+    if not total:
+        return []
+    together = based(np.concatenate([rows.values[labels.rows] for rows, *_, labels in labelled]))
+    columns = np.split(together, np.cumsum([len(up) for up in ups])[:-1])
+    beta = direction(together, np.concatenate(ups), np.concatenate(weights))
     for (rows, ours, theirs, labels), up, weight, x in zip(labelled, ups, weights, columns, strict=True):
         p = ours.up[labels.rows, place]
         q = 1.0 / (1.0 + np.exp(-x @ beta)) if theirs is None else theirs.up[labels.rows, other]
@@ -200,7 +203,7 @@ def _judged(pairs: Sequence[tuple[Rows, Said, Said | None]], horizon: int, chall
                 regime=(ours if theirs is None else theirs).label[labels.rows][both],
             )
         )
-    return found if any(len(one.up) for one in found) else []
+    return found
 
 
 def _series(parts: Sequence[_Judged]) -> tuple[Integers, Floats, Floats]:
