@@ -101,7 +101,7 @@ def _worlds(settings: "Settings", worlds: int, hours: float, progress: Callable[
 
 
 def _recordings(files: list[Path], venue: str, given: str | None, symbols: list[str], settings: "Settings") -> "tuple[list[Rows], Origin]":
-    from smartmoney.learning.recorded import check_files, market_of
+    from smartmoney.learning.recorded import check_files, market_of, venue_of
     from smartmoney.learning.trainer import Origin
     from smartmoney.runtime.feature_jobs import chosen_instruments
     from smartmoney.runtime.training_jobs import recorded_rows
@@ -112,8 +112,7 @@ def _recordings(files: list[Path], venue: str, given: str | None, symbols: list[
     market = given or (_UNSAID_MARKET if captured is None else captured.value)
     instruments = chosen_instruments(files, venue, market, symbols)
     rows = [recorded_rows(files, one, venue, feature_parameters(settings)) for one in instruments]
-    # A capture's run says whose market it was: the built-in one speaks with Binance's frames, and is not Binance.
-    return rows, Origin(venue=instruments[0].venue, market=market, instruments=tuple(one.symbol for one in instruments))
+    return rows, Origin(venue=venue_of(files) or venue, market=market, instruments=tuple(one.symbol for one in instruments))
 
 
 def _champion(state_dir: Path | None) -> "Bundle":

@@ -22,7 +22,7 @@ from smartmoney.learning.drift import DriftReport
 from smartmoney.learning.drift_monitors import Reference
 from smartmoney.learning.evaluation.untouched import ForecastScore, check_untouched, drift_of, score_forecasts, states_kept
 from smartmoney.learning.gate import GateEvidence, Verdict, judge
-from smartmoney.learning.recorded import find_instruments, market_of
+from smartmoney.learning.recorded import find_instruments, market_of, venue_of
 from smartmoney.learning.sets.folding import FoldedRows
 from smartmoney.learning.sets.rows import Rows
 from smartmoney.learning.validation.gains import mean_gain
@@ -82,8 +82,8 @@ def judge_contest(contest: Contest, progress: Progress) -> Judgement:
     pairs = [pair for job in contest.jobs for pair in _rows_of(job)]
     progress("rows", 1, 1)
     instruments, sources = [one for one, _ in pairs], [rows for _, rows in pairs]
-    venue, market = _one_market(instruments)
     names = tuple(dict.fromkeys(one.name for one in instruments))
+    venue, market = _one_market(instruments)
     for shadow in contest.shadows:
         if (shadow.venue, shadow.market) != (venue, market) or not set(names) <= set(shadow.instruments):
             raise GateRefused(f"run {shadow.run_id} is no shadow of {venue} {market} {', '.join(names)}; name runs that traded these")
@@ -205,7 +205,9 @@ def _rows_of(job: BacktestJob) -> list[tuple[Instrument, Rows]]:
     market = Market(source.market) if isinstance(source, Recordings) else _market_of(files)
     live_ns = live_from(read_capture(files[0])) if isinstance(source, CapturedRun) else 0
     found = find_instruments(files, recorded_binance(), market)
-    return [(one, _since(live_ns, recorded_rows(files, one, "binance", parameters))) for one in found]
+    venue = venue_of(files)
+    named = [one if venue is None else msgspec.structs.replace(one, venue=venue) for one in found]
+    return [(one, _since(live_ns, recorded_rows(files, one, "binance", parameters))) for one in named]
 
 
 def live_from(entries: Iterable[Entry]) -> int:
