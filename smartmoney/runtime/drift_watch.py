@@ -97,11 +97,12 @@ class DriftWatch:
             self._monitors.said(index, [Forecast(*one) for one in engine.brain.desk.ups(index)], mid, at.mono_ns)
         if at.mono_ns < self._row_due_ns:
             return None
-        self._row_due_ns = at.mono_ns + ROW_EVERY_NS
-        lines = self._noted([index for index, mid in mids.items() if mid is not None], at)
-        self._judge()
-        if not lines:
+        trusted = [index for index, mid in mids.items() if mid is not None]
+        if not trusted:
             return None
+        self._row_due_ns = at.mono_ns + ROW_EVERY_NS
+        lines = self._noted(trusted, at)
+        self._judge()
         seq = self._last_seq()
         return Batch(lines=lines, commands=(), checkpoint=None, last_seq=seq, decided_mono_ns=at.mono_ns, has_orders=False)
 

@@ -26,12 +26,13 @@ from smartmoney.runtime.assembly import strategy_factory
 from smartmoney.runtime.backtest import begin_anew
 from smartmoney.runtime.backtest_sources import captured_items
 from smartmoney.runtime.codecs import codec_of
+from smartmoney.runtime.drift_watch import ROW_EVERY_NS
 from smartmoney.runtime.offline import OfflineRun
 from smartmoney.runtime.replay import ReplayRefused
 from smartmoney.settings.build import paper_parameters
 from smartmoney.settings.models import Settings
 
-_S = 1_000_000_000
+HOUR_NS = 3_600_000_000_000
 
 
 class Shadowed(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +87,7 @@ class _Replay:
             venue=self._header.venue,
             market=self._header.market,
             instruments=names,
-            hours=len({one.wall_ns // (60 * _S) for one in met}) / 60.0,
+            hours=len({one.seq for one in met}) * ROW_EVERY_NS / HOUR_NS,
             minutes=len(met),
             parity=self._parity if met else float("nan"),
             worst=self._worst,
