@@ -132,10 +132,12 @@ def test_features_that_left_their_training_halt_or_warn_once(market, tmp_path, b
     watch, posted, told = watch_of(engine, loop, small, reference, must_halt=must_halt)
     with JournalReader.open(StateLayout(tmp_path).journal) as journal:
         watch.remember(journal, venue, "spot")
-    loop.process(Item(EntryKind.EVENT, items[0].stamp, payload=WarmUpEnded()))
-    loop.process(Item(EntryKind.EVENT, items[0].stamp, payload=AccountReported(orders=(), positions=())))
+    for payload in (WarmUpEnded(), AccountReported(orders=(), positions=())):
+        loop.process(Item(EntryKind.EVENT, items[0].stamp, payload=payload))
+    for item in items[:400]:
+        loop.process(item)
     for k in range(3):
-        watch.look(Stamp(items[0].stamp.wall_ns, items[0].stamp.mono_ns + k * (ROW_EVERY_NS + 1)))
+        watch.look(Stamp(items[400].stamp.wall_ns, items[400].stamp.mono_ns + k * (ROW_EVERY_NS + 1)))
     halts = [one for one in posted if isinstance(one, HaltRequested)]
     if level == "ok":
         assert (posted, told, watch.status()["level"]) == ([], [], "ok")
