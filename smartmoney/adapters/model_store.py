@@ -5,12 +5,11 @@ rename; whoever stood before can be put back.
 """
 
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
 from smartmoney.adapters.model_files import BundleRefused, Manifest, read_bundle, read_manifest, record_gate, replace_durably, write_bundle
-from smartmoney.adapters.model_reference import read_reference
+from smartmoney.adapters.model_reference import ReferenceKind, read_reference
 from smartmoney.core.models.bundle import Bundle, Gate
 
 CHAMPIONS = "champions.json"
@@ -21,9 +20,6 @@ HASH_DIGITS_MIN = 6
 _NOWHERE = Path("/dev/null/models")
 """A folder that cannot exist."""
 _LOG_MAX = 1000
-
-
-_T = TypeVar("_T")
 
 
 class ModelNotFound(Exception):
@@ -194,16 +190,16 @@ class ModelStore:
         """
         record_gate(self.folder / hash_, gate)
 
-    def reference(self, hash_: str, kind: type[_T]) -> _T | None:
+    def reference(self, hash_: str, kind: type[ReferenceKind]) -> ReferenceKind | None:
         """Return what is known of a bundle's features in training, of the store or the package; None where there is nothing.
 
         Raises:
-            BundleRefused: it is damaged.
+            BundleRefused: it is damaged, or another bundle's.
         """
         folders = [self.folder / hash_] if "/" not in hash_ else []
         if self.is_bundled(hash_):
             folders.append(self._bundled)
-        return next((found for folder in folders if (found := read_reference(folder, kind)) is not None), None)
+        return next((found for folder in folders if (found := read_reference(folder, hash_, kind)) is not None), None)
 
     def find(self, asked: str, relative_to: Path | None = None) -> Bundle | None:
         """Return the model that the key `model` names; None is the untrained prior.
