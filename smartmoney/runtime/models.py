@@ -122,11 +122,11 @@ def check_fit(settings: Settings, bundle: Bundle | None) -> None:
     if bundle is None:
         raise ModelNotFitForLive(f"live mode refuses the untrained prior; {remedy}")
     if bundle.spec.trained.venue == BUILT_IN_VENUE:
-        raise ModelNotFitForLive(f"live mode refuses {bundle.name}: it was trained on the built-in market; {remedy}")
+        raise ModelNotFitForLive(f"live mode refuses the model {bundle.name}: it was trained on the built-in market; {remedy}")
     unproven = [name for name in settings.instruments if not bundle.passed_for(settings.venue, settings.market, name)]
     if unproven:
-        where = f"{settings.venue} {settings.market}"
-        raise ModelNotFitForLive(f"live mode refuses {bundle.name}: it has not passed the gate on {where} {', '.join(unproven)}; {remedy}")
+        where = f"{settings.venue} {settings.market} {', '.join(unproven)}"
+        raise ModelNotFitForLive(f"live mode refuses the model {bundle.name}: it has not passed the gate on {where}; {remedy}")
 
 
 def must_halt_for_drift(settings: Settings) -> bool:

@@ -138,7 +138,8 @@ def test_a_dataset_gives_what_its_recordings_give(captures, tmp_path):
         assert getattr(again, key) == getattr(recorded, key), key
     assert again.seconds == pytest.approx(recorded.seconds, abs=0.1)  # the recording may end with a best quote
     [one], [other] = recorded.jobs, again.jobs
-    assert one.equity == other.equity
+    assert one.equity[:-1] == other.equity[:-1]
+    assert one.equity[-1][1] == other.equity[-1][1]  # as of the last entry, which may be a best quote
     assert [msgspec.structs.replace(fill, client_order_id="") for fill in one.fills] == [
         msgspec.structs.replace(fill, client_order_id="") for fill in other.fills
     ]

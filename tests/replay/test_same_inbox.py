@@ -23,6 +23,7 @@ from smartmoney.simulation.market import SyntheticMarket
 SECONDS = 420
 MARKETS = [Market.SPOT, Market.USDM]
 EAGER = {
+    "model": "prior",
     "strategy.confidence_threshold": 0.5,
     "strategy.min_liquidity_score": 0.01,
     "advanced_features.signal_generation.min_confidence": 0.5,

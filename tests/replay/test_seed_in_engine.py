@@ -14,6 +14,7 @@ from smartmoney.simulation.market import SyntheticMarket
 
 SECONDS = 900
 EAGER = {
+    "model": "prior",
     "market": "usdm",
     "strategy.rebalance_band": 0.0,
     "strategy.confidence_threshold": 0.6,

@@ -12,7 +12,7 @@ from smartmoney.adapters.exchange_warm import capture_path, prerun
 from smartmoney.adapters.recording_blocks import blocks_of, merge_blocks, read_blocks
 from smartmoney.adapters.recordings import RecordedFrame, read_recording
 from smartmoney.core.domain.instruments import Market
-from smartmoney.runtime.backtest import _Watch
+from smartmoney.runtime.chronicler import Chronicler
 from smartmoney.runtime.replay_frames import FrameReplay, frame_summary
 from smartmoney.settings.load import load_settings
 from smartmoney.simulation.market import SyntheticMarket
@@ -36,9 +36,9 @@ def recorded(tmp_path_factory):
 
 def outcome(blocks, instruments, chosen, *, each):
     """Replay blocks and return everything that a run comes to, the state of its book and features included."""
-    watch = _Watch()
+    watch = Chronicler()
     replay = FrameReplay(instruments, chosen, latency=OrderLatency(median_ms=50.0, p99_ms=300.0), watcher=watch, each=each)
-    watch.costs.use(replay.engine)
+    watch.use(replay.engine)
     replay.run(blocks)
     summary = frame_summary(replay)
     summary.pop("rss_mb")
@@ -47,10 +47,10 @@ def outcome(blocks, instruments, chosen, *, each):
     hidden = {name for name in states.dtype.names if name.startswith("scan_")}
     book = {name: states[name].tobytes() for name in states.dtype.names if name not in hidden}
     money = (
-        watch.costs.shares(),
+        watch.costs.total(),
         list(watch.costs.fills),
-        watch.equity.points(),
-        watch.equity.max_drawdown,
+        watch.equity.points,
+        watch.equity.worst_drawdown,
         watch.first_wall,
         watch.last_wall,
     )
@@ -99,7 +99,7 @@ def test_gaps_and_what_is_no_frame(recorded):
             )
             frames.append(RecordedFrame(one.ts_wall_ns, odd, False, None))
     snapshot = next(one for one in frames if one.is_snapshot)
-    for at in (1500, 3000, 4500):  # too old, and of nobody: an answer that heals nothing
+    for at in (len(frames) * quarter // 4 for quarter in (1, 2, 3)):  # too old, and of nobody: an answer that heals nothing
         frames.insert(at, msgspec.structs.replace(snapshot, ts_wall_ns=frames[at].ts_wall_ns))
     summary = assert_same(frames, Market.USDM, {})
     assert summary["gaps"] > 0
@@ -108,8 +108,11 @@ def test_gaps_and_what_is_no_frame(recorded):
 
 def test_silence_and_holes_in_the_recording(recorded):
     frames, later = [], 0
-    for number, one in enumerate(recorded[Market.SPOT][:5000]):
-        later += {900: 3_000_000_000, 1800: 4_900_000_000, 2700: 30_000_000_000, 3600: 86_400_000_000_000}.get(number, 0)
+    whole = recorded[Market.SPOT][:5000]
+    fifth = len(whole) // 5
+    for number, one in enumerate(whole):
+        pauses = {fifth: 3_000_000_000, 2 * fifth: 4_900_000_000, 3 * fifth: 30_000_000_000, 4 * fifth: 86_400_000_000_000}
+        later += pauses.get(number, 0)
         frames.append(msgspec.structs.replace(one, ts_wall_ns=one.ts_wall_ns + later))
     assert_same(frames, Market.SPOT, {})
 

@@ -101,7 +101,7 @@ def load_rows(path: Path) -> Rows:
         RowsRefused: it is not such a file, is damaged, or was made with other features.
     """
     try:
-        with np.load(path, allow_pickle=False) as found:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
             name, family, schema_hash = (str(one) for one in found["_about"])
             truth = Truth(**{key: found[key] for key in Truth.__struct_fields__}) if "regime" in found else None
             rows = Rows(

@@ -115,7 +115,11 @@ def test_a_worker_refuses_what_it_cannot_vouch_for(tmp_path, change, says):
     (tmp_path / "day.gz").write_bytes(b"")
     source = Recordings((str(tmp_path / "day.gz"),), "spot")
     asked = Evaluation(
-        job=job(source, load_settings()), content=content_of(source), code=code_hash(), strategy="", model="untrained-prior-1"
+        job=job(source, load_settings(overrides={"model": "prior"})),
+        content=content_of(source),
+        code=code_hash(),
+        strategy="",
+        model="untrained-prior-1",
     )
     with pytest.raises(EvaluationRefused, match=says):
         evaluate(pickle.dumps(msgspec.structs.replace(asked, **change)))

@@ -25,6 +25,7 @@ from smartmoney.core.domain.orders import OrderIntent, OrderReport, OrderType, P
 from smartmoney.core.engine.money import Money
 from smartmoney.core.engine.parameters import EngineParameters
 from smartmoney.core.risk.daily_loss import day_of, read_clock
+from smartmoney.core.strategy.model import PriorModel
 
 from .bench import WALL, Bench, S, instrument, long
 
@@ -181,7 +182,7 @@ def test_k3_after_a_halt_nothing_raises_risk_until_a_person_resumes(steps):
             case "transfer":
                 commands = bench.say(TransferRequested(amount=D(number), reason="why"))
             case "model":
-                commands = bench.say(ModelActivated(model="another"))
+                commands = bench.say(ModelActivated(model=PriorModel.name))
             case _:
                 commands = bench.say(ResumeRequested(reason="looked"))
         was_resumed = bool(of(RecordResume, commands))
@@ -247,7 +248,7 @@ def test_k6_nothing_but_the_operators_socket_can_resume():
 def test_k6_a_new_model_changes_neither_halt_nor_limits():
     bench = holding(halt=HaltState(halted=True, reason="x", epoch=1, peak=D(1100)))
     limits = bench.engine.parameters.limits
-    bench.say(ModelActivated(model="bold"))
+    bench.say(ModelActivated(model=PriorModel.name))
     assert bench.engine.money.state.halted
     assert bench.engine.parameters.limits is limits
 
