@@ -170,6 +170,17 @@ class CheckpointRow(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
 
 
+class WitnessRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Be an instrument's feature row after one entry of a run: little-endian float64, in the order of the schema of that hash."""
+
+    run_id: str
+    seq: int
+    wall_ns: int
+    instrument: str
+    schema_hash: str
+    feature_row: bytes
+
+
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Count what a run did, and say where it ended."""
 
@@ -334,6 +345,18 @@ class JournalReader:
         """Return the digest after the last entry that is proven, None when there is none."""
         found = self._rows(CheckpointRow, "checkpoints", "WHERE run_id = ? ORDER BY seq DESC LIMIT 1", run_id)
         return found[0] if found else None
+
+    def witnesses(self, run_id: str) -> list[WitnessRow]:
+        """Return the feature rows that a run noted, oldest first; those of the last thirty days are kept."""
+        return self._rows(WitnessRow, "witnesses", "WHERE run_id = ? ORDER BY seq, instrument", run_id)
+
+    def newest_witnesses(self, instrument: str, schema_hash: str, venue: str, market: str, limit: int) -> list[WitnessRow]:
+        """Return an instrument's newest feature rows of any run on a venue and market, oldest first."""
+        tail = (
+            "JOIN (SELECT run_id AS of_run FROM runs WHERE venue = ? AND market = ?) ON run_id = of_run "
+            "WHERE instrument = ? AND schema_hash = ? ORDER BY wall_ns DESC LIMIT ?"
+        )
+        return self._rows(WitnessRow, "witnesses", tail, venue, market, instrument, schema_hash, limit)[::-1]
 
     def summary(self, run_id: str) -> RunSummary | None:
         """Return the counts of a run, None when the journal has no such run."""

@@ -44,6 +44,9 @@ CHECKPOINT_LASTING_NS = 60_000_000_000
 CHECKPOINT_HOLD_NS = 3_600_000_000_000
 """All checkpoints of the last hour are kept, in ns."""
 CHECKPOINTS_PER_PRUNE = 600
+WITNESS_HOLD_NS = 30 * 86_400_000_000_000
+"""Feature rows of the last thirty days are kept, in ns."""
+WITNESSES_PER_PRUNE = 1_440
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -57,6 +60,14 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     signal_id: str
     parts: dict[str, float]
+
+
+class Witness(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold an instrument's feature row after an entry, as the running daemon had it: little-endian float64, in the order of the schema."""
+
+    instrument: int
+    schema_hash: str
+    feature_row: bytes
 
 
 class FillConflict(Exception):
@@ -93,6 +104,7 @@ class RowWriter:
         self._peak: Decimal | None = None
         self._lasting_minute: int | None = None
         self._checkpoints = 0
+        self._witnesses = 0
 
     def wants(self, entry: JournalRecord) -> bool:
         """Tell whether a record becomes a row now; a thinned refusal is counted all the same. Call it once per record."""
@@ -237,6 +249,16 @@ class RowWriter:
         parts = msgspec.json.encode(entry.item.parts).decode()
         self._stamped("explanations", "signal_id, parts", entry, entry.item.signal_id, parts)
 
+    def _witness(self, entry: JournalRecord) -> None:
+        item = entry.item
+        self._connection.execute(
+            "INSERT OR REPLACE INTO witnesses VALUES (?, ?, ?, ?, ?, ?)",
+            (self._run_id, entry.seq, entry.wall_ns, self._name(item.instrument), item.schema_hash, item.feature_row),
+        )
+        self._witnesses += 1
+        if self._witnesses % WITNESSES_PER_PRUNE == 0:
+            self._connection.execute("DELETE FROM witnesses WHERE wall_ns < ?", (entry.wall_ns - WITNESS_HOLD_NS,))
+
     def _refusal(self, entry: JournalRecord) -> None:
         refusal = entry.item.refusal
         numbers = (None if number is None else float(number) for number in (refusal.value, refusal.limit))
@@ -304,6 +326,7 @@ class RowWriter:
         OutcomeUnknown: _noted,
         RecordSignal: _signal,
         Explanation: _explanation,
+        Witness: _witness,
         RecordRefusal: _refusal,
         RecordEquity: _equity,
         RecordDay: _day,

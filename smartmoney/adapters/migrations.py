@@ -98,10 +98,19 @@ ALTER TABLE account ADD COLUMN day INTEGER NOT NULL DEFAULT -1;
 ALTER TABLE account ADD COLUMN day_opening TEXT;
 """
 
+_WITNESSES = """
+CREATE TABLE witnesses (
+    run_id TEXT NOT NULL, seq INTEGER NOT NULL, wall_ns INTEGER NOT NULL, instrument TEXT NOT NULL, schema_hash TEXT NOT NULL,
+    feature_row BLOB NOT NULL, PRIMARY KEY (run_id, seq, instrument)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX witnesses_by_time ON witnesses (wall_ns);
+"""
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("first_schema", _FIRST),
     Migration("explanations", _EXPLANATIONS),
     Migration("cash_and_day", _CASH_AND_DAY),
+    Migration("witnesses", _WITNESSES),
 )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from smartmoney.adapters.model_files import BundleRefused, Manifest, read_bundle, read_manifest, record_gate, replace_durably, write_bundle
+from smartmoney.adapters.model_reference import ReferenceKind, read_reference
 from smartmoney.core.models.bundle import Bundle, Gate
 
 CHAMPIONS = "champions.json"
@@ -160,7 +161,10 @@ class ModelStore:
                 manifest, problem = None, str(refused)
             hash_ = folder.name if manifest is None else manifest.hash
             if any(one.hash == hash_ for one in shown):
-                continue  # a run that used the package's own kept a copy
+                # A run that used the package's own kept a copy, and what gates said is noted there.
+                gates = () if manifest is None else manifest.gates
+                shown = [msgspec.structs.replace(one, gates=gates) if one.hash == hash_ else one for one in shown]
+                continue
             shown.append(
                 Listed(
                     name="" if manifest is None else manifest.name,
@@ -185,6 +189,17 @@ class ModelStore:
             OSError: it cannot be written.
         """
         record_gate(self.folder / hash_, gate)
+
+    def reference(self, hash_: str, kind: type[ReferenceKind]) -> ReferenceKind | None:
+        """Return what is known of a bundle's features in training, of the store or the package; None where there is nothing.
+
+        Raises:
+            BundleRefused: it is damaged, or another bundle's.
+        """
+        folders = [self.folder / hash_] if "/" not in hash_ else []
+        if self.is_bundled(hash_):
+            folders.append(self._bundled)
+        return next((found for folder in folders if (found := read_reference(folder, hash_, kind)) is not None), None)
 
     def find(self, asked: str, relative_to: Path | None = None) -> Bundle | None:
         """Return the model that the key `model` names; None is the untrained prior.

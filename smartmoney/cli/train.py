@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TRAININGS = "trainings.jsonl"
 """Every training that was made, in the model store's folder; nothing is ever removed."""
 _WINDOW_PAIRS = 30
+_UNSAID_MARKET = "usdm"
 
 
 def train(
@@ -30,8 +31,10 @@ def train(
         ),
     ] = None,
     built_in: Annotated[bool, typer.Option("--built-in", help="Learn from synthetic worlds with known truth: the default model.")] = False,
-    run: Annotated[str | None, typer.Option(metavar="RUN_ID", help="Learn from what a run of this daemon captured.")] = None,
-    market: Annotated[str, typer.Option(help="Of the recording: spot, usdm or coinm.")] = "usdm",
+    run: Annotated[str | None, typer.Option(metavar="RUN_ID", help="Learn from what a run captured; `last` is the newest.")] = None,
+    market: Annotated[
+        str | None, typer.Option(help="Of the recording: spot, usdm or coinm [default: the run's own, else usdm].", show_default=False)
+    ] = None,
     venue: Annotated[str, typer.Option(help="Whose frames: binance.")] = "binance",
     symbol: Annotated[list[str] | None, typer.Option(metavar="SYMBOL", help="Which instrument, or `all`. Repeatable.")] = None,
     worlds: Annotated[int, typer.Option(min=1, max=100, help="With --built-in: worlds of each family.")] = 4,
@@ -67,7 +70,9 @@ def train(
             sources, origin = _worlds(settings, worlds, hours, progress)
             champion = None
         else:
-            named = list(files or []) if run is None else [layout.capture(run)]
+            from smartmoney.runtime.replay import named_run
+
+            named = list(files or []) if run is None else [layout.capture(named_run(layout, run))]
             sources, origin = _recordings(named, venue, market, symbol or [], settings)
             champion = _champion(state_dir)
         from smartmoney.runtime.training_jobs import train_apart
@@ -95,17 +100,19 @@ def _worlds(settings: "Settings", worlds: int, hours: float, progress: Callable[
     return rows, Origin(venue="sim", market="usdm", instruments=("BTC/USDT",))
 
 
-def _recordings(files: list[Path], venue: str, market: str, symbols: list[str], settings: "Settings") -> "tuple[list[Rows], Origin]":
-    from smartmoney.learning.recorded import check_files
+def _recordings(files: list[Path], venue: str, given: str | None, symbols: list[str], settings: "Settings") -> "tuple[list[Rows], Origin]":
+    from smartmoney.learning.recorded import check_files, market_of, venue_of
     from smartmoney.learning.trainer import Origin
     from smartmoney.runtime.feature_jobs import chosen_instruments
     from smartmoney.runtime.training_jobs import recorded_rows
     from smartmoney.settings.build import feature_parameters
 
     check_files(files)
+    captured = market_of(files)
+    market = given or (_UNSAID_MARKET if captured is None else captured.value)
     instruments = chosen_instruments(files, venue, market, symbols)
     rows = [recorded_rows(files, one, venue, feature_parameters(settings)) for one in instruments]
-    return rows, Origin(venue=venue, market=market, instruments=tuple(one.symbol for one in instruments))
+    return rows, Origin(venue=venue_of(files) or venue, market=market, instruments=tuple(one.symbol for one in instruments))
 
 
 def _champion(state_dir: Path | None) -> "Bundle":
@@ -142,12 +149,15 @@ def _kept(made: "Training", store: Path, out: Path | None) -> Path:
 
     from smartmoney.adapters.ledger import append
     from smartmoney.adapters.model_files import write_bundle
+    from smartmoney.adapters.model_reference import write_reference
     from smartmoney.adapters.model_store import ModelStore
 
     if out is not None:
         write_bundle(out, made.bundle)
+        write_reference(out, made.reference)
         return out
     folder = ModelStore(store).add(made.bundle)
+    write_reference(folder, made.reference)
     append(store / TRAININGS, msgspec.to_builtins(made.report))
     return folder
 

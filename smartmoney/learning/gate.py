@@ -43,7 +43,8 @@ class GateEvidence(msgspec.Struct, frozen=True, kw_only=True):
     net_double_cost: float = _NAN
     rollback_target: bool = False
     """There is somebody to go back to: a champion, or the untrained prior."""
-    is_drifting: bool = True
+    is_drifting: bool | None = None
+    """None: not measured."""
     has_champion: bool = True
     champion_ece: float = _NAN
     champion_regime_loss: dict[str, float] = {}
@@ -112,7 +113,7 @@ def _conditions(e: GateEvidence) -> Iterator[Condition]:
         yield _at_least("net_at_cost_x1", e.net, e.champion_net)
         yield _at_least("net_at_cost_x2", e.net_double_cost, e.champion_net_double_cost)
     yield _flag("rollback_target", e.rollback_target)
-    yield _flag("no_drift", not e.is_drifting)
+    yield _flag("no_drift", None if e.is_drifting is None else not e.is_drifting)
 
 
 def _regimes(e: GateEvidence) -> Iterator[Condition]:
@@ -138,5 +139,5 @@ def _at_most(name: str, value: float, limit: float) -> Condition:
     return Condition(name=name, holds=value <= limit, measured=value, needed=f"at most {limit:.4g}")
 
 
-def _flag(name: str, holds: bool) -> Condition:
-    return Condition(name=name, holds=holds, measured=float(holds), needed="1 (yes)")
+def _flag(name: str, holds: bool | None) -> Condition:
+    return Condition(name=name, holds=holds is True, measured=_NAN if holds is None else float(holds), needed="1 (yes)")

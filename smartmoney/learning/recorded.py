@@ -118,6 +118,18 @@ def market_of(files: Sequence[Path]) -> Market | None:
     return None
 
 
+def venue_of(files: Sequence[Path]) -> str | None:
+    """Return the venue that captured runs among some files were on, None if there is no run among them.
+
+    Instruments do not say: the built-in exchange speaks as another venue does, and is not that venue.
+    """
+    for path in files:
+        started = _run_started(path) if _is_capture(path) else None
+        if started is not None:
+            return started.venue
+    return None
+
+
 def _is_capture(path: Path) -> bool:
     return path.is_dir() or path.name.endswith(SEGMENT_SUFFIX)
 

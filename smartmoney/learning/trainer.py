@@ -13,6 +13,7 @@ from smartmoney.adapters.model_files import assemble
 from smartmoney.core.domain.signals import Regime
 from smartmoney.core.models.bundle import Bundle, Trained
 from smartmoney.learning.boosting.trees import TrainingRefused
+from smartmoney.learning.drift_monitors import Reference, reference_of
 from smartmoney.learning.fitting.canaries import Canaries, canaries
 from smartmoney.learning.fitting.export import parts_of
 from smartmoney.learning.fitting.heads import head_rows
@@ -80,10 +81,11 @@ class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold a bundle and its report."""
+    """Hold a bundle, its report, and how its features were distributed in training."""
 
     bundle: Bundle
     report: TrainingReport
+    reference: Reference
 
 
 def train(
@@ -106,7 +108,10 @@ def train(
     spec, forests = parts_of(learned, recipe, name, trained, sources, champion)
     draft = assemble(spec, forests, "")
     report = _report(draft, learned, found)
-    return Training(bundle=assemble(spec, forests, card_of(draft, report)), report=report)
+    # Oracle windows come from another generator, with one instrument's flow alone.
+    tables = [one.values for one in sources if "target" not in one.extras]
+    bundle = assemble(spec, forests, card_of(draft, report))
+    return Training(bundle=bundle, report=report, reference=reference_of(bundle, tables))
 
 
 def data_hash(sources: Sequence[Rows]) -> str:

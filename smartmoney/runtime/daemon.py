@@ -30,6 +30,7 @@ from smartmoney.runtime.bookmarks import CONFIRM_S, Bookmarks
 from smartmoney.runtime.bookmarks import EVERY_S as BOOKMARK_EVERY_S
 from smartmoney.runtime.clock import now
 from smartmoney.runtime.control import ControlDesk
+from smartmoney.runtime.drift_watch import DriftWatch
 from smartmoney.runtime.explaining import Explainer
 from smartmoney.runtime.gateway import NoGateway, OrderGateway, PaperGateway
 from smartmoney.runtime.inbox import Inbox, Item
@@ -37,7 +38,7 @@ from smartmoney.runtime.latency import LatencyRecorder
 from smartmoney.runtime.live import LiveOrders, door_terms, open_live
 from smartmoney.runtime.lookout import Lookout
 from smartmoney.runtime.loop import Batch, Loop
-from smartmoney.runtime.models import Models
+from smartmoney.runtime.models import Models, must_halt_for_drift
 from smartmoney.runtime.modes import run_mode
 from smartmoney.runtime.sender import OUTBOX_MAX, Sender
 from smartmoney.runtime.summary import Summary, summarise
@@ -144,7 +145,7 @@ class Daemon:
         self._lag = LatencyRecorder()
         self._ready = asyncio.Event()
         self._engine = Engine(venue.codec, strategy_factory(options.settings.directory), models.bundle)
-        outbox: asyncio.Queue[Batch] = asyncio.Queue(OUTBOX_MAX)
+        self._outbox = outbox = asyncio.Queue[Batch](OUTBOX_MAX)
         self._loop = Loop(self._engine, inbox, run.capture, NoGateway(), outbox)
         # The first entry makes the books, which the paper venue must be able to see.
         self._loop.process(_event(run.started))
@@ -152,6 +153,15 @@ class Daemon:
         self._loop.use_gateway(gateway)
         self._explainer = Explainer(self._engine, outbox, lambda: self._loop.seq)
         self._lookout = Lookout(options.settings, run.started.instruments, self._engine, state.layout.heartbeat)
+        self._drift = DriftWatch(
+            self._engine,
+            models.reference,
+            lambda: self._loop.seq,
+            inbox.post,
+            self._lookout.tell,
+            must_halt=must_halt_for_drift(options.settings),
+        )
+        self._drift.remember(run.journal.reader, run.started.venue, options.settings.market)
         epoch = run.started.halt.epoch
         self._sender = Sender(outbox, run.ledger, run.latch, gateway, venue, inbox.post, epoch, self._lookout.on_batch)
         if run.latched_for is not None:
@@ -200,7 +210,7 @@ class Daemon:
             "decision_to_send": self._sender.send_latency.percentiles(),
             "loop_lag": lag,
         }
-        return summarise(self._engine.view(), loop_lag=lag, latency=latency, alerts=self._lookout.alert_counts)
+        return summarise(self._engine.view(), loop_lag=lag, latency=latency, alerts=self._lookout.alert_counts, drift=self._drift.status())
 
     def _warm_up(self) -> None:
         recordings = self._venue.warm_recordings if self._options.warm is None else {"": self._options.warm}
@@ -247,6 +257,7 @@ class Daemon:
             ChildSpec(name="retention", start=self._retain),
             ChildSpec(name="bookmarks", start=self._bookmark),
             ChildSpec(name="explainer", start=self._explainer.run),
+            ChildSpec(name="drift", start=lambda beat: self._drift.run(beat, self._outbox)),
             *self._lookout.children(self._loop, self._sender),
         ]
         if self._live is not None:

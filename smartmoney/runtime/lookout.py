@@ -39,6 +39,10 @@ class Lookout:
         """Return what became of the alerts so far."""
         return self._alerts.counts
 
+    def tell(self, alerts: Sequence[Alert]) -> None:
+        """Tell of something that somebody else noticed. Never waits."""
+        self._alerts.tell(alerts)
+
     def on_batch(self, batch: Batch) -> None:
         """Tell of what was committed. Never waits."""
         self._alerts.tell(of_batch(batch, self._instruments))

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from smartmoney.adapters.journal_rows import Explanation
+from smartmoney.adapters.journal_rows import Explanation, Witness
 from smartmoney.core.domain.commands import Command, SubmitOrder
 from smartmoney.core.domain.entries import Entry, EntryKind, OrderReply, Payload, Tick
 from smartmoney.core.engine.engine import Engine
@@ -32,11 +32,11 @@ class Recorder(Protocol):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """Be one thing to journal: a command of ours, a reply about our orders, or an explanation, with the entry that it belongs to."""
+    """Be one thing to journal with the entry that it belongs to: a command of ours, a reply about our orders, what was noted beside."""
 
     seq: int
     wall_ns: int
-    what: Command | OrderReply | Explanation
+    what: Command | OrderReply | Explanation | Witness
 
 
 class Checkpoint(msgspec.Struct, frozen=True):

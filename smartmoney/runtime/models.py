@@ -2,14 +2,19 @@
 
 from pathlib import Path
 
+import structlog
+
 from smartmoney.adapters.model_files import BundleRefused
 from smartmoney.adapters.model_store import PRIOR, ModelNotFound, ModelStore
 from smartmoney.core.models.bundle import BUILT_IN_VENUE, Bundle
 from smartmoney.core.strategy.model import PriorModel
+from smartmoney.learning.drift_monitors import Reference
 from smartmoney.runtime.modes import is_rehearsal
 from smartmoney.settings.models import Settings
 
 __all__ = ["PRIOR_NAME", "BundleRefused", "ModelNotFitForLive", "ModelNotFound", "Models", "check_fit"]
+
+log = structlog.get_logger("models")
 
 PRIOR_NAME = PriorModel.name
 
@@ -64,6 +69,14 @@ class Models:
         self.store.add(bundle)
         return self._at_hand(bundle)
 
+    def reference(self, model: str) -> Reference | None:
+        """Return how a model's features were distributed in training; None where nobody knows, or it cannot be read."""
+        try:
+            return self.store.reference(model, Reference)
+        except BundleRefused as refused:
+            log.warning("drift of features is not measured", problem=str(refused))
+            return None
+
     def examine(self, settings: Settings) -> str:
         """Return the name of the model that a run would decide by, having kept nothing.
 
@@ -103,7 +116,9 @@ def check_fit(settings: Settings, bundle: Bundle | None) -> None:
     """
     if settings.mode != "live" or is_rehearsal(settings):
         return
-    remedy = "train on recordings of this venue, let `smartmoney train` run its gate, and promote what passes; until then run with --paper"
+    remedy = (
+        "train on recordings of this venue, judge it with `smartmoney models gate`, and promote what passes; until then run with --paper"
+    )
     if bundle is None:
         raise ModelNotFitForLive(f"live mode refuses the untrained prior; {remedy}")
     if bundle.spec.trained.venue == BUILT_IN_VENUE:
@@ -112,3 +127,9 @@ def check_fit(settings: Settings, bundle: Bundle | None) -> None:
     if unproven:
         where = f"{settings.venue} {settings.market} {', '.join(unproven)}"
         raise ModelNotFitForLive(f"live mode refuses the model {bundle.name}: it has not passed the gate on {where}; {remedy}")
+
+
+def must_halt_for_drift(settings: Settings) -> bool:
+    """Tell whether drift that calls for an act halts: as configured, else where it is real money."""
+    action = settings.drift.action
+    return settings.mode == "live" if action is None else action == "halt"

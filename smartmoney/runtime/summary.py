@@ -53,6 +53,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     instruments: Mapping[str, Mapping[str, object]] = {}
     performance: Mapping[str, object] = {}
     alerts: Mapping[str, int] = {}
+    drift: Mapping[str, object] = {}
 
 
 def summarise(
@@ -61,6 +62,7 @@ def summarise(
     loop_lag: Percentiles | None = None,
     latency: Mapping[str, Percentiles] | None = None,
     alerts: Mapping[str, int] | None = None,
+    drift: Mapping[str, object] | None = None,
 ) -> Summary:
     """Sum up what an engine shows and what the runtime measured."""
     account = view.account
@@ -100,6 +102,7 @@ def summarise(
         instruments={item.name: _instrument(item) for item in view.instruments},
         performance=view.performance,
         alerts=alerts or {},
+        drift=drift or {},
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, PrivateAttr, field_validator
 from smartmoney.core.domain.signals import Regime
 from smartmoney.settings.advanced import AdvancedFeatures, Section
 from smartmoney.settings.alerts import Alerts
+from smartmoney.settings.drift import DriftSettings
 from smartmoney.settings.guard import GuardSettings
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -260,6 +261,7 @@ class Settings(Section):
     logging: Logging = Logging()
     alerts: Alerts = Alerts()
     guard: GuardSettings = GuardSettings()
+    drift: DriftSettings = DriftSettings()
     _sources: tuple[str, ...] = PrivateAttr(default=())
     _directory: str | None = PrivateAttr(default=None)
 

@@ -183,6 +183,11 @@ class StrategyDesk:
         mind = self._minds.get(instrument)
         return mind.opportunities if mind is not None else ()
 
+    def ups(self, instrument: int) -> tuple[tuple[int, float], ...]:
+        """Return what the model said of every horizon at an instrument's latest analysis: seconds, and the probability of up."""
+        mind = self._minds.get(instrument)
+        return self.model.ups(mind.state) if mind is not None and mind.reading is not None else ()
+
     def on_signal_executed(self, signal: Signal, execution_result: Mapping[str, Any]) -> str | None:
         """Tell the strategy that a signal's order was filled; returns the text of a fault in it."""
         return _fault_text(_guarded(lambda: drive(self.strategy.on_signal_executed(signal, dict(execution_result)))))

@@ -57,6 +57,10 @@ class MarketModel(Protocol):
         """Return the forecasts of a state, the best first; bracket distances and round-trip cost in bps."""
         ...
 
+    def ups(self, state: Any) -> tuple[tuple[int, float], ...]:
+        """Return every horizon in s with the probability that the mid is higher at its end, spoken or not; none without calibrated ones."""
+        ...
+
     def seen(self, horizon_s: float) -> Seen | None:
         """Return what the latest step saw, for an explanation of the horizon that spoke; None when there is nothing to explain by."""
         ...
@@ -113,6 +117,11 @@ class PriorModel:
             cost_bps=cost_bps,
             parameters=self._alpha,
         )
+
+    def ups(self, state: regime_prior.RegimeState) -> tuple[tuple[int, float], ...]:
+        """Return nothing: the prior's confidence is no calibrated probability."""
+        del state
+        return ()
 
     def seen(self, horizon_s: float) -> None:
         """Return nothing: the rules explain themselves in the signal's text."""

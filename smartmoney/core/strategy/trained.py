@@ -121,6 +121,15 @@ class TrainedModel:
             ),
         )
 
+    def ups(self, state: NDArray[np.void]) -> tuple[tuple[int, float], ...]:
+        """Return every horizon in s with its calibrated probability that the mid is higher at its end; NaN where there is none."""
+        mind = state[0]
+        found = []
+        for h, head in enumerate(self.bundle.spec.heads):
+            lean, confidence = float(mind["lean"][h]), float(mind["confidence"][h])
+            found.append((head.horizon_s, confidence if lean > 0.0 else 1.0 - confidence if lean < 0.0 else lean + 0.5))
+        return tuple(found)
+
     def importance(self) -> dict[str, float]:
         """Return each column's share of the gain in training, largest first."""
         return dict(self._importance)

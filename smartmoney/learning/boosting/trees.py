@@ -94,19 +94,6 @@ def margins(grown: Grown, x: Matrix) -> Floats:
     return np.asarray(found, np.float64)
 
 
-def permutation_importance(losses: Any, x: Matrix, columns: NDArray[np.int64], seed: int = 3) -> dict[int, float]:
-    """Return by how much the mean loss rises when a column is shuffled. `losses(x)` gives the mean loss of rows."""
-    rng = np.random.default_rng(seed)
-    base = float(losses(x))
-    found = {}
-    for column in columns.tolist():
-        kept = x[:, column].copy()
-        x[:, column] = rng.permutation(kept)
-        found[column] = float(losses(x)) - base
-        x[:, column] = kept
-    return found
-
-
 def _train(x: Matrix, y: NDArray[np.int64], weights: Floats, settings: TreeSettings, classes: int) -> Any:
     import xgboost as xgb
 

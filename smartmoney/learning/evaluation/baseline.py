@@ -68,12 +68,12 @@ def _walk(rows: Rows, horizon: int) -> _Tested | None:
     x = rows.values[labels.rows]
     up = (labels.sign > 0).astype(np.float64)
     ours, logistic = np.full(len(up), np.nan), np.full(len(up), np.nan)
-    base = _based(x)
+    base = based(x)
     for split in walk_forward(labels.starts_s, labels.ends_s, _FOLDS, horizon):
         if len(split.train) < 30 or len(np.unique(up[split.train])) < 2:
             continue
         ours[split.test] = _ours(x, up, labels, split.train, split.test)
-        logistic[split.test] = base[split.test] @ _direction(base[split.train], up[split.train], labels.uniqueness[split.train])
+        logistic[split.test] = base[split.test] @ direction(base[split.train], up[split.train], labels.uniqueness[split.train])
     if not np.isfinite(ours).any():
         return None
     return _Tested(ours=ours, logistic=logistic, singles=base, up=up, weight=labels.uniqueness, block=labels.starts_s // _BLOCK_S)
@@ -90,14 +90,15 @@ def _ours(x: NDArray[np.float32], up: Floats, labels: Labels, train: NDArray[np.
     return margins(grown, x[test]) - margins(grown, mirror(x[test]))
 
 
-def _based(x: NDArray[np.float32]) -> Floats:
+def based(x: NDArray[np.float32]) -> Floats:
+    """Return the baseline's columns `(rows, 3)` of feature rows, on one scale; what is unknown is 0."""
     base = x[:, [FEATURE_INDEX[name] for name in BASE]].astype(np.float64)
     signed = np.sign(base) * np.log1p(np.abs(base))
     spread = np.nanstd(signed, axis=0)
     return np.nan_to_num(signed / np.where(spread > 0.0, spread, 1.0))
 
 
-def _direction(x: Floats, up: Floats, weight: Floats) -> Floats:
+def direction(x: Floats, up: Floats, weight: Floats) -> Floats:
     """Return the coefficients of a logistic regression without intercept: odd in, odd out."""
     beta = np.zeros(x.shape[1])
     for _ in range(30):

@@ -17,6 +17,8 @@ from smartmoney.learning.sets.rows import Rows
 _OPTIONAL_AFTER_S = 120
 """What is missing later than two minutes after a start was missing in training often enough for the forests to know what to do."""
 _OPTIONAL_SHARE = 0.01
+LEARNED_FROM, LEARNED_UNTIL = "learned_from_ns", "learned_until_ns"
+"""Parameters of a bundle that was trained on recordings: their first and last time."""
 
 Parts = tuple[BundleSpec, dict[str, Forest]]
 
@@ -53,7 +55,7 @@ def parts_of(
         products=tuple(one.name for one in recipe.products() if one.name in read),
         optional=_optional(sources),
         feature_window=recipe.feature_window,
-        parameters=_parameters(recipe),
+        parameters=_parameters(recipe) | ({} if learned.regime is not None else _span(sources, champion)),
         importance=importance,
     )
     return spec, forests
@@ -105,3 +107,17 @@ def _parameters(recipe: Recipe) -> dict[str, str | int | float | bool]:
         "folds": recipe.folds,
         "seed": recipe.seed,
     }
+
+
+def _span(sources: Sequence[Rows], champion: Bundle | None) -> dict[str, str | int | float | bool]:
+    """Return which time recordings were learned from, ours and, since its forests stay, the champion's: a gate wants other days."""
+    spans = [(int(one.times[0]), int(one.times[-1])) for one in sources if len(one)]
+    before = None if champion is None else learned_span(champion.spec)
+    spans += [] if before is None else [before]
+    return {LEARNED_FROM: min(first for first, _ in spans), LEARNED_UNTIL: max(last for _, last in spans)}
+
+
+def learned_span(spec: BundleSpec) -> tuple[int, int] | None:
+    """Return the first and the last wall time in ns of the recordings that a bundle learned from, None if it does not say."""
+    first, last = spec.parameters.get(LEARNED_FROM), spec.parameters.get(LEARNED_UNTIL)
+    return (first, last) if isinstance(first, int) and isinstance(last, int) else None

@@ -70,6 +70,7 @@ ELSEWHERE = {
     "guard.timer_s",
     "guard.key_file",
     "guard.secret_file",
+    "drift.action",
     "capture.retention_days",
     "capture.retention_gb",
     "logging.level",

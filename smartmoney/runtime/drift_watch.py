@@ -1,0 +1,151 @@
+"""Watch for drift beside the loop: each minute a feature row into the journal, and the monitors of `learning.drift_monitors`.
+
+Nothing here is on the way of a decision or in a run's digest. Where drift says act and the configuration says halt, an ordinary
+`HaltRequested` goes into the inbox, is captured like an operator's, and replays: entries are off until a person resumes.
+Invariants: a row that is noted belongs to the entry that it names; a halt for drift begins the monitors anew, so that a resume is not
+undone by what was known when a person decided it; a restart goes on with the rows that earlier runs noted since.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from smartmoney.adapters.journal_reader import JournalReader
+from smartmoney.adapters.journal_rows import Witness
+from smartmoney.core.domain.entries import HaltRequested, Payload
+from smartmoney.core.domain.signals import FeedTrust
+from smartmoney.core.engine.engine import Engine
+from smartmoney.core.engine.market import top_of_book
+from smartmoney.core.features.row import read_row
+from smartmoney.core.features.schema import FEATURES, SCHEMA_HASH
+from smartmoney.learning.drift import DriftReport
+from smartmoney.learning.drift_monitors import ROW_S, WINDOW_ROWS, DriftMonitors, Forecast, Reference
+from smartmoney.runtime.alert_queue import Alert
+from smartmoney.runtime.clock import Stamp, now
+from smartmoney.runtime.loop import Batch, Line
+from smartmoney.runtime.supervisor import Beat
+
+EVERY_S = 1.0
+ROW_EVERY_NS = ROW_S * 1_000_000_000
+REASON = "drift: "
+"""How the reason of a halt for drift begins."""
+
+
+class DriftWatch:
+    """Watch the model that decides; what a run notes goes to the sender's outbox, so that one thread writes the journal."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        references: Callable[[str], Reference | None],
+        last_seq: Callable[[], int],
+        post: Callable[[Payload], object],
+        tell: Callable[[Sequence[Alert]], object],
+        *,
+        must_halt: bool,
+    ) -> None:
+        """Take the loop's latest entry as `last_seq`, where entries go (`post`), whom to tell, and whether act means a halt."""
+        self._engine, self._references, self._last_seq = engine, references, last_seq
+        self._post, self._tell, self._must_halt = post, tell, must_halt
+        self._model = ""
+        self._monitors = DriftMonitors(None)
+        self._row_due_ns = 0
+        self._report = self._monitors.report()
+
+    def remember(self, journal: JournalReader, venue: str, market: str) -> None:
+        """Go on with the rows of earlier runs, as far as no halt for drift came after them."""
+        halted_ns = max((halt.wall_ns for halt in journal.halts() if halt.reason.startswith(REASON) and halt.kind == "halt"), default=0)
+        for index, instrument in enumerate(self._engine.market.instruments):
+            for kept in journal.newest_witnesses(instrument.name, SCHEMA_HASH, venue, market, WINDOW_ROWS):
+                if kept.wall_ns > halted_ns:
+                    self._monitors.row(index, np.frombuffer(kept.feature_row, "<f8"))
+
+    def status(self) -> Mapping[str, object]:
+        """Return how things are, for people."""
+        found, monitors = self._report, self._monitors
+        return {
+            "level": found.level,
+            "feature": found.feature or None,
+            "psi": round(found.psi, 4) if found.feature else None,
+            "psi_rows": f"{monitors.rows} of {WINDOW_ROWS}" if monitors.has_reference else "the model has no reference.json",
+            "log_loss_cuts": found.cuts,
+            "calibration_z": round(found.calibration_z, 2),
+            "forecasts_judged": monitors.judged,
+            "forecasts_lost": monitors.lost,
+        }
+
+    async def run(self, beat: Beat, outbox: "asyncio.Queue[Batch]") -> None:
+        """Watch forever."""
+        while True:
+            beat()
+            await asyncio.sleep(EVERY_S)
+            if (batch := self.look(now())) is not None:
+                await outbox.put(batch)
+
+    def look(self, at: Stamp) -> Batch | None:
+        """Look once; return what is to be journaled, None when there is nothing."""
+        engine = self._engine
+        if engine.is_warming or not engine.is_reconciled:
+            return None
+        if engine.brain.model_hash != self._model:
+            self._model = engine.brain.model_hash
+            self._monitors = self._monitors.succeeded_by(self._references(self._model))
+        mids = self._mids()
+        self._monitors.look(mids, at.mono_ns)
+        for index, mid in mids.items():
+            self._monitors.said(index, [Forecast(*one) for one in engine.brain.desk.ups(index)], mid, at.mono_ns)
+        if at.mono_ns < self._row_due_ns:
+            return None
+        trusted = [index for index, mid in mids.items() if mid is not None]
+        if not trusted:
+            return None
+        self._row_due_ns = at.mono_ns + ROW_EVERY_NS
+        lines = self._noted(trusted, at)
+        self._judge()
+        seq = self._last_seq()
+        return Batch(lines=lines, commands=(), checkpoint=None, last_seq=seq, decided_mono_ns=at.mono_ns, has_orders=False)
+
+    def _mids(self) -> dict[int, float | None]:
+        """Return the mid of each instrument in ticks, None where its book cannot be vouched for."""
+        market = self._engine.market
+        found: dict[int, float | None] = {}
+        for index in range(len(market.instruments)):
+            bid, ask = top_of_book(market.states[index])
+            is_known = market.trust(index).state is FeedTrust.SYNCED and 0 < bid < ask
+            found[index] = 0.5 * (bid + ask) if is_known else None
+        return found
+
+    def _noted(self, indices: Sequence[int], at: Stamp) -> tuple[Line, ...]:
+        seq, lines = self._last_seq(), []
+        for index in indices:
+            row = np.empty(len(FEATURES))
+            read_row(self._engine.market.states, index, 0, row)
+            self._monitors.row(index, row)
+            witness = Witness(instrument=index, schema_hash=SCHEMA_HASH, feature_row=row.astype("<f8").tobytes())
+            lines.append(Line(seq, at.wall_ns, witness))
+        return tuple(lines)
+
+    def _judge(self) -> None:
+        before, found = self._report, self._monitors.report()
+        self._report = found
+        if found.level == before.level:
+            return
+        said = words(found)
+        if found.level == "act" and self._must_halt:
+            self._post(HaltRequested(reason=f"{REASON}{said}; resume when you have looked, or roll the model back first"))
+            self._monitors = DriftMonitors(self._references(self._model))
+        severity = {"ok": "info", "watch": "warning", "act": "critical"}[found.level]
+        self._tell([Alert(kind="drift", severity=severity, subject="drift", text=said)])
+
+
+def words(found: DriftReport) -> str:
+    """Return a report in words."""
+    if found.level == "ok":
+        return "the monitors are quiet again"
+    feature = (
+        f"{found.feature} has PSI {found.psi:.2f} against training (scaled to what training itself had; 0.25 is act), "
+        if found.feature
+        else ""
+    )
+    return f"{feature}log-loss jumped {found.cuts} times, calibration is off by {found.calibration_z:+.1f} standard errors"

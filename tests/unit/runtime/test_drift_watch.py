@@ -1,0 +1,202 @@
+"""The daemon's drift watch and the shadow that its notes are for: rows of a real run, noted, replayed, held against each other."""
+
+import asyncio
+
+import msgspec
+import numpy as np
+import pytest
+
+from smartmoney.adapters.journal import Checkpoint, record
+from smartmoney.adapters.journal_reader import JournalReader
+from smartmoney.adapters.journal_rows import Witness
+from smartmoney.adapters.state_directory import StateLayout
+from smartmoney.core.domain.commands import RecordHalt
+from smartmoney.core.domain.entries import AccountReported, EntryKind, HaltRequested, WarmUpEnded
+from smartmoney.core.features.schema import FEATURES, SCHEMA_HASH
+from smartmoney.learning.drift_monitors import WINDOW_ROWS, reference_of
+from smartmoney.runtime.clock import Stamp, now
+from smartmoney.runtime.drift_watch import REASON, ROW_EVERY_NS, DriftWatch
+from smartmoney.runtime.inbox import Item
+from smartmoney.runtime.models import must_halt_for_drift
+from smartmoney.runtime.replay import ReplayRefused
+from smartmoney.runtime.shadow import shadow_run
+from smartmoney.runtime.storage import open_run
+from smartmoney.settings.load import load_settings
+from smartmoney.settings.models import Settings
+
+from .market import items_of, loop_of
+from .market import record as record_market
+
+S = 1_000_000_000
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory):
+    recordings, instruments = record_market(tmp_path_factory.mktemp("market"), 150, now().wall_ns)
+    return list(items_of(recordings["BTCUSDT"])), instruments
+
+
+def watch_of(engine, loop, bundle=None, reference=None, *, must_halt=True):
+    """Return a watch and what it posts and tells."""
+    posted, told = [], []
+    watch = DriftWatch(engine, lambda _model: reference, lambda: loop.seq, posted.append, told.extend, must_halt=must_halt)
+    return watch, posted, told
+
+
+def lived(market, state, bundle):
+    """Live a run that a watch looks at each second of its recording; return its layout and id."""
+    items, instruments = market
+    layout = StateLayout(state)
+    with open_run(load_settings(), layout, instruments, bundle.hash) as run:
+        engine, loop = loop_of(instruments, run.capture, run.started.run_id, bundle.hash, lambda _hash: bundle)
+        watch, posted, _ = watch_of(engine, loop)
+        stamp = items[0].stamp
+        loop.process(Item(EntryKind.EVENT, stamp, payload=WarmUpEnded()))
+        loop.process(Item(EntryKind.EVENT, stamp, payload=AccountReported(orders=(), positions=())))
+        due_ns = 0
+        for item in items:
+            loop.process(item)
+            if item.stamp.mono_ns >= due_ns:
+                due_ns = item.stamp.mono_ns + S
+                batch = watch.look(item.stamp)
+                if batch is not None:
+                    run.ledger.commit([batch])
+        run.journal.commit([record(loop.seq, items[-1].stamp.wall_ns, Checkpoint(engine.digest))])
+        run.journal.end_run(items[-1].stamp.wall_ns, loop.seq, engine.digest)
+        assert posted == []
+        return layout, run.started.run_id, engine.digest
+
+
+def test_a_shadow_sees_the_features_that_the_daemon_had_and_notices_one_that_differs(market, tmp_path, bundles):
+    small, other = bundles.small_bundle(), bundles.small_bundle(name="second")
+    layout, run_id, _ = lived(market, tmp_path, small)
+    found = shadow_run(layout, run_id, other, load_settings())
+    assert found.minutes == 3  # at once, after one minute, after two
+    assert found.hours == pytest.approx(3 / 60.0)
+    assert found.parity == 0.0
+    assert found.decisions > 0
+    assert (found.market, found.instruments) == ("spot", ("BTC/USDT",))
+    with JournalReader.open(layout.journal) as journal:
+        noted = journal.witnesses(run_id)
+    row = np.frombuffer(noted[-1].feature_row, "<f8").copy()
+    place = int(np.flatnonzero(np.isfinite(row))[0])
+    row[place] += 1e-6 * max(1.0, abs(row[place]))
+    import apsw
+
+    apsw.Connection(str(layout.journal)).execute("UPDATE witnesses SET feature_row = ? WHERE seq = ?", (row.tobytes(), noted[-1].seq))
+    tampered = shadow_run(layout, run_id, other, load_settings())
+    assert tampered.parity == pytest.approx(1e-6, rel=1e-3)
+    assert tampered.worst == FEATURES[place].name
+
+
+def test_a_run_without_notes_is_no_shadow(market, tmp_path, bundles):
+    with open_run(load_settings(), StateLayout(tmp_path), market[1]) as run:
+        run_id = run.started.run_id
+    for name, says in ((run_id, "noted no feature row"), ("unheard-of", "no run 'unheard-of'")):
+        with pytest.raises(ReplayRefused, match=says):
+            shadow_run(StateLayout(tmp_path), name, bundles.small_bundle(), load_settings())
+
+
+def test_watching_changes_no_digest(market, tmp_path, bundles):
+    small = bundles.small_bundle()
+    _, run_id, watched = lived(market, tmp_path, small)
+    items, instruments = market
+    engine, loop = loop_of(instruments, _Nowhere(), run_id, small.hash, lambda _hash: small)
+    for payload in (WarmUpEnded(), AccountReported(orders=(), positions=())):
+        loop.process(Item(EntryKind.EVENT, items[0].stamp, payload=payload))
+    for item in items:
+        loop.process(item)
+    assert engine.digest == watched
+
+
+def _noted_day(state, instruments, rows):
+    """Journal a day of feature rows as an earlier run's."""
+    with open_run(load_settings(), StateLayout(state), instruments) as run:
+        lines = [
+            record(k + 1, (k + 1) * ROW_EVERY_NS, Witness(instrument=0, schema_hash=SCHEMA_HASH, feature_row=row.tobytes()))
+            for k, row in enumerate(rows)
+        ]
+        run.journal.commit(lines)
+        return run.started.venue
+
+
+@pytest.mark.parametrize(("shift", "must_halt", "level"), [(0.0, True, "ok"), (2.0, True, "act"), (2.0, False, "act")])
+def test_features_that_left_their_training_halt_or_warn_once(market, tmp_path, bundles, shift, must_halt, level):
+    items, instruments = market
+    small = bundles.small_bundle()
+    rng = np.random.default_rng(1)
+    training = rng.standard_normal((20_000, len(FEATURES))).astype(np.float32)
+    reference = msgspec.structs.replace(reference_of(small, [training]), usual={})
+    venue = _noted_day(tmp_path, instruments, rng.standard_normal((WINDOW_ROWS, len(FEATURES))) + shift)
+    engine, loop = loop_of(instruments, _Nowhere(), model=small.hash, bundles=lambda _hash: small)
+    watch, posted, told = watch_of(engine, loop, small, reference, must_halt=must_halt)
+    with JournalReader.open(StateLayout(tmp_path).journal) as journal:
+        watch.remember(journal, venue, "spot")
+    for payload in (WarmUpEnded(), AccountReported(orders=(), positions=())):
+        loop.process(Item(EntryKind.EVENT, items[0].stamp, payload=payload))
+    for item in items[:400]:
+        loop.process(item)
+    for k in range(3):
+        watch.look(Stamp(items[400].stamp.wall_ns, items[400].stamp.mono_ns + k * (ROW_EVERY_NS + 1)))
+    halts = [one for one in posted if isinstance(one, HaltRequested)]
+    if level == "ok":
+        assert (posted, told, watch.status()["level"]) == ([], [], "ok")
+    elif must_halt:
+        assert [one.reason.startswith(REASON) for one in halts] == [True]
+        # Begun anew: a person's resume is not undone by the day that made the halt.
+        assert watch.status()["level"] == "ok"
+    else:
+        assert posted == []
+        assert [(one.kind, one.severity) for one in told] == [("drift", "critical")]
+
+
+def test_a_day_before_a_halt_for_drift_is_not_remembered(market, tmp_path, bundles):
+    small = bundles.small_bundle()
+    rows = np.ones((50, len(FEATURES)))
+    venue = _noted_day(tmp_path, market[1], rows)
+    with open_run(load_settings(), StateLayout(tmp_path), market[1]) as run:
+        halt = RecordHalt(reason=f"{REASON}made up", epoch=1, equity=None, peak=None)
+        run.journal.commit([record(1, 30 * ROW_EVERY_NS, halt)])
+    engine, loop = loop_of(market[1], _Nowhere())
+    watch, *_ = watch_of(engine, loop, small, reference_of(small, [np.ones((100, len(FEATURES)), np.float32)]))
+    with JournalReader.open(StateLayout(tmp_path).journal) as journal:
+        watch.remember(journal, venue, "spot")
+        assert len(journal.newest_witnesses("BTC/USDT", SCHEMA_HASH, venue, "spot", 10)) == 10
+    assert watch._monitors.rows == 20
+
+
+def test_real_money_halts_for_drift_unless_told_otherwise():
+    settings = Settings()
+    live = settings.model_copy(update={"mode": "live"})
+    assert (must_halt_for_drift(settings), must_halt_for_drift(live)) == (False, True)
+    for action, expected in (("halt", True), ("warn", False)):
+        for mode in (settings, live):
+            assert must_halt_for_drift(mode.model_copy(update={"drift": settings.drift.model_copy(update={"action": action})})) is expected
+
+
+def test_the_child_hands_its_notes_to_the_outbox(market, bundles):
+    items, instruments = market
+    engine, loop = loop_of(instruments, _Nowhere())
+    watch, *_ = watch_of(engine, loop)
+    for payload in (WarmUpEnded(), AccountReported(orders=(), positions=())):
+        loop.process(Item(EntryKind.EVENT, items[0].stamp, payload=payload))
+    for item in items[:200]:
+        loop.process(item)
+
+    async def once():
+        outbox = asyncio.Queue()
+        task = asyncio.create_task(watch.run(lambda: None, outbox))
+        try:
+            async with asyncio.timeout(10):
+                return await outbox.get()
+        finally:
+            task.cancel()
+
+    batch = asyncio.run(once())
+    assert isinstance(batch.lines[0].what, Witness)
+    assert batch.commands == ()
+
+
+class _Nowhere:
+    def append(self, entry):
+        return True
