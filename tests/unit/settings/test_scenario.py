@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from smartmoney.settings import ConfigurationError, load_scenario, load_settings, named_scenarios
+from smartmoney.settings.build import fees_bps
 from smartmoney.settings.scenario import scenario_from
 from smartmoney.simulation.scenario import FIRST_RUN, PARAMETER_FIELDS, SECTIONS, parameters
 
@@ -34,6 +35,24 @@ def test_the_package_brings_every_named_scenario_and_each_can_be_used():
 
 def test_first_run_is_what_the_defaults_say():
     assert load_scenario("first_run") == msgspec.structs.replace(FIRST_RUN, title=load_scenario("first_run").title)
+
+
+def test_the_first_run_holds_no_forecast_that_pays_for_a_round_trip_on_spot():
+    # What docs/training.md and README say of it; with another scenario or other fees, measure anew and say that instead.
+    informed = load_scenario("first_run").informed
+    assert (informed.evenness, informed.drift_exponent, load_scenario("first_run").price.wave_every_s) == (1.0, 0.0, 0.0)
+    each = informed.right_share * informed.drift_bps
+    ends_s = informed.duration_s * (1.0 + informed.duration_spread) * informed.drift_start + informed.drift_s
+    left = [min(1.0, (ends_s - n * 0.75 * informed.every_s) / informed.drift_s) for n in range(10)]
+    # Whether the newest two are mistaken nobody can know yet; older ones may be known to be right.
+    overlapping = each * (left[0] + left[1]) + informed.drift_bps * sum(one for one in left[2:] if one > 0.0)
+    stays = 2.0 * informed.persistence - 1.0
+    most = overlapping + each * stays / (1.0 - stays)
+    settings = load_settings()
+    _, taker_bps = fees_bps(settings)
+    assert settings.market == "spot"
+    assert most == pytest.approx(19.07, abs=0.01)
+    assert most < 2 * taker_bps
 
 
 def test_banners_say_what_is_planted():
