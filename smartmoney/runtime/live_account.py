@@ -49,8 +49,9 @@ class ReadFailed(Exception):
 
 
 class Beginning(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold what the journal knows: positions, and the venue's time in ms from which trades may be unknown."""
+    """Hold what the journal knows: orders without an end, positions, and the venue's time in ms from which trades may be unknown."""
 
+    orders: tuple[OrderReport, ...] = ()
     positions: tuple[PositionReport, ...] = ()
     since_ms: int = 0
 
