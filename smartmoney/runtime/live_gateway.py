@@ -464,7 +464,7 @@ class LiveGateway:
         began_ns, again = self._clock.monotonic_ns(), self._again_turns
         try:
             async with asyncio.timeout(READ_S_MAX):
-                report = await self._reader.read()
+                report = await self._reader.read(is_urgent=self._first_ask_ns is not None or self._reported_ns is None)
         except TimeoutError:
             log.warning("the account could not be read", problem=f"not within {READ_S_MAX:g} s")
             return
