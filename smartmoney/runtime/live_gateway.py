@@ -4,13 +4,10 @@ Every request is a task of its own, so that a venue that does not answer holds u
 answer proves (`venues.binance.outcomes`), and what was not proven is asked for by our own client id until it is. The stream, answers and
 polling all lead into the same fold (`venues.binance.followed`), which says each thing once.
 
-A stop whose outcome is unknown is sent again, under its own id, while that id is young: if the first one came, the venue refuses the second
-as a duplicate, and if it comes later, it is refused itself; so the position is protected at once, and by one stop. Nothing else can be sent
-again so: an exit that came has filled and ended, and its id is free again.
-
-Invariants: an order is sent at most once, except that one which the venue provably did not take (busy), or a stop of unknown outcome, is
-sent again under the same id; no order leaves so late that it may be thought missing; an entry looks at latch, clock and the age of the last report right before it leaves; requests in flight are bounded; a spot stop and its
-target leave as one pair; a report that began before it was asked for is not an answer.
+Invariants: an order is sent at most once, except that one which the venue provably did not take (busy), or a stop of unknown outcome
+(`live_again`), is sent again under the same id; no order leaves so late that it may be thought missing; an entry looks at latch, clock and
+the age of the last report right before it leaves; requests in flight are bounded; a spot stop and its target leave as one pair; a report
+that began before it was asked for is not an answer.
 """
 
 import asyncio
@@ -20,8 +17,9 @@ from typing import Any
 import structlog
 
 from smartmoney.adapters.binance_account import Answer, BinanceAccount
-from smartmoney.adapters.clock import Clock
+from smartmoney.adapters.clock import Clock, first_of
 from smartmoney.core.domain.entries import (
+    AccountReported,
     CancelRejected,
     Entry,
     HaltRequested,
@@ -34,6 +32,7 @@ from smartmoney.core.domain.entries import (
 from smartmoney.core.domain.instruments import Market
 from smartmoney.core.domain.orders import Approved, OrderIntent, Purpose
 from smartmoney.runtime.live_account import Beginning, LiveAccount, ReadFailed, read_answer
+from smartmoney.runtime.live_again import StopsAgain
 from smartmoney.runtime.supervisor import Beat
 from smartmoney.venues.binance import order_calls as calls
 from smartmoney.venues.binance.followed import Followed, FollowedOrders
@@ -58,15 +57,10 @@ _UNASKED_S_MAX = 4.0
 _LOOKS_S = (0.25, 0.5, 1.0, 1.0, 2.0, 2.0, 4.0, 8.0)
 """Waits between looks for an order of unknown outcome; its receive window is over within the first five."""
 _BUSY_ATTEMPTS = 3
-_AGAIN_MAX = 3
-"""A stop of unknown outcome is sent again so often at most."""
-_AGAIN_S_MAX = 4.0
-"""... and only while it is younger: after `execution.proof_window_s` it may have been replaced by another."""
 _LEAVES_S_MAX = 8.0
 """An order that had to wait for longer does not leave: after `execution.ack_timeout_s` it may be thought missing."""
 _FIRST_LOOK_S = 0.1
 """After a start, whoever asked for orders of an earlier life has told by then which of them it does not want any more."""
-_AGES_KEPT = 4096
 _FUNDS_PAUSE_S = 60.0
 """After a refusal for lack of money no entry of the instrument is tried for so long."""
 _TURN_S = 0.5
@@ -97,15 +91,11 @@ class LiveGateway:
         self._pairs: dict[str, list[OrderIntent]] = {}
         self._canceling: dict[str, asyncio.Event] = {}
         self._looking: set[str] = set()
-        now_ns = clock.monotonic_ns()
-        self._since_ns = {report.intent.client_order_id: now_ns - report.age_ns for report in beginning.orders}
-        self._times_again: dict[str, int] = {}
-        self._unwanted: set[str] = set()
-        self._again_turns = 0
-        self._again_under_way = 0
+        self._again = StopsAgain(account, followed, beginning.orders, self._sent, self._learn, post, clock=clock)
         self._funds_until_ns = [0 for _ in self._instruments]
         self._first_ask_ns: int | None = None
         self._poll_now = asyncio.Event()
+        self._asked = asyncio.Event()
         self._reported_ns: int | None = None
         self._clock_due_ns = 0
         self._key_refused = False
@@ -122,9 +112,7 @@ class LiveGateway:
             self._post(SendRefused(client_order_id=intent.client_order_id, reason=f"{len(self._tasks)} requests are under way"))
             return
         self._followed.follow(intent)
-        self._since_ns[intent.client_order_id] = self._clock.monotonic_ns()
-        if len(self._since_ns) > _AGES_KEPT:
-            del self._since_ns[next(iter(self._since_ns))]
+        self._again.note_new(intent.client_order_id)
         self._sent[intent.client_order_id] = asyncio.Event()
         group = intent.oco_group
         waiting = self._pairs.get(group) if group is not None else None
@@ -145,7 +133,7 @@ class LiveGateway:
         if len(self._tasks) >= IN_FLIGHT_MAX:
             log.warning("a cancel waits: too many requests are under way", client_order_id=client_order_id)
             return  # it is asked for again after its time-out
-        self._unwanted.add(client_order_id)
+        self._again.note_unwanted(client_order_id)
         self._canceling[client_order_id] = asyncio.Event()
         self._start(self._cancel(client_order_id))
 
@@ -154,6 +142,7 @@ class LiveGateway:
         del now_mono_ns
         if self._first_ask_ns is None:
             self._first_ask_ns = self._clock.monotonic_ns()
+        self._asked.set()
         self._poll_now.set()
 
     def advance(self, entry: Entry) -> Sequence[Payload]:
@@ -261,7 +250,7 @@ class LiveGateway:
         """Say why an order must not leave now; what reduces risk may, unless it waited so long that it may have been replaced."""
         intent = approved.intent
         now_ns = self._clock.monotonic_ns()
-        if self._age_ns(intent) > _LEAVES_S_MAX * _S:
+        if self._again.age_s(intent.client_order_id) > _LEAVES_S_MAX:
             return f"it had to wait for more than {_LEAVES_S_MAX:g} s"
         if intent.reduce_only:
             return None
@@ -306,73 +295,6 @@ class LiveGateway:
         self._followed.drop(intent.client_order_id)
         kind = SendRefused if answer.is_local else OrderRejected
         self._post(kind(client_order_id=intent.client_order_id, reason=answer.why()))
-
-    def _age_ns(self, intent: OrderIntent) -> int:
-        now_ns = self._clock.monotonic_ns()
-        return now_ns - self._since_ns.get(intent.client_order_id, 0)
-
-    # ---- sending a stop again
-
-    def _why_not_again(self, order: Followed) -> str | None:
-        """Say why an order of unknown outcome is not sent again."""
-        name = order.intent.client_order_id
-        if order.intent.purpose is not Purpose.STOP or not order.intent.reduce_only:
-            return "only a stop may be"
-        if order.is_told or order.is_ended:
-            return "it was heard of"
-        if name in self._unwanted or name in self._sent:
-            return "it is not wanted any more, or on its way"
-        if self._times_again.get(name, 0) >= _AGAIN_MAX or self._age_ns(order.intent) > _AGAIN_S_MAX * _S:
-            return "it was tried for long enough"
-        return None
-
-    async def _send_again(self, order: Followed) -> None:
-        """Send a stop of unknown outcome again, with its target where the two are a pair."""
-        intents = [order.intent, *self._targets_of(order)]
-        name = order.intent.client_order_id
-        instrument = self._instruments[order.intent.instrument]
-        call = calls.place_pair(instrument, *intents) if len(intents) > 1 else calls.place(instrument, order.intent)
-        self._times_again[name] = self._times_again.get(name, 0) + 1
-        self._again_turns += 1
-        self._again_under_way += 1
-        for intent in intents:
-            self._sent[intent.client_order_id] = asyncio.Event()
-
-        def last_look() -> str | None:
-            is_late = self._age_ns(order.intent) > _AGAIN_S_MAX * _S
-            return "it is too late to send it again" if is_late or order.is_told or name in self._unwanted else None
-
-        try:
-            answer = await self._account.ask(call, last_look)
-            log.warning("a stop of unknown outcome was sent again", client_order_id=name, answer=answer.why())
-            if answer.is_done:
-                for news in read_answer(answer, order):
-                    self._learn(news)
-            elif answer.outcome in {Outcome.REFUSED, Outcome.FUNDS} and not answer.is_local:
-                self._give_up(intents, answer)
-        finally:
-            self._again_turns += 1
-            self._again_under_way -= 1
-            for intent in intents:
-                self._answered(intent.client_order_id)
-
-    def _targets_of(self, stop: Followed) -> list[OrderIntent]:
-        """Return the target that left in one pair with a spot stop."""
-        if self._market_of(stop.intent) is not Market.SPOT or stop.intent.oco_group is None:
-            return []
-        return [
-            other.intent
-            for other in self._followed.working()
-            if other is not stop and not other.is_told and other.intent.oco_group == stop.intent.oco_group
-        ][:1]
-
-    def _give_up(self, intents: Sequence[OrderIntent], answer: Answer) -> None:
-        """Post that the venue does not take a stop. The first one may still come: it is followed, and found as a late order then."""
-        for intent in intents:
-            order = self._followed.get(intent.client_order_id)
-            if order is not None and not order.is_told:
-                self._unwanted.add(intent.client_order_id)
-                self._post(OrderRejected(client_order_id=intent.client_order_id, reason=answer.why()))
 
     def _answered(self, client_order_id: str) -> None:
         sent = self._sent.pop(client_order_id, None)
@@ -449,8 +371,8 @@ class LiveGateway:
                 if order is None or (order.is_told and not order.is_behind and not order.needs_look):
                     return
                 answer = await self._reader.look_up(order)
-                if answer.outcome is Outcome.NOT_FOUND and self._why_not_again(order) is None:
-                    await self._send_again(order)
+                if answer.outcome is Outcome.NOT_FOUND and self._again.may(order):
+                    await self._again.send(order)
                 if answer.outcome is Outcome.KEY:
                     self._halt_for_key(answer.why())
                     return
@@ -461,10 +383,10 @@ class LiveGateway:
 
     async def _report(self) -> None:
         """Read the account and post the report, if it answers what was asked."""
-        began_ns, again = self._clock.monotonic_ns(), self._again_turns
+        turns = self._again.turns
         try:
             async with asyncio.timeout(READ_S_MAX):
-                report = await self._reader.read(is_urgent=self._first_ask_ns is not None or self._reported_ns is None)
+                report, began_ns = await self._read()
         except TimeoutError:
             log.warning("the account could not be read", problem=f"not within {READ_S_MAX:g} s")
             return
@@ -479,17 +401,34 @@ class LiveGateway:
             return
         asked_ns = self._first_ask_ns
         # A stop that is sent again meanwhile is neither there nor missing.
-        if (asked_ns is not None and asked_ns > began_ns) or again != self._again_turns or self._again_under_way:
+        if (asked_ns is not None and asked_ns > began_ns) or turns != self._again.turns or self._again.is_under_way:
             self._poll_now.set()
             return
         if asked_ns is None and self._clock.monotonic_ns() - began_ns > _UNASKED_S_MAX * _S:
             return
         self._first_ask_ns = None
+        self._asked.clear()
         is_first = self._reported_ns is None
         self._reported_ns = self._clock.monotonic_ns()
         self._post(report)
         if is_first:
             self._start(self._look_for_earlier())
+
+    async def _read(self) -> tuple[AccountReported, int]:
+        """Read the account, and tell since when.
+
+        A reading that nobody asked for waits for its budget, and makes way for one that is asked for meanwhile.
+        """
+        began_ns = self._clock.monotonic_ns()
+        if not self._asked.is_set() and self._reported_ns is not None:
+            report = await first_of(self._reader.read(), self._overtaken())
+            if report is not None:
+                return report, began_ns
+            began_ns = self._clock.monotonic_ns()
+        return await self._reader.read(is_urgent=True), began_ns
+
+    async def _overtaken(self) -> None:
+        await self._asked.wait()
 
     async def _look_for_earlier(self) -> None:
         """Ask for the orders of an earlier life that the venue does not list: they may never have come."""

@@ -4,8 +4,8 @@ Each call looks at what is and returns the next commands; it is called after eve
 nothing until something else does. Orders that reduce are never working for more than is held: a protective pair shares an oco_group, and
 an exit (or a resized pair) is sent only after the old pair is proven gone. That leaves a position without a stop for one cancel round trip,
 which is the price of never selling twice: spot inventory is locked by the old pair, and a venue without reduce-only would flip. Where the
-venue itself keeps what reduces from doing more (USD-M: stop and target are two reduce-only orders), a stop waits for less: an exit of unknown
-outcome does not keep it back, and a target is replaced without touching it.
+venue itself keeps what reduces from doing more (USD-M: stop and target are two reduce-only orders), a stop waits for less: an exit of
+unknown outcome does not keep it back, and a target is replaced without touching it.
 """
 
 from smartmoney.core.domain.commands import Command, Notify

@@ -5,7 +5,8 @@ from decimal import Decimal
 import pytest
 
 from smartmoney.runtime.assembly import simulated_words
-from smartmoney.runtime.live import AccountTaken, door_terms, hold_account, is_rehearsal, live_endpoints, run_mode
+from smartmoney.runtime.live import AccountTaken, door_terms, hold_account, live_endpoints
+from smartmoney.runtime.modes import is_rehearsal, run_mode
 from smartmoney.settings.models import Settings
 
 HERE = {"rest": "http://127.0.0.1:9000", "ws": "ws://localhost:9000"}
