@@ -94,7 +94,7 @@ class LiveOrders:
         since_ms = self.account.venue_ms()
         if opened.active_wall_ns is not None:
             since_ms = min(since_ms, opened.active_wall_ns // _MS + (self.account.clock_offset_ms or 0)) - LOOK_BACK_MS
-        beginning = Beginning(positions=state.positions, since_ms=since_ms)
+        beginning = Beginning(orders=tuple(state.orders), positions=state.positions, since_ms=since_ms)
         self.gateway = LiveGateway(self.account, followed, beginning, post, clock=clock, is_latched=is_latched)
         self._stream = PrivateStream(self.account, self._where, self.gateway, clock=clock, jitter=Random(self._seed))
 

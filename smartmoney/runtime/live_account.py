@@ -49,8 +49,9 @@ class ReadFailed(Exception):
 
 
 class Beginning(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold what the journal knows: positions, and the venue's time in ms from which trades may be unknown."""
+    """Hold what the journal knows: orders without an end, positions, and the venue's time in ms from which trades may be unknown."""
 
+    orders: tuple[OrderReport, ...] = ()
     positions: tuple[PositionReport, ...] = ()
     since_ms: int = 0
 
@@ -71,6 +72,7 @@ class LiveAccount:
         self._cursor: list[int | None] = [None for _ in self._instruments]
         self._others: list[Decimal | None] = [None for _ in self._instruments]
         self._strangers: set[str] = set()
+        self._is_urgent = False
 
     def tell(self, payloads: Sequence[Payload]) -> None:
         """Hand on what is new, keeping count of what our own fills hold."""
@@ -84,12 +86,15 @@ class LiveAccount:
         if payloads:
             self._tell_outside(payloads)
 
-    async def read(self) -> AccountReported:
+    async def read(self, *, is_urgent: bool = False) -> AccountReported:
         """Return the account's report, everything that it contains being told.
+
+        An urgent reading uses what the budgets keep for stops, exits and cancels: a start, and doubts, are about just these.
 
         Raises:
             ReadFailed: some part of it could not be read, or it would not stand still.
         """
+        self._is_urgent = is_urgent
         await self._read_trades()
         for _ in range(ROUNDS_MAX):
             listed = await self._open_orders()
@@ -124,7 +129,7 @@ class LiveAccount:
             await self._take_trades(order.intent.instrument, read_trades(answer.body))
 
     async def _ask(self, call: calls.Call) -> Answer:
-        answer = await self._account.ask(call)
+        answer = await self._account.ask(msgspec.structs.replace(call, is_urgent=call.is_urgent or self._is_urgent))
         if not answer.is_done:
             raise ReadFailed(f"{call.method} {call.path}", answer)
         return answer

@@ -4,9 +4,10 @@ Every request is a task of its own, so that a venue that does not answer holds u
 answer proves (`venues.binance.outcomes`), and what was not proven is asked for by our own client id until it is. The stream, answers and
 polling all lead into the same fold (`venues.binance.followed`), which says each thing once.
 
-Invariants: an order is sent at most once, except that one which the venue provably did not take (busy) is sent again under the same id;
-an entry looks at latch, clock and the age of the last report right before it leaves; requests in flight are bounded; a spot stop and its
-target leave as one pair; a report that began before it was asked for is not an answer.
+Invariants: an order is sent at most once, except that one which the venue provably did not take (busy), or a stop of unknown outcome
+(`live_again`), is sent again under the same id; no order leaves so late that it may be thought missing; an entry looks at latch, clock and
+the age of the last report right before it leaves; requests in flight are bounded; a spot stop and its target leave as one pair; a report
+that began before it was asked for is not an answer.
 """
 
 import asyncio
@@ -16,8 +17,9 @@ from typing import Any
 import structlog
 
 from smartmoney.adapters.binance_account import Answer, BinanceAccount
-from smartmoney.adapters.clock import Clock
+from smartmoney.adapters.clock import Clock, first_of
 from smartmoney.core.domain.entries import (
+    AccountReported,
     CancelRejected,
     Entry,
     HaltRequested,
@@ -30,6 +32,7 @@ from smartmoney.core.domain.entries import (
 from smartmoney.core.domain.instruments import Market
 from smartmoney.core.domain.orders import Approved, OrderIntent, Purpose
 from smartmoney.runtime.live_account import Beginning, LiveAccount, ReadFailed, read_answer
+from smartmoney.runtime.live_again import StopsAgain
 from smartmoney.runtime.supervisor import Beat
 from smartmoney.venues.binance import order_calls as calls
 from smartmoney.venues.binance.followed import Followed, FollowedOrders
@@ -54,6 +57,10 @@ _UNASKED_S_MAX = 4.0
 _LOOKS_S = (0.25, 0.5, 1.0, 1.0, 2.0, 2.0, 4.0, 8.0)
 """Waits between looks for an order of unknown outcome; its receive window is over within the first five."""
 _BUSY_ATTEMPTS = 3
+_LEAVES_S_MAX = 8.0
+"""An order that had to wait for longer does not leave: after `execution.ack_timeout_s` it may be thought missing."""
+_FIRST_LOOK_S = 0.1
+"""After a start, whoever asked for orders of an earlier life has told by then which of them it does not want any more."""
 _FUNDS_PAUSE_S = 60.0
 """After a refusal for lack of money no entry of the instrument is tried for so long."""
 _TURN_S = 0.5
@@ -84,9 +91,11 @@ class LiveGateway:
         self._pairs: dict[str, list[OrderIntent]] = {}
         self._canceling: dict[str, asyncio.Event] = {}
         self._looking: set[str] = set()
+        self._again = StopsAgain(account, followed, beginning.orders, self._sent, self._learn, post, clock=clock)
         self._funds_until_ns = [0 for _ in self._instruments]
         self._first_ask_ns: int | None = None
         self._poll_now = asyncio.Event()
+        self._asked = asyncio.Event()
         self._reported_ns: int | None = None
         self._clock_due_ns = 0
         self._key_refused = False
@@ -103,6 +112,7 @@ class LiveGateway:
             self._post(SendRefused(client_order_id=intent.client_order_id, reason=f"{len(self._tasks)} requests are under way"))
             return
         self._followed.follow(intent)
+        self._again.note_new(intent.client_order_id)
         self._sent[intent.client_order_id] = asyncio.Event()
         group = intent.oco_group
         waiting = self._pairs.get(group) if group is not None else None
@@ -123,6 +133,7 @@ class LiveGateway:
         if len(self._tasks) >= IN_FLIGHT_MAX:
             log.warning("a cancel waits: too many requests are under way", client_order_id=client_order_id)
             return  # it is asked for again after its time-out
+        self._again.note_unwanted(client_order_id)
         self._canceling[client_order_id] = asyncio.Event()
         self._start(self._cancel(client_order_id))
 
@@ -131,6 +142,7 @@ class LiveGateway:
         del now_mono_ns
         if self._first_ask_ns is None:
             self._first_ask_ns = self._clock.monotonic_ns()
+        self._asked.set()
         self._poll_now.set()
 
     def advance(self, entry: Entry) -> Sequence[Payload]:
@@ -235,11 +247,13 @@ class LiveGateway:
         return answer
 
     def _why_not(self, approved: Approved) -> str | None:
-        """Say why an order must not leave now; what reduces risk always may."""
+        """Say why an order must not leave now; what reduces risk may, unless it waited so long that it may have been replaced."""
         intent = approved.intent
+        now_ns = self._clock.monotonic_ns()
+        if self._again.age_s(intent.client_order_id) > _LEAVES_S_MAX:
+            return f"it had to wait for more than {_LEAVES_S_MAX:g} s"
         if intent.reduce_only:
             return None
-        now_ns = self._clock.monotonic_ns()
         if self._is_latched():
             return "halted meanwhile"
         if now_ns > approved.valid_until_mono_ns:
@@ -357,6 +371,8 @@ class LiveGateway:
                 if order is None or (order.is_told and not order.is_behind and not order.needs_look):
                     return
                 answer = await self._reader.look_up(order)
+                if answer.outcome is Outcome.NOT_FOUND and self._again.may(order):
+                    await self._again.send(order)
                 if answer.outcome is Outcome.KEY:
                     self._halt_for_key(answer.why())
                     return
@@ -367,10 +383,10 @@ class LiveGateway:
 
     async def _report(self) -> None:
         """Read the account and post the report, if it answers what was asked."""
-        began_ns = self._clock.monotonic_ns()
+        turns = self._again.turns
         try:
             async with asyncio.timeout(READ_S_MAX):
-                report = await self._reader.read()
+                report, began_ns = await self._read()
         except TimeoutError:
             log.warning("the account could not be read", problem=f"not within {READ_S_MAX:g} s")
             return
@@ -384,14 +400,43 @@ class LiveGateway:
             self._post(HaltRequested(reason=f"the venue's account cannot be understood: {problem}"))
             return
         asked_ns = self._first_ask_ns
-        if asked_ns is not None and asked_ns > began_ns:
+        # A stop that is sent again meanwhile is neither there nor missing.
+        if (asked_ns is not None and asked_ns > began_ns) or turns != self._again.turns or self._again.is_under_way:
             self._poll_now.set()
             return
         if asked_ns is None and self._clock.monotonic_ns() - began_ns > _UNASKED_S_MAX * _S:
             return
         self._first_ask_ns = None
+        self._asked.clear()
+        is_first = self._reported_ns is None
         self._reported_ns = self._clock.monotonic_ns()
         self._post(report)
+        if is_first:
+            self._start(self._look_for_earlier())
+
+    async def _read(self) -> tuple[AccountReported, int]:
+        """Read the account, and tell since when.
+
+        A reading that nobody asked for waits for its budget, and makes way for one that is asked for meanwhile.
+        """
+        began_ns = self._clock.monotonic_ns()
+        if not self._asked.is_set() and self._reported_ns is not None:
+            report = await first_of(self._reader.read(), self._overtaken())
+            if report is not None:
+                return report, began_ns
+            began_ns = self._clock.monotonic_ns()
+        return await self._reader.read(is_urgent=True), began_ns
+
+    async def _overtaken(self) -> None:
+        await self._asked.wait()
+
+    async def _look_for_earlier(self) -> None:
+        """Ask for the orders of an earlier life that the venue does not list: they may never have come."""
+        await self._clock.sleep(_FIRST_LOOK_S)
+        for order in list(self._followed.working()):
+            name = order.intent.client_order_id
+            if not order.is_told and name not in self._sent:
+                self._look_for(name)
 
     def _halt_for_key(self, reason: str) -> None:
         """Ask for a halt, once: a key that is refused does not come back by asking."""

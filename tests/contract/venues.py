@@ -266,11 +266,7 @@ class LiveUnder(Under):
         return self.instrument.floor_lots(total)
 
     async def orders_named(self, name):
-        account = await self.ledger()
-        plain = [o for o in account["orders"] if o["market"] == self.market.value and o["client_id"] == name]
-        algos = [a for a in account["algos"] if a["client_id"] == name]
-        # The order that an algo order sends bears its name: it is the same order.
-        return len(algos) if algos else len(plain)
+        return orders_named(await self.ledger(), self.market, name)
 
     async def working(self):
         account = await self.ledger()
@@ -298,6 +294,14 @@ class LiveUnder(Under):
         return body
 
 
+def orders_named(account, market, name):
+    """Return how many orders of an account's ledger bear a client id."""
+    plain = [o for o in account["orders"] if o["market"] == market.value and o["client_id"] == name]
+    algos = [a for a in account["algos"] if a["client_id"] == name]
+    # The order that an algo order sends bears its name: it is the same order.
+    return len(algos) if algos else len(plain)
+
+
 @asynccontextmanager
 async def live_under(market, patience_s=90):
     """Serve an exchange and yield a harness that has not begun: call `make`, then `running`."""
@@ -321,4 +325,4 @@ async def under_test(name):
             yield under
 
 
-__all__ = ["LiveUnder", "OutcomeUnknown", "PaperUnder", "json", "live_under", "under_test"]
+__all__ = ["LiveUnder", "OutcomeUnknown", "PaperUnder", "json", "live_under", "orders_named", "under_test"]

@@ -53,7 +53,7 @@ endpoints: {{rest: "{rest}", ws: "{ws}", sapi: "{sapi}"}}
 api_key: {{key_file: "{folder}/key", secret_file: "{folder}/secret"}}
 strategy_class: {strategy}
 strategy: {{min_liquidity_score: 0.01, update_frequency: {every}, rebalance_band: 0}}
-risk: {{max_daily_loss: 0.9}}
+risk: {{max_daily_loss: 0.9, max_orders_per_minute: 1200, reserved_orders_per_minute: 600}}
 advanced_features:
   liquidity_patterns: {{mm_confidence_threshold: 0.01}}
 """

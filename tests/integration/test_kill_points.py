@@ -64,8 +64,9 @@ def test_killed_at_every_point_of_the_order_path_nothing_is_doubled_lost_or_left
                     ready = time.monotonic()
                     wrong = stage.settles(PROTECTED_WITHIN_S)
                     assert wrong == [], (number, point, wrong, daemon.said()[-3000:])
+                    took_s = time.monotonic() - ready
                     assert stage.open_entries(stage.ledger()) == [], (number, point)
                     assert stage.status()["position"] == pytest.approx(float(stage.held(stage.ledger())), abs=1e-12)
                     stage.resume()
                     assert daemon.stop(signal.SIGTERM) == 0
-                print(f"kill {number + 1}: {point} recovered in {time.monotonic() - ready:.1f} s")
+                print(f"kill {number + 1}: {point} protected {took_s:.1f} s after READY")

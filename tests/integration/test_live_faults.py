@@ -100,6 +100,49 @@ async def test_an_order_that_never_arrived_leaves_the_report_and_nothing_is_sent
 
 
 @BOTH
+async def test_a_stop_that_never_arrived_is_sent_again_under_its_own_id(market):
+    async with trading(market) as venue:
+        await venue.bought(1000)
+        stop, target = venue.pair(await venue.held_lots(), round(venue.touch()[0] * 0.98), round(venue.touch()[1] * 1.02))
+        async with venue.fault("lost_answer", call="POST algoOrder|POST orderList/*", count=1, accepted=False, how="reset") as acted:
+            venue.submit(stop, target)
+            await venue.until(lambda: venue.said.of(stop.client_order_id, OrderAccepted), 3)
+            assert acted() == 1
+        await venue.until(lambda: venue.said.of(target.client_order_id, OrderAccepted))
+        assert venue.said.of(stop.client_order_id, OutcomeUnknown)
+        assert await venue.working() == sorted([stop.client_order_id, target.client_order_id])
+
+
+@BOTH
+async def test_a_stop_that_is_there_and_not_visible_yet_stays_one(market):
+    async with trading(market, with_stream=False) as venue:
+        await venue.bought(1000)
+        stop, target = venue.pair(await venue.held_lots(), round(venue.touch()[0] * 0.98), round(venue.touch()[1] * 1.02))
+        async with (
+            venue.fault("lost_answer", call="POST algoOrder|POST orderList/*", count=1, accepted=True, how="reset"),
+            venue.fault("not_found", call="GET order|GET algoOrder") as hidden,
+        ):
+            venue.submit(stop, target)
+            await venue.until(hidden)
+        await venue.until(lambda: venue.said.of(stop.client_order_id, OrderAccepted))
+        assert await venue.orders_named(stop.client_order_id) == 1
+        assert await venue.working() == sorted([stop.client_order_id, target.client_order_id])
+
+
+@BOTH
+async def test_a_stop_that_is_not_wanted_any_more_is_not_sent_again(market):
+    async with trading(market) as venue:
+        await venue.bought(1000)
+        stop, _ = venue.pair(await venue.held_lots(), round(venue.touch()[0] * 0.98), round(venue.touch()[1] * 1.02))
+        async with venue.fault("lost_answer", call="POST algoOrder|POST order", count=1, accepted=False, how="reset"):
+            venue.submit(stop)
+            venue.cancel(stop.client_order_id)
+            await venue.until(lambda: venue.said.of(stop.client_order_id, CancelRejected))
+        await venue.report()
+        assert await venue.orders_named(stop.client_order_id) == 0
+
+
+@BOTH
 async def test_an_order_that_is_not_visible_yet_is_not_thought_dead(market):
     async with trading(market, with_stream=False) as venue:
         async with (

@@ -94,6 +94,8 @@ FAULTS = (
     {"kind": "vanished_stop", "after_s": 12, "told": False},
     {"kind": "reject_stop", "after_s": 6, "count": 1},
 )
+FAULTS_MET = 9
+"""Kinds that must have struck before it counts."""
 
 
 @MARKETS
@@ -105,9 +107,8 @@ def test_a_rehearsal_full_of_faults_ends_with_ledger_and_journal_agreed(tmp_path
             daemon.wait_for("ready")
             daemon.wait_for("status", lambda line: line["orders"] > 0)
             names = [stage.fault(**fault) for fault in FAULTS]
-            daemon.wait_for("status", lambda line: line["orders"] > 12, 90)
-            time.sleep(15)
-            acted = {name: stage.acted(name) for name in names}
+            until(lambda: sum(stage.acted(name) > 0 for name in names) >= FAULTS_MET, 120)
+            time.sleep(10)
             for name in names:
                 stage.clear(name)
             until(lambda: stage.problems() == [], 30)
@@ -122,7 +123,6 @@ def test_a_rehearsal_full_of_faults_ends_with_ledger_and_journal_agreed(tmp_path
             shown = stage.status()
             assert Decimal(str(shown["position"])) == pytest.approx(stage.held(account), abs=Decimal("1e-9"))
             assert daemon.stop(signal.SIGTERM) == 0
-        assert sum(1 for times in acted.values() if times) >= 6, acted
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ _ROWS: dict[OrderStatus, dict[ReportKind, OrderStatus]] = {
         _K.LOSE: _S.UNKNOWN,
         _K.FIND: _S.ACCEPTED,
         _K.MISS: _S.CANCELED,
+        _K.SEND_REFUSED: _S.DENIED,
     },
     _S.ACCEPTED: {
         **_ENDS,

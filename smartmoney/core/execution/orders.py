@@ -34,6 +34,11 @@ class OrderRecord(msgspec.Struct, kw_only=True):
         return self.status not in TERMINAL
 
     @property
+    def is_doubtful_exit(self) -> bool:
+        """Tell whether this is an immediate order that reduces, and nobody knows what became of it: a stop would be listed, this is not."""
+        return self.status is OrderStatus.UNKNOWN and self.intent.purpose in {Purpose.EXIT, Purpose.FLATTEN}
+
+    @property
     def leaves(self) -> int:
         """Return the lots that may still fill, 0 once the order has ended."""
         return max(0, self.intent.lots - self.filled_lots - self.shrunk_lots) if self.is_working else 0
@@ -133,11 +138,15 @@ class OrderLedger:
         return bought, sold
 
     def reducing_lots(self, instrument: int, without_group: str | None) -> int:
-        """Return the worst case of the orders that reduce: an oco_group counts once, with its largest member."""
+        """Return the worst case of the orders that reduce: an oco_group counts once, with its largest member.
+
+        Where the venue does not link pairs, it is the venue that keeps what reduces from doing more (reduce-only), and an exit of unknown
+        outcome does not keep the position from having a stop.
+        """
         alone = 0
         groups: dict[str, int] = {}
         for record in self.working(instrument):
-            if not record.intent.reduce_only:
+            if not record.intent.reduce_only or (record.is_doubtful_exit and not self._linked_pairs):
                 continue
             group = record.intent.oco_group
             if group is None:

@@ -3,7 +3,9 @@
 Each call looks at what is and returns the next commands; it is called after every reply and on every tick, and calling it again changes
 nothing until something else does. Orders that reduce are never working for more than is held: a protective pair shares an oco_group, and
 an exit (or a resized pair) is sent only after the old pair is proven gone. That leaves a position without a stop for one cancel round trip,
-which is the price of never selling twice: spot inventory is locked by the old pair, and a venue without reduce-only would flip.
+which is the price of never selling twice: spot inventory is locked by the old pair, and a venue without reduce-only would flip. Where the
+venue itself keeps what reduces from doing more (USD-M: stop and target are two reduce-only orders), a stop waits for less: an exit of
+unknown outcome does not keep it back, and a target is replaced without touching it.
 """
 
 from smartmoney.core.domain.commands import Command, Notify
@@ -58,8 +60,10 @@ def _pursue_exit(desk: Desk, index: int, held: int, exit_plan: ExitPlan, view: E
     now = view.now_mono_ns
     commands = desk.cancel_entries(exit_plan.reason, view, index)
     working = [record for record in desk.ledger.working(index) if record.intent.reduce_only]
-    if any(record.intent.purpose not in _PROTECTIVE for record in working):
-        return commands
+    exits = [record for record in working if record.intent.purpose not in _PROTECTIVE]
+    if exits:
+        is_doubtful = all(record.is_doubtful_exit for record in exits) and not desk.parameters.linked_pairs
+        return commands + (_protect(desk, index, held, view) if is_doubtful else [])
     if now < exit_plan.not_before_ns:
         if exit_plan.not_before_ns - now < _RETRY_WITHOUT_STOP_NS and not working:
             return commands
@@ -98,10 +102,13 @@ def _protect(desk: Desk, index: int, held: int, view: ExecutionView) -> list[Com
     plan = desk.plans[index]
     if plan.stop_ticks is None or _is_entry_reporting(desk, index, view):
         return []
-    working = [record for record in desk.ledger.working(index) if record.intent.reduce_only]
+    is_linked = desk.parameters.linked_pairs
+    working = [record for record in desk.ledger.working(index) if record.intent.reduce_only and (is_linked or not record.is_doubtful_exit)]
     is_stop_right = _is_stop_right(working, held, plan)
     if is_stop_right and (_is_target_right(working, held, plan) or view.now_mono_ns < plan.protect_not_before_ns):
         return []
+    if is_stop_right and not is_linked:
+        return _replace_target(desk, index, held, working, view)
     if working:
         return [command for record in working for command in desk.cancel(record, "protection is replaced", view)]
     crossed = _crossed(plan, held, view.quotes[index])
@@ -135,24 +142,45 @@ def _place(desk: Desk, index: int, held: int, plan: PositionPlan, view: Executio
     if record is None:
         plan.protect_not_before_ns = view.now_mono_ns + _S
         return [*commands, Notify(severity="critical", subject="stop refused by the risk gate", text=f"{desk.instruments[index].name}")]
+    return commands + _place_target(desk, index, held, stop_id, view)
+
+
+def _place_target(desk: Desk, index: int, held: int, group: str | None, view: ExecutionView) -> list[Command]:
+    plan = desk.plans[index]
     if plan.target_ticks is None:
-        return commands
+        return []
     target = OrderIntent(
         client_order_id=desk.ids.next(view.seq),
         instrument=index,
-        side=side,
+        side=Side.SELL if held > 0 else Side.BUY,
         type=OrderType.LIMIT,
         lots=abs(held),
         purpose=Purpose.TARGET,
         price_ticks=plan.target_ticks,
         reduce_only=True,
-        oco_group=stop_id,
+        oco_group=group,
         signal_id=plan.signal_id,
     )
-    record, more = desk.submit(target, view)
+    record, commands = desk.submit(target, view)
     if record is None:
         plan.note_target_failure(view.now_mono_ns, desk.parameters.protect_attempts_max)
-    return commands + more
+    return commands
+
+
+def _replace_target(desk: Desk, index: int, held: int, working: list[OrderRecord], view: ExecutionView) -> list[Command]:
+    """Bring the target to what the plan wants; the stop beside it is right, and stays."""
+    targets = [record for record in working if record.intent.purpose is Purpose.TARGET]
+    if targets:
+        return [command for record in targets for command in desk.cancel(record, "the target is replaced", view)]
+    stop = next(record for record in working if record.intent.purpose is Purpose.STOP)
+    plan = desk.plans[index]
+    crossed = _crossed(plan, held, view.quotes[index])
+    if crossed == "target_crossed" and plan.exit is None:
+        plan.exit = ExitPlan(reason=crossed, at_market=True, signal_id=plan.signal_id)
+        return _pursue_exit(desk, index, held, plan.exit, view)
+    if crossed is not None:
+        return []
+    return _place_target(desk, index, held, stop.intent.oco_group, view)
 
 
 def _is_entry_reporting(desk: Desk, index: int, view: ExecutionView) -> bool:

@@ -260,6 +260,57 @@ def test_where_stop_and_target_are_not_linked_a_partly_filled_target_has_the_sto
     assert (new_stop.purpose, new_stop.lots, new_target.lots) == (Purpose.STOP, 600, 600)
 
 
+def test_where_stop_and_target_are_not_linked_a_lost_target_is_replaced_and_the_stop_stays():
+    bench = Bench(linked_pairs=False)
+    stop, target = bench.long()
+    commands = bench.reply(OrderCanceled(client_order_id=target.client_order_id))
+    assert cancels(commands) == []
+    (again,) = intents(commands)
+    assert (again.purpose, again.lots, again.oco_group) == (Purpose.TARGET, 1000, stop.oco_group)
+    bench = Bench()
+    stop, target = bench.long()
+    assert cancels(bench.reply(OrderCanceled(client_order_id=target.client_order_id))) == [stop.client_order_id]
+
+
+def test_where_stop_and_target_are_not_linked_a_lost_target_that_is_crossed_closes_the_position():
+    bench = Bench(linked_pairs=False)
+    stop, target = bench.long()
+    bench.bid, bench.ask = 10_450, 10_452
+    assert cancels(bench.reply(OrderCanceled(client_order_id=target.client_order_id))) == [stop.client_order_id]
+    assert bench.executor.plan(0).exit.reason == "target_crossed"
+
+
+@pytest.mark.parametrize("linked_pairs", [False, True])
+def test_an_exit_of_unknown_outcome_keeps_no_stop_back_where_the_venue_enforces_reduce_only(linked_pairs):
+    bench = Bench(linked_pairs=linked_pairs)
+    bench.long()
+    commands = bench.open(SignalType.SELL, lots=1000, stop=102.0, target=96.0)
+    (exit_order,) = intents(bench.cancelled(*commands))
+    found = bench.reply(OutcomeUnknown(client_order_id=exit_order.client_order_id, reason="503"))
+    found += bench.tick(6)
+    assert [each.purpose for each in intents(found)] == ([] if linked_pairs else [Purpose.STOP, Purpose.TARGET])
+    bench.accept(*found)
+    gone = bench.fill(exit_order, ticks=9_999)
+    assert set(cancels(gone)) == {each.client_order_id for each in intents(found)}
+    assert bench.executor.portfolio.position_lots(0) == 0
+
+
+def test_an_exit_that_never_came_is_tried_again_after_the_stop_that_stood_in_for_it_is_gone():
+    bench = Bench(linked_pairs=False)
+    bench.long()
+    (exit_order,) = intents(bench.cancelled(*bench.open(SignalType.SELL, lots=1000, stop=102.0, target=96.0)))
+    stood_in = bench.reply(OutcomeUnknown(client_order_id=exit_order.client_order_id, reason="503")) + bench.tick(6)
+    bench.accept(*stood_in)
+    reports = tuple(OrderReport(intent=each, venue_order_id="v" + each.client_order_id) for each in intents(stood_in))
+    told = AccountReported(orders=reports, positions=(PositionReport(instrument=0, quantity=D(10), cost=D(0)),))
+    assert cancels(bench.executor.reconcile(told, bench.view())) == [], "asked before it could be missing"
+    bench.tick(3)
+    commands = bench.executor.reconcile(told, bench.view())
+    assert set(cancels(commands)) == {each.client_order_id for each in intents(stood_in)}
+    (again,) = intents(bench.cancelled(*commands))
+    assert (again.purpose, again.lots) == (Purpose.EXIT, 1000)
+
+
 def test_a_filled_stop_cancels_the_target_and_reports_the_round_trip():
     bench = Bench()
     stop, target = bench.long()

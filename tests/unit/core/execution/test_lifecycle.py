@@ -41,7 +41,7 @@ def test_no_step_leads_back_to_before_the_order_was_sent():
 
 
 def test_unknown_is_left_only_by_proof():
-    proof = {K.ACCEPT, K.PARTIAL_FILL, K.FILL, K.REJECT, K.CANCEL, K.EXPIRE, K.FIND, K.MISS, K.CANCEL_REQUEST}
+    proof = {K.ACCEPT, K.PARTIAL_FILL, K.FILL, K.REJECT, K.CANCEL, K.EXPIRE, K.FIND, K.MISS, K.CANCEL_REQUEST, K.SEND_REFUSED}
     assert {kind for (status, kind), after in TABLE.items() if status is S.UNKNOWN and after is not S.UNKNOWN} == proof
 
 
