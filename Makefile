@@ -38,13 +38,13 @@ paper: $(VENV)/runtime ## run the daemon on paper against the built-in exchange,
 
 test: $(VENV)/development ## run the tests (under five minutes)
 	@$(RUN) kernels > /dev/null
-	@$(PY) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not slow"
+	@$(PY) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not slow and not campaign"
 
-test-slow: $(VENV)/development ## run the long campaigns alone (about six minutes)
+test-slow: $(VENV)/development ## run the slow tests alone (about six minutes)
 	@$(RUN) kernels > /dev/null
-	@$(PY) -m pytest -q -n 3 --dist loadfile -m slow
+	@$(PY) -m pytest -q -n 3 --dist loadfile -m "slow and not campaign"
 
-test-all: $(VENV)/development ## run every test, the long campaigns too
+test-all: $(VENV)/development ## run every test, the campaigns of kills and faults too (an hour)
 	@$(RUN) kernels > /dev/null
 	@$(PY) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 

@@ -6,7 +6,7 @@ import pytest
 
 from .daemons import smartmoney
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.campaign
 
 
 @pytest.mark.parametrize("market", ["spot", "usdm"])

@@ -272,7 +272,7 @@ async def problems(venue, life):
     return [*found, *(f"an entry is left: {o['client_id']}" for o in buys)]
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("market", [Market.SPOT, Market.USDM], ids=["spot", "usdm"])
 async def test_cut_at_every_request_nothing_is_doubled_lost_or_left_naked(market):

@@ -44,7 +44,7 @@ def live_until(stage, wire, point):
         assert daemon.finish() == -signal.SIGKILL
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("market", ["spot", "usdm"])
 @pytest.mark.timeout(3600)
 def test_killed_at_every_point_of_the_order_path_nothing_is_doubled_lost_or_left_naked(tmp_path, market):

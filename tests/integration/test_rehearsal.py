@@ -10,7 +10,7 @@ import pytest
 from .daemons import smartmoney
 from .rehearsals import ACCOUNTS, KEY, SECRET, rehearsal
 
-MARKETS = pytest.mark.parametrize("market", ["spot", pytest.param("usdm", marks=pytest.mark.slow)])
+MARKETS = pytest.mark.parametrize("market", ["spot", pytest.param("usdm", marks=pytest.mark.campaign)])
 
 
 def until(condition, patience_s=30.0):
@@ -99,7 +99,7 @@ FAULTS_MET = 9
 
 
 @MARKETS
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_rehearsal_full_of_faults_ends_with_ledger_and_journal_agreed(tmp_path, market):
     with rehearsal(tmp_path, market) as stage:
         stage.configure(strategy="churn_for_tests:Churn", every=0.5)

@@ -116,7 +116,7 @@ def test_a_cluster_whose_worker_is_killed_in_the_middle_gives_the_same_result(se
     assert msgspec.json.encode(result) == msgspec.json.encode(alone)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_scheduler_that_dies_ends_the_search_in_words_and_the_same_call_goes_on(search, folder, alone):
     made = []
     with cluster(folder, workers=1) as (address, processes), cluster_workers(address) as workers:
@@ -269,7 +269,7 @@ def test_what_cannot_be_searched_is_refused_in_one_line(folder, words, code, say
     assert says in errors.replace("\n", " ")
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_market_without_information_holds_no_edge_though_it_was_traded_enough_to_tell(folder):
     overrides = [word for key, value in {**EAGER, "execution.max_holding_s": 20}.items() for word in ("--set", f"{key}={value}")]
     words = ("--scenario", "no_information", "--hours", 0.5, "--trials", 9, "--folds", 2, "--batch", 1, "--space", "space.yaml")

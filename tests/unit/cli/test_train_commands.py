@@ -30,7 +30,7 @@ def test_a_recording_that_is_not_there_is_named(call, tmp_path):
     assert "nothing.gz: no such file" in said
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_training_that_is_killed_half_way_leaves_the_store_and_its_champion_as_they_were(tmp_path, bundles):
     store = ModelStore(tmp_path / "state" / "models")
     bundle = bundles.small_bundle()

@@ -53,7 +53,7 @@ def test_an_exported_forest_says_what_xgboost_says(objective):
     compare(50_000 if objective == "binary:logistic" else 10_000, objective=objective)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("objective", ["binary:logistic", "multi:softprob"])
 def test_an_exported_forest_says_what_xgboost_says_on_a_million_rows(objective):
     compare(1_000_000, objective=objective)
