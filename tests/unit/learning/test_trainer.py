@@ -28,6 +28,10 @@ def quiet(_what, _done, _total):
     """Show nothing."""
 
 
+pytestmark = pytest.mark.slow
+"""Each test is a whole training."""
+
+
 @pytest.fixture(scope="module")
 def sources():
     return [made_rows(seed, f"family{seed % 2}") for seed in range(4)]

@@ -74,6 +74,7 @@ def search(plan, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_an_edge_that_is_there_is_found_and_so_is_where(search):
     result = search(Worlds(5e-5), trials=40)
     assert result.verdict.is_edge, result.verdict.headline
@@ -91,6 +92,7 @@ def test_noise_is_no_edge(search):
     assert result.verdict.lacking == ()
 
 
+@pytest.mark.slow
 def test_no_fold_chooses_or_asks_by_what_came_later(search):
     """An edge of the other key that begins with the last test part: until then everything must be as if it never came."""
     before, after = search(Worlds(seed=5), folder="a"), search(Worlds(seed=5, late=3e-4), folder="b")
