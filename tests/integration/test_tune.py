@@ -259,7 +259,7 @@ def test_without_the_extra_the_command_says_what_to_install(folder, tmp_path):
     ("words", "code", "says"),
     [
         (("--space", "missing.yaml", "day.gz"), 78, "does not exist"),
-        (("--scenario", "no_information", "day.gz"), 2, "one of the three"),
+        (("--scenario", "no_information", "day.gz"), 2, "one of the four"),
         (("day.gz", "--scheduler", "tcp://x:1", "--processes", 2), 2, "has its own workers"),
     ],
 )
