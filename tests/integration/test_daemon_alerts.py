@@ -8,6 +8,8 @@ import pytest
 
 from .daemons import Daemon, smartmoney
 
+pytestmark = pytest.mark.slow
+
 
 class Hook:
     """A web hook on loopback; a hanging one takes what is sent and never answers."""

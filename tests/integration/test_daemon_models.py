@@ -49,6 +49,7 @@ def test_a_trained_daemon_loads_no_learning_library(tmp_path, config, bundles):
     assert summary["decisions"] > 0
 
 
+@pytest.mark.slow
 def test_promote_reaches_a_running_daemon_and_its_run_replays(tmp_path, config, bundles):
     store = ModelStore(StateLayout(tmp_path).models)
     first, second = bundles.small_bundle(), bundles.small_bundle(name="second")

@@ -27,7 +27,7 @@ from .faulty import reader
 from .tradable import KEY, SECRET, ask, exchange
 
 RUN = "1abcdefghjk"
-BOTH = pytest.mark.parametrize("market", [Market.SPOT, Market.USDM])
+BOTH = pytest.mark.parametrize("market", [Market.SPOT, pytest.param(Market.USDM, marks=pytest.mark.slow)])
 
 
 class Venue:

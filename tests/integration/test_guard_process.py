@@ -14,6 +14,8 @@ from smartmoney.adapters.state_directory import StateLayout
 
 from .daemons import Daemon, long_only, smartmoney
 
+pytestmark = pytest.mark.slow
+
 LEASE = ("--set", "guard.lease_s=2")
 
 

@@ -24,6 +24,8 @@ from smartmoney.core.domain.instruments import Market
 from smartmoney.core.domain.orders import OrderType, Purpose, Side, TimeInForce
 from tests.contract.venues import live_under
 
+pytestmark = pytest.mark.slow
+
 _USDM = pytest.param(Market.USDM, marks=pytest.mark.campaign, id="usdm")
 BOTH = pytest.mark.parametrize("market", [pytest.param(Market.SPOT, id="spot"), _USDM])
 ORDERS = "POST order|POST algoOrder|POST orderList/*"

@@ -21,6 +21,7 @@ def until(condition, patience_s=30.0):
 
 
 @MARKETS
+@pytest.mark.slow
 def test_a_rehearsal_trades_survives_kill_and_human_and_shows_no_secret(tmp_path, market):
     with rehearsal(tmp_path, market) as stage:
         with stage.daemon("--json") as daemon:
@@ -136,6 +137,7 @@ def test_a_rehearsal_full_of_faults_ends_with_ledger_and_journal_agreed(tmp_path
     ],
     ids=["withdraw", "address", "money", "rights", "secret"],
 )
+@pytest.mark.slow
 def test_the_door_stays_shut_with_78_and_one_line_that_says_why(tmp_path, accounts, change, words):
     with rehearsal(tmp_path, accounts=accounts) as stage:
         if "mode" in change:

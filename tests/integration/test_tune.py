@@ -100,6 +100,7 @@ def cluster(folder, workers=2):
         yield address, [*ones, scheduler]
 
 
+@pytest.mark.slow
 def test_a_cluster_whose_worker_is_killed_in_the_middle_gives_the_same_result(search, folder, alone):
     with cluster(folder) as (address, processes), cluster_workers(address) as workers:
         killed = []
@@ -142,6 +143,7 @@ def pids(address):
         return {name: {"pid": pid, "busy": bool(busy.get(name))} for name, pid in client.run(os.getpid).items()}
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_result_of_one_and_nothing_is_done_twice(search, alone):
     with local_workers(2) as workers:
         two = search("two", workers)
@@ -209,6 +211,7 @@ def run_command(folder, *words):
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_the_command_over_a_recording_says_its_verdict_first_and_writes_a_report(folder, alone):
     overrides = [word for key, value in EAGER.items() for word in ("--set", f"{key}={value}")]
     words = ("day.gz", "--space", "space.yaml", "--trials", TRIALS, "--folds", 2, "--batch", 1, "--state-dir", "state", *overrides)
