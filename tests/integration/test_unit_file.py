@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from smartmoney.adapters.credentials import KEY_NAME, SECRET_NAME
+
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = ROOT / "systemd" / "smartmoney.service"
 DIFF = ROOT / "systemd" / "smartmoney-diff.service"
@@ -150,6 +152,22 @@ def test_compose_locks_the_container_down():
     assert any(mount.startswith("/tmp") for mount in service["tmpfs"])
     assert service["volumes"] == ["state:/state"]
     assert "ports" not in service
+
+
+def test_live_keys_have_the_names_that_are_looked_for():
+    names = [KEY_NAME, SECRET_NAME]
+    for path in (UNIT, GUARD):
+        assert re.findall(r"^#LoadCredentialEncrypted=([\w.]+):/etc/credstore\.encrypted/", path.read_text(), re.MULTILINE) == names
+    composed = yaml.safe_load((ROOT / "deploy" / "compose.live.yaml").read_text())
+    base = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())["services"]
+    services, files = composed["services"], composed["secrets"]
+    assert services["smartmoney"]["secrets"] == names
+    assert [each["target"] for each in services["guard"]["secrets"]] == names
+    assert set(files) == {*names, *(each["source"] for each in services["guard"]["secrets"])}
+    for name, service in services.items():
+        assert name in base
+        assert "--live" in service["command"]
+        assert service["volumes"][0].split(":")[1] == service["command"][-1]
 
 
 @pytest.mark.parametrize("path", [UNIT, DIFF, GUARD])
