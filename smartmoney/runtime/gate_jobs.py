@@ -28,6 +28,7 @@ from smartmoney.learning.sets.rows import Rows
 from smartmoney.learning.validation.gains import mean_gain
 from smartmoney.runtime.backtest import BacktestJob, BacktestRefused, BuiltIn, CapturedRun, JobResult, Recordings, StoredDays, run_job
 from smartmoney.runtime.codecs import recorded_binance
+from smartmoney.runtime.models import pair_of
 from smartmoney.runtime.shadow import Shadowed
 from smartmoney.runtime.training_jobs import recorded_rows
 from smartmoney.settings.build import feature_parameters, fees_bps, regime_parameters
@@ -82,10 +83,10 @@ def judge_contest(contest: Contest, progress: Progress) -> Judgement:
     pairs = [pair for job in contest.jobs for pair in _rows_of(job)]
     progress("rows", 1, 1)
     instruments, sources = [one for one, _ in pairs], [rows for _, rows in pairs]
-    names = tuple(dict.fromkeys(one.name for one in instruments))
+    names = tuple(dict.fromkeys(pair_of(one.name) for one in instruments))
     venue, market = _one_market(instruments)
     for shadow in contest.shadows:
-        if (shadow.venue, shadow.market) != (venue, market) or not set(names) <= set(shadow.instruments):
+        if (shadow.venue, shadow.market) != (venue, market) or not set(names) <= {pair_of(name) for name in shadow.instruments}:
             raise GateRefused(f"run {shadow.run_id} is no shadow of {venue} {market} {', '.join(names)}; name runs that traded these")
     models = [contest.challenger, *([] if contest.champion is None else [contest.champion])]
     check_untouched(sources, models)

@@ -123,7 +123,7 @@ def check_fit(settings: Settings, bundle: Bundle | None) -> None:
         raise ModelNotFitForLive(f"live mode refuses the untrained prior; {remedy}")
     if bundle.spec.trained.venue == BUILT_IN_VENUE:
         raise ModelNotFitForLive(f"live mode refuses the model {bundle.name}: it was trained on the built-in market; {remedy}")
-    unproven = [name for name in settings.instruments if not bundle.passed_for(settings.venue, settings.market, name)]
+    unproven = [name for name in settings.instruments if not bundle.passed_for(settings.venue, settings.market, pair_of(name))]
     if unproven:
         where = f"{settings.venue} {settings.market} {', '.join(unproven)}"
         raise ModelNotFitForLive(f"live mode refuses the model {bundle.name}: it has not passed the gate on {where}; {remedy}")
@@ -133,3 +133,8 @@ def must_halt_for_drift(settings: Settings) -> bool:
     """Tell whether drift that calls for an act halts: as configured, else where it is real money."""
     action = settings.drift.action
     return settings.mode == "live" if action is None else action == "halt"
+
+
+def pair_of(name: str) -> str:
+    """Return an instrument's name as gates are recorded: BASE/QUOTE; the settlement that some sources add is the market's."""
+    return name.partition(":")[0]

@@ -76,6 +76,7 @@ def test_the_summary_has_every_promised_key(story):
     assert set(PROMISED) <= set(story.summary)
     assert (story.summary["mode"], story.summary["venue"]) == ("paper", "sim")
     assert story.summary["model"].startswith("default-")
+    assert story.summary["drift"]["level"] == "ok"
 
 
 def test_it_synced_decided_and_traded(story):

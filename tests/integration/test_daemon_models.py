@@ -62,7 +62,8 @@ def test_promote_reaches_a_running_daemon_and_its_run_replays(tmp_path, config, 
         promoted = ask("models", "promote", "second", "--reason", "better", "--json")
         assert promoted.returncode == 0, promoted.stderr
         assert json.loads(promoted.stdout)["daemon"]["model"] == second.name
-        assert json.loads(ask("status", "--json").stdout)["model"] == second.name
+        status = json.loads(ask("status", "--json").stdout)
+        assert (status["model"], status["drift"]["psi_rows"]) == (second.name, "the model has no reference.json")
         damaged = store.folder / first.hash / "head-900.nodes.npy"
         whole = damaged.read_bytes()
         damaged.write_bytes(whole[:-1])

@@ -14,6 +14,7 @@ from smartmoney.core.domain.commands import RecordHalt
 from smartmoney.core.domain.entries import AccountReported, EntryKind, HaltRequested, WarmUpEnded
 from smartmoney.core.features.schema import FEATURES, SCHEMA_HASH
 from smartmoney.learning.drift_monitors import WINDOW_ROWS, reference_of
+from smartmoney.learning.recorded import venue_of
 from smartmoney.runtime.clock import Stamp, now
 from smartmoney.runtime.drift_watch import REASON, ROW_EVERY_NS, DriftWatch
 from smartmoney.runtime.inbox import Item
@@ -24,7 +25,7 @@ from smartmoney.runtime.storage import open_run
 from smartmoney.settings.load import load_settings
 from smartmoney.settings.models import Settings
 
-from .market import items_of, loop_of
+from .market import items_of, loop_of, started
 from .market import record as record_market
 
 S = 1_000_000_000
@@ -76,6 +77,7 @@ def test_a_shadow_sees_the_features_that_the_daemon_had_and_notices_one_that_dif
     assert found.parity == 0.0
     assert found.decisions > 0
     assert (found.market, found.instruments) == ("spot", ("BTC/USDT",))
+    assert venue_of([layout.capture(run_id)]) == started(market[1]).venue
     with JournalReader.open(layout.journal) as journal:
         noted = journal.witnesses(run_id)
     row = np.frombuffer(noted[-1].feature_row, "<f8").copy()

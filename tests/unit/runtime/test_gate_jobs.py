@@ -17,6 +17,7 @@ from smartmoney.runtime import gate_jobs
 from smartmoney.runtime.backtest import BacktestJob, Recordings, run_job
 from smartmoney.runtime.backtest_sources import record_built_in
 from smartmoney.runtime.gate_jobs import HOUR_NS, Contest, GateRefused, costs_times, judge_contest, live_from, net_low, told
+from smartmoney.runtime.models import pair_of
 from smartmoney.runtime.shadow import Shadowed
 from smartmoney.settings.build import fees_bps
 from smartmoney.settings.models import Settings
@@ -124,6 +125,10 @@ def test_costs_are_multiplied_and_rebates_are_not(maker, taker, expected):
     settings = Settings.model_validate({"fees": {"maker_bps": maker, "taker_bps": taker}})
     assert fees_bps(costs_times(settings, 2)) == expected
     assert fees_bps(costs_times(settings, 1)) == (maker, taker)
+
+
+def test_a_gate_is_of_a_pair_however_a_source_names_it():
+    assert pair_of("BTC/USDT:USDT") == pair_of("BTC/USDT") == "BTC/USDT"
 
 
 def test_what_warmed_a_run_is_not_its_day():
