@@ -1,8 +1,8 @@
 """Where compiled kernels are kept between runs.
 
 numba keys its cache by the file of a function and does not notice a callee that changed in another file. So the cache directory's name
-is a hash of everything that can change compiled code: every kernel source, numba's and numpy's versions, Python's, and the CPU; and of where
-the sources lie, because numba looks for a function under its file's path: another copy's kernels are not this one's.
+is a hash of everything that can change compiled code: every kernel source, numba's and numpy's versions, Python's, and the CPU; and of
+where the sources lie, because numba looks for a function under its file's path: another copy's kernels are not this one's.
 `prepare` must run before the first import of numba, because numba reads its settings then. Where the directory cannot be written (a
 read-only image), a copy in a temporary directory serves for the life of the process: numba refuses to read a cache that it cannot write.
 """
