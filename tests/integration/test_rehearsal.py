@@ -158,4 +158,4 @@ def test_no_other_host_is_ever_asked(tmp_path):
         config.write_text(f"mode: live\nvenue: binance\ncapital: 100\nendpoints: {{rest: '{rest}', ws: 'ws://127.0.0.1:1'}}\n")
         said = smartmoney("run", "--live", "-c", config, "--state-dir", tmp_path / "state")
         assert said.returncode == 78
-        assert "let `smartmoney train` run its gate" in said.stderr
+        assert "`smartmoney models gate`" in said.stderr
