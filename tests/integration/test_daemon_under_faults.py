@@ -3,6 +3,8 @@
 import json
 import urllib.request
 
+import pytest
+
 from .daemons import Daemon, smartmoney
 
 FAULTS = """
@@ -23,6 +25,7 @@ faults:
 """
 
 
+@pytest.mark.slow
 def test_a_daemon_lives_through_a_feed_full_of_faults_and_its_run_can_be_replayed(tmp_path):
     (tmp_path / "faults.yaml").write_text(FAULTS)
     state = tmp_path / "state"

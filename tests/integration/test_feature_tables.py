@@ -50,6 +50,7 @@ def test_a_table_is_written_and_summed_up(files, tmp_path):
     assert np.isfinite(table["spread_bps"].to_numpy()[5:]).all()
 
 
+@pytest.mark.slow
 def test_parallel_processing_uses_processes_and_changes_no_number(files, tmp_path):
     tables, workers, processes = {}, {}, {}
     for parallel in ("true", "false"):
@@ -73,6 +74,7 @@ def test_parallel_processing_uses_processes_and_changes_no_number(files, tmp_pat
         ]
 
 
+@pytest.mark.slow
 def test_a_study_is_printed_and_written(files, tmp_path):
     out = tmp_path / "report"
     said = run("study", *files.values(), "--market", "usdm", "--symbol", "BTC/USDT", "--out", out)

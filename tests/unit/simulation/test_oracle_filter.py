@@ -77,6 +77,7 @@ def test_a_poisson_target_is_as_likely_as_by_one_dense_matrix():
 
 @pytest.mark.parametrize("kind", ["twap", "jittered"])
 @pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.slow
 def test_a_target_that_keeps_a_distance_is_as_likely_as_the_sum_over_every_set_of_its_children(kind, side):
     world = world_of(kind)
     filters = open_filter(world, side=side, under_h1=True)
@@ -152,6 +153,7 @@ def test_the_ratio_is_the_sum_of_log_intensities_less_the_integral_of_their_diff
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_the_ratio_is_a_martingale_without_a_target(kind):
     # A weak target and a short window, so that the mean is not carried by the rarest worlds.
     world = OracleWorld(kind=kind, target_per_s=0.1, refill_target=0.1, window_s=25.0, warm_s=60.0)
