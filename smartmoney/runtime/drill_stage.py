@@ -34,6 +34,8 @@ _ACCOUNTS = {
         }
     ]
 }
+LINES_KEPT = 64
+"""Lines of a process's output that are kept; only the first, which says where it listens, is read."""
 LOTS = {"spot": Decimal("0.00001"), "usdm": Decimal("0.001")}
 
 
@@ -49,7 +51,7 @@ class Running:
     def __init__(self, process: asyncio.subprocess.Process, started: float) -> None:
         self.process = process
         self.started = started
-        self.printed: asyncio.Queue[str] = asyncio.Queue()
+        self.printed: asyncio.Queue[str] = asyncio.Queue(LINES_KEPT)
         self._lines: list[tuple[float, dict[str, Any]]] = []
         self._raw: list[str] = []
         self._more = asyncio.Condition()
@@ -112,7 +114,8 @@ class Running:
     async def _read_out(self) -> None:
         assert self.process.stdout is not None
         async for raw in self.process.stdout:
-            self.printed.put_nowait(raw.decode(errors="replace"))
+            if not self.printed.full():
+                self.printed.put_nowait(raw.decode(errors="replace"))
 
 
 class Stage:

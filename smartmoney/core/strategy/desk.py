@@ -400,7 +400,7 @@ def _guarded(call: Callable[[], Any]) -> Any:
     """Run a user's code; what it throws becomes a `_Fault`."""
     try:
         return call()
-    except Exception as error:  # noqa: BLE001  # a user's strategy may throw anything, and must not stop the daemon: the one broad catch
+    except Exception as error:  # noqa: BLE001  # a user's strategy may throw anything, and must not stop the daemon
         return _Fault(f"{type(error).__name__}: {error}"[:_FAULT_TEXT_MAX])
 
 
