@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from smartmoney.settings.faults import FaultEntry
+from smartmoney.settings.meanings import meanings
 from smartmoney.simulation.fault_kinds import (
     ACCOUNT_KINDS,
     CONNECTION_KINDS,
@@ -37,9 +38,10 @@ GROUPS: Mapping[str, Mapping[str, Kind]] = {
 def entries() -> str:
     """Return the generated part: the keys of every fault, then every kind by group with its parameters."""
     lines = ["### Keys of every fault\n", "| key | default | meaning |\n|---|---|---|"]
+    meaning = meanings(FaultEntry)
     for name, field in FaultEntry.model_fields.items():
         default = "" if field.is_required() or field.default in {None, ""} else f"`{field.default}`"
-        lines.append(f"| `{name}` | {default} | {_plain(field.description or '')} |")
+        lines.append(f"| `{name}` | {default} | {_plain(meaning.get(name, ''))} |")
     for group, kinds in GROUPS.items():
         lines += [f"\n### {group}\n", *_kinds(kinds)]
     return "\n".join(lines)

@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from smartmoney.adapters.ccxt_lazily import exchange_class
 from smartmoney.adapters.clock import Clock
 from smartmoney.adapters.connection_budget import WeightBudget
 from smartmoney.adapters.credentials import Credentials
@@ -195,7 +196,7 @@ class BinanceAccount:
         return len(self._orders_ns)
 
     async def _send(self, call: Call) -> Answer:
-        import ccxt
+        from ccxt.base.errors import BaseError
 
         self.requests += 1
         self._orders_ns.extend([self._clock.monotonic_ns()] * call.orders)
@@ -207,7 +208,7 @@ class BinanceAccount:
                 self._quiet_until_ns = max(self._quiet_until_ns, self._clock.monotonic_ns() + round(demand.wait_s * _NS))
             outcome = classify(refusal.status, refusal.code, refusal.message)
             return Answer(outcome=outcome, status=refusal.status, code=refusal.code, message=refusal.message)
-        except ccxt.BaseError as failure:
+        except BaseError as failure:
             # Its text holds the whole address, signature included: only its kind is told.
             cause = type(failure.__cause__ or failure).__name__
             return Answer(outcome=Outcome.UNKNOWN, message=f"no answer ({cause})")
@@ -229,10 +230,8 @@ class BinanceAccount:
 
 
 def _ccxt_client(market: Market, rest: str, sapi: str, credentials: Credentials) -> Any:
-    """Return ccxt's client, pointed at the given addresses only. Importing ccxt takes a second: only here."""
-    import ccxt.async_support
-
-    client = ccxt.async_support.binance(
+    """Return ccxt's client, pointed at the given addresses only. Importing ccxt takes long: only here, and one class."""
+    client = exchange_class("async_support", "binance")(
         {
             "apiKey": credentials.key,
             "secret": credentials.secret,

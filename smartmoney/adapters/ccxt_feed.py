@@ -19,6 +19,7 @@ import msgspec
 import structlog
 
 from smartmoney.adapters.backoff import Backoff, BackoffPolicy
+from smartmoney.adapters.ccxt_lazily import exchange_class
 from smartmoney.adapters.clock import Clock
 from smartmoney.adapters.feed import FeedStatus
 from smartmoney.adapters.websocket_transport import InsecureAddressError, check_address
@@ -111,17 +112,19 @@ async def open_exchange(
         UnifiedError: no such exchange, no watchable books or trades there, a wrong address key, or the markets cannot be loaded.
         InsecureAddressError: an overriding address is neither encrypted nor on this machine.
     """
-    import ccxt.pro  # a second of work, only where it is needed
-
-    if exchange_id not in ccxt.pro.exchanges:
+    # Half a second of work, only where it is needed.
+    kind = exchange_class("pro", exchange_id)
+    if kind is None:
         raise UnifiedError(f"ccxt:{exchange_id}: ccxt.pro has no such exchange")
-    exchange = getattr(ccxt.pro, exchange_id)({"newUpdates": True})
+    from ccxt.base.errors import BaseError
+
+    exchange = kind({"newUpdates": True})
     loaded = False
     try:
         _configure(exchange, names, urls or {}, options or {})
         await exchange.load_markets()
         loaded = True
-    except ccxt.BaseError as failure:
+    except BaseError as failure:
         raise UnifiedError(f"ccxt:{exchange_id}: markets cannot be loaded: {type(failure).__name__}: {failure}") from failure
     finally:
         if not loaded:
@@ -298,7 +301,7 @@ class CcxtFeed:
 
     async def _ask(self, watched: _Watched, call: Callable[[], Awaitable[Any]], retry: _Retry) -> Any:
         """Return what ccxt gives, or None after a failure that was reported and waited for."""
-        import ccxt
+        from ccxt.base.errors import BaseError
 
         try:
             answer = await call()
@@ -308,7 +311,7 @@ class CcxtFeed:
             if task is None or task.cancelling():
                 raise
             reason = "connection closed"
-        except (ccxt.BaseError, aiohttp.ClientError, OSError, TimeoutError) as failure:
+        except (BaseError, aiohttp.ClientError, OSError, TimeoutError) as failure:
             reason = f"{type(failure).__name__}: {failure}"
         except (LookupError, TypeError, ValueError, AttributeError) as failure:
             # What ccxt's parsers raise on messages that they do not expect.

@@ -9,6 +9,7 @@ from pathlib import Path
 from time import monotonic
 
 from smartmoney.runtime import kernel_cache
+from smartmoney.runtime.kernel_loading import loading_first
 
 _OFFLINE = "offline"
 _SNAPSHOT = b'{"lastUpdateId":5,"bids":[["100.0","1.0"],["99.9","2.0"]],"asks":[["100.1","1.0"],["100.2","2.0"]]}'
@@ -32,7 +33,8 @@ def compile_kernels(directory: Path, say: Callable[[str], None], *, with_market:
         if with_market:
             market = subprocess.Popen([sys.executable, "-m", "smartmoney", "kernels", "--market-only"], stdout=subprocess.DEVNULL)
     try:
-        _exercise()
+        with loading_first():
+            _exercise()
     finally:
         # A market that could not be compiled is not our failure: the exchange says so itself when it starts.
         if market is not None:

@@ -5,7 +5,6 @@ from smartmoney.settings.effective import config_hash, effective_settings, effec
 from smartmoney.settings.errors import ConfigurationError
 from smartmoney.settings.load import load_settings
 from smartmoney.settings.models import Settings
-from smartmoney.settings.scenario import load_scenario, named_scenarios
 from smartmoney.settings.sources import parse_override
 
 __all__ = [
@@ -17,9 +16,7 @@ __all__ = [
     "effective_settings",
     "effective_thresholds",
     "json_schema",
-    "load_scenario",
     "load_settings",
-    "named_scenarios",
     "parse_override",
     "strategy_config",
 ]

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from smartmoney.core.strategy import rules
+from smartmoney.settings.meanings import described_schema
 from smartmoney.settings.models import Settings
 
 
@@ -45,4 +46,4 @@ def config_hash(settings: Settings) -> str:
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema of a configuration file, for editors and checks."""
-    return Settings.model_json_schema()
+    return described_schema(Settings)

@@ -5,6 +5,7 @@ The models are made of the table in `simulation.fault_kinds`: what a kind takes,
 
 import difflib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -104,7 +105,7 @@ def read_fault(entry: Any, place: str = "") -> Fault:
         near = difflib.get_close_matches(str(name), KINDS, n=1)
         remedy = f"did you mean {near[0]}?" if near else f"choose one of: {', '.join(KINDS)}"
         raise ConfigurationError(f"{place}kind", "is missing" if name is None else f"there is no kind {name!r}", remedy)
-    model = _MODELS[str(name)]
+    model = _model(str(name))
     try:
         read = model.model_validate(dict(entry))
     except ValidationError as error:
@@ -145,7 +146,9 @@ def _refusal(error: ValidationError, known: tuple[str, ...], place: str) -> Conf
     return ConfigurationError(place + key, f"{finding['input']!r:.60} is refused: {said}", "correct it; docs/faults.md has the ranges")
 
 
-def _model(name: str, kind: Kind) -> type[FaultEntry]:
+@cache
+def _model(name: str) -> type[FaultEntry]:
+    kind = KINDS[name]
     fields: dict[str, Any] = {key: (_annotation(parameter), parameter.default) for key, parameter in kind.parameters.items()}
     return create_model(f"Fault_{name}", __base__=FaultEntry, **fields)
 
@@ -154,6 +157,3 @@ def _annotation(parameter: Parameter) -> Any:
     if parameter.choices:
         return Literal[parameter.choices]
     return Annotated[type(parameter.default), Field(ge=parameter.least, le=parameter.most)]
-
-
-_MODELS = {name: _model(name, kind) for name, kind in KINDS.items()}

@@ -15,9 +15,7 @@ from pydantic import ValidationError
 from smartmoney.core.strategy.parameters import WEIGHT_KEYS, StrategyParameters, balanced_weights
 from smartmoney.settings.advanced import Section
 from smartmoney.settings.errors import ConfigurationError
-from smartmoney.settings.explain import configuration_error
 from smartmoney.settings.models import Mode, Settings
-from smartmoney.settings.scenario import scenario_of
 from smartmoney.settings.sources import Layer, advanced_layer, override_layer, package_directory, profile_layer, read_yaml
 
 _SECTIONS = frozenset(name for name, field in Settings.model_fields.items() if isinstance(field.default, Section)) | {"regime_overrides"}
@@ -79,12 +77,16 @@ def _settings_of(
     try:
         settings = Settings.model_validate(merged)
     except ValidationError as error:
+        from smartmoney.settings.explain import configuration_error
+
         raise configuration_error(error, layers) from None
     _check_mode(settings, mode, layers)
     _check_money(settings)
     settings._sources = ("built-in defaults", *(layer.origin for layer in layers))  # noqa: SLF001  # private to users of settings
     settings._directory = None if directory is None else str(directory)  # noqa: SLF001
     if settings.venue == "sim":
+        from smartmoney.settings.scenario import scenario_of
+
         scenario_of(settings)
     return settings
 

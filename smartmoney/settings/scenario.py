@@ -5,6 +5,7 @@ place for them. What a file leaves out has its default: the population of a firs
 """
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -13,7 +14,6 @@ from pydantic import Field, ValidationError, create_model
 
 from smartmoney.settings.advanced import Section
 from smartmoney.settings.errors import ConfigurationError
-from smartmoney.settings.explain import configuration_error
 from smartmoney.settings.models import Settings
 from smartmoney.settings.sources import Layer, package_directory, read_yaml
 from smartmoney.simulation.scenario import LAYERS, MAKERS_MAX, Scenario
@@ -99,8 +99,10 @@ def _struct_of(struct: type[msgspec.Struct], model: Section) -> Any:
     return struct(**values)
 
 
-ScenarioModel = model_of(Scenario)
-"""The validated form of a scenario file."""
+@cache
+def scenario_model() -> type[Section]:
+    """Return the validated form of a scenario file. It costs a tenth of a second to make: only who reads a scenario does."""
+    return model_of(Scenario)
 
 
 def scenario_from(values: Mapping[str, Any], origin: str) -> Scenario:
@@ -113,9 +115,11 @@ def scenario_from(values: Mapping[str, Any], origin: str) -> Scenario:
     # A section with every line under it commented out says nothing.
     said = {key: value for key, value in values.items() if value is not None}
     try:
-        model = ScenarioModel.model_validate(said)
+        model = scenario_model().model_validate(said)
     except ValidationError as error:
-        raise configuration_error(error, [layer], ScenarioModel) from None
+        from smartmoney.settings.explain import configuration_error
+
+        raise configuration_error(error, [layer], scenario_model()) from None
     scenario: Scenario = _struct_of(Scenario, model)
     _check(scenario, origin)
     return scenario

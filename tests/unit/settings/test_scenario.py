@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from smartmoney.settings import ConfigurationError, load_scenario, load_settings, named_scenarios
+from smartmoney.settings import ConfigurationError, load_settings
 from smartmoney.settings.build import fees_bps
-from smartmoney.settings.scenario import scenario_from
+from smartmoney.settings.scenario import load_scenario, named_scenarios, scenario_from
 from smartmoney.simulation.scenario import FIRST_RUN, PARAMETER_FIELDS, SECTIONS, parameters
 
 NAMES = {

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from smartmoney.core.domain.instruments import Market
-from smartmoney.settings import ConfigurationError, load_scenario
-from smartmoney.settings.scenario import ScenarioModel, scenario_from
+from smartmoney.settings import ConfigurationError
+from smartmoney.settings.scenario import load_scenario, scenario_from, scenario_model
 from smartmoney.simulation import ladder
 from smartmoney.simulation.latent import PARENTS
 from smartmoney.simulation.makers import ARBITRAGE
@@ -162,7 +162,7 @@ def test_every_key_changes_something(busy, section, field):
 
 
 def test_the_key_table_covers_the_model():
-    assert {section for section, _ in KEYS} == set(ScenarioModel.model_fields) - {"name", "title", "symbols"}
+    assert {section for section, _ in KEYS} == set(scenario_model().model_fields) - {"name", "title", "symbols"}
 
 
 def test_a_busy_market_is_the_same_however_time_is_cut(busy):
