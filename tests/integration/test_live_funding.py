@@ -62,6 +62,7 @@ async def test_funding_is_told_once_by_stream_and_list_together():
 @pytest.mark.parametrize("without", ["stream", "list at first"])
 async def test_funding_is_told_although_stream_or_list_are_silent_for_a_while(monkeypatch, without):
     monkeypatch.setattr(live_money, "EVERY_S", 1.0)
+    monkeypatch.setattr(live_money, "AFTER_UP_S", 1.0)
     async with live_under(Market.USDM) as venue:
         venue.make()
         async with venue.running():

@@ -14,7 +14,7 @@ from smartmoney.venues.binance.order_news import NewsError
 
 BOOKED = ("FUNDING_FEE", "INSURANCE_CLEAR")
 """Kinds of income that are profit or loss and that no trade tells: funding, and what a liquidation cost beside its trade."""
-MOVED = ("TRANSFER", "INTERNAL_TRANSFER")
+MOVED = ("TRANSFER",)
 """Kinds that are a person's, not the market's."""
 _OF_TRADES = frozenset({"ORDER", "MARGIN_TYPE_CHANGE", "MARGIN_TRANSFER", "WITHDRAW_REJECT"})
 """Reasons of an account's update that move no money by themselves, or money that a trade's own news tells."""
