@@ -105,7 +105,10 @@ class AccountControl:
                 }
                 for a in venue.algos.all_of(owner)
             ],
-            "income": [{"kind": i.kind, "symbol": i.symbol, "amount": str(i.amount)} for i in venue.usdm.incomes[owner]],
+            "income": [
+                {"kind": i.kind, "symbol": i.symbol, "amount": str(i.amount), "number": i.number, "time_ns": i.time_ns}
+                for i in venue.usdm.incomes[owner]
+            ],
         }
 
     def _transfer(self, asked: dict[str, Any], sign: int) -> dict[str, Any]:

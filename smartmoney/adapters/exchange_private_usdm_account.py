@@ -12,6 +12,7 @@ from smartmoney.simulation.exchange.events import ConfigEvent
 from smartmoney.simulation.exchange.positions import BRACKETS, LEVERAGE_MAX, Position, notional_max
 from smartmoney.simulation.exchange.refusals import Refusal, mandatory
 
+_MS = 1_000_000
 _SUCCESS = {"code": 200, "msg": "success"}
 
 
@@ -86,6 +87,10 @@ class UsdmAccountCalls:
         """Return the history of the wallet's movements."""
         symbol, kind = p.text("symbol"), p.text("incomeType")
         rows = [i for i in self._desk.incomes[account.owner] if (not symbol or i.symbol == symbol) and (not kind or i.kind == kind)]
+        page = p.whole("page")
+        if page is not None and page > 1:
+            limit = min(p.whole("limit", 100) or 100, 1000)
+            rows = [i for i in rows if i.time_ns // _MS >= (p.whole("startTime") or 0)][limit * (page - 1) :]
         return [form.income(i) for i in within(p, rows, lambda i: i.time_ns, from_start=False, default=100)]
 
     def set_leverage(self, account: Account, p: Parameters) -> Any:

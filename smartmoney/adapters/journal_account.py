@@ -23,7 +23,8 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     """Hold what a run starts from.
 
     Units: `cash` in quote currency. `orders` are the intents without a known end, in journal order; an empty `venue_order_id` means that no
-    acceptance was journaled, so that the order may or may not exist. `fill_count` and `order_count` are over all runs.
+    acceptance was journaled, so that the order may or may not exist. `fill_count` and `order_count` are over all runs. `funded_until_ns` is
+    the venue's time of the latest funding payment that was booked, 0 before the first.
     """
 
     cash: Decimal
@@ -32,6 +33,8 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     halt: HaltState
     day: DayState
     fundings: tuple[str, ...]
+    funded_until_ns: int
+    created_wall_ns: int
     fill_count: int
     order_count: int
     realised: Decimal
@@ -58,6 +61,8 @@ def load_account(connection: apsw.Connection, initial_cash: Decimal, instruments
         halt=reader.halt_state(),
         day=reader.day_state(),
         fundings=tuple(row.reference for row in moved if row.reference)[-FUNDINGS_REMEMBERED:],
+        funded_until_ns=max((row.ts_event_ns for row in moved if row.kind == "funding"), default=0),
+        created_wall_ns=connection.execute("SELECT created_wall_ns FROM account").get,
         fill_count=len(fills),
         order_count=order_count,
         realised=portfolio.realised,

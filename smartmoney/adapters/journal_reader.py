@@ -140,6 +140,7 @@ class CashRow(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str
     seq: int
     wall_ns: int
+    ts_event_ns: int
     kind: str
     amount: Decimal
     reason: str

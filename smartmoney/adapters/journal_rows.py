@@ -276,8 +276,8 @@ class RowWriter:
         item = entry.item
         if item.reference and self._connection.execute("SELECT 1 FROM cash WHERE reference = ?", (item.reference,)).fetchone():
             return
-        values = (item.kind, str(item.amount), item.reason, item.reference, _text(item.peak))
-        self._stamped("cash", "kind, amount, reason, reference, peak", entry, *values)
+        values = (item.kind, str(item.amount), item.reason, item.reference, _text(item.peak), item.ts_event_ns)
+        self._stamped("cash", "kind, amount, reason, reference, peak, ts_event_ns", entry, *values)
         self._connection.execute("UPDATE account SET peak = coalesce(?, peak)", (_text(item.peak),))
 
     def _halt(self, entry: JournalRecord) -> None:

@@ -106,11 +106,14 @@ CREATE TABLE witnesses (
 CREATE INDEX witnesses_by_time ON witnesses (wall_ns);
 """
 
+_CASH_EVENT_TIME = "ALTER TABLE cash ADD COLUMN ts_event_ns INTEGER NOT NULL DEFAULT 0;"
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("first_schema", _FIRST),
     Migration("explanations", _EXPLANATIONS),
     Migration("cash_and_day", _CASH_AND_DAY),
     Migration("witnesses", _WITNESSES),
+    Migration("cash_event_time", _CASH_EVENT_TIME),
 )
 
 

@@ -138,7 +138,8 @@ def _account(account: AccountView, view: EngineView, max_drawdown: float) -> Pan
     peak = "" if account.high_water_mark is None else f"   high-water mark {account.high_water_mark:,.2f}"
     drawdown = "unknown" if account.drawdown is None else f"{account.drawdown:.3%}"
     grid.add_row("equity", Text.assemble((equity, "bold"), f"{peak}   drawdown {drawdown} of {max_drawdown:.1%} allowed"))
-    grid.add_row("money", f"cash {account.cash:,.2f}   realised {account.realised:+,.2f}   fees {account.fees:,.2f}")
+    funding = f"   funding {account.funding:,.2f}" if account.funding else ""
+    grid.add_row("money", f"cash {account.cash:,.2f}   realised {account.realised:+,.2f}   fees {account.fees:,.2f}{funding}")
     refusals = sorted(view.refusals.items(), key=lambda pair: -pair[1])[:4]
     words = "   ".join(f"{code} {count}" for code, count in refusals) or "none"
     grid.add_row("decisions", f"{view.decisions}   signals {view.signals}   orders {view.orders}   fills {view.fills}   refused: {words}")

@@ -23,6 +23,7 @@ _KIND_OF_SUBJECT = {
     "halt requested": "reconciliation",
     "late fill": "reconciliation",
     "late order": "reconciliation",
+    "money moved": "transfer",
     "order adopted": "reconciliation",
     "order missing": "reconciliation",
     "order refused": "order",

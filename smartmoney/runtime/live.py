@@ -26,6 +26,8 @@ from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.runtime.live_account import Beginning
 from smartmoney.runtime.live_door import DoorClosed, DoorTerms, Problem, live_door
 from smartmoney.runtime.live_gateway import LiveGateway
+from smartmoney.runtime.live_money import LOOK_BACK_MS as INCOMES_LATE_MS
+from smartmoney.runtime.live_money import LiveMoney, MoneyBeginning
 from smartmoney.runtime.storage import OpenAccount
 from smartmoney.runtime.supervisor import Beat, ChildSpec
 from smartmoney.settings.models import Settings
@@ -72,6 +74,7 @@ class LiveOrders:
         self._instruments: tuple[Instrument, ...] = ()
         self.gateway: LiveGateway
         self._stream: PrivateStream
+        self._money: LiveMoney | None = None
 
     async def enter(self, instruments: tuple[Instrument, ...], exchange_info: bytes, terms: DoorTerms) -> None:
         """Pass the door.
@@ -95,15 +98,26 @@ class LiveOrders:
         if opened.active_wall_ns is not None:
             since_ms = min(since_ms, opened.active_wall_ns // _MS + (self.account.clock_offset_ms or 0)) - LOOK_BACK_MS
         beginning = Beginning(orders=tuple(state.orders), positions=state.positions, since_ms=since_ms)
-        self.gateway = LiveGateway(self.account, followed, beginning, post, clock=clock, is_latched=is_latched)
+        if self.account.market is Market.USDM:
+            self._money = LiveMoney(self.account, self._instruments, self._known_money(opened), post, clock=clock)
+        self.gateway = LiveGateway(self.account, followed, beginning, post, clock=clock, is_latched=is_latched, money=self._money)
         self._stream = PrivateStream(self.account, self._where, self.gateway, clock=clock, jitter=Random(self._seed))
 
     def children(self) -> tuple[ChildSpec, ...]:
         """Return what the supervisor must keep running."""
-        return (
+        children = (
             ChildSpec(name="account", start=self.gateway.run, beat_s_max=SILENT_S_MAX),
             ChildSpec(name="private stream", start=self._listen, beat_s_max=SILENT_S_MAX),
         )
+        return children if self._money is None else (*children, ChildSpec(name="money", start=self._money.run, beat_s_max=SILENT_S_MAX))
+
+    def _known_money(self, opened: OpenAccount) -> MoneyBeginning:
+        """Return what the journal knows of payments: a new one knows none, and asks for none of the time before it was made."""
+        offset_ms, state = self.account.clock_offset_ms or 0, opened.state
+        moved_ms = self.account.venue_ms() if opened.active_wall_ns is None else opened.active_wall_ns // _MS + offset_ms
+        made_ms = state.created_wall_ns // _MS + offset_ms
+        booked_from_ms = max(made_ms, state.funded_until_ns // _MS - INCOMES_LATE_MS)
+        return MoneyBeginning(booked_from_ms=booked_from_ms, moved_from_ms=moved_ms, booked=state.fundings)
 
     async def _listen(self, beat: Beat) -> None:
         task = asyncio.ensure_future(self._stream.run())

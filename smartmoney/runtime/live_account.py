@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from smartmoney.adapters.binance_account import Answer, BinanceAccount
-from smartmoney.core.domain.entries import AccountReported, OrderFilled, Payload
+from smartmoney.core.domain.entries import AccountReported, MoneyMoved, OrderFilled, Payload
 from smartmoney.core.domain.instruments import Market
 from smartmoney.core.domain.orders import OrderReport, PositionReport
 from smartmoney.venues.binance import order_calls as calls
@@ -37,6 +37,8 @@ log = structlog.get_logger("account")
 ROUNDS_MAX = 6
 """Readings until trades stand still; a market in which they never do is read again at the next turn."""
 PAGES_MAX = 200
+MOVED_MIN = Decimal("0.01")
+"""Quote currency that moved by less is rounding, until it adds up."""
 _DAY_MS = 86_400_000
 
 
@@ -72,6 +74,10 @@ class LiveAccount:
         self._cursor: list[int | None] = [None for _ in self._instruments]
         self._others: list[Decimal | None] = [None for _ in self._instruments]
         self._strangers: set[str] = set()
+        self._quote = self._instruments[0].quote
+        self._spent = Decimal(0)
+        self._quote_held = Decimal(0)
+        self._quote_of_others: Decimal | None = None
         self._is_urgent = False
 
     def tell(self, payloads: Sequence[Payload]) -> None:
@@ -81,8 +87,11 @@ class LiveAccount:
                 fill = payload.fill
                 instrument = self._instruments[fill.instrument]
                 self._ours[fill.instrument] += instrument.quantity(fill.lots) * fill.side.sign
+                self._spent += instrument.notional(fill.price_ticks, fill.lots) * fill.side.sign
                 if fill.fee_asset == instrument.base:
                     self._ours[fill.instrument] -= fill.fee
+                elif fill.fee_asset == self._quote:
+                    self._spent += fill.fee
         if payloads:
             self._tell_outside(payloads)
 
@@ -97,12 +106,28 @@ class LiveAccount:
         self._is_urgent = is_urgent
         await self._read_trades()
         for _ in range(ROUNDS_MAX):
+            spent = self._spent
             listed = await self._open_orders()
             positions = await self._positions()
             reports = await self._reports(listed)
             if not await self._read_trades():
+                if spent is self._spent:
+                    # Nothing traded while this was read, so that what is held holds exactly what was told.
+                    self._tell_moved_quote()
                 return AccountReported(orders=tuple(reports), positions=tuple(self._position_reports(positions)))
         raise ReadFailed("the account did not stand still")
+
+    def _tell_moved_quote(self) -> None:
+        """Tell what of a spot account's quote currency came or went without a trade of ours, each time once."""
+        if self._account.market is not Market.SPOT:
+            return
+        others = self._quote_held + self._spent
+        moved = Decimal(0) if self._quote_of_others is None else others - self._quote_of_others
+        if self._quote_of_others is None or abs(moved) >= MOVED_MIN:
+            self._quote_of_others = others
+        if abs(moved) >= MOVED_MIN:
+            at_ns = self._account.venue_ms() * 1_000_000
+            self._tell_outside([MoneyMoved(asset=self._quote, amount=moved, reason="balance", reference="", ts_event_ns=at_ns)])
 
     async def look_up(self, order: Followed) -> Answer:
         """Ask for one order by its client id and tell what is new; the answer says how that went."""
@@ -198,6 +223,7 @@ class LiveAccount:
         body = (await self._ask(calls.holdings(self._account.market))).body
         if self._account.market is Market.SPOT:
             held = {one.name: one.quantity for one in read_balances(body)}
+            self._quote_held = held.get(self._quote, Decimal(0))
             return {index: held.get(instrument.base, Decimal(0)) for index, instrument in enumerate(self._instruments)}
         found = {one.name: one.quantity for one in read_positions(body)}
         return {index: found.get(instrument.symbol, Decimal(0)) for index, instrument in enumerate(self._instruments)}

@@ -33,9 +33,11 @@ from smartmoney.core.domain.instruments import Market
 from smartmoney.core.domain.orders import Approved, OrderIntent, Purpose
 from smartmoney.runtime.live_account import Beginning, LiveAccount, ReadFailed, read_answer
 from smartmoney.runtime.live_again import StopsAgain
+from smartmoney.runtime.live_money import LiveMoney
 from smartmoney.runtime.supervisor import Beat
 from smartmoney.venues.binance import order_calls as calls
 from smartmoney.venues.binance.followed import Followed, FollowedOrders
+from smartmoney.venues.binance.money_news import MoneyEvent, read_money_event
 from smartmoney.venues.binance.order_news import NewsError, OrderNews, read_event
 from smartmoney.venues.binance.outcomes import Outcome
 
@@ -78,8 +80,10 @@ class LiveGateway:
         *,
         clock: Clock,
         is_latched: Callable[[], bool],
+        money: LiveMoney | None = None,
     ) -> None:
         self._account = account
+        self._money = money
         self._followed = followed
         self._instruments = followed.instruments
         self._post = post
@@ -157,6 +161,8 @@ class LiveGateway:
         self.is_stream_up = True
         log.info("private stream up")
         self._poll_now.set()
+        if self._money is not None:
+            self._money.stream_up()
 
     def private_down(self, reason: str, *, key_refused: bool) -> None:
         """Go on by polling; a key that is not taken any more halts."""
@@ -168,11 +174,19 @@ class LiveGateway:
     def private_event(self, raw: bytes) -> None:
         """Fold an event of the account's stream."""
         try:
-            _, news = read_event(raw)
+            kind, news = read_event(raw)
             if news is not None:
                 self._learn(news)
+            elif (moved := read_money_event(kind, raw)) is not None:
+                self._money_told(moved)
         except NewsError as problem:
             log.warning("a private event cannot be read", problem=str(problem))
+            self._poll_now.set()
+
+    def _money_told(self, moved: MoneyEvent) -> None:
+        if self._money is not None:
+            self._money.note(moved)
+        else:
             self._poll_now.set()
 
     # ---- children of the supervisor
@@ -180,6 +194,9 @@ class LiveGateway:
     async def run(self, beat: Beat) -> None:
         """Read the account regularly, and whenever somebody asks."""
         due_ns = 0
+        if self._money is not None:
+            # What was paid before this start is part of the equity that the first decision looks at.
+            await self._money.first()
         while True:
             beat()
             now_ns = self._clock.monotonic_ns()

@@ -53,7 +53,7 @@ def told_run(layout: StateLayout, run_id: str, search: str | None = None) -> Bac
             known = ", ".join(run.run_id for run in journal.runs(limit=5)) or "none"
             raise ReplayRefused(f"no run {run_id!r} in {layout.journal}; the newest are: {known}")
         halts = [halt for halt in journal.halts() if halt.run_id == run_id]
-        assumed = (*_assumptions(header), *_halt_words(halts))
+        assumed = (*_assumptions(header), *_funding(journal, run_id), *_halt_words(halts))
         try:
             entries = read_capture(layout.capture(run_id))
             start, _ = split_start(entries)
@@ -202,6 +202,12 @@ def metadata_of(row: SignalRow) -> dict[str, object]:
 def intent_of(encoded: bytes) -> OrderIntent:
     """Return an order's intent as the journal keeps it."""
     return msgspec.msgpack.decode(encoded, type=OrderIntent)
+
+
+def _funding(journal: JournalReader, run_id: str) -> tuple[str, ...]:
+    """Say what a run paid as funding, if it did: net and equity hold it, round trips do not."""
+    amounts = [row.amount for row in journal.cash_movements() if row.run_id == run_id and row.kind == "funding"]
+    return (f"funding: {sum(amounts):+,.4f} in {len(amounts)} payments, in net and in equity, in no round trip",) if amounts else ()
 
 
 def _assumptions(header: RunHeader) -> tuple[str, ...]:

@@ -17,7 +17,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Sum a run up.
 
     Units: `*_s` seconds, `*_ms` milliseconds, `equity`, `high_water_mark` in quote, `drawdown` a fraction. `position` is the signed base
-    quantity of the only instrument, None with several; `positions` has each. `feed_trust` is the worst of all instruments.
+    quantity of the only instrument, None with several; `positions` has each. `feed_trust` is the worst of all instruments. `funding` is
+    what was paid, in quote; negative was received.
     """
 
     run_id: str
@@ -46,6 +47,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     halted: bool
     halt_reason: str
     fees: float
+    funding: float
     digest: str
     rss_mb: float
     loop_lag_p99_ms: float | None
@@ -95,6 +97,7 @@ def summarise(
         halted=account.halted,
         halt_reason=account.halt_reason,
         fees=float(account.fees),
+        funding=float(account.funding),
         digest=view.digest,
         rss_mb=round(rss_mb(), 1),
         loop_lag_p99_ms=None if loop_lag is None else loop_lag.p99_ms,

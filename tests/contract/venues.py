@@ -22,6 +22,7 @@ from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import Approved, OrderIntent, OrderType, Purpose, Side, TimeInForce
 from smartmoney.runtime.live_account import Beginning
 from smartmoney.runtime.live_gateway import LiveGateway
+from smartmoney.runtime.live_money import LiveMoney, MoneyBeginning
 from smartmoney.simulation.paper import PaperVenue
 from smartmoney.simulation.paper_parameters import PaperParameters
 from smartmoney.venues.binance.followed import FollowedOrders
@@ -206,7 +207,11 @@ class LiveUnder(Under):
         self._book = server.market.books[market, instrument.symbol]
         self.account = None
 
-    def make(self, orders=(), known=(), beginning=None):
+    def _no_money(self):
+        now_ms = self.server.now_ns() // 1_000_000
+        return MoneyBeginning(booked_from_ms=now_ms, moved_from_ms=now_ms)
+
+    def make(self, orders=(), known=(), beginning=None, money=None):
         clock = SystemClock()
         place = self.where[self.market]
         found = endpoints(self.market, rest=place.rest, stream=place.ws, ws_api=place.ws_api or "")
@@ -215,7 +220,16 @@ class LiveUnder(Under):
         for report in orders:
             self.followed.follow(report.intent, report.venue_order_id, report.filled_lots)
         beginning = beginning or Beginning(since_ms=self.server.now_ns() // 1_000_000 - 1)
-        self.gateway = LiveGateway(self.account, self.followed, beginning, self.said.post, clock=clock, is_latched=lambda: self.latched)
+        self.money = LiveMoney(self.account, [self.instrument], money or self._no_money(), self.said.post, clock=clock)
+        self.gateway = LiveGateway(
+            self.account,
+            self.followed,
+            beginning,
+            self.said.post,
+            clock=clock,
+            is_latched=lambda: self.latched,
+            money=self.money if self.market is Market.USDM else None,
+        )
         policy = PrivatePolicy(ping_interval_s=1.0, half_open_s=2.0)
         self.stream = PrivateStream(self.account, found, self.gateway, clock=clock, jitter=Random(1), policy=policy)
 
@@ -230,6 +244,8 @@ class LiveUnder(Under):
         tasks = [asyncio.create_task(self.gateway.run(lambda: None))]
         if with_stream:
             tasks.append(asyncio.create_task(self.stream.run()))
+        if self.market is Market.USDM:
+            tasks.append(asyncio.create_task(self.money.run(lambda: None)))
         try:
             await self.until(lambda: self.said.reports() and (self.gateway.is_stream_up or not with_stream))
             yield self

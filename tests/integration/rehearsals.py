@@ -56,6 +56,7 @@ strategy: {{min_liquidity_score: 0.01, update_frequency: {every}, rebalance_band
 risk: {{max_daily_loss: 0.9, max_orders_per_minute: 1200, reserved_orders_per_minute: 600}}
 advanced_features:
   liquidity_patterns: {{mm_confidence_threshold: 0.01}}
+  signal_generation: {{max_signals_per_minute: 1000}}
 """
 
 

@@ -57,7 +57,7 @@ def test_a_rehearsal_trades_survives_kill_and_human_and_shows_no_secret(tmp_path
         assert KEY not in said
 
 
-def by_hand(stage, quantity):
+def by_hand(stage, quantity, side="BUY"):
     """Trade on the account as a human at the exchange's web page would."""
     import hashlib
     import hmac
@@ -67,7 +67,7 @@ def by_hand(stage, quantity):
     root = "/api/v3/" if stage.market == "spot" else "/fapi/v1/"
     with urllib.request.urlopen(stage.here["rest"] + root + "time") as answer:
         at = json.load(answer)["serverTime"]
-    text = urlencode({"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": quantity, "timestamp": at})
+    text = urlencode({"symbol": "BTCUSDT", "side": side, "type": "MARKET", "quantity": quantity, "timestamp": at})
     signature = hmac.new(SECRET.encode(), text.encode(), hashlib.sha256).hexdigest()
     url = f"{stage.here['rest']}{root}order?{text}&signature={signature}"
     with urllib.request.urlopen(urllib.request.Request(url, method="POST", headers={"X-MBX-APIKEY": KEY})) as answer:

@@ -75,7 +75,8 @@ class RecordDay(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class RecordCash(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Journal money that moved without a trade, in quote, and the peak after it. `kind` is transfer or funding.
 
-    `reference` is the venue's own (empty for a transfer): what was journaled under it once is not journaled again.
+    `reference` is the venue's own (empty for a transfer): what was journaled under it once is not journaled again. `ts_event_ns` is when
+    the venue says that it happened, 0 where no venue does.
     """
 
     kind: str
@@ -83,6 +84,7 @@ class RecordCash(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     reason: str
     reference: str
     peak: Decimal | None
+    ts_event_ns: int = 0
 
 
 class RecordHalt(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -188,10 +188,26 @@ class TransferRequested(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class FundingPaid(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Report a funding payment, in quote: positive was received, negative was paid. `reference` is the venue's own, unique for ever."""
+    """Report a funding payment, in quote: positive was received, negative was paid. `reference` is the venue's own, unique for ever.
+
+    What a liquidation cost beside its trade comes the same way.
+    """
 
     instrument: int
     amount: Decimal
+    reference: str
+    ts_event_ns: int
+
+
+class MoneyMoved(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Report money that came to the account or left it, and that no order or funding of ours explains. Nothing is booked by it.
+
+    `amount` is in `asset`: positive came, negative left. `reference` is the venue's own, empty where it has none; `reason` is in its words.
+    """
+
+    asset: str
+    amount: Decimal
+    reason: str
     reference: str
     ts_event_ns: int
 
@@ -230,6 +246,7 @@ Payload = (
     | FlattenRequested
     | TransferRequested
     | FundingPaid
+    | MoneyMoved
     | ModelActivated
     | RunStopping
 )

@@ -31,6 +31,7 @@ from smartmoney.core.domain.entries import (
     FundingPaid,
     HaltRequested,
     ModelActivated,
+    MoneyMoved,
     OrderAccepted,
     OrderCanceled,
     OrderExpired,
@@ -341,8 +342,19 @@ class Engine:
         if not self.executor.portfolio.apply_funding(paid.amount, paid.reference):
             return []
         name = self.market.instruments[paid.instrument].name
-        moved = RecordCash(kind="funding", amount=paid.amount, reason=name, reference=paid.reference, peak=self.money.state.peak)
+        peak, at_ns = self.money.state.peak, paid.ts_event_ns
+        moved = RecordCash(kind="funding", amount=paid.amount, reason=name, reference=paid.reference, peak=peak, ts_event_ns=at_ns)
         return [moved, *self._look(self.quotes())]
+
+    def _on_money_moved(self, moved: MoneyMoved) -> list[Command]:
+        """Say that somebody moved money: it is neither profit nor loss, and only a person can say whether it was the daemon's."""
+        amount = f"{moved.amount:f}"
+        told = amount if moved.amount > 0 else f"-- {amount}"
+        text = (
+            f"{amount} {moved.asset} moved on the account without an order of ours ({moved.reason}): neither profit nor loss, not booked. "
+            f'If it is money that may be used, or was, say so: smartmoney transfer --reason "…" {told}'
+        )
+        return [Notify(severity="warning", subject="money moved", text=text)]
 
     def _record_day(self) -> list[Command]:
         day = self.money.take_day()
@@ -431,6 +443,7 @@ class Engine:
         FlattenRequested: _on_flatten_requested,
         TransferRequested: _on_transfer_requested,
         FundingPaid: _on_funding_paid,
+        MoneyMoved: _on_money_moved,
         ModelActivated: _on_model_activated,
         RunStopping: _on_run_stopping,
         **dict.fromkeys(

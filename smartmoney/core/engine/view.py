@@ -55,6 +55,8 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     cash: Decimal
     fees: Decimal
     realised: Decimal
+    funding: Decimal
+    """Paid in this run; negative was received."""
     transferred: Decimal
     halted: bool
     halt_reason: str

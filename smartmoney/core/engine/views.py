@@ -78,6 +78,7 @@ def _account(engine: "Engine") -> AccountView:
         cash=portfolio.cash,
         fees=portfolio.fees_paid,
         realised=portfolio.realised,
+        funding=portfolio.funding_paid,
         transferred=portfolio.transferred,
         halted=money.state.halted,
         halt_reason=money.state.reason,

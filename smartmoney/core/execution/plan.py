@@ -54,13 +54,12 @@ class PositionPlan(msgspec.Struct, kw_only=True):
     protect_not_before_ns: int = 0
 
     def clear(self) -> None:
-        """Forget everything: the position is gone."""
+        """Forget everything: the position is gone. Stops that were refused count until one is taken: the next position's may be, too."""
         self.stop_ticks = None
         self.target_ticks = None
         self.deadline_mono_ns = None
         self.signal_id = None
         self.exit = None
-        self.protect_failures = 0
         self.target_failures = 0
         self.protect_not_before_ns = 0
 

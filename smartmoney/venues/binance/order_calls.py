@@ -19,6 +19,7 @@ CLIENT_ID = re.compile(r"[A-Za-z0-9_-]{1,36}")
 LIST_SUFFIX = "-p"
 """A pair is named after its stop: the venue wants a list's id to differ from its legs'."""
 TRADES_MAX = 1000
+INCOMES_MAX = 1000
 
 _SPOT, _USDM, _USDM2, _USDM3, _SAPI = "private", "fapiPrivate", "fapiPrivateV2", "fapiPrivateV3", "sapi"
 _CONDITIONAL = frozenset({OrderType.STOP_MARKET, OrderType.TAKE_PROFIT_MARKET})
@@ -165,6 +166,12 @@ def holdings(market: Market) -> Call:
 def wallet(market: Market) -> Call:
     """Return the call that tells the money of an account."""
     return holdings(market) if market is Market.SPOT else Call(section=_USDM2, method="GET", path="balance", weight=5)
+
+
+def incomes(kind: str, start_ms: int, end_ms: int, page: int) -> Call:
+    """Return the call that lists what came into a USD-M wallet and left it, of one kind within a time; pages count from 1."""
+    params = {"incomeType": kind, "startTime": str(start_ms), "endTime": str(end_ms), "limit": str(INCOMES_MAX), "page": str(page)}
+    return Call(section=_USDM, method="GET", path="income", params=params, weight=30)
 
 
 def restrictions() -> Call:

@@ -435,6 +435,21 @@ def test_a_stop_that_the_venue_keeps_refusing_ends_in_an_exit_and_a_halt():
     assert (exit_order.type, exit_order.lots) == (OrderType.MARKET, 1000)
 
 
+def test_stops_that_are_refused_for_one_short_position_after_the_other_halt_too():
+    bench = Bench()
+    for number in range(3):
+        (entry,) = intents(bench.open(signal_id=f"sig{number}"))
+        stop, target = intents(bench.fill(entry, trade_id=f"in{number}"))
+        commands = bench.reply(OrderRejected(client_order_id=stop.client_order_id, reason="would trigger"))
+        commands += bench.reply(OrderCanceled(client_order_id=target.client_order_id))
+        if number < 2:
+            commands = bench.open(SignalType.SELL, lots=1000, stop=102.0, target=96.0, signal_id=f"sell{number}")
+        (exit_order,) = intents(commands)
+        bench.fill(exit_order, ticks=9_999, trade_id=f"out{number}")
+        assert bench.executor.is_flat
+    assert "refuses a stop" in bench.executor.take_halt_request()
+
+
 def test_a_target_that_the_venue_keeps_refusing_is_given_up_and_the_stop_stays():
     bench = Bench()
     (entry,) = intents(bench.open())

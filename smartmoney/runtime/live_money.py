@@ -1,0 +1,192 @@
+"""Bring home what moved a USD-M account's money without a trade: funding is booked, transfers are told.
+
+The venue's list of incomes is the truth, and each of its rows has a number that is unique for ever; the stream, whose events have none,
+only says that the list is worth a look now. So a payment is booked once, whichever of the two speaks first, is late, doubled or lost, and
+over restarts: the journal says up to when payments are booked, and under which numbers.
+
+Invariants: a row is posted once in a life of this object; what is booked is read as a whole and leaves oldest first, so that a crash
+between two loses none; a reading that failed posts nothing and moves no cursor; every loop is bounded.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import msgspec
+import structlog
+
+from smartmoney.adapters.binance_account import BinanceAccount
+from smartmoney.adapters.clock import Clock
+from smartmoney.core.domain.entries import FundingPaid, HaltRequested, MoneyMoved, Payload
+from smartmoney.core.domain.instruments import Instrument
+from smartmoney.runtime.live_account import ReadFailed
+from smartmoney.runtime.supervisor import Beat
+from smartmoney.venues.binance import order_calls as calls
+from smartmoney.venues.binance.money_news import BOOKED, MOVED, Income, MoneyEvent, read_incomes
+from smartmoney.venues.binance.order_news import NewsError
+
+log = structlog.get_logger("money")
+
+EVERY_S = 60.0
+"""The list is read this often without being told."""
+LOOKS_S = (0.5, 2.0, 8.0, 30.0)
+"""Waits between looks after the stream has told of something: the list may have it later. A look costs 30 to 60 of 2,400 a minute."""
+AFTER_UP_S = 5.0
+"""So long after the stream came up the list is read: what was paid before that was told to nobody."""
+FIRST_S_MAX = 8.0
+"""A start waits so long for the payments of the time before it."""
+KEPT = 4096
+LOOK_BACK_MS = 86_400_000
+"""A row may come into the list so long after its own time."""
+_WINDOW_MS = 7 * 86_400_000
+_HISTORY_MS = 89 * 86_400_000
+"""The venue keeps three months."""
+_PAGES_MAX = 20
+_TURN_S = 0.5
+_S = 1_000_000_000
+
+
+class MoneyBeginning(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold what the journal knows: the names of payments that are booked, and the venue's times, in ms, from which rows may be unknown."""
+
+    booked_from_ms: int
+    moved_from_ms: int
+    booked: tuple[str, ...] = ()
+
+
+class LiveMoney:
+    """Read the list and post what is new. `run` it until cancelled; `first` once before the account is reported."""
+
+    def __init__(
+        self,
+        account: BinanceAccount,
+        instruments: Sequence[Instrument],
+        beginning: MoneyBeginning,
+        post: Callable[[Payload], None],
+        *,
+        clock: Clock,
+    ) -> None:
+        self._account = account
+        self._index = {instrument.symbol: number for number, instrument in enumerate(instruments)}
+        self._quotes = [instrument.quote for instrument in instruments]
+        self._post = post
+        self._clock = clock
+        self._known = dict.fromkeys(beginning.booked)
+        self._from_ms = {**dict.fromkeys(BOOKED, beginning.booked_from_ms), **dict.fromkeys(MOVED, beginning.moved_from_ms)}
+        self._read_until_ms = dict(self._from_ms)
+        self._told = asyncio.Event()
+        self._wanted: set[tuple[str, ...]] = set()
+        self._looks_left = 0
+        self._regular_ns = clock.monotonic_ns() + round(EVERY_S * _S)
+        self._look_ns = 0
+        self._is_understood = True
+
+    def note(self, event: MoneyEvent) -> None:
+        """Take note that the stream told of money."""
+        log.info("money moved at the venue", reason=event.reason)
+        self._look_soon(event.kinds)
+
+    def stream_up(self) -> None:
+        """Take note that the stream begins to tell: what happened before was told to nobody."""
+        self._regular_ns = min(self._regular_ns, self._clock.monotonic_ns() + round(AFTER_UP_S * _S))
+
+    async def first(self) -> None:
+        """Post the payments of the time before this start, within a patience; what it did not reach comes with the next turn."""
+        try:
+            async with asyncio.timeout(FIRST_S_MAX):
+                await self._read(BOOKED, is_urgent=True)
+        except TimeoutError:
+            log.warning("funding before this start could not be read in time")
+        except (ReadFailed, NewsError) as failure:
+            self._failed(failure)
+
+    async def run(self, beat: Beat) -> None:
+        """Read the list regularly, and for a while after the stream has told of something."""
+        while True:
+            beat()
+            now_ns = self._clock.monotonic_ns()
+            if now_ns >= self._regular_ns:
+                self._regular_ns = now_ns + round(EVERY_S * _S)
+                await self.look((BOOKED, MOVED))
+            elif self._wanted and now_ns >= self._look_ns:
+                await self._look_again()
+            try:
+                async with asyncio.timeout(_TURN_S):
+                    await self._told.wait()
+                self._told.clear()
+            except TimeoutError:
+                continue
+
+    async def look(self, groups: Sequence[tuple[str, ...]], *, is_urgent: bool = False) -> None:
+        """Read some groups of kinds once and post what is new."""
+        try:
+            for kinds in groups:
+                await self._read(kinds, is_urgent=is_urgent)
+        except (ReadFailed, NewsError) as failure:
+            self._failed(failure)
+
+    def _look_soon(self, kinds: tuple[str, ...]) -> None:
+        self._wanted.add(kinds)
+        self._looks_left = len(LOOKS_S)
+        self._look_ns = 0
+        self._told.set()
+
+    async def _look_again(self) -> None:
+        left = self._looks_left = self._looks_left - 1
+        self._look_ns = self._clock.monotonic_ns() + round(LOOKS_S[-1 - left] * _S)
+        groups = sorted(self._wanted)
+        if left <= 0:
+            self._wanted.clear()
+        await self.look(groups, is_urgent=True)
+
+    async def _read(self, kinds: tuple[str, ...], *, is_urgent: bool) -> None:
+        """Post what is new of some kinds, once all of them were read."""
+        now_ms = self._account.venue_ms()
+        rows = [row for kind in kinds for row in await self._rows(kind, now_ms, is_urgent=is_urgent)]
+        for row in sorted(rows, key=lambda row: row.time_ms):
+            self._take(row)
+        for kind in kinds:
+            self._read_until_ms[kind] = max(self._read_until_ms[kind], now_ms)
+        self._is_understood = True
+
+    async def _rows(self, kind: str, now_ms: int, *, is_urgent: bool) -> list[Income]:
+        """Return the rows of a kind that may be new, window by window."""
+        found: list[Income] = []
+        start_ms = max(self._read_until_ms[kind] - LOOK_BACK_MS, self._from_ms[kind], now_ms - _HISTORY_MS)
+        while start_ms <= now_ms:
+            end_ms = start_ms + _WINDOW_MS - 1
+            for page in range(1, _PAGES_MAX + 1):
+                rows = await self._page(kind, start_ms, end_ms, page, is_urgent=is_urgent)
+                found += rows
+                if len(rows) < calls.INCOMES_MAX:
+                    break
+            start_ms = end_ms + 1
+        return found
+
+    async def _page(self, kind: str, start_ms: int, end_ms: int, page: int, *, is_urgent: bool) -> tuple[Income, ...]:
+        call = msgspec.structs.replace(calls.incomes(kind, start_ms, end_ms, page), is_urgent=is_urgent)
+        answer = await self._account.ask(call)
+        if not answer.is_done:
+            raise ReadFailed(f"{call.method} {call.path}", answer)
+        return read_incomes(answer.body)
+
+    def _take(self, row: Income) -> None:
+        index = self._index.get(row.symbol)
+        is_ours = row.kind in MOVED or (row.kind in BOOKED and index is not None)
+        if row.reference in self._known or row.amount == 0 or not is_ours:
+            return
+        self._known[row.reference] = None
+        if len(self._known) > KEPT:
+            del self._known[next(iter(self._known))]
+        at_ns = row.time_ms * 1_000_000
+        if row.kind in BOOKED and index is not None and row.asset == self._quotes[index]:
+            self._post(FundingPaid(instrument=index, amount=row.amount, reference=row.reference, ts_event_ns=at_ns))
+            return
+        self._post(MoneyMoved(asset=row.asset, amount=row.amount, reason=row.kind, reference=row.reference, ts_event_ns=at_ns))
+
+    def _failed(self, failure: Exception) -> None:
+        log.warning("the list of incomes could not be read", problem=str(failure))
+        self._regular_ns = self._clock.monotonic_ns() + round(AFTER_UP_S * _S)
+        if isinstance(failure, NewsError) and self._is_understood:
+            # Equity without its funding is a number that nobody may trade by.
+            self._is_understood = False
+            self._post(HaltRequested(reason=f"the venue's incomes cannot be understood: {failure}"))
