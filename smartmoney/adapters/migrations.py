@@ -106,11 +106,19 @@ CREATE TABLE witnesses (
 CREATE INDEX witnesses_by_time ON witnesses (wall_ns);
 """
 
+_TRAININGS = """
+CREATE TABLE trainings (
+    id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, seq INTEGER NOT NULL, wall_ns INTEGER NOT NULL, act TEXT NOT NULL,
+    reason TEXT NOT NULL, model TEXT NOT NULL, text TEXT NOT NULL
+) STRICT;
+"""
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("first_schema", _FIRST),
     Migration("explanations", _EXPLANATIONS),
     Migration("cash_and_day", _CASH_AND_DAY),
     Migration("witnesses", _WITNESSES),
+    Migration("trainings", _TRAININGS),
 )
 
 
