@@ -274,7 +274,7 @@ class Daemon:
             ChildSpec(name="bookmarks", start=self._bookmark),
             ChildSpec(name="explainer", start=self._explainer.run),
             ChildSpec(name="drift", start=lambda beat: self._drift.run(beat, self._outbox)),
-            ChildSpec(name="training", start=self._training.run),
+            ChildSpec(name="training", start=self._training.run, restart=Restart.TEMPORARY),
             ChildSpec(name="rollback", start=self._rollback.run),
             *self._lookout.children(self._loop, self._sender),
         ]

@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+import structlog
+
+log = structlog.get_logger("training")
 
 _COMMAND = (sys.executable, "-m", "smartmoney.runtime.retraining_process")
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
@@ -62,14 +65,14 @@ OnProgress = Callable[[RetrainProgress], object]
 
 
 async def retrain_apart(
-    job: RetrainJob, log: Path, limit_s: float, on_progress: OnProgress = lambda _told: None, command: Sequence[str] = _COMMAND
+    job: RetrainJob, complaints: Path, limit_s: float, on_progress: OnProgress = lambda _told: None, command: Sequence[str] = _COMMAND
 ) -> RetrainOutcome:
-    """Train in a process of its own; what it complains of goes to the file `log`. Cancelled, it ends the process.
+    """Train in a process of its own; what it complains of goes to the file `complaints`. Cancelled, it ends the process.
 
     Raises:
         OSError: the process cannot be started, or the file not be written.
     """
-    with log.open("wb") as said:
+    with complaints.open("wb") as said:
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=subprocess.PIPE,
@@ -78,6 +81,7 @@ async def retrain_apart(
             start_new_session=True,
             env={**os.environ, **_ONE_THREAD},
         )
+    log.info("training process", pid=process.pid)
     try:
         async with asyncio.timeout(limit_s):
             found = await _listen(process, job, on_progress)
@@ -90,7 +94,7 @@ async def retrain_apart(
         process.stdin.close()
         await process.wait()
     if found is None:
-        return RetrainOutcome(act="failed", text=f"the process ended with {_ended(process.returncode)} and no result; see {log}")
+        return RetrainOutcome(act="failed", text=f"the process ended with {_ended(process.returncode)} and no result; see {complaints}")
     return found
 
 

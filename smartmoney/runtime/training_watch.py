@@ -82,7 +82,7 @@ class TrainingWatch:
         self._words = f"{own[-1].act}: {own[-1].text}" if own else ""
         self._hours = 0.0
         self._progress: RetrainProgress | None = None
-        self._is_running = False
+        self._is_running = self._has_ended = False
 
     def ask(self, why: str) -> None:
         """Ask for a training at once, because of drift, say; within an hour of another one it is passed over."""
@@ -94,6 +94,8 @@ class TrainingWatch:
         """Return how things are, for people."""
         if not self._terms.is_on:
             return {"state": "off"}
+        if self._has_ended:
+            return {"state": "ended by a fault: see the log", "last": self._words or None}
         told = self._progress
         if self._is_running:
             return {"state": "training", "part": "starting" if told is None else f"{told.what} {told.done} of {told.total}"}
@@ -105,17 +107,16 @@ class TrainingWatch:
         }
 
     async def run(self, beat: Beat) -> None:
-        """Watch and train forever. Ended meanwhile, it ends the process that trains."""
-        beat()
-        if not self._terms.is_on:
-            await asyncio.Event().wait()
-        while True:
-            why = await self._due()
-            self._is_running, self._progress = True, None
-            try:
+        """Watch and train until cancelled, which ends the process that trains. A fault here ends training, not the daemon."""
+        try:
+            while self._terms.is_on:
+                beat()
+                why = await self._due()
+                self._is_running, self._progress = True, None
                 await self._train(why)
-            finally:
                 self._is_running = False
+        finally:
+            self._has_ended = self._terms.is_on
 
     async def _due(self) -> str:
         """Wait until a training is due and return why."""
