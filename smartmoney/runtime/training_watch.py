@@ -19,7 +19,7 @@ from smartmoney.adapters.capture_segment import read_index, segments_of
 from smartmoney.adapters.control import ControlError
 from smartmoney.adapters.journal_reader import TrainingRow
 from smartmoney.adapters.journal_rows import TrainingNote
-from smartmoney.adapters.model_store import GateNotPassed, ModelStore
+from smartmoney.adapters.model_store import GateNotPassed, ModelStore, check_gate
 from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.entries import EntryKind
 from smartmoney.core.engine.engine import Engine
@@ -45,6 +45,8 @@ _SEVERITY = {"failed": "warning", "rolled_back": "warning"}
 Activate = Callable[[str], Awaitable[object]]
 """Makes another model decide and returns when it does; raises ControlError where it cannot."""
 
+Train = Callable[[RetrainJob, Path, float, Callable[[RetrainProgress], object]], Awaitable[RetrainOutcome]]
+
 
 class Notes:
     """Tell of trainings and rollbacks: journal, log and people."""
@@ -68,9 +70,17 @@ class TrainingWatch:
     """Train when it is time to. Without `training` in the configuration it does nothing."""
 
     def __init__(
-        self, settings: Settings, layout: StateLayout, engine: Engine, activate: Activate, notes: Notes, past: Sequence[TrainingRow]
+        self,
+        settings: Settings,
+        layout: StateLayout,
+        engine: Engine,
+        activate: Activate,
+        notes: Notes,
+        past: Sequence[TrainingRow],
+        train: Train = retrain_apart,
     ) -> None:
         """Take what the journal knows of earlier trainings as `past`, oldest first."""
+        self._train_apart = train
         self._settings, self._terms, self._layout = settings, settings.training, layout
         self._engine, self._activate, self._notes = engine, activate, notes
         self._store = ModelStore(layout.models)
@@ -163,7 +173,7 @@ class TrainingWatch:
             name=dt.datetime.fromtimestamp(self._started_ns / 1e9, dt.UTC).strftime("trained-%Y%m%d-%H%M%S"),
         )
         try:
-            found = await retrain_apart(job, self._layout.root / LOG, self._terms.limit_h * 3600.0, self._note_progress)
+            found = await self._train_apart(job, self._layout.root / LOG, self._terms.limit_h * 3600.0, self._note_progress)
         except OSError as error:
             found = RetrainOutcome(act="failed", text=f"the process could not be started: {error.strerror or error}")
         act, text = (found.act, found.text) if found.act != "passed" else await self._promote(found, champion)
@@ -185,12 +195,13 @@ class TrainingWatch:
 
 
 async def promote(store: ModelStore, activate: Activate, model: str, reason: str) -> None:
-    """Make a bundle of the store decide, then the champion: where the daemon refuses, who stands stays.
+    """Make a bundle of the store decide, and then the champion: where its gate failed or the daemon refuses, who stands stays.
 
     Raises:
         ControlError: the daemon refuses it.
         GateNotPassed, ModelNotFound, BundleRefused, OSError: the store does.
     """
+    check_gate(await asyncio.to_thread(store.load, model))
     await activate(model)
     await asyncio.to_thread(store.promote, model, reason, now().wall_ns)
 

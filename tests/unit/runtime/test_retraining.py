@@ -2,7 +2,6 @@
 
 import time
 
-import msgspec
 import numpy as np
 import pytest
 
@@ -10,6 +9,7 @@ from smartmoney.adapters.model_store import ModelStore
 from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.learning.evaluation.untouched import DAY_NS
 from smartmoney.learning.fitting.export import learned_span
+from smartmoney.learning.sets.rows import Rows
 from smartmoney.runtime import retraining
 from smartmoney.runtime.models import PRIOR_NAME
 from smartmoney.runtime.retraining import gather, retrain
@@ -90,7 +90,6 @@ def test_a_challenger_that_foretells_better_passes_on_paper_and_one_against_itse
     again = retrain(job_of(layout.root, now_ns, champion=found.model), settings, quiet)
     assert again.act == "kept"
     assert "gain of log-loss over the champion's: 0, needed above 0" in again.text
-    assert again.model == found.model or "learned" in again.text
 
 
 @pytest.mark.slow
@@ -111,12 +110,5 @@ def test_by_the_gate_every_condition_is_measured_and_recorded(past):
 
 
 def _rows(now_ns):
-    rows = retraining.Rows(
-        name="x",
-        family="x",
-        times=now_ns - np.arange(100, 0, -1) * 1_000_000_000,
-        values=np.zeros((100, 1), np.float32),
-        mid_after=np.ones(100),
-        truth=None,
-    )
-    return msgspec.structs.replace(rows)
+    times = now_ns - np.arange(100, 0, -1) * 1_000_000_000
+    return Rows(name="x", family="x", times=times, values=np.zeros((100, 1), np.float32), mid_after=np.ones(100), truth=None)
