@@ -69,21 +69,29 @@ def _frames(seconds, begins_ns, seed):
         bids, asks = mids[second] - 1 - steps, mids[second] + steps
         changed = [_changed(old, new, shown[second, side]) for side, (old, new) in enumerate(((old_bids, bids), (old_asks, asks)))]
         old_bids, old_asks = bids, asks
-        yield EntryKind.FRAME, at_ns, wire.depth_update(
-            grid,
-            event_ns=at_ns,
-            transaction_ns=at_ns,
-            first_id=second + 1,
-            last_id=second + 1,
-            previous_id=second,
-            bids=changed[0][::-1],
-            asks=changed[1],
+        yield (
+            EntryKind.FRAME,
+            at_ns,
+            wire.depth_update(
+                grid,
+                event_ns=at_ns,
+                transaction_ns=at_ns,
+                first_id=second + 1,
+                last_id=second + 1,
+                previous_id=second,
+                bids=changed[0][::-1],
+                asks=changed[1],
+            ),
         )
         is_buy = bool(buys[second])
         ticks = int(asks[0] if is_buy else bids[0])
         at_ns += 100_000_000
-        yield EntryKind.FRAME, at_ns, wire.trade(
-            grid, event_ns=at_ns, time_ns=at_ns, trade_id=second, ticks=ticks, lots=int(sizes[second]), buyer_is_maker=not is_buy
+        yield (
+            EntryKind.FRAME,
+            at_ns,
+            wire.trade(
+                grid, event_ns=at_ns, time_ns=at_ns, trade_id=second, ticks=ticks, lots=int(sizes[second]), buyer_is_maker=not is_buy
+            ),
         )
 
 
