@@ -1,10 +1,11 @@
 """What features are worth: gain is shared out whole, and shuffling costs where, and only where, a model reads."""
 
+import dataclasses
+
 import msgspec
 import numpy as np
 import pytest
 
-from smartmoney.adapters.model_store import ModelStore
 from smartmoney.core.features.schema import FEATURE_INDEX
 from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.learning.drift_monitors import features_of
@@ -49,9 +50,15 @@ def test_without_a_move_there_is_no_loss_to_speak_of(bundles):
     assert all(np.isnan(one.loss_more) for one in found)
 
 
-def test_shuffling_what_regimes_are_read_from_changes_regimes():
-    default = ModelStore(None).find("default")
-    assert default is not None
-    found = worth_on(default, [made_rows(3, "real", 900, truth=False)], RegimeParameters(), quiet, repeats=1)
-    assert max(one.relabelled for one in found) > 0.01
-    assert sum(one.gain for one in found) <= 1.0 + 1e-9
+def test_shuffling_what_regimes_are_read_from_changes_regimes(bundles):
+    small = bundles.small_bundle()
+    # Without the classifier the filter alone names regimes.
+    spec = msgspec.structs.replace(small.spec, classifier=None)
+    rows, values = made_rows(3, "real", 900, truth=False), bundles.rows(900).astype(np.float32)
+    side = np.where(np.arange(900) // 150 % 2, 1.0, -1.0)
+    for name, column in (("tfi_120s", 0.3 * side), ("ofi_l1_10s", 0.65 * side), ("rv_120s", 1.7), ("efficiency_120s", 0.2)):
+        values[:, FEATURE_INDEX[name]] = column
+    rows = msgspec.structs.replace(rows, values=values)
+    found = {one.feature: one for one in worth_on(dataclasses.replace(small, spec=spec), [rows], RegimeParameters(), quiet, repeats=1)}
+    assert found["tfi_120s"].relabelled > 0.01
+    assert found["spread_bps"].relabelled == 0.0  # heads alone read it
