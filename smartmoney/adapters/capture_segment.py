@@ -40,6 +40,11 @@ def segment_path(folder: Path, number: int) -> Path:
     return folder / f"segment-{number:06d}{SEGMENT_SUFFIX}"
 
 
+def segment_number(segment: Path) -> int:
+    """Return the number in a segment's name."""
+    return int(segment.name.removesuffix(SEGMENT_SUFFIX).rpartition("-")[2])
+
+
 def index_path(segment: Path) -> Path:
     """Return the path of a segment's index."""
     return segment.with_name(segment.name.removesuffix(SEGMENT_SUFFIX) + ".json")

@@ -101,6 +101,8 @@ def apply_retention(
 ) -> RetentionReport:
     """Remove the oldest closed segments until none is older than `days` and all together hold at most `bytes_max`.
 
+    A run's first segment stays as long as a later one does: without it nobody knows what the run was.
+
     Args:
         captures: the folder with one folder per run.
         days: age of a segment's last entry.
@@ -118,6 +120,8 @@ def apply_retention(
     for changed_wall_ns, segment in aged:
         is_old = now_wall_ns - changed_wall_ns > days * DAY_NS
         if not (is_old or left > bytes_max) or segment.parent.name in keep or not _may_go(segment, is_old):
+            continue
+        if (of_run := segments_of(segment.parent))[0] == segment and len(of_run) > 1:
             continue
         size = segment.stat().st_size
         segment.unlink()

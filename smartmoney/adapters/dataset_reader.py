@@ -110,6 +110,22 @@ def choose(root: Path, market: str | None = None, symbol: str | None = None) -> 
     raise DatasetRefused(f"{root} holds {there}; choose one of them with --symbol and --market")
 
 
+def chosen_of(root: Path, market: str | None, symbols: Sequence[str]) -> list[StoredInstrument]:
+    """Return the instruments of one venue and market that are meant: those named, all of them for `all`, the only one for none.
+
+    Raises:
+        DatasetRefused: one is not there, several are meant by one name, or they are of several venues or markets.
+    """
+    if any(symbol.lower() == "all" for symbol in symbols):
+        found = [one for one in stored_instruments(root) if one.is_of(market, None)]
+    else:
+        found = [choose(root, market, symbol) for symbol in (dict.fromkeys(symbols) or (None,))]
+    if len({(one.instrument.venue, one.instrument.market) for one in found}) != 1:
+        there = ", ".join(one.key for one in found) or "nothing of that market"
+        raise DatasetRefused(f"{root}: {there} is meant, and one venue and market belong together; choose with --symbol and --market")
+    return found
+
+
 def _is_date(text: str) -> bool:
     try:
         return dt.date.fromisoformat(text).isoformat() == text

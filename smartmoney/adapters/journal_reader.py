@@ -182,6 +182,18 @@ class WitnessRow(msgspec.Struct, frozen=True, kw_only=True):
     feature_row: bytes
 
 
+class TrainingRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Be one note of a training, see `journal_rows.TrainingNote`."""
+
+    run_id: str
+    seq: int
+    wall_ns: int
+    act: str
+    reason: str
+    model: str
+    text: str
+
+
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Count what a run did, and say where it ended."""
 
@@ -358,6 +370,10 @@ class JournalReader:
             "WHERE instrument = ? AND schema_hash = ? ORDER BY wall_ns DESC LIMIT ?"
         )
         return self._rows(WitnessRow, "witnesses", tail, venue, market, instrument, schema_hash, limit)[::-1]
+
+    def trainings(self, limit: int = 1000) -> list[TrainingRow]:
+        """Return the newest notes of trainings of any run, oldest first."""
+        return self._rows(TrainingRow, "trainings", "ORDER BY id DESC LIMIT ?", limit)[::-1]
 
     def summary(self, run_id: str) -> RunSummary | None:
         """Return the counts of a run, None when the journal has no such run."""

@@ -70,6 +70,18 @@ class Witness(msgspec.Struct, frozen=True, kw_only=True):
     feature_row: bytes
 
 
+class TrainingNote(msgspec.Struct, frozen=True, kw_only=True):
+    """Note what became of the daemon's training, or of a rollback: `act` is started, refused, failed, kept, promoted or rolled_back.
+
+    `reason` says why it was begun, `model` is the hash that it is about (empty: none), `text` what was found.
+    """
+
+    act: str
+    reason: str
+    model: str = ""
+    text: str = ""
+
+
 class FillConflict(Exception):
     """Report a trade id that was journaled before with another content: the venue contradicts itself, or it is another account."""
 
@@ -259,6 +271,10 @@ class RowWriter:
         if self._witnesses % WITNESSES_PER_PRUNE == 0:
             self._connection.execute("DELETE FROM witnesses WHERE wall_ns < ?", (entry.wall_ns - WITNESS_HOLD_NS,))
 
+    def _training(self, entry: JournalRecord) -> None:
+        item = entry.item
+        self._stamped("trainings", "act, reason, model, text", entry, item.act, item.reason, item.model, item.text)
+
     def _refusal(self, entry: JournalRecord) -> None:
         refusal = entry.item.refusal
         numbers = (None if number is None else float(number) for number in (refusal.value, refusal.limit))
@@ -327,6 +343,7 @@ class RowWriter:
         RecordSignal: _signal,
         Explanation: _explanation,
         Witness: _witness,
+        TrainingNote: _training,
         RecordRefusal: _refusal,
         RecordEquity: _equity,
         RecordDay: _day,

@@ -107,6 +107,12 @@ CREATE INDEX witnesses_by_time ON witnesses (wall_ns);
 """
 
 _CASH_EVENT_TIME = "ALTER TABLE cash ADD COLUMN ts_event_ns INTEGER NOT NULL DEFAULT 0;"
+_TRAININGS = """
+CREATE TABLE trainings (
+    id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, seq INTEGER NOT NULL, wall_ns INTEGER NOT NULL, act TEXT NOT NULL,
+    reason TEXT NOT NULL, model TEXT NOT NULL, text TEXT NOT NULL
+) STRICT;
+"""
 
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("first_schema", _FIRST),
@@ -114,6 +120,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("cash_and_day", _CASH_AND_DAY),
     Migration("witnesses", _WITNESSES),
     Migration("cash_event_time", _CASH_EVENT_TIME),
+    Migration("trainings", _TRAININGS),
 )
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from smartmoney.cli import models_gate
+from smartmoney.cli import models_gate, models_importance
 from smartmoney.cli.common import AsJson, StateDir, layout_of, print_json
 
 if TYPE_CHECKING:
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from smartmoney.adapters.state_directory import StateLayout
     from smartmoney.core.models.bundle import Bundle
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Trained models: list, show, judge, promote, roll back.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Trained models: list, show, judge, weigh, promote, roll back.")
 app.command("gate")(models_gate.gate)
 app.command("shadow")(models_gate.shadow)
+app.command("importance")(models_importance.importance)
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name, hash (or its beginning), or a bundle's folder.", show_default=False)]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept with the change.")]

@@ -38,6 +38,7 @@ def status(
         table.add_row(key, str(result[key]))
     for name, seen in result["instruments"].items():
         table.add_row(name, f"{seen['bid']} / {seen['ask']}  {seen['trust']}  regime {seen['regime']}  last: {seen['last_decision']}")
+    table.add_row("training", ", ".join(f"{key} {value}" for key, value in result["training"].items()))
     table.add_row("drift", ", ".join(f"{key} {value}" for key, value in result["drift"].items()))
     Console().print(table)
 

@@ -1,4 +1,4 @@
-"""`smartmoney train`: a model from the built-in market, or from recordings, checked for leaks, as a challenger in the model store."""
+"""`smartmoney train`: a model of the built-in market, of recordings or of a dataset, checked for leaks, a challenger in the model store."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from smartmoney.cli.common import AsJson, ConfigFile, Overrides, Profile, StateDir, layout_of, print_json, settings_of
+from smartmoney.cli.stretches import Dataset, FirstDay, LastDay
 
 if TYPE_CHECKING:
-    from smartmoney.core.models.bundle import Bundle
-    from smartmoney.learning.fitting.plan import Recipe
     from smartmoney.learning.sets.rows import Rows
     from smartmoney.learning.trainer import Origin, Training, TrainingReport
     from smartmoney.settings.models import Settings
 
-TRAININGS = "trainings.jsonl"
-"""Every training that was made, in the model store's folder; nothing is ever removed."""
 _WINDOW_PAIRS = 30
 _UNSAID_MARKET = "usdm"
 
@@ -32,8 +29,12 @@ def train(
     ] = None,
     built_in: Annotated[bool, typer.Option("--built-in", help="Learn from synthetic worlds with known truth: the default model.")] = False,
     run: Annotated[str | None, typer.Option(metavar="RUN_ID", help="Learn from what a run captured; `last` is the newest.")] = None,
+    dataset: Dataset = None,
+    first: FirstDay = None,
+    last: LastDay = None,
     market: Annotated[
-        str | None, typer.Option(help="Of the recording: spot, usdm or coinm [default: the run's own, else usdm].", show_default=False)
+        str | None,
+        typer.Option(help="Of the recording or dataset: spot, usdm or coinm [default: its own, else usdm].", show_default=False),
     ] = None,
     venue: Annotated[str, typer.Option(help="Whose frames: binance.")] = "binance",
     symbol: Annotated[list[str] | None, typer.Option(metavar="SYMBOL", help="Which instrument, or `all`. Repeatable.")] = None,
@@ -49,11 +50,13 @@ def train(
 ) -> None:
     """Train a model, at low priority. It becomes a challenger: who decides changes with `models promote` only.
 
-    Example: smartmoney train --built-in --out my-model; smartmoney train captures/1ng6v4trs6k --market usdm
+    Example: smartmoney train --built-in --out my-model; smartmoney train --dataset DIR --symbol BTCUSDT --from 2025-03-01
     """
-    chosen = [bool(files), built_in, run is not None]
+    chosen = [bool(files), built_in, run is not None, dataset is not None]
     if sum(chosen) != 1:
-        raise typer.BadParameter("name recordings, or give --built-in, or --run RUN_ID: exactly one of them", param_hint="FILE")
+        raise typer.BadParameter("name recordings, --built-in, --run RUN_ID or --dataset ROOT: exactly one of them", param_hint="FILE")
+    if dataset is None and (first, last) != (None, None):
+        raise typer.BadParameter("belong to --dataset ROOT", param_hint="--from, --to")
     if out is not None and out.exists():
         raise typer.BadParameter(f"{out} exists; name a new folder", param_hint="--out")
     settings = settings_of(config, profile, "paper", overrides)
@@ -66,18 +69,19 @@ def train(
     compile_offline_kernels(directory, say=lambda text: print(text, file=sys.stderr))
     layout = layout_of(state_dir)
     with bars() as progress:
+        from smartmoney.runtime.training_jobs import recipe_of, stage_champion, train_apart
+
+        champion = None if built_in else stage_champion(layout.models)
         if built_in:
             sources, origin = _worlds(settings, worlds, hours, progress)
-            champion = None
+        elif dataset is not None:
+            sources, origin = _stored(dataset, market, symbol or [], first, last, settings)
         else:
             from smartmoney.runtime.replay import named_run
 
             named = list(files or []) if run is None else [layout.capture(named_run(layout, run))]
             sources, origin = _recordings(named, venue, market, symbol or [], settings)
-            champion = _champion(state_dir)
-        from smartmoney.runtime.training_jobs import train_apart
-
-        recipe = _recipe(settings, built_in=built_in)
+        recipe = recipe_of(settings, built_in=built_in)
         made = train_apart(sources, recipe, name or ("default" if built_in else "challenger"), origin, progress, champion)
     where = _kept(made, layout.models, out)
     if as_json:
@@ -115,51 +119,32 @@ def _recordings(files: list[Path], venue: str, given: str | None, symbols: list[
     return rows, Origin(venue=venue_of(files) or venue, market=market, instruments=tuple(one.symbol for one in instruments))
 
 
-def _champion(state_dir: Path | None) -> "Bundle":
-    from smartmoney.adapters.model_store import DEFAULT, ModelNotFound, ModelStore
+def _stored(
+    root: Path, market: str | None, symbols: list[str], first: str | None, last: str | None, settings: "Settings"
+) -> "tuple[list[Rows], Origin]":
+    from smartmoney.adapters.dataset_reader import chosen_of
+    from smartmoney.learning.trainer import Origin
+    from smartmoney.runtime.training_jobs import stored_rows
+    from smartmoney.settings.build import feature_parameters
 
-    found = ModelStore(layout_of(state_dir).models).find(DEFAULT)
-    if found is None:
-        raise ModelNotFound(
-            "there is no champion whose regimes a recording could be read with; train with --built-in first, and promote it"
-        )
-    return found
-
-
-def _recipe(settings: "Settings", *, built_in: bool) -> "Recipe":
-    from smartmoney.learning.fitting.plan import Recipe
-    from smartmoney.settings.build import build_parameters
-
-    built = build_parameters(settings)
-    regime = built.regime
-    return Recipe(
-        hmm_components=regime.hmm_components,
-        feature_window=regime.feature_window,
-        gb_n_estimators=regime.gb_n_estimators,
-        gb_max_depth=regime.gb_max_depth,
-        interaction_depth=built.desk.engine.feature_interaction_depth,
-        every_s=20 if built_in else 5,
-        half_life_s=float("inf") if built_in else 14 * 86_400.0,
-    )
+    chosen = [one.between(first, last) for one in chosen_of(root, market, symbols)]
+    rows = [stored_rows(one, feature_parameters(settings)) for one in chosen]
+    whose = chosen[0].instrument
+    return rows, Origin(venue=whose.venue, market=whose.market.value, instruments=tuple(one.instrument.symbol for one in chosen))
 
 
 def _kept(made: "Training", store: Path, out: Path | None) -> Path:
     """Write the bundle and note the training; both whole or not at all."""
-    import msgspec
-
-    from smartmoney.adapters.ledger import append
     from smartmoney.adapters.model_files import write_bundle
     from smartmoney.adapters.model_reference import write_reference
-    from smartmoney.adapters.model_store import ModelStore
 
-    if out is not None:
-        write_bundle(out, made.bundle)
-        write_reference(out, made.reference)
-        return out
-    folder = ModelStore(store).add(made.bundle)
-    write_reference(folder, made.reference)
-    append(store / TRAININGS, msgspec.to_builtins(made.report))
-    return folder
+    if out is None:
+        from smartmoney.runtime.training_jobs import keep_training
+
+        return keep_training(made, store)
+    write_bundle(out, made.bundle)
+    write_reference(out, made.reference)
+    return out
 
 
 def _say(report: "TrainingReport", where: Path) -> None:

@@ -27,7 +27,7 @@ from smartmoney.core.engine.parameters import encode_parameters
 from smartmoney.learning.matched_null import NullTest, judged
 from smartmoney.runtime import logs
 from smartmoney.runtime.assembly import engine_parameters, strategy_factory
-from smartmoney.runtime.backtest_sources import captured_items, record_built_in, split_start
+from smartmoney.runtime.backtest_sources import WARM_NS, captured_items, record_built_in, split_start, stretch_of
 from smartmoney.runtime.chronicle import Chronicle, cost_sums, counted
 from smartmoney.runtime.chronicler import Chronicler
 from smartmoney.runtime.codecs import codec_of
@@ -59,9 +59,11 @@ class Recordings(msgspec.Struct, frozen=True, tag=True):
 
 
 class CapturedRun(msgspec.Struct, frozen=True, tag=True):
-    """Name the folder of a run's capture."""
+    """Name the folder of a run's capture, or a stretch of it between two wall times (0: no bound)."""
 
     folder: str
+    since_ns: int = 0
+    until_ns: int = 0
 
 
 class BuiltIn(msgspec.Struct, frozen=True, tag=True):
@@ -254,7 +256,7 @@ def _run_stored(job: BacktestJob, source: StoredDays) -> JobResult:
 
 def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
     try:
-        entries = read_capture(Path(source.folder))
+        entries = read_capture(Path(source.folder), max(source.since_ns - WARM_NS, 0))
     except CaptureDamaged as damage:
         raise BacktestRefused(f"{job.name} cannot be tested: {damage}") from None
     start, rest = split_start(entries)
@@ -269,7 +271,7 @@ def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
     begun = begin_anew(start, job.settings, encode_parameters(engine_parameters(job.settings)), models.choose(job.settings))
     run = OfflineRun(engine, begun, job.paper(), latency=_seen_latency(job), watcher=watch)
     started = perf_counter()
-    if not run.run(captured_items(rest)):
+    if not run.run(stretch_of(captured_items(rest), source.since_ns, source.until_ns)):
         raise BacktestRefused(f"{source.folder} holds no frames")
     lost = sum(gap.count for gap in entries.gaps)
     noted = (f"{lost} captured entries are missing",) if lost else ()

@@ -26,6 +26,8 @@ from smartmoney.runtime.inbox import Item
 from smartmoney.settings.scenario import load_scenario
 from smartmoney.simulation.market import SyntheticMarket
 
+WARM_NS = 1_800_000_000_000
+"""What a stretch from the middle of a run is warmed with: thirty minutes, as a start is."""
 FROM_OUTSIDE = (Tick, WarmUpEnded, FeedConnected, FeedDisconnected, FeedOverflowed, SnapshotFailed)
 """Events that did not depend on what the run did."""
 
@@ -39,6 +41,22 @@ def captured_items(entries: Iterable[Entry]) -> Iterator[Item]:
                 yield Item(EntryKind.EVENT, stamp, payload=entry.payload)
         else:
             yield Item(entry.kind, stamp, connection=entry.connection, instrument=entry.instrument, frame=entry.frame)
+
+
+def stretch_of(items: Iterable[Item], since_ns: int, until_ns: int) -> Iterator[Item]:
+    """Yield what lies between two wall times (0: no bound); half an hour before `since_ns` warms, and entries are off until then."""
+    begun = not since_ns
+    for item in items:
+        wall_ns = item.stamp.wall_ns
+        if until_ns and wall_ns >= until_ns:
+            return
+        if not begun:
+            if wall_ns < since_ns - WARM_NS or isinstance(item.payload, WarmUpEnded):
+                continue
+            if wall_ns >= since_ns:
+                begun = True
+                yield Item(EntryKind.EVENT, item.stamp, payload=WarmUpEnded())
+        yield item
 
 
 def split_start(entries: Iterable[Entry]) -> tuple[RunStarted | None, Iterator[Entry]]:

@@ -65,7 +65,7 @@ class ControlDesk:
             case "flatten":
                 return await self._do(FlattenRequested(reason=reason or "operator"), _is_flat, FLAT_PATIENCE_S)
             case "activate":
-                return await self._activate(request.arguments.get("model"))
+                return await self.activate(request.arguments.get("model"))
             case "resume":
                 account = self._view().account
                 if not account.halted:
@@ -88,7 +88,12 @@ class ControlDesk:
         request = TransferRequested(amount=amount, reason=reason)
         return await self._do(request, lambda view: view.account.transferred == after, EFFECT_PATIENCE_S)
 
-    async def _activate(self, asked: Any) -> Mapping[str, Any]:
+    async def activate(self, asked: Any) -> Mapping[str, Any]:
+        """Make another model decide.
+
+        Raises:
+            ControlError: it cannot be had, is not fit, or does not decide in time.
+        """
         if not isinstance(asked, str) or not asked:
             raise ControlError("activate needs a model", "give its name or hash in the argument `model`")
         try:

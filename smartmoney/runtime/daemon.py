@@ -38,11 +38,13 @@ from smartmoney.runtime.latency import LatencyRecorder
 from smartmoney.runtime.live import LiveOrders, door_terms, open_live
 from smartmoney.runtime.lookout import Lookout
 from smartmoney.runtime.loop import Batch, Loop
-from smartmoney.runtime.models import Models, must_halt_for_drift
+from smartmoney.runtime.models import Models, drift_action
 from smartmoney.runtime.modes import run_mode
+from smartmoney.runtime.rollback import Rollback
 from smartmoney.runtime.sender import OUTBOX_MAX, Sender
 from smartmoney.runtime.summary import Summary, summarise
 from smartmoney.runtime.supervisor import Beat, ChildSpec, Restart, Supervisor
+from smartmoney.runtime.training_watch import Notes, TrainingWatch
 from smartmoney.runtime.venue_session import BinanceSession, VenueSession, open_venue
 from smartmoney.runtime.warm_start import warm_items
 from smartmoney.settings.models import Settings
@@ -153,17 +155,25 @@ class Daemon:
         self._loop.use_gateway(gateway)
         self._explainer = Explainer(self._engine, outbox, lambda: self._loop.seq)
         self._lookout = Lookout(options.settings, run.started.instruments, self._engine, state.layout.heartbeat)
+        epoch = run.started.halt.epoch
+        self._sender = Sender(outbox, run.ledger, run.latch, gateway, venue, inbox.post, epoch, self._lookout.on_batch)
+        self._desk = ControlDesk(self._loop, self._sender, inbox.post, self._engine.view, self.summary, self._prepare_model)
+        notes = Notes(lambda: self._loop.seq, self._lookout.tell, outbox)
+        self._training = TrainingWatch(
+            options.settings, state.layout, self._engine, self._desk.activate, notes, run.journal.reader.trainings()
+        )
+        self._rollback = Rollback(models.store, self._engine, self._desk.activate, notes, inbox)
         self._drift = DriftWatch(
             self._engine,
             models.reference,
             lambda: self._loop.seq,
             inbox.post,
             self._lookout.tell,
-            must_halt=must_halt_for_drift(options.settings),
+            action=drift_action(options.settings),
+            retrain=self._training.ask,
+            roll_back=self._rollback.ask,
         )
         self._drift.remember(run.journal.reader, run.started.venue, options.settings.market)
-        epoch = run.started.halt.epoch
-        self._sender = Sender(outbox, run.ledger, run.latch, gateway, venue, inbox.post, epoch, self._lookout.on_batch)
         if run.latched_for is not None:
             # The file stands there and the journal does not know why: a halt whose commit failed, or one while no daemon ran.
             self._loop.process(_event(HaltRequested(reason=run.latched_for)))
@@ -180,8 +190,7 @@ class Daemon:
     async def serve(self, stop: "Stop") -> Summary:
         """Warm up and run until told to stop; close in order."""
         self._warm_up()
-        desk = ControlDesk(self._loop, self._sender, self._inbox.post, self._engine.view, self.summary, self._prepare_model)
-        server = await ControlServer.start(self._state, desk.handle)
+        server = await ControlServer.start(self._state, self._desk.handle)
         self._supervisor = supervisor = Supervisor(self._children())
         is_clean = False
         try:
@@ -210,7 +219,14 @@ class Daemon:
             "decision_to_send": self._sender.send_latency.percentiles(),
             "loop_lag": lag,
         }
-        return summarise(self._engine.view(), loop_lag=lag, latency=latency, alerts=self._lookout.alert_counts, drift=self._drift.status())
+        return summarise(
+            self._engine.view(),
+            loop_lag=lag,
+            latency=latency,
+            alerts=self._lookout.alert_counts,
+            drift=self._drift.status(),
+            training=self._training.status(),
+        )
 
     def _warm_up(self) -> None:
         recordings = self._venue.warm_recordings if self._options.warm is None else {"": self._options.warm}
@@ -258,6 +274,8 @@ class Daemon:
             ChildSpec(name="bookmarks", start=self._bookmark),
             ChildSpec(name="explainer", start=self._explainer.run),
             ChildSpec(name="drift", start=lambda beat: self._drift.run(beat, self._outbox)),
+            ChildSpec(name="training", start=self._training.run, restart=Restart.TEMPORARY),
+            ChildSpec(name="rollback", start=self._rollback.run),
             *self._lookout.children(self._loop, self._sender),
         ]
         if self._live is not None:

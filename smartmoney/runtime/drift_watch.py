@@ -1,7 +1,8 @@
 """Watch for drift beside the loop: each minute a feature row into the journal, and the monitors of `learning.drift_monitors`.
 
-Nothing here is on the way of a decision or in a run's digest. Where drift says act and the configuration says halt, an ordinary
-`HaltRequested` goes into the inbox, is captured like an operator's, and replays: entries are off until a person resumes.
+Nothing here is on the way of a decision or in a run's digest. Where drift says act, the configuration says what follows: an ordinary
+`HaltRequested` or `FlattenRequested`, which is captured like an operator's and replays (entries are off until a person resumes), a rollback
+to the champion before, or only words; and, where that is configured, a training.
 Invariants: a row that is noted belongs to the entry that it names; a halt for drift begins the monitors anew, so that a resume is not
 undone by what was known when a person decided it; a restart goes on with the rows that earlier runs noted since.
 """
@@ -13,7 +14,7 @@ import numpy as np
 
 from smartmoney.adapters.journal_reader import JournalReader
 from smartmoney.adapters.journal_rows import Witness
-from smartmoney.core.domain.entries import HaltRequested, Payload
+from smartmoney.core.domain.entries import FlattenRequested, HaltRequested, Payload
 from smartmoney.core.domain.signals import FeedTrust
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.market import top_of_book
@@ -43,11 +44,14 @@ class DriftWatch:
         post: Callable[[Payload], object],
         tell: Callable[[Sequence[Alert]], object],
         *,
-        must_halt: bool,
+        action: str,
+        retrain: Callable[[str], object] = lambda _why: None,
+        roll_back: Callable[[str], object] = lambda _why: None,
     ) -> None:
-        """Take the loop's latest entry as `last_seq`, where entries go (`post`), whom to tell, and whether act means a halt."""
+        """Take the loop's latest entry as `last_seq`, where entries go (`post`), whom to tell, and what act means: `drift.action`."""
         self._engine, self._references, self._last_seq = engine, references, last_seq
-        self._post, self._tell, self._must_halt = post, tell, must_halt
+        self._post, self._tell = post, tell
+        self._action, self._retrain, self._roll_back = action, retrain, roll_back
         self._model = ""
         self._monitors = DriftMonitors(None)
         self._row_due_ns = 0
@@ -55,7 +59,7 @@ class DriftWatch:
 
     def remember(self, journal: JournalReader, venue: str, market: str) -> None:
         """Go on with the rows of earlier runs, as far as no halt for drift came after them."""
-        halted_ns = max((halt.wall_ns for halt in journal.halts() if halt.reason.startswith(REASON) and halt.kind == "halt"), default=0)
+        halted_ns = max((halt.wall_ns for halt in journal.halts() if REASON in halt.reason and halt.kind == "halt"), default=0)
         for index, instrument in enumerate(self._engine.market.instruments):
             for kept in journal.newest_witnesses(instrument.name, SCHEMA_HASH, venue, market, WINDOW_ROWS):
                 if kept.wall_ns > halted_ns:
@@ -91,6 +95,8 @@ class DriftWatch:
         if engine.brain.model_hash != self._model:
             self._model = engine.brain.model_hash
             self._monitors = self._monitors.succeeded_by(self._references(self._model))
+            # What was said was said of the model before: of this one it would be news.
+            self._report = DriftMonitors(None).report()
         mids = self._mids()
         self._monitors.look(mids, at.mono_ns)
         for index, mid in mids.items():
@@ -132,11 +138,24 @@ class DriftWatch:
         if found.level == before.level:
             return
         said = words(found)
-        if found.level == "act" and self._must_halt:
-            self._post(HaltRequested(reason=f"{REASON}{said}; resume when you have looked, or roll the model back first"))
-            self._monitors = DriftMonitors(self._references(self._model))
+        if found.level == "act":
+            self._act(f"{REASON}{said}")
         severity = {"ok": "info", "watch": "warning", "act": "critical"}[found.level]
         self._tell([Alert(kind="drift", severity=severity, subject="drift", text=said)])
+
+    def _act(self, why: str) -> None:
+        self._retrain(why)
+        match self._action:
+            case "halt":
+                self._post(HaltRequested(reason=f"{why}; resume when you have looked, or roll the model back first"))
+            case "flat":
+                self._post(FlattenRequested(reason=f"{why}; resume when you have looked"))
+            case "rollback":
+                self._roll_back(why)
+                return
+            case _:
+                return
+        self._monitors = DriftMonitors(self._references(self._model))
 
 
 def words(found: DriftReport) -> str:

@@ -13,8 +13,7 @@ import msgspec
 import numpy as np
 
 from smartmoney.adapters.capture import read_capture
-from smartmoney.adapters.dataset_reader import choose, frames_of
-from smartmoney.adapters.history.events import Repairs
+from smartmoney.adapters.dataset_reader import choose
 from smartmoney.core.domain.entries import Entry, WarmUpEnded
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.models.bundle import Bundle, Gate
@@ -22,15 +21,14 @@ from smartmoney.learning.drift import DriftReport
 from smartmoney.learning.drift_monitors import Reference
 from smartmoney.learning.evaluation.untouched import ForecastScore, check_untouched, drift_of, score_forecasts, states_kept
 from smartmoney.learning.gate import GateEvidence, Verdict, judge
-from smartmoney.learning.recorded import find_instruments, market_of, venue_of
-from smartmoney.learning.sets.folding import FoldedRows
+from smartmoney.learning.recorded import find_instruments, venue_of
 from smartmoney.learning.sets.rows import Rows
 from smartmoney.learning.validation.gains import mean_gain
-from smartmoney.runtime.backtest import BacktestJob, BacktestRefused, BuiltIn, CapturedRun, JobResult, Recordings, StoredDays, run_job
+from smartmoney.runtime.backtest import BacktestJob, BuiltIn, CapturedRun, JobResult, StoredDays, run_job
 from smartmoney.runtime.codecs import recorded_binance
 from smartmoney.runtime.models import pair_of
 from smartmoney.runtime.shadow import Shadowed
-from smartmoney.runtime.training_jobs import recorded_rows
+from smartmoney.runtime.training_jobs import between, captured_rows, recorded_rows, stored_rows
 from smartmoney.settings.build import feature_parameters, fees_bps, regime_parameters
 from smartmoney.settings.models import Settings
 
@@ -80,7 +78,7 @@ def judge_contest(contest: Contest, progress: Progress) -> Judgement:
         RecordingRefused, DatasetRefused, BacktestRefused, ReplayRefused, OSError: a source cannot be read.
     """
     progress("rows", 0, 1)
-    pairs = [pair for job in contest.jobs for pair in _rows_of(job)]
+    pairs = [pair for job in contest.jobs for pair in rows_of(job)]
     progress("rows", 1, 1)
     instruments, sources = [one for one, _ in pairs], [rows for _, rows in pairs]
     names = tuple(dict.fromkeys(pair_of(one.name) for one in instruments))
@@ -192,40 +190,44 @@ def _evidence(
     )
 
 
-def _rows_of(job: BacktestJob) -> list[tuple[Instrument, Rows]]:
+def rows_of(job: BacktestJob) -> list[tuple[Instrument, Rows]]:
+    """Return each instrument of a stretch with its rows, a captured run's without what it was warmed with.
+
+    Raises:
+        GateRefused: it is a synthetic market.
+        RecordingRefused, DatasetRefused, CaptureDamaged, OSError: it cannot be read.
+    """
     source, parameters = job.source, feature_parameters(job.settings)
     if isinstance(source, StoredDays):
         stored = choose(Path(source.root), source.market, source.symbol).between(source.first, source.last)
-        problems: list[str] = []
-        folded = FoldedRows(recorded_binance(), stored.instrument, parameters)
-        times, values, mids = folded.run(frames_of(stored, Repairs()), problems)
-        return [(stored.instrument, Rows(name=stored.key, family=stored.key, times=times, values=values, mid_after=mids, truth=None))]
+        return [(stored.instrument, stored_rows(stored, parameters))]
     if isinstance(source, BuiltIn):
         raise GateRefused("a synthetic market is nobody's untouched day; name runs, recordings or a dataset")
-    files = [Path(source.folder)] if isinstance(source, CapturedRun) else [Path(file) for file in source.files]
-    market = Market(source.market) if isinstance(source, Recordings) else _market_of(files)
-    live_ns = live_from(read_capture(files[0])) if isinstance(source, CapturedRun) else 0
-    found = find_instruments(files, recorded_binance(), market)
+    if isinstance(source, CapturedRun):
+        folder = Path(source.folder)
+        live_ns = live_began(folder)
+        found = captured_rows(folder, parameters, source.since_ns, source.until_ns)
+        return [(one, between(rows, live_ns, 0)) for one, rows in found]
+    files = [Path(file) for file in source.files]
     venue = venue_of(files)
-    named = [one if venue is None else msgspec.structs.replace(one, venue=venue) for one in found]
-    return [(one, _since(live_ns, recorded_rows(files, one, "binance", parameters))) for one in named]
+    return [
+        (one if venue is None else msgspec.structs.replace(one, venue=venue), recorded_rows(files, one, "binance", parameters))
+        for one in find_instruments(files, recorded_binance(), Market(source.market))
+    ]
+
+
+def live_began(folder: Path) -> int:
+    """Return the wall time at which a captured run's warm start ended, 0 where the capture does not say.
+
+    Raises:
+        CaptureDamaged, OSError: it cannot be read.
+    """
+    return live_from(read_capture(folder))
 
 
 def live_from(entries: Iterable[Entry]) -> int:
     """Return the wall time at which a run's warm start ended: what it was warmed with is another run's, or nobody's, day."""
     return next((entry.ts_wall_ns for entry in entries if isinstance(entry.payload, WarmUpEnded)), 0)
-
-
-def _since(wall_ns: int, rows: Rows) -> Rows:
-    first = int(np.searchsorted(rows.times, wall_ns))
-    return msgspec.structs.replace(rows, times=rows.times[first:], values=rows.values[first:], mid_after=rows.mid_after[first:])
-
-
-def _market_of(files: Sequence[Path]) -> Market:
-    found = market_of(files)
-    if found is None:
-        raise BacktestRefused(f"{files[0]}: the first entry is not a run's start; was its first segment removed by retention?")
-    return found
 
 
 def _one_market(instruments: Sequence[Instrument]) -> tuple[str, str]:

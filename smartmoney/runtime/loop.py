@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from smartmoney.adapters.journal_rows import Explanation, Witness
+from smartmoney.adapters.journal_rows import Explanation, TrainingNote, Witness
 from smartmoney.core.domain.commands import Command, SubmitOrder
 from smartmoney.core.domain.entries import Entry, EntryKind, OrderReply, Payload, Tick
 from smartmoney.core.engine.engine import Engine
@@ -36,7 +36,7 @@ class Line(msgspec.Struct, frozen=True):
 
     seq: int
     wall_ns: int
-    what: Command | OrderReply | Explanation | Witness
+    what: Command | OrderReply | Explanation | Witness | TrainingNote
 
 
 class Checkpoint(msgspec.Struct, frozen=True):

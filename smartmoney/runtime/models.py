@@ -51,7 +51,7 @@ class Models:
             ModelNotFound, BundleRefused: the key `model` leads nowhere, or to a bundle that cannot be used.
         """
         directory = None if settings.directory is None else Path(settings.directory)
-        bundle = self.store.find(settings.model, relative_to=directory)
+        bundle = self.store.find(self._asked(settings), relative_to=directory)
         return PRIOR_NAME if bundle is None else self._at_hand(bundle)
 
     def prepare(self, asked: str, settings: Settings) -> str:
@@ -101,6 +101,12 @@ class Models:
             self.store.add(bundle)
         return chosen
 
+    def _asked(self, settings: Settings) -> str:
+        """Return what the key `model` comes to: where the daemon trains, the prior decides until a champion was promoted."""
+        if settings.model == PRIOR and settings.training.is_on:
+            return self.store.champion() or PRIOR
+        return settings.model
+
     def _at_hand(self, bundle: Bundle) -> str:
         self._ready[bundle.hash] = bundle
         return bundle.hash
@@ -129,10 +135,9 @@ def check_fit(settings: Settings, bundle: Bundle | None) -> None:
         raise ModelNotFitForLive(f"live mode refuses the model {bundle.name}: it has not passed the gate on {where}; {remedy}")
 
 
-def must_halt_for_drift(settings: Settings) -> bool:
-    """Tell whether drift that calls for an act halts: as configured, else where it is real money."""
-    action = settings.drift.action
-    return settings.mode == "live" if action is None else action == "halt"
+def drift_action(settings: Settings) -> str:
+    """Return what drift that calls for an act leads to: as configured, else a halt where it is real money."""
+    return settings.drift.action or ("halt" if settings.mode == "live" else "warn")
 
 
 def pair_of(name: str) -> str:

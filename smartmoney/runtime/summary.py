@@ -56,6 +56,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     performance: Mapping[str, object] = {}
     alerts: Mapping[str, int] = {}
     drift: Mapping[str, object] = {}
+    training: Mapping[str, object] = {}
 
 
 def summarise(
@@ -65,6 +66,7 @@ def summarise(
     latency: Mapping[str, Percentiles] | None = None,
     alerts: Mapping[str, int] | None = None,
     drift: Mapping[str, object] | None = None,
+    training: Mapping[str, object] | None = None,
 ) -> Summary:
     """Sum up what an engine shows and what the runtime measured."""
     account = view.account
@@ -106,6 +108,7 @@ def summarise(
         performance=view.performance,
         alerts=alerts or {},
         drift=drift or {},
+        training=training or {},
     )
 
 

@@ -10,20 +10,34 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
+import msgspec
+import numpy as np
+
+from smartmoney.adapters.capture_reader import segments_since
+from smartmoney.adapters.dataset_reader import StoredInstrument, frames_of
+from smartmoney.adapters.history.events import Repairs
+from smartmoney.adapters.ledger import append
+from smartmoney.adapters.model_reference import write_reference
+from smartmoney.adapters.model_store import DEFAULT, ModelNotFound, ModelStore
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.core.models.bundle import Bundle
 from smartmoney.learning.fitting.plan import Recipe
-from smartmoney.learning.recorded import read_files
+from smartmoney.learning.recorded import RecordingRefused, find_instruments, market_of, read_files, venue_of
 from smartmoney.learning.sets.folding import FoldedRows
 from smartmoney.learning.sets.oracle_windows import OracleBatch, simulate_windows
 from smartmoney.learning.sets.rows import Rows, RowsRefused, load_rows, save_rows
 from smartmoney.learning.sets.synthetic import World, simulate
 from smartmoney.learning.trainer import Origin, Training, train
+from smartmoney.runtime.backtest_sources import WARM_NS
 from smartmoney.runtime.codecs import RECORDED_CODECS, recorded_binance
 from smartmoney.runtime.feature_jobs import worker_count
 from smartmoney.runtime.kernel_cache import cache_root, prepare
+from smartmoney.settings.build import build_parameters
+from smartmoney.settings.models import Settings
 
+TRAININGS = "trainings.jsonl"
+"""Every training that was made, in the model store's folder; nothing is ever removed."""
 NICE = 10
 """What a worker adds to its niceness: training gives way to everything."""
 
@@ -105,6 +119,85 @@ def recorded_rows(files: Sequence[Path], instrument: Instrument, venue: str, par
     times, values, mids = folded.run(read_files(files, problems), problems)
     name = f"{instrument.symbol}.{instrument.market.value}"
     return Rows(name=name, family=name, times=times, values=values, mid_after=mids, truth=None)
+
+
+def captured_rows(folder: Path, parameters: FeatureParameters, since_ns: int = 0, until_ns: int = 0) -> list[tuple[Instrument, Rows]]:
+    """Return each instrument of a run's capture with its rows between two wall times (0: no bound, its warm start included).
+
+    Raises:
+        RecordingRefused: it is no run's capture, or there is nothing to make rows of.
+        CaptureDamaged, OSError: it cannot be read.
+    """
+    market, venue = market_of([folder]), venue_of([folder])
+    if market is None or venue is None:
+        raise RecordingRefused(f"{folder}: the first entry is not a run's start; was its first segment removed by retention?")
+    files = segments_since(folder, since_ns - WARM_NS) if since_ns else [folder]
+    found = []
+    for one in find_instruments([folder], recorded_binance(), market):
+        rows = recorded_rows(files, one, "binance", parameters)
+        found.append((msgspec.structs.replace(one, venue=venue), between(rows, since_ns, until_ns)))
+    return found
+
+
+def between(rows: Rows, since_ns: int, until_ns: int) -> Rows:
+    """Return the rows of a source without truth that lie between two times (0: no bound)."""
+    first = int(np.searchsorted(rows.times, since_ns))
+    last = int(np.searchsorted(rows.times, until_ns)) if until_ns else len(rows)
+    return msgspec.structs.replace(rows, times=rows.times[first:last], values=rows.values[first:last], mid_after=rows.mid_after[first:last])
+
+
+def stored_rows(stored: StoredInstrument, parameters: FeatureParameters) -> Rows:
+    """Return the rows of an instrument's days of a dataset, by the same fold as a recording's.
+
+    Raises:
+        DatasetRefused, RecordingRefused: a file is damaged, or there is nothing to make rows of.
+    """
+    problems: list[str] = []
+    folded = FoldedRows(recorded_binance(), stored.instrument, parameters)
+    times, values, mids = folded.run(frames_of(stored, Repairs()), problems)
+    return Rows(name=stored.key, family=stored.key, times=times, values=values, mid_after=mids, truth=None)
+
+
+def stage_champion(models: Path) -> Bundle:
+    """Return the bundle on whose regimes a training without truth stands: the store's champion, else the package's own.
+
+    Raises:
+        ModelNotFound: there is neither.
+        BundleRefused: it is damaged.
+    """
+    found = ModelStore(models).find(DEFAULT)
+    if found is None:
+        raise ModelNotFound(
+            "there is no champion whose regimes a recording could be read with; train with --built-in first, and promote it"
+        )
+    return found
+
+
+def recipe_of(settings: Settings, *, built_in: bool) -> Recipe:
+    """Return how a training is done under a configuration, from the built-in market's worlds or from a real past."""
+    built = build_parameters(settings)
+    regime = built.regime
+    return Recipe(
+        hmm_components=regime.hmm_components,
+        feature_window=regime.feature_window,
+        gb_n_estimators=regime.gb_n_estimators,
+        gb_max_depth=regime.gb_max_depth,
+        interaction_depth=built.desk.engine.feature_interaction_depth,
+        every_s=20 if built_in else 5,
+        half_life_s=float("inf") if built_in else 14 * 86_400.0,
+    )
+
+
+def keep_training(made: Training, store: Path) -> Path:
+    """Put a training's bundle into a model store, by one rename, and note the training; return the bundle's folder.
+
+    Raises:
+        OSError: it cannot be written; the store is as it was.
+    """
+    folder = ModelStore(store).add(made.bundle)
+    write_reference(folder, made.reference)
+    append(store / TRAININGS, msgspec.to_builtins(made.report))
+    return folder
 
 
 def train_apart(

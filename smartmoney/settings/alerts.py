@@ -7,7 +7,20 @@ from pydantic import Field
 from smartmoney.settings.advanced import Section
 
 AlertKind = Literal[
-    "halt", "resume", "feed", "reconciliation", "naked", "order", "fill", "transfer", "guard", "drift", "notice", "start", "stop"
+    "halt",
+    "resume",
+    "feed",
+    "reconciliation",
+    "naked",
+    "order",
+    "fill",
+    "transfer",
+    "guard",
+    "drift",
+    "training",
+    "notice",
+    "start",
+    "stop",
 ]
 ALERT_KINDS: tuple[AlertKind, ...] = get_args(AlertKind)
 Reference = Annotated[str, Field(pattern=r"^(/\S+|[A-Za-z0-9_.-]{1,128})$")]

@@ -8,5 +8,6 @@ from smartmoney.settings.advanced import Section
 class DriftSettings(Section):
     """What drift that calls for an act leads to (docs/training.md)."""
 
-    action: Literal["halt", "warn"] | None = None
-    """halt: entries are off until a person resumes; warn: people are told. Left out: halt with real money, warn on paper."""
+    action: Literal["halt", "flat", "rollback", "warn"] | None = None
+    """halt: entries are off until a person resumes; flat: everything is closed, too; rollback: the champion before decides, halt without
+    one; warn: people are told. Left out: halt with real money, warn on paper."""

@@ -82,6 +82,7 @@ def _settings_of(
         raise configuration_error(error, layers) from None
     _check_mode(settings, mode, layers)
     _check_money(settings)
+    _check_training(settings)
     settings._sources = ("built-in defaults", *(layer.origin for layer in layers))  # noqa: SLF001  # private to users of settings
     settings._directory = None if directory is None else str(directory)  # noqa: SLF001
     if settings.venue == "sim":
@@ -215,3 +216,21 @@ def _check_money(settings: Settings) -> None:
     quotes = {name.split(":")[0].split("/")[1] for name in settings.instruments}
     if len(quotes) > 1:
         raise ConfigurationError("instruments", f"have several quote currencies ({', '.join(sorted(quotes))})", "use one daemon for each")
+
+
+def _check_training(settings: Settings) -> None:
+    training = settings.training
+    if not training.is_on:
+        return
+    if training.promote == "validated" and settings.mode == "live":
+        raise ConfigurationError("training.promote", "is validated, which is for paper: real money needs the gate", "set gate, or never")
+    if training.promote != "never" and settings.model not in {"default", "prior"}:
+        remedy = "set model: default (or prior), or training.promote: never"
+        raise ConfigurationError("model", f"names {settings.model!r:.60}, so that a restart would undo what training promotes", remedy)
+    if training.min_hours > training.max_hours:
+        problem = f"is {training.min_hours:g}, but no more than max_hours = {training.max_hours:g} are learned from"
+        raise ConfigurationError("training.min_hours", problem, "lower it, or raise training.max_hours")
+    kept_h = 24.0 * settings.capture.retention_days
+    if kept_h < training.needed_h:
+        problem = f"is {settings.capture.retention_days:g}, and a training needs {training.needed_h / 24.0:.1f} days of captures"
+        raise ConfigurationError("capture.retention_days", problem, "raise it, or lower training.min_hours")

@@ -11,6 +11,7 @@ from smartmoney.settings.advanced import AdvancedFeatures, Section
 from smartmoney.settings.alerts import Alerts
 from smartmoney.settings.drift import DriftSettings
 from smartmoney.settings.guard import GuardSettings
+from smartmoney.settings.training import TrainingSettings
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Size = Annotated[float, Field(gt=0, le=1)]
@@ -245,7 +246,7 @@ class Settings(Section):
     risk: Risk = Risk()
     strategy: Strategy = Strategy()
     model: str = Field(default="default", min_length=1, max_length=4096)
-    """default (the promoted one, else the package's), prior (untrained), a name or hash in the store, or a folder, with a slash."""
+    """default (the promoted one, else the package's), prior (untrained; with training: until one is promoted), a name, hash or folder."""
     strategy_class: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
     """A strategy of your own: module:Class; left out, the built-in one."""
     regime_overrides: dict[Regime, RegimeOverride] = Field(default_factory=dict)
@@ -262,6 +263,7 @@ class Settings(Section):
     alerts: Alerts = Alerts()
     guard: GuardSettings = GuardSettings()
     drift: DriftSettings = DriftSettings()
+    training: TrainingSettings = TrainingSettings()
     _sources: tuple[str, ...] = PrivateAttr(default=())
     _directory: str | None = PrivateAttr(default=None)
 

@@ -355,6 +355,40 @@ def test_retention_removes_the_oldest_first_and_spares_what_is_kept_or_open(tmp_
     assert apply_retention(tmp_path / "absent", days=1, bytes_max=1, now_wall_ns=now).bytes_left == 0
 
 
+def three_segments(folder):
+    for k in range(3):
+        written(folder, [frame(10 * k + j) for j in range(10)])
+    return segments_of(folder)
+
+
+def test_a_runs_first_segment_stays_while_a_later_one_does_and_what_went_is_a_gap(tmp_path):
+    import os
+
+    now = 1_800_000_000 * 10**9
+    first, middle, last = three_segments(tmp_path / "run")
+    for segment, age_days in ((first, 30), (middle, 20), (last, 1)):
+        os.utime(segment, ns=(now - age_days * DAY_NS,) * 2)
+    assert apply_retention(tmp_path, days=14, bytes_max=10**9, now_wall_ns=now).segments_removed == 1
+    assert segments_of(tmp_path / "run") == [first, last]
+    reader = read_capture(tmp_path / "run")
+    assert [entry.seq for entry in reader] == [*range(10), *range(20, 30)]
+    assert [(gap.before_seq, gap.count) for gap in reader.gaps] == [(20, 10)]
+    assert not reader.is_complete
+    os.utime(last, ns=(now - 15 * DAY_NS,) * 2)
+    for _ in range(2):
+        apply_retention(tmp_path, days=14, bytes_max=10**9, now_wall_ns=now)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_ended_before_a_time_is_passed_over_but_for_the_first_segment(tmp_path):
+    three_segments(tmp_path / "run")
+    since_ns = frame(20).ts_wall_ns
+    reader = read_capture(tmp_path / "run", since_ns)
+    assert [entry.seq for entry in reader] == [*range(10), *range(20, 30)]
+    # Nothing is missing: it was not asked for.
+    assert reader.is_complete
+
+
 def test_a_run_of_an_existing_folder_goes_on_in_a_new_segment(tmp_path):
     written(tmp_path / "run", [frame(0)])
     written(tmp_path / "run", [frame(1)])

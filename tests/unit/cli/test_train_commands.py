@@ -1,14 +1,23 @@
-"""`smartmoney train` and `evaluate`: what they refuse before anything is made, and what a killed training leaves."""
+"""`smartmoney train`, `evaluate` and `models importance`: what they refuse, where rows come from, what a killed training leaves."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
+from smartmoney.adapters.dataset_reader import chosen_of
+from smartmoney.adapters.model_files import read_bundle
 from smartmoney.adapters.model_store import ModelStore
+from smartmoney.adapters.state_directory import StateLayout
+from smartmoney.runtime.training_jobs import captured_rows, stored_rows
+from smartmoney.settings.build import feature_parameters
+from smartmoney.settings.load import load_settings
+from tests.captured_past import capture_past
 
 
 def test_exactly_one_kind_of_rows_has_to_be_named(call):
@@ -68,3 +77,78 @@ def test_the_prior_cannot_be_evaluated(call, tmp_path):
     code, _, said = call("evaluate", "prior", "--state-dir", tmp_path)
     assert code == 78
     assert "no bundle to evaluate" in said
+
+
+@pytest.fixture(scope="module")
+def captured(tmp_path_factory):
+    """Give a state directory with a captured run of three hours, and the run's id."""
+    layout = StateLayout(tmp_path_factory.mktemp("state"))
+    return layout, capture_past(layout, load_settings(), 10_800, 20_000 * 86_400 * 10**9)
+
+
+def test_a_dataset_gives_the_rows_of_the_capture_that_it_was_made_of(call, captured, tmp_path):
+    layout, run_id = captured
+    code, _, said = call("export", run_id, "--out", tmp_path / "data", "--state-dir", layout.root)
+    assert code == 0, said
+    parameters = feature_parameters(load_settings())
+    [(instrument, from_capture)] = captured_rows(layout.capture(run_id), parameters)
+    [stored] = chosen_of(tmp_path / "data", None, [])
+    from_dataset = stored_rows(stored, parameters)
+    assert stored.instrument.symbol == instrument.symbol == "BTCUSDT"
+    assert np.array_equal(from_dataset.times, from_capture.times)
+    assert np.array_equal(from_dataset.values, from_capture.values, equal_nan=True)
+    assert np.array_equal(from_dataset.mid_after, from_capture.mid_after, equal_nan=True)
+
+
+@pytest.mark.slow
+def test_a_training_from_a_dataset_is_the_training_from_its_recording(call, captured, tmp_path):
+    layout, run_id = captured
+    assert call("export", run_id, "--out", tmp_path / "data", "--state-dir", layout.root)[0] == 0
+    made = []
+    for words in (("--dataset", tmp_path / "data", "--symbol", "BTCUSDT"), (layout.capture(run_id),)):
+        code, out, said = call("train", *words, "--json", "--out", tmp_path / f"b{len(made)}", "--state-dir", layout.root)
+        assert code == 0, said
+        made.append(json.loads(out))
+    assert made[0]["heads"] == made[1]["heads"]
+    assert read_bundle(tmp_path / "b0").spec.trained.data_hash == read_bundle(tmp_path / "b1").spec.trained.data_hash
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        (("--from", "2025-01-01", "--built-in"), 2, "belong to --dataset"),
+        (("--dataset", "nowhere"), 1, "no dataset"),
+        (("--dataset", "nowhere", "--built-in"), 2, "exactly one"),
+    ],
+)
+def test_what_is_asked_of_a_dataset_wrongly_is_answered(call, tmp_path, monkeypatch, words, code, expected):
+    monkeypatch.chdir(tmp_path)
+    found, _, said = call("train", *words, "--state-dir", tmp_path / "state")
+    assert found == code
+    assert expected in " ".join(said.replace("│", " ").split())
+
+
+def test_what_features_are_worth_by_training_and_by_shuffling(call, captured, bundles):
+    layout, run_id = captured
+    small = bundles.small_bundle()
+    ModelStore(layout.models).add(small)
+    code, out, said = call("models", "importance", "small", "--state-dir", layout.root, "--json")
+    assert code == 0, said
+    by_gain = json.loads(out)
+    assert [(one["feature"], one["gain"], one["loss_more"]) for one in by_gain["features"]] == [
+        ("tfi_120s", 0.75, None),
+        ("tfi_10s", 0.25, None),
+    ]
+    words = ("models", "importance", small.hash[:12], "--run", run_id, "--hours", 0.5, "--state-dir", layout.root)
+    code, out, said = call(*words, "--json")
+    assert code == 0, said
+    shuffled = json.loads(out)
+    assert shuffled["rows"] == 1801
+    assert {"tfi_120s", "queue_imbalance", "spread_bps"} <= {one["feature"] for one in shuffled["features"]}
+    assert any(one["loss_more"] for one in shuffled["features"])
+    code, out, _ = call(*words)
+    assert code == 0
+    assert "shuffled over 1801 rows" in out
+    code, _, said = call("models", "importance", "prior", "--state-dir", layout.root)
+    assert code == 78
+    assert "no trees to weigh" in said

@@ -11,14 +11,14 @@ from smartmoney.adapters.journal_reader import JournalReader
 from smartmoney.adapters.journal_rows import Witness
 from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.commands import RecordHalt
-from smartmoney.core.domain.entries import AccountReported, EntryKind, HaltRequested, WarmUpEnded
+from smartmoney.core.domain.entries import AccountReported, EntryKind, FlattenRequested, HaltRequested, ModelActivated, WarmUpEnded
 from smartmoney.core.features.schema import FEATURES, SCHEMA_HASH
 from smartmoney.learning.drift_monitors import WINDOW_ROWS, reference_of
 from smartmoney.learning.recorded import venue_of
 from smartmoney.runtime.clock import Stamp, now
 from smartmoney.runtime.drift_watch import REASON, ROW_EVERY_NS, DriftWatch
 from smartmoney.runtime.inbox import Item
-from smartmoney.runtime.models import must_halt_for_drift
+from smartmoney.runtime.models import drift_action
 from smartmoney.runtime.replay import ReplayRefused
 from smartmoney.runtime.shadow import shadow_run
 from smartmoney.runtime.storage import open_run
@@ -37,10 +37,20 @@ def market(tmp_path_factory):
     return list(items_of(recordings["BTCUSDT"])), instruments
 
 
-def watch_of(engine, loop, bundle=None, reference=None, *, must_halt=True):
+def watch_of(engine, loop, bundle=None, reference=None, *, action="halt"):
     """Return a watch and what it posts and tells."""
     posted, told = [], []
-    watch = DriftWatch(engine, lambda _model: reference, lambda: loop.seq, posted.append, told.extend, must_halt=must_halt)
+    note = lambda kind: lambda why: posted.append((kind, why))  # noqa: E731
+    watch = DriftWatch(
+        engine,
+        lambda _model: reference,
+        lambda: loop.seq,
+        posted.append,
+        told.extend,
+        action=action,
+        retrain=note("train"),
+        roll_back=note("roll back"),
+    )
     return watch, posted, told
 
 
@@ -122,8 +132,8 @@ def _noted_day(state, instruments, rows):
         return run.started.venue
 
 
-@pytest.mark.parametrize(("shift", "must_halt", "level"), [(0.0, True, "ok"), (2.0, True, "act"), (2.0, False, "act")])
-def test_features_that_left_their_training_halt_or_warn_once(market, tmp_path, bundles, shift, must_halt, level):
+@pytest.mark.parametrize(("shift", "action"), [(0.0, "halt"), (2.0, "halt"), (2.0, "flat"), (2.0, "rollback"), (2.0, "warn")])
+def test_features_that_left_their_training_lead_once_to_what_is_configured(market, tmp_path, bundles, shift, action):
     items, instruments = market
     small = bundles.small_bundle()
     rng = np.random.default_rng(1)
@@ -131,7 +141,7 @@ def test_features_that_left_their_training_halt_or_warn_once(market, tmp_path, b
     reference = msgspec.structs.replace(reference_of(small, [training]), usual={})
     venue = _noted_day(tmp_path, instruments, rng.standard_normal((WINDOW_ROWS, len(FEATURES))) + shift)
     engine, loop = loop_of(instruments, _Nowhere(), model=small.hash, bundles=lambda _hash: small)
-    watch, posted, told = watch_of(engine, loop, small, reference, must_halt=must_halt)
+    watch, posted, told = watch_of(engine, loop, small, reference, action=action)
     with JournalReader.open(StateLayout(tmp_path).journal) as journal:
         watch.remember(journal, venue, "spot")
     for payload in (WarmUpEnded(), AccountReported(orders=(), positions=())):
@@ -140,16 +150,44 @@ def test_features_that_left_their_training_halt_or_warn_once(market, tmp_path, b
         loop.process(item)
     for k in range(3):
         watch.look(Stamp(items[400].stamp.wall_ns, items[400].stamp.mono_ns + k * (ROW_EVERY_NS + 1)))
-    halts = [one for one in posted if isinstance(one, HaltRequested)]
-    if level == "ok":
+    if not shift:
         assert (posted, told, watch.status()["level"]) == ([], [], "ok")
-    elif must_halt:
-        assert [one.reason.startswith(REASON) for one in halts] == [True]
+        return
+    asked, *entries = posted
+    assert asked[0] == "train"
+    assert asked[1].startswith(REASON)
+    assert (told[0].kind, told[0].severity) == ("drift", "critical")
+    if action in {"halt", "flat"}:
+        assert [type(one) for one in entries] == [HaltRequested if action == "halt" else FlattenRequested]
+        assert entries[0].reason.startswith(REASON)
         # Begun anew: a person's resume is not undone by the day that made the halt.
         assert watch.status()["level"] == "ok"
     else:
-        assert posted == []
-        assert [(one.kind, one.severity) for one in told] == [("drift", "critical")]
+        assert entries == ([("roll back", asked[1])] if action == "rollback" else [])
+        assert len(told) == 1
+
+
+def test_what_another_model_drifts_from_is_news(market, tmp_path, bundles):
+    items, instruments = market
+    small, other = bundles.small_bundle(), bundles.small_bundle(name="second")
+    rng = np.random.default_rng(1)
+    training = rng.standard_normal((20_000, len(FEATURES))).astype(np.float32)
+    reference = msgspec.structs.replace(reference_of(small, [training]), usual={})
+    venue = _noted_day(tmp_path, instruments, rng.standard_normal((WINDOW_ROWS, len(FEATURES))) + 2.0)
+    by_hash = {small.hash: small, other.hash: other}
+    engine, loop = loop_of(instruments, _Nowhere(), model=small.hash, bundles=by_hash.__getitem__)
+    watch, posted, _ = watch_of(engine, loop, small, reference, action="rollback")
+    with JournalReader.open(StateLayout(tmp_path).journal) as journal:
+        watch.remember(journal, venue, "spot")
+    for payload in (WarmUpEnded(), AccountReported(orders=(), positions=())):
+        loop.process(Item(EntryKind.EVENT, items[0].stamp, payload=payload))
+    for item in items[:400]:
+        loop.process(item)
+    at = items[400].stamp
+    watch.look(at)
+    loop.process(Item(EntryKind.EVENT, at, payload=ModelActivated(model=other.hash)))
+    watch.look(Stamp(at.wall_ns, at.mono_ns + ROW_EVERY_NS + 1))
+    assert [kind for kind, _ in posted] == ["train", "roll back"] * 2
 
 
 def test_a_day_before_a_halt_for_drift_is_not_remembered(market, tmp_path, bundles):
@@ -170,10 +208,10 @@ def test_a_day_before_a_halt_for_drift_is_not_remembered(market, tmp_path, bundl
 def test_real_money_halts_for_drift_unless_told_otherwise():
     settings = Settings()
     live = settings.model_copy(update={"mode": "live"})
-    assert (must_halt_for_drift(settings), must_halt_for_drift(live)) == (False, True)
-    for action, expected in (("halt", True), ("warn", False)):
+    assert (drift_action(settings), drift_action(live)) == ("warn", "halt")
+    for action in ("halt", "flat", "rollback", "warn"):
         for mode in (settings, live):
-            assert must_halt_for_drift(mode.model_copy(update={"drift": settings.drift.model_copy(update={"action": action})})) is expected
+            assert drift_action(mode.model_copy(update={"drift": settings.drift.model_copy(update={"action": action})})) == action
 
 
 def test_the_child_hands_its_notes_to_the_outbox(market, bundles):

@@ -160,6 +160,13 @@ def test_other_name_that_contradicts_is_refused(write):
         ("regime_overrides: {volatile: {max_size: 0.1}}", "regime_overrides.volatile.max_size", "max_position_size"),
         ("regime_overrides: {volatile: {max_position_size: -1}}", "regime_overrides.volatile.max_position_size", "greater than 0"),
         ("risk: {max_orders_per_minute: 10}", "risk.reserved_orders_per_minute", "below"),
+        ("training: {every_h: 24, promote: validated, min_hours: 9, max_hours: 8}", "training.min_hours", "max_hours"),
+        ("training: {every_h: 24}\ncapture: {retention_days: 5}", "capture.retention_days", "7.0 days of captures"),
+        ("training: {on_drift: true}\nmodel: mine", "model", "a restart would undo"),
+        ("training: {promote: always}", "training.promote", "'gate', 'validated' or 'never'"),
+        ("training: {every_h: -1}", "training.every_h", "greater than or equal to 0"),
+        ("training: {every_hours: 1}", "training.every_hours", "every_h"),
+        ("drift: {action: sell}", "drift.action", "'rollback'"),
         ("strategy: 7", "strategy", "correct it"),
         ("strategy_class: my strategy", "strategy_class", "correct it"),
         ("profile: turbo", "profile", "aggressive"),
@@ -282,3 +289,17 @@ def test_override_of_a_wrong_key_names_it():
 
 def test_the_files_of_the_package_are_where_a_user_looks():
     assert Path(CONFIG / "profiles" / "conservative.yaml").is_file()
+
+
+def test_real_money_is_not_given_to_what_passed_on_paper_only(write):
+    text = "mode: live\nvenue: binance\ncapital: 100\nmodel: default\ntraining: {every_h: 24, promote: %s}\n"
+    error = refused(write(text % "validated"), mode="live")
+    assert error.key == "training.promote"
+    assert "real money needs the gate" in str(error)
+    assert load_settings(write(text % "gate"), mode="live").training.is_on
+
+
+def test_who_trains_and_lets_a_person_promote_may_name_any_model(write):
+    settings = load_settings(write("training: {every_h: 24, promote: never}\nmodel: mine"))
+    assert (settings.training.is_on, settings.training.needed_h) == (True, 24.0)
+    assert Settings().training.is_on is False

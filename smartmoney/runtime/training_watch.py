@@ -1,0 +1,233 @@
+"""The daemon's own training: when one is due, the process that does it, and what comes of it. Beside the loop, never on its way.
+
+A challenger that proved itself decides by the entry that an operator's promotion makes, so that the run replays; what became of each
+training is in the journal. Invariants: one training at a time; one that fails, is killed or refused leaves who decides as they were; the
+next is never sooner than an hour after; where somebody else promoted a model meanwhile, the challenger waits for a person.
+"""
+
+import asyncio
+import contextlib
+import datetime as dt
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from smartmoney.adapters.capture import CaptureDamaged, read_capture
+from smartmoney.adapters.capture_segment import read_index, segments_of
+from smartmoney.adapters.control import ControlError
+from smartmoney.adapters.journal_reader import TrainingRow
+from smartmoney.adapters.journal_rows import TrainingNote
+from smartmoney.adapters.model_store import GateNotPassed, ModelStore, check_gate
+from smartmoney.adapters.state_directory import StateLayout
+from smartmoney.core.domain.entries import EntryKind
+from smartmoney.core.engine.engine import Engine
+from smartmoney.runtime.alert_queue import Alert
+from smartmoney.runtime.clock import now
+from smartmoney.runtime.loop import Batch, Line
+from smartmoney.runtime.models import BundleRefused, ModelNotFound
+from smartmoney.runtime.retraining_child import RetrainJob, RetrainOutcome, RetrainProgress, retrain_apart
+from smartmoney.runtime.supervisor import Beat
+from smartmoney.settings.models import Settings
+from smartmoney.settings.training import GATE_DAYS
+
+log = structlog.get_logger("training")
+
+LOOK_S = 5.0
+LOOK_S_MAX = 900.0
+AGAIN_NS = 3_600_000_000_000
+"""After a training that could not be done, the next attempt is so much later, or when the schedule says."""
+HOUR_NS = 3_600_000_000_000
+LOG = "training.log"
+_SEVERITY = {"failed": "warning", "rolled_back": "warning"}
+
+Activate = Callable[[str], Awaitable[object]]
+"""Makes another model decide and returns when it does; raises ControlError where it cannot."""
+
+Train = Callable[[RetrainJob, Path, float, Callable[[RetrainProgress], object]], Awaitable[RetrainOutcome]]
+
+
+class Notes:
+    """Tell of trainings and rollbacks: journal, log and people."""
+
+    def __init__(self, last_seq: Callable[[], int], tell: Callable[[Sequence[Alert]], object], outbox: "asyncio.Queue[Batch]") -> None:
+        self._last_seq, self._tell, self._outbox = last_seq, tell, outbox
+
+    async def note(self, act: str, reason: str, text: str, model: str = "") -> None:
+        """Note one act; returns when the journal's queue has it."""
+        at, seq = now(), self._last_seq()
+        log.info("training", act=act, reason=reason, model=model[:12], text=text)
+        words = f"{act}{f' {model[:12]}' if model else ''} ({reason}): {text}"
+        self._tell([Alert(kind="training", severity=_SEVERITY.get(act, "info"), subject="training", text=words)])
+        line = Line(seq, at.wall_ns, TrainingNote(act=act, reason=reason, model=model, text=text))
+        await self._outbox.put(
+            Batch(lines=(line,), commands=(), checkpoint=None, last_seq=seq, decided_mono_ns=at.mono_ns, has_orders=False)
+        )
+
+
+class TrainingWatch:
+    """Train when it is time to. Without `training` in the configuration it does nothing."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        layout: StateLayout,
+        engine: Engine,
+        activate: Activate,
+        notes: Notes,
+        past: Sequence[TrainingRow],
+        train: Train = retrain_apart,
+    ) -> None:
+        """Take what the journal knows of earlier trainings as `past`, oldest first."""
+        self._train_apart = train
+        self._settings, self._terms, self._layout = settings, settings.training, layout
+        self._engine, self._activate, self._notes = engine, activate, notes
+        self._store = ModelStore(layout.models)
+        self._asked = asyncio.Event()
+        self._why_asked = ""
+        self._started_ns = max((one.wall_ns for one in past if one.act == "started"), default=0)
+        own = [one for one in past if one.act != "rolled_back"]
+        self._last = own[-1].act if own else ""
+        self._words = f"{own[-1].act}: {own[-1].text}" if own else ""
+        self._hours = 0.0
+        self._progress: RetrainProgress | None = None
+        self._is_running = self._has_ended = False
+
+    def ask(self, why: str) -> None:
+        """Ask for a training at once, because of drift, say; within an hour of another one it is passed over."""
+        if self._terms.on_drift and not self._is_running and now().wall_ns - self._started_ns >= AGAIN_NS:
+            self._why_asked = why
+            self._asked.set()
+
+    def status(self) -> Mapping[str, object]:
+        """Return how things are, for people."""
+        if not self._terms.is_on:
+            return {"state": "off"}
+        if self._has_ended:
+            return {"state": "ended by a fault: see the log", "last": self._words or None}
+        told = self._progress
+        if self._is_running:
+            return {"state": "training", "part": "starting" if told is None else f"{told.what} {told.done} of {told.total}"}
+        return {
+            "state": "waiting",
+            "captured_h": f"{self._hours:.1f} of {self._terms.needed_h:g}",
+            "next": self._next_words(),
+            "last": self._words or None,
+        }
+
+    async def run(self, beat: Beat) -> None:
+        """Watch and train until cancelled, which ends the process that trains. A fault here ends training, not the daemon."""
+        try:
+            while self._terms.is_on:
+                beat()
+                why = await self._due()
+                self._is_running, self._progress = True, None
+                await self._train(why)
+                self._is_running = False
+        finally:
+            self._has_ended = self._terms.is_on
+
+    async def _due(self) -> str:
+        """Wait until a training is due and return why."""
+        pause_s = LOOK_S
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._asked.wait()
+            if self._asked.is_set():
+                self._asked.clear()
+                return self._why_asked
+            if self._engine.is_warming or not self._engine.is_reconciled or not self._terms.every_h:
+                continue
+            at_ns = now().wall_ns
+            self._hours = await asyncio.to_thread(captured_hours, self._layout.captures, at_ns, self._settings)
+            missing_h = self._terms.needed_h - self._hours
+            pause_s = min(max(3600.0 * missing_h, LOOK_S), LOOK_S_MAX)
+            if missing_h <= 0.0 and at_ns >= self._due_ns():
+                return "first" if not self._started_ns else "schedule"
+
+    def _due_ns(self) -> int:
+        every_ns = round(self._terms.every_h * HOUR_NS)
+        # One that broke off, or never said what came of it, is tried again sooner.
+        again_ns = min(every_ns, AGAIN_NS) if self._last in {"started", "failed", "short"} else every_ns
+        return self._started_ns + again_ns if self._started_ns else 0
+
+    def _next_words(self) -> str:
+        if not self._terms.every_h:
+            return "on drift"
+        due = dt.datetime.fromtimestamp(self._due_ns() / 1e9, dt.UTC)
+        return due.strftime("%Y-%m-%d %H:%M UTC") if self._started_ns else "when enough is captured"
+
+    async def _train(self, why: str) -> None:
+        self._started_ns, self._last = now().wall_ns, "started"
+        champion = self._engine.brain.model_hash
+        await self._notes.note("started", why, f"against {self._engine.brain.model_name}")
+        settings = self._settings
+        job = RetrainJob(
+            state=str(self._layout.root),
+            settings=settings.model_dump_json(),
+            directory=settings.directory,
+            champion=champion,
+            now_wall_ns=self._started_ns,
+            name=dt.datetime.fromtimestamp(self._started_ns / 1e9, dt.UTC).strftime("trained-%Y%m%d-%H%M%S"),
+        )
+        try:
+            found = await self._train_apart(job, self._layout.root / LOG, self._terms.limit_h * 3600.0, self._note_progress)
+        except OSError as error:
+            found = RetrainOutcome(act="failed", text=f"the process could not be started: {error.strerror or error}")
+        act, text = (found.act, found.text) if found.act != "passed" else await self._promote(found, champion)
+        self._last, self._words = "short" if found.is_short else act, f"{act}: {text}"
+        await self._notes.note(act, why, text, found.model)
+
+    def _note_progress(self, told: RetrainProgress) -> None:
+        self._progress = told
+
+    async def _promote(self, found: RetrainOutcome, champion: str) -> tuple[str, str]:
+        """Make a challenger decide; return what to note."""
+        if self._engine.brain.model_hash != champion:
+            return "kept", f"another model decides since it was begun, and it was judged against {champion[:12]}; {found.text}"
+        try:
+            await promote(self._store, self._activate, found.model, f"training: {found.text}")
+        except (ControlError, GateNotPassed, ModelNotFound, BundleRefused, OSError) as error:
+            return "kept", f"it could not be promoted: {error}"
+        return "promoted", f"{found.name} decides: {found.text}"
+
+
+async def promote(store: ModelStore, activate: Activate, model: str, reason: str) -> None:
+    """Make a bundle of the store decide, and then the champion: where its gate failed or the daemon refuses, who stands stays.
+
+    Raises:
+        ControlError: the daemon refuses it.
+        GateNotPassed, ModelNotFound, BundleRefused, OSError: the store does.
+    """
+    check_gate(await asyncio.to_thread(store.load, model))
+    await activate(model)
+    await asyncio.to_thread(store.promote, model, reason, now().wall_ns)
+
+
+def captured_hours(captures: Path, now_wall_ns: int, settings: Settings) -> float:
+    """Return the hours between the first and the last frame of every run, as far back as a training looks; an upper bound.
+
+    Cost: the beginning of a file per run.
+    """
+    terms = settings.training
+    back_h = terms.max_hours + (24.0 * GATE_DAYS if terms.promote == "gate" else 0.0)
+    reached_ns = now_wall_ns - round(back_h * HOUR_NS)
+    total_ns = 0
+    for folder in sorted(captures.iterdir()) if captures.is_dir() else ():
+        try:
+            begun_ns, ended_ns = _span_ns(folder, now_wall_ns)
+        except (CaptureDamaged, msgspec.MsgspecError, OSError):
+            continue
+        total_ns += max(0, ended_ns - max(begun_ns, reached_ns))
+        reached_ns = max(reached_ns, ended_ns)
+    return total_ns / HOUR_NS
+
+
+def _span_ns(folder: Path, now_wall_ns: int) -> tuple[int, int]:
+    """Return the wall times of a run's first frame, its warm start's included, and of its last entry; an open one lasts until now."""
+    segments = segments_of(folder)
+    first = next((entry.ts_wall_ns for entry in read_capture(folder) if entry.kind is EntryKind.FRAME), now_wall_ns)
+    index = read_index(segments[-1])
+    return first, now_wall_ns if index is None else index.last_wall_ns
