@@ -5,6 +5,8 @@ SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
 RUN := $(VENV)/bin/smartmoney
+# Where it is set, every process of a test would compile every module anew: half of the time of a short command.
+export PYTHONDONTWRITEBYTECODE :=
 PIP := $(PY) -m pip install --quiet --no-compile --disable-pip-version-check
 
 help: ## show this list

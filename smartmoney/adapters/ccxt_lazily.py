@@ -40,7 +40,7 @@ class _Package(ModuleType):
         super().__setattr__(name, inner if isinstance(inner, type) else value)
 
     def _run(self) -> None:
-        self.__class__ = ModuleType
+        super().__setattr__("__class__", ModuleType)
         specification = self.__spec__
         assert specification is not None
         assert specification.loader is not None

@@ -249,6 +249,11 @@ class JournalReader:
         """Close the file."""
         self.close()
 
+    def owner(self) -> tuple[str, str]:
+        """Return the mode and the account that the journal belongs to."""
+        mode, account = self._connection.execute("SELECT mode, account FROM account").fetchone() or ("", "")
+        return mode, account
+
     def runs(self, limit: int = 100) -> list[RunHeader]:
         """Return the newest runs, newest first."""
         return self._rows(RunHeader, "runs", "ORDER BY started_wall_ns DESC, rowid DESC LIMIT ?", limit)

@@ -67,7 +67,13 @@ def sim(
     if hours is not None or seconds is not None or origin_ns is not None:
         raise typer.BadParameter("it says how to record; name a folder with --record", param_hint="--hours, --seconds, --origin-ns")
     plan = _fault_plan(faults)
-    _serve_market(seed, population, port, names, speed, prerun, warm_out, plan, accounts, die_with_parent=die_with_parent, as_json=as_json)
+    from smartmoney.runtime.kernel_loading import loading_first
+
+    # For as long as it serves: which kernels an order needs is seen only when it comes.
+    with loading_first():
+        _serve_market(
+            seed, population, port, names, speed, prerun, warm_out, plan, accounts, die_with_parent=die_with_parent, as_json=as_json
+        )
 
 
 def _record(

@@ -29,7 +29,7 @@ from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.core.features.row import read_row
 from smartmoney.core.features.schema import FEATURES
 from smartmoney.core.features.state import STATE
-from smartmoney.runtime import bench_backtest, bench_features, bench_market, bench_models, bench_safety
+from smartmoney.runtime import bench_backtest, bench_features, bench_market, bench_models, bench_restart, bench_safety
 from smartmoney.runtime.replay_frames import FrameReplay
 from smartmoney.settings.load import load_settings
 from smartmoney.simulation.market import SyntheticMarket
@@ -361,6 +361,10 @@ def measure_daemon(folder: Path, *, cold: bool) -> list[Figure]:
         rows += [_figure("daemon", f"{shown}, {rank[:3]}", measured[rank], "ms") for rank in ("p50_ms", "p99_ms")]
     rows.append(_figure("daemon", "event loop lag, p99", summary["loop_lag_p99_ms"], "ms"))
     rows.append(_figure("daemon", "resident memory", summary["rss_mb"], "MiB"))
+    restarts = bench_restart.measure_restarts()
+    kind = f"live rehearsal with a journal of {bench_safety.EVENTS:,} events"
+    rows.append(_figure("daemon", f"restart_to_ready_ms: {kind}", statistics.median(each.ready_ms for each in restarts), "ms"))
+    rows.append(_figure("daemon", f"processor time of it: {kind}", statistics.median(each.cpu_ms for each in restarts), "ms"))
     return rows
 
 

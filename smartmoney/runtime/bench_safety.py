@@ -39,6 +39,8 @@ from smartmoney.venues.binance.protocol import Endpoints
 ORDERS = 200
 EVENTS = 10_000
 """Events of a journal that a restart folds."""
+_ORDERS_THEN = EVENTS // 6 * 2
+"""Each is three events: intent, acceptance, fill."""
 _OPENING = 10
 """Orders that are not counted: they open the connection."""
 _LATER_NS = 10**19
@@ -188,34 +190,43 @@ async def _halts(folder: Path) -> list[Timing]:
     return [_timing("breach found to halt in journal and latch", spent, _p50(floors), _p99(floors))]
 
 
+def write_history(journal: Journal, mode: str, instruments: Sequence[Instrument], *, first_trade: int = 0) -> None:
+    """Journal a run of ten thousand events: orders, acceptances and fills, as much bought as sold. `first_trade`: id of the first fill."""
+    journal.begin_run(msgspec.structs.replace(_header("long"), mode=mode), instruments)
+    with tempfile.TemporaryDirectory(prefix="smartmoney-bench-") as folder:
+        ledger = RunLedger(journal, CaptureWriter(Path(folder) / "capture"))
+        for first in range(0, _ORDERS_THEN, 100):
+            lines: list[Line] = []
+            for number in range(first, min(first + 100, _ORDERS_THEN)):
+                lines += _filled(number, first_trade)
+            ledger.commit([Batch(lines=tuple(lines), commands=(), checkpoint=None, last_seq=1, decided_mono_ns=1, has_orders=False)])
+
+
+def _filled(number: int, first_trade: int) -> list[Line]:
+    order = _order(number)
+    name = order.approved.intent.client_order_id
+    fill = Fill(
+        trade_id=str(first_trade + number),
+        client_order_id=name,
+        instrument=0,
+        side=order.approved.intent.side,
+        price_ticks=10_000,
+        lots=10,
+        fee=Decimal("0.001"),
+        fee_asset="USDT",
+        liquidity=Liquidity.TAKER,
+        ts_event_ns=number,
+    )
+    said: Sequence[Command | OrderReply] = (order, OrderAccepted(client_order_id=name, venue_order_id=name), OrderFilled(fill=fill))
+    return [Line(number + 1, time.time_ns(), what) for what in said]
+
+
 def _recovery(folder: Path) -> Timing:
     """Time opening and folding a journal of ten thousand events: what a restart does before it asks the venue."""
     path = folder / "long" / "journal.db"
     path.parent.mkdir()
     with_events = Journal.open(path, "paper", "bench", initial_cash=Decimal(10_000))
-    with_events.begin_run(_header("long"), [_XY])
-    ledger = RunLedger(with_events, CaptureWriter(folder / "long" / "capture"))
-    for first in range(0, EVENTS // 3, 100):
-        lines: list[Line] = []
-        for number in range(first, min(first + 100, EVENTS // 3)):
-            order = _order(number)
-            name = order.approved.intent.client_order_id
-            side = Side.BUY if number % 2 == 0 else Side.SELL
-            fill = Fill(
-                trade_id=str(number),
-                client_order_id=name,
-                instrument=0,
-                side=side,
-                price_ticks=10_000,
-                lots=10,
-                fee=Decimal("0.1"),
-                fee_asset="USDT",
-                liquidity=Liquidity.TAKER,
-                ts_event_ns=number,
-            )
-            said: Sequence[Command | OrderReply] = (order, OrderAccepted(client_order_id=name, venue_order_id=name), OrderFilled(fill=fill))
-            lines += [Line(number + 1, number + 1, what) for what in said]
-        ledger.commit([Batch(lines=tuple(lines), commands=(), checkpoint=None, last_seq=1, decided_mono_ns=1, has_orders=False)])
+    write_history(with_events, "paper", [_XY])
     with_events.close()
     spent = []
     for _ in range(5):

@@ -55,6 +55,7 @@ TICK_S = 0.1
 STATUS_EVERY_S = 5.0
 MONITOR_EVERY_S = 300.0
 WATCH_S = 0.5
+READY_LOOK_S = 0.02
 LATCH_ROUNDS = 4
 """Rounds of the watch that a latch may stand there without a halt in the engine."""
 SENDER_SILENT_S_MAX = 60.0
@@ -270,6 +271,7 @@ class Daemon:
             ChildSpec(name="ticker", start=self._tick, beat_s_max=LOOP_SILENT_S_MAX),
             ChildSpec(name="feed", start=self._venue.feed, beat_s_max=LOOP_SILENT_S_MAX),
             ChildSpec(name="watch", start=self._watch, restart=Restart.ESSENTIAL, beat_s_max=LOOP_SILENT_S_MAX),
+            ChildSpec(name="ready", start=self._announce, restart=Restart.TRANSIENT, beat_s_max=LOOP_SILENT_S_MAX),
             ChildSpec(name="retention", start=self._retain),
             ChildSpec(name="bookmarks", start=self._bookmark),
             ChildSpec(name="explainer", start=self._explainer.run),
@@ -300,6 +302,17 @@ class Daemon:
             beat()
             self._inbox.post(Tick())
 
+    async def _announce(self, beat: Beat) -> None:
+        """Say READY as soon as the account is reconciled, and not before."""
+        while not self._engine.is_reconciled:
+            beat()
+            await asyncio.sleep(READY_LOOK_S)
+        view = self._engine.view()
+        self._ready.set()
+        self._notifier.ready()
+        self._lookout.on_ready(view)
+        log.info("ready", run_id=view.run_id, mode=view.mode, equity=view.account.equity, halted=view.account.halted)
+
     async def _watch(self, beat: Beat) -> None:
         """Tell the service manager and the log how things are, while the loop makes progress."""
         status_due = monitor_due = 0.0
@@ -314,11 +327,6 @@ class Daemon:
             unexplained = unexplained + 1 if self._run.latch.is_set() and not view.account.halted else 0
             if unexplained >= LATCH_ROUNDS:
                 self._inbox.post(HaltRequested(reason=self._run.latch.reason()))
-            if view.is_reconciled and not self._ready.is_set():
-                self._ready.set()
-                self._notifier.ready()
-                self._lookout.on_ready(view)
-                log.info("ready", run_id=view.run_id, mode=view.mode, equity=view.account.equity, halted=view.account.halted)
             if self._loop.seq > seen:
                 seen = self._loop.seq
                 self._notifier.beat(now().mono_ns)

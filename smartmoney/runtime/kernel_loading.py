@@ -15,18 +15,19 @@ from typing import Any
 @contextlib.contextmanager
 def loading_first() -> Iterator[None]:
     """Look for kernels in the cache before anything is prepared for compiling them, within this context."""
-    from numba.core.caching import Cache
-    from numba.core.runtime import rtsys
+    from numba.core import caching, runtime
 
-    as_it_was = Cache.load_overload
+    cache_class: Any = caching.Cache
+    system: Any = runtime.rtsys  # type: ignore[attr-defined]  # numba does not say that it exports it
+    as_it_was = cache_class.load_overload
 
     def load_overload(cache: Any, signature: Any, target_context: Any) -> Any:
         # What a loaded kernel links against; the only part of the preparation that running one takes.
-        rtsys.initialize(target_context)
+        system.initialize(target_context)
         return cache._load_overload(signature, target_context)  # noqa: SLF001  # numba has no public way
 
-    Cache.load_overload = load_overload
+    cache_class.load_overload = load_overload
     try:
         yield
     finally:
-        Cache.load_overload = as_it_was
+        cache_class.load_overload = as_it_was

@@ -97,6 +97,10 @@ FAULTS = (
 )
 FAULTS_MET = 9
 """Kinds that must have struck before it counts."""
+ORDERS_AFTER = 10
+"""Orders that go on through all of them together after that."""
+DECISIONS_AFTER = 6
+"""Decisions after a halt in which an order that must not be would have been made."""
 
 
 @MARKETS
@@ -109,7 +113,8 @@ def test_a_rehearsal_full_of_faults_ends_with_ledger_and_journal_agreed(tmp_path
             daemon.wait_for("status", lambda line: line["orders"] > 0)
             names = [stage.fault(**fault) for fault in FAULTS]
             until(lambda: sum(stage.acted(name) > 0 for name in names) >= FAULTS_MET, 120)
-            time.sleep(10)
+            met = len(stage.ours(stage.ledger()))
+            until(lambda: len(stage.ours(stage.ledger())) >= met + ORDERS_AFTER, 120)
             for name in names:
                 stage.clear(name)
             until(lambda: stage.problems() == [], 30)
@@ -117,7 +122,8 @@ def test_a_rehearsal_full_of_faults_ends_with_ledger_and_journal_agreed(tmp_path
             orders = len(stage.ours(stage.ledger()))
             assert stage.settles() == []
             until(lambda: stage.status()["halted"])
-            time.sleep(3)
+            decided = stage.status()["decisions"]
+            until(lambda: stage.status()["decisions"] >= decided + DECISIONS_AFTER)
             account = stage.ledger()
             assert len(stage.ours(account)) - orders <= 2, "after a halt only protection may be placed"
             assert stage.open_entries(account) == []
