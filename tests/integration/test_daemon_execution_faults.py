@@ -6,6 +6,7 @@ for it, and, unless the fault is one that must halt, the daemon goes on trading.
 
 import json
 import os
+import resource
 import signal
 import time
 from contextlib import contextmanager
@@ -238,6 +239,27 @@ def test_29_without_money_nothing_is_asked_for_again_and_again(house):
         assert house.daemon.said().count("order refused") <= refused + 1
     house.agrees()
     assert not house.is_halted()
+
+
+def test_12_filters_that_change_are_refusals_and_no_naked_position(house):
+    house.trading()
+    with house.faults([one("filter_change", call=ORDERS, tick_times=1000)]) as have_acted:
+        house.until(have_acted, "no order was refused")
+        house.until(lambda: house.stage.problems() == [] or house.is_halted(), "the position stays naked")
+    house.agrees()
+
+
+def test_48_without_file_descriptors_it_lives_and_agrees_afterwards(house):
+    house.trading()
+    pid = house.daemon.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")), before[1]))
+    try:
+        time.sleep(6)
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    assert house.daemon.process.poll() is None, house.daemon.said()[-3000:]
+    house.agrees()
 
 
 def ask_signed(stage, method, call, **params):
