@@ -256,6 +256,11 @@ class JournalReader:
         rows = self._connection.execute("SELECT encoded FROM instruments ORDER BY name")
         return [msgspec.msgpack.decode(encoded, type=Instrument) for (encoded,) in rows]
 
+    def whose(self) -> tuple[str, str]:
+        """Return the mode and the account that the journal belongs to."""
+        row = self._connection.execute("SELECT mode, account FROM account").fetchone()
+        return ("", "") if row is None else (row[0], row[1])
+
     def halt_state(self) -> HaltState:
         """Return the kill switch as it was last journaled."""
         row = self._connection.execute("SELECT halted, halt_reason, halt_epoch, peak FROM account").fetchone()

@@ -20,7 +20,7 @@ from smartmoney.adapters.binance_account import BinanceAccount
 from smartmoney.adapters.capture import CaptureWriter
 from smartmoney.adapters.clock import SystemClock
 from smartmoney.adapters.credentials import Credentials
-from smartmoney.adapters.journal import Journal, RunHeader
+from smartmoney.adapters.journal import Journal, JournalRecord, RunHeader, record
 from smartmoney.core.domain.commands import Command, RecordHalt, SubmitOrder
 from smartmoney.core.domain.entries import Entry, EntryKind, OrderAccepted, OrderFilled, OrderReply, Tick
 from smartmoney.core.domain.instruments import Instrument, Market
@@ -129,6 +129,7 @@ async def _orders(folder: Path) -> list[Timing]:
     commits: list[float] = []
     totals: list[float] = []
     beyond: list[float] = []
+    without: list[float] = []
     floors: list[float] = []
     try:
         with _run(folder, "orders") as (journal, capture), (folder / "floor").open("wb", buffering=0) as floor:
@@ -145,6 +146,7 @@ async def _orders(folder: Path) -> list[Timing]:
                     commits.append(ledger.spent_ms)
                     totals.append((server.arrived_ns - batch.decided_mono_ns) / 1e6)
                     beyond.append(totals[-1] - commits[-1])
+                    without.append(totals[-1] - floors[-1])
     finally:
         await account.close()
         listening.close()
@@ -152,6 +154,7 @@ async def _orders(folder: Path) -> list[Timing]:
     return [
         _timing("intent commit", commits, fp50, fp99),
         _timing("decision to request on the wire", totals, fp50, fp99),
+        _timing("decision to request on the wire, without the floor", without),
         _timing("decision to request on the wire, beyond the commit", beyond),
     ]
 
@@ -188,34 +191,41 @@ async def _halts(folder: Path) -> list[Timing]:
     return [_timing("breach found to halt in journal and latch", spent, _p50(floors), _p99(floors))]
 
 
+def write_round_trips(journal: Journal, events: int, name: str) -> None:
+    """Journal so many events of instrument 0 that end where they began: orders, acceptances and fills, at no cost."""
+    orders = 2 * -(-events // 6)
+    for first in range(0, orders, 100):
+        records: list[JournalRecord] = []
+        for number in range(first, min(first + 100, orders)):
+            order = _order(number)
+            client_id = f"sm{name}-{number}-0"
+            intent = msgspec.structs.replace(order.approved.intent, client_order_id=client_id)
+            fill = Fill(
+                trade_id=f"{name}{number}",
+                client_order_id=client_id,
+                instrument=0,
+                side=intent.side,
+                price_ticks=10_000,
+                lots=10,
+                fee=Decimal(0),
+                fee_asset="USDT",
+                liquidity=Liquidity.TAKER,
+                ts_event_ns=time.time_ns(),
+            )
+            sent = SubmitOrder(approved=msgspec.structs.replace(order.approved, intent=intent))
+            accepted = OrderAccepted(client_order_id=client_id, venue_order_id=client_id)
+            said: Sequence[Command | OrderReply] = (sent, accepted, OrderFilled(fill=fill))
+            records += [kept for what in said if (kept := record(number + 1, time.time_ns(), what)) is not None]
+        journal.commit(records)
+
+
 def _recovery(folder: Path) -> Timing:
     """Time opening and folding a journal of ten thousand events: what a restart does before it asks the venue."""
     path = folder / "long" / "journal.db"
     path.parent.mkdir()
     with_events = Journal.open(path, "paper", "bench", initial_cash=Decimal(10_000))
     with_events.begin_run(_header("long"), [_XY])
-    ledger = RunLedger(with_events, CaptureWriter(folder / "long" / "capture"))
-    for first in range(0, EVENTS // 3, 100):
-        lines: list[Line] = []
-        for number in range(first, min(first + 100, EVENTS // 3)):
-            order = _order(number)
-            name = order.approved.intent.client_order_id
-            side = Side.BUY if number % 2 == 0 else Side.SELL
-            fill = Fill(
-                trade_id=str(number),
-                client_order_id=name,
-                instrument=0,
-                side=side,
-                price_ticks=10_000,
-                lots=10,
-                fee=Decimal("0.1"),
-                fee_asset="USDT",
-                liquidity=Liquidity.TAKER,
-                ts_event_ns=number,
-            )
-            said: Sequence[Command | OrderReply] = (order, OrderAccepted(client_order_id=name, venue_order_id=name), OrderFilled(fill=fill))
-            lines += [Line(number + 1, number + 1, what) for what in said]
-        ledger.commit([Batch(lines=tuple(lines), commands=(), checkpoint=None, last_seq=1, decided_mono_ns=1, has_orders=False)])
+    write_round_trips(with_events, EVENTS, "XY")
     with_events.close()
     spent = []
     for _ in range(5):

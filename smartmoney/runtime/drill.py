@@ -11,14 +11,17 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 
-from smartmoney.adapters.journal import JournalReader
+from smartmoney.adapters.journal import Journal, JournalReader
 from smartmoney.adapters.service import read_latch
+from smartmoney.runtime.bench_safety import EVENTS, write_round_trips
 from smartmoney.runtime.drill_stage import DrillFailed, Running, Stage, open_stage
 from smartmoney.runtime.drill_watch import Watch, duplicates, orphans
+from smartmoney.runtime.storage import new_run_id
 
 SETTLE_S = 15.0
 LEASE_S = 5.0
@@ -31,8 +34,8 @@ class DrillReport(msgspec.Struct, kw_only=True):
     `breach_to_halt_ms`: from the step that found the drawdown (it had held 250 ms) to the halt on disk. `halt_to_cancelled_ms`: from an
     operator's word to no entry at the exchange. `halt_to_flat_ms`: from the drawdown's halt on disk to nothing held. `frozen_to_guard_ms`:
     from the freeze to entries gone and one stop, by the guard alone, its lease included; `frozen_halt_ms` the same by `smartmoney halt`.
-    `fill_to_stop_ms`: the slowest. `restart_to_ready_ms`: the slowest, from the start of the process. `naked_ms_max`: while a daemon ran;
-    `naked_dead_ms_max`: while it was killed or frozen.
+    `fill_to_stop_ms`: the slowest. `restart_to_ready_ms`: the slowest, from the start of the process; `restart_long_ms`: the last, with a
+    journal of 10,000 events more. `naked_ms_max`: while a daemon ran; `naked_dead_ms_max`: while it was killed or frozen.
     """
 
     market: str
@@ -44,9 +47,11 @@ class DrillReport(msgspec.Struct, kw_only=True):
     frozen_to_guard_ms: float | None = None
     frozen_halt_ms: float | None = None
     fill_to_stop_ms: float | None = None
+    fill_to_stop_p99_ms: float | None = None
     fill_to_stop_p50_ms: float | None = None
     fills_covered: int = 0
     restart_to_ready_ms: float | None = None
+    restart_long_ms: float | None = None
     kill_points: int = 0
     duplicates: int = 0
     orphans: int = 0
@@ -119,6 +124,14 @@ class _Drill:
                 self._report.problems.append(f"kill {number + 1}: not covered within {SETTLE_S:.0f} s: {self.watch.last}")
             self.watch.phase = "running"
         self._report.restart_to_ready_ms = round(slowest * _MS, 1) if count else None
+        self.watch.phase = "dead"
+        await daemon.end(signal.SIGKILL)
+        await asyncio.to_thread(_lengthen, self._stage.layout.journal)
+        daemon, ready = await self._start(strategy_class="smartmoney.runtime.drill_strategies:Churn")
+        self._report.restart_long_ms = round((ready - daemon.started) * _MS, 1)
+        if await self.watch.until(lambda look: look.is_covered, SETTLE_S) is None:
+            self._report.problems.append(f"after the long journal: not covered within {SETTLE_S:.0f} s: {self.watch.last}")
+        self.watch.phase = "running"
         await daemon.end()
 
     async def halt(self) -> None:
@@ -219,6 +232,7 @@ class _Drill:
         report.fills_covered = len(covers)
         if covers:
             report.fill_to_stop_ms, report.fill_to_stop_p50_ms = round(covers[-1], 1), round(covers[len(covers) // 2], 1)
+            report.fill_to_stop_p99_ms = round(covers[min(len(covers) - 1, int(0.99 * len(covers)))], 1)
         report.naked_ms_max = round(self.watch.naked_ms.get("running", 0.0), 1)
         report.naked_worst = self.watch.worst
         report.naked_dead_ms_max = round(self.watch.naked_ms.get("dead", 0.0), 1)
@@ -249,6 +263,21 @@ class _Drill:
         with JournalReader.open(self._stage.layout.journal) as journal:
             rows: Sequence[object] = [order.closed for order in journal.orders(journal.runs(1)[0].run_id)]
         return "canceled" in rows
+
+
+def _lengthen(path: Path) -> None:
+    """Journal 10,000 events more, as an earlier run that ended where it began."""
+    with JournalReader.open(path) as reader:
+        mode, account = reader.whose()
+        instruments, last = reader.instruments(), reader.last_run()
+    assert last is not None
+    journal = Journal.open(path, mode, account, initial_cash=Decimal(0))
+    try:
+        run_id = new_run_id(time.time_ns())
+        journal.begin_run(msgspec.structs.replace(last, run_id=run_id, started_wall_ns=time.time_ns()), instruments)
+        write_round_trips(journal, EVENTS, run_id)
+    finally:
+        journal.close()
 
 
 def _guard_orders(path: Path) -> list[str]:
