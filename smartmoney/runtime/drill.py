@@ -19,12 +19,15 @@ import msgspec
 from smartmoney.adapters.journal import Journal, JournalReader
 from smartmoney.adapters.service import read_latch
 from smartmoney.runtime.bench_safety import EVENTS, write_round_trips
-from smartmoney.runtime.drill_stage import DrillFailed, Running, Stage, open_stage
-from smartmoney.runtime.drill_watch import Watch, duplicates, orphans
+from smartmoney.runtime.drill_stage import OWNERS_BTC, DrillFailed, Running, Stage, open_stage
+from smartmoney.runtime.drill_watch import Watch, duplicates, of_others, orphans
 from smartmoney.runtime.storage import new_run_id
 
 SETTLE_S = 15.0
 LEASE_S = 5.0
+FILLS = 50
+"""Fills whose stops are timed before the first kill, if they come within `FILLS_S`."""
+FILLS_S = 120.0
 _MS = 1e3
 
 
@@ -111,6 +114,7 @@ class _Drill:
         """Kill a trading daemon again and again; each start must find its position, its stop and its orders."""
         daemon = await self._ready(strategy_class="smartmoney.runtime.drill_strategies:Churn")
         await self._wanted(lambda look: look.held != 0, "a first position")
+        await self.watch.until(lambda _: len(self.watch.covers_ms) >= FILLS, FILLS_S)
         slowest = 0.0
         for number in range(count):
             await asyncio.sleep(self._chance.uniform(0.2, 3.0))
@@ -228,6 +232,8 @@ class _Drill:
         twice, stray = duplicates(ledger, market), orphans(ledger, market, intents, _guard_orders(self._stage.layout.guard_journal))
         report.duplicates, report.orphans = len(twice), len(stray)
         report.problems += [f"{name} is several orders" for name in twice] + [f"{name} is in no journal" for name in stray]
+        if market == "spot" and (left := of_others(ledger, self._stage.lot)) != OWNERS_BTC:
+            report.problems.append(f"of the owner's {OWNERS_BTC} BTC {left} are left")
         covers = sorted(self.watch.covers_ms)
         report.fills_covered = len(covers)
         if covers:
