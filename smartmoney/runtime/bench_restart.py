@@ -7,20 +7,16 @@ import asyncio
 import os
 import signal
 import tempfile
-from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 
-from smartmoney.adapters.journal import Journal, JournalReader
-from smartmoney.runtime.bench_safety import write_history
-from smartmoney.runtime.drill_stage import Running, Stage, open_stage
+from smartmoney.runtime.bench_safety import lengthen
+from smartmoney.runtime.drill_stage import Running, open_stage
 
 RESTARTS = 5
 _MARKET = "spot"
 _SEED = 7
-_FIRST_TRADE = 10**12
-"""A number that no trade of the exchange has."""
 
 
 class Restart(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +41,7 @@ async def _restarts(folder: Path) -> list[Restart]:
         first = await stage.daemon()
         await first.wait_for("ready")
         await first.end()
-        _lengthen(stage)
+        lengthen(stage.layout.journal)
         found = []
         for _ in range(RESTARTS):
             daemon = await stage.daemon()
@@ -58,14 +54,3 @@ async def _restarts(folder: Path) -> list[Restart]:
 def _cpu_ms(running: Running) -> float:
     fields = Path(f"/proc/{running.process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * 1e3 / os.sysconf("SC_CLK_TCK")
-
-
-def _lengthen(stage: Stage) -> None:
-    """Journal an earlier run that traded much and came to nothing."""
-    with JournalReader.open(stage.layout.journal) as reader:
-        mode, account = reader.owner()
-    journal = Journal.open(stage.layout.journal, mode, account, initial_cash=Decimal(1))
-    try:
-        write_history(journal, mode, journal.reader.instruments(), first_trade=_FIRST_TRADE)
-    finally:
-        journal.close()

@@ -20,7 +20,7 @@ from smartmoney.adapters.binance_account import BinanceAccount
 from smartmoney.adapters.capture import CaptureWriter
 from smartmoney.adapters.clock import SystemClock
 from smartmoney.adapters.credentials import Credentials
-from smartmoney.adapters.journal import Journal, RunHeader
+from smartmoney.adapters.journal import Journal, JournalReader, JournalRecord, RunHeader, record
 from smartmoney.core.domain.commands import Command, RecordHalt, SubmitOrder
 from smartmoney.core.domain.entries import Entry, EntryKind, OrderAccepted, OrderFilled, OrderReply, Tick
 from smartmoney.core.domain.instruments import Instrument, Market
@@ -32,15 +32,13 @@ from smartmoney.runtime.clock import now
 from smartmoney.runtime.gateway import NoGateway
 from smartmoney.runtime.loop import Batch, Line
 from smartmoney.runtime.sender import Sender
-from smartmoney.runtime.storage import LatchFile, RunLedger
+from smartmoney.runtime.storage import LatchFile, RunLedger, new_run_id
 from smartmoney.venues.binance import order_calls as calls
 from smartmoney.venues.binance.protocol import Endpoints
 
 ORDERS = 200
 EVENTS = 10_000
 """Events of a journal that a restart folds."""
-_ORDERS_THEN = EVENTS // 6 * 2
-"""Each is three events: intent, acceptance, fill."""
 _OPENING = 10
 """Orders that are not counted: they open the connection."""
 _LATER_NS = 10**19
@@ -131,6 +129,7 @@ async def _orders(folder: Path) -> list[Timing]:
     commits: list[float] = []
     totals: list[float] = []
     beyond: list[float] = []
+    without: list[float] = []
     floors: list[float] = []
     try:
         with _run(folder, "orders") as (journal, capture), (folder / "floor").open("wb", buffering=0) as floor:
@@ -147,6 +146,7 @@ async def _orders(folder: Path) -> list[Timing]:
                     commits.append(ledger.spent_ms)
                     totals.append((server.arrived_ns - batch.decided_mono_ns) / 1e6)
                     beyond.append(totals[-1] - commits[-1])
+                    without.append(totals[-1] - floors[-1])
     finally:
         await account.close()
         listening.close()
@@ -154,6 +154,7 @@ async def _orders(folder: Path) -> list[Timing]:
     return [
         _timing("intent commit", commits, fp50, fp99),
         _timing("decision to request on the wire", totals, fp50, fp99),
+        _timing("decision to request on the wire, without the floor", without),
         _timing("decision to request on the wire, beyond the commit", beyond),
     ]
 
@@ -190,35 +191,47 @@ async def _halts(folder: Path) -> list[Timing]:
     return [_timing("breach found to halt in journal and latch", spent, _p50(floors), _p99(floors))]
 
 
-def write_history(journal: Journal, mode: str, instruments: Sequence[Instrument], *, first_trade: int = 0) -> None:
-    """Journal a run of ten thousand events: orders, acceptances and fills, as much bought as sold. `first_trade`: id of the first fill."""
-    journal.begin_run(msgspec.structs.replace(_header("long"), mode=mode), instruments)
-    with tempfile.TemporaryDirectory(prefix="smartmoney-bench-") as folder:
-        ledger = RunLedger(journal, CaptureWriter(Path(folder) / "capture"))
-        for first in range(0, _ORDERS_THEN, 100):
-            lines: list[Line] = []
-            for number in range(first, min(first + 100, _ORDERS_THEN)):
-                lines += _filled(number, first_trade)
-            ledger.commit([Batch(lines=tuple(lines), commands=(), checkpoint=None, last_seq=1, decided_mono_ns=1, has_orders=False)])
+def lengthen(path: Path) -> None:
+    """Journal `EVENTS` events more, as an earlier run that ended where it began. There is a run in the journal already."""
+    with JournalReader.open(path) as reader:
+        mode, account = reader.owner()
+        instruments, last = reader.instruments(), reader.last_run()
+    assert last is not None
+    journal = Journal.open(path, mode, account, initial_cash=Decimal(0))
+    try:
+        run_id = new_run_id(time.time_ns())
+        journal.begin_run(msgspec.structs.replace(last, run_id=run_id, started_wall_ns=time.time_ns()), instruments)
+        write_round_trips(journal, EVENTS, run_id)
+    finally:
+        journal.close()
 
 
-def _filled(number: int, first_trade: int) -> list[Line]:
-    order = _order(number)
-    name = order.approved.intent.client_order_id
-    fill = Fill(
-        trade_id=str(first_trade + number),
-        client_order_id=name,
-        instrument=0,
-        side=order.approved.intent.side,
-        price_ticks=10_000,
-        lots=10,
-        fee=Decimal("0.001"),
-        fee_asset="USDT",
-        liquidity=Liquidity.TAKER,
-        ts_event_ns=number,
-    )
-    said: Sequence[Command | OrderReply] = (order, OrderAccepted(client_order_id=name, venue_order_id=name), OrderFilled(fill=fill))
-    return [Line(number + 1, time.time_ns(), what) for what in said]
+def write_round_trips(journal: Journal, events: int, name: str) -> None:
+    """Journal so many events of instrument 0 that end where they began: orders, acceptances and fills, at no cost."""
+    orders = 2 * -(-events // 6)
+    for first in range(0, orders, 100):
+        records: list[JournalRecord] = []
+        for number in range(first, min(first + 100, orders)):
+            order = _order(number)
+            client_id = f"sm{name}-{number}-0"
+            intent = msgspec.structs.replace(order.approved.intent, client_order_id=client_id)
+            fill = Fill(
+                trade_id=f"{name}{number}",
+                client_order_id=client_id,
+                instrument=0,
+                side=intent.side,
+                price_ticks=10_000,
+                lots=10,
+                fee=Decimal(0),
+                fee_asset="USDT",
+                liquidity=Liquidity.TAKER,
+                ts_event_ns=time.time_ns(),
+            )
+            sent = SubmitOrder(approved=msgspec.structs.replace(order.approved, intent=intent))
+            accepted = OrderAccepted(client_order_id=client_id, venue_order_id=client_id)
+            said: Sequence[Command | OrderReply] = (sent, accepted, OrderFilled(fill=fill))
+            records += [kept for what in said if (kept := record(number + 1, time.time_ns(), what)) is not None]
+        journal.commit(records)
 
 
 def _recovery(folder: Path) -> Timing:
@@ -226,7 +239,8 @@ def _recovery(folder: Path) -> Timing:
     path = folder / "long" / "journal.db"
     path.parent.mkdir()
     with_events = Journal.open(path, "paper", "bench", initial_cash=Decimal(10_000))
-    write_history(with_events, "paper", [_XY])
+    with_events.begin_run(_header("long"), [_XY])
+    write_round_trips(with_events, EVENTS, "XY")
     with_events.close()
     spent = []
     for _ in range(5):

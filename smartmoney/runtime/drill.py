@@ -17,11 +17,15 @@ import msgspec
 
 from smartmoney.adapters.journal import JournalReader
 from smartmoney.adapters.service import read_latch
-from smartmoney.runtime.drill_stage import DrillFailed, Running, Stage, open_stage
-from smartmoney.runtime.drill_watch import Watch, duplicates, orphans
+from smartmoney.runtime.bench_safety import lengthen
+from smartmoney.runtime.drill_stage import OWNERS_BTC, DrillFailed, Running, Stage, open_stage
+from smartmoney.runtime.drill_watch import Watch, duplicates, of_others, orphans
 
 SETTLE_S = 15.0
 LEASE_S = 5.0
+FILLS = 50
+"""Fills whose stops are timed before the first kill, if they come within `FILLS_S`."""
+FILLS_S = 120.0
 _MS = 1e3
 
 
@@ -31,8 +35,8 @@ class DrillReport(msgspec.Struct, kw_only=True):
     `breach_to_halt_ms`: from the step that found the drawdown (it had held 250 ms) to the halt on disk. `halt_to_cancelled_ms`: from an
     operator's word to no entry at the exchange. `halt_to_flat_ms`: from the drawdown's halt on disk to nothing held. `frozen_to_guard_ms`:
     from the freeze to entries gone and one stop, by the guard alone, its lease included; `frozen_halt_ms` the same by `smartmoney halt`.
-    `fill_to_stop_ms`: the slowest. `restart_to_ready_ms`: the slowest, from the start of the process. `naked_ms_max`: while a daemon ran;
-    `naked_dead_ms_max`: while it was killed or frozen.
+    `fill_to_stop_ms`: the slowest. `restart_to_ready_ms`: the slowest, from the start of the process; `restart_long_ms`: the last, with a
+    journal of 10,000 events more. `naked_ms_max`: while a daemon ran; `naked_dead_ms_max`: while it was killed or frozen.
     """
 
     market: str
@@ -44,9 +48,11 @@ class DrillReport(msgspec.Struct, kw_only=True):
     frozen_to_guard_ms: float | None = None
     frozen_halt_ms: float | None = None
     fill_to_stop_ms: float | None = None
+    fill_to_stop_p99_ms: float | None = None
     fill_to_stop_p50_ms: float | None = None
     fills_covered: int = 0
     restart_to_ready_ms: float | None = None
+    restart_long_ms: float | None = None
     kill_points: int = 0
     duplicates: int = 0
     orphans: int = 0
@@ -106,6 +112,7 @@ class _Drill:
         """Kill a trading daemon again and again; each start must find its position, its stop and its orders."""
         daemon = await self._ready(strategy_class="smartmoney.runtime.drill_strategies:Churn")
         await self._wanted(lambda look: look.held != 0, "a first position")
+        await self.watch.until(lambda _: len(self.watch.covers_ms) >= FILLS, FILLS_S)
         slowest = 0.0
         for number in range(count):
             await asyncio.sleep(self._chance.uniform(0.2, 3.0))
@@ -119,6 +126,14 @@ class _Drill:
                 self._report.problems.append(f"kill {number + 1}: not covered within {SETTLE_S:.0f} s: {self.watch.last}")
             self.watch.phase = "running"
         self._report.restart_to_ready_ms = round(slowest * _MS, 1) if count else None
+        self.watch.phase = "dead"
+        await daemon.end(signal.SIGKILL)
+        await asyncio.to_thread(lengthen, self._stage.layout.journal)
+        daemon, ready = await self._start(strategy_class="smartmoney.runtime.drill_strategies:Churn")
+        self._report.restart_long_ms = round((ready - daemon.started) * _MS, 1)
+        if await self.watch.until(lambda look: look.is_covered, SETTLE_S) is None:
+            self._report.problems.append(f"after the long journal: not covered within {SETTLE_S:.0f} s: {self.watch.last}")
+        self.watch.phase = "running"
         await daemon.end()
 
     async def halt(self) -> None:
@@ -215,10 +230,13 @@ class _Drill:
         twice, stray = duplicates(ledger, market), orphans(ledger, market, intents, _guard_orders(self._stage.layout.guard_journal))
         report.duplicates, report.orphans = len(twice), len(stray)
         report.problems += [f"{name} is several orders" for name in twice] + [f"{name} is in no journal" for name in stray]
+        if market == "spot" and (left := of_others(ledger, self._stage.lot)) != OWNERS_BTC:
+            report.problems.append(f"of the owner's {OWNERS_BTC} BTC {left} are left")
         covers = sorted(self.watch.covers_ms)
         report.fills_covered = len(covers)
         if covers:
             report.fill_to_stop_ms, report.fill_to_stop_p50_ms = round(covers[-1], 1), round(covers[len(covers) // 2], 1)
+            report.fill_to_stop_p99_ms = round(covers[min(len(covers) - 1, int(0.99 * len(covers)))], 1)
         report.naked_ms_max = round(self.watch.naked_ms.get("running", 0.0), 1)
         report.naked_worst = self.watch.worst
         report.naked_dead_ms_max = round(self.watch.naked_ms.get("dead", 0.0), 1)

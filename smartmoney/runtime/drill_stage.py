@@ -24,12 +24,14 @@ from smartmoney.adapters.state_directory import StateLayout
 
 START_S = 240.0
 KEY, SECRET = "DrillKey1", "drill-secret-of-no-worth"
+OWNERS_BTC = 1
 _ACCOUNTS = {
     "accounts": [
         {
             "name": "drill",
             "keys": [{"key": KEY, "secret": SECRET, "addresses": ["127.0.0.1"]}],
-            "spot": {"USDT": 10_000},
+            # The coin is its owner's: neither daemon nor guard may sell it.
+            "spot": {"USDT": 10_000, "BTC": OWNERS_BTC},
             "usdm": {"USDT": 10_000},
         }
     ]
@@ -139,8 +141,11 @@ class Stage:
             "api_key": {"key_file": str(folder / "key"), "secret_file": str(folder / "secret")},
             "strategy_class": "smartmoney.runtime.drill_strategies:Hold",
             "strategy": {"min_liquidity_score": 0.01, "rebalance_band": 0, "max_drawdown": 0.5, "update_frequency": 0.5},
-            "risk": {"max_daily_loss": 0.9},
-            "advanced_features": {"liquidity_patterns": {"mm_confidence_threshold": 0.01}},
+            "risk": {"max_daily_loss": 0.9, "max_orders_per_minute": 1200, "reserved_orders_per_minute": 600},
+            "advanced_features": {
+                "liquidity_patterns": {"mm_confidence_threshold": 0.01},
+                "signal_generation": {"max_signals_per_minute": 1000},
+            },
         }
         self._config.write_text(json.dumps(written))
         for name, text in (("key", KEY), ("secret", SECRET)):

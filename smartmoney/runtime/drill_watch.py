@@ -48,16 +48,27 @@ def read_look(ledger: Mapping[str, Any], market: str, lot: Decimal, at: float) -
         held = next((one["lots"] for one in account["positions"] if one["symbol"] == "BTCUSDT"), 0)
         stops = tuple(one["lots"] for one in account["algos"] if one["status"] == "NEW")
         return Look(at=at, held=held, stops=stops, entries=entries, is_dust=held == 0)
-    mine = {one["id"] for one in orders}
+    held = int(_bought(account, {one["id"] for one in orders}, lot) / lot)
+    stops = tuple(one["lots"] for one in orders if one["kind"] in _STOPS and one["status"] in _LIVE)
+    # Below the venue's smallest notional (5 USDT) nothing can be protected or sold.
+    return Look(at=at, held=held, stops=stops, entries=entries, is_dust=abs(held) * lot * 60_000 < 6)
+
+
+def of_others(ledger: Mapping[str, Any], lot: Decimal) -> Decimal:
+    """Return the BTC of the spot account that our own orders have not bought: its owner's, and none of our business."""
+    account = ledger["accounts"][0]
+    mine = {one["id"] for one in account["orders"] if one["market"] == "spot" and one["client_id"].startswith("sm")}
+    return Decimal(ledger["balances"][f"spot:{account['owner']}"].get("BTC", "0")) - _bought(account, mine, lot)
+
+
+def _bought(account: Mapping[str, Any], mine: set[int], lot: Decimal) -> Decimal:
+    """Return what some spot orders bought and have not sold, less what the venue kept of it."""
     total = Decimal(0)
     for fill in account["fills"]:
         if fill["market"] == "spot" and fill["order_id"] in mine:
             total += lot * fill["lots"] * (1 if fill["side"] == "BUY" else -1)
             total -= Decimal(fill["commission"]) if fill["commission_asset"] == "BTC" else 0
-    held = int(total / lot)
-    stops = tuple(one["lots"] for one in orders if one["kind"] in _STOPS and one["status"] in _LIVE)
-    # Below the venue's smallest notional (5 USDT) nothing can be protected or sold.
-    return Look(at=at, held=held, stops=stops, entries=entries, is_dust=abs(held) * lot * 60_000 < 6)
+    return total
 
 
 class Watch:

@@ -145,7 +145,8 @@ class Rehearsal:
         return [self.lot * o["lots"] for o in account["orders"] if o["kind"] == "STOP_LOSS" and o["status"] == "NEW"]
 
     def open_entries(self, account):
-        return [o["client_id"] for o in account["orders"] if o["side"] == "BUY" and o["status"] in {"NEW", "PARTIALLY_FILLED"}]
+        bids = [o for o in account["orders"] if o["side"] == "BUY" and o["status"] in {"NEW", "PARTIALLY_FILLED"}]
+        return [o["client_id"] for o in bids if not o["reduce_only"]]
 
     def intents(self):
         with JournalReader.open(self.layout.journal) as journal:

@@ -96,6 +96,20 @@ async def test_a_life_that_ends_before_a_payment_was_booked_leaves_it_to_the_nex
             assert before.index("FundingPaid") < before.index("AccountReported"), "equity is whole before READY"
 
 
+async def test_what_a_liquidation_costs_beside_its_trade_is_booked():
+    async with live_under(Market.USDM) as venue:
+        venue.make()
+        async with venue.running():
+            await venue.bought(1000)
+            async with venue.fault("liquidation") as acted:
+                await venue.until(acted)
+            await venue.until(lambda: paid(venue))
+            rows = [one for one in (await venue.ledger())["income"] if one["kind"] == "INSURANCE_CLEAR"]
+            assert [(each.reference, each.amount) for each in paid(venue)] == [
+                (f"INSURANCE_CLEAR-{one['number']}", Decimal(one["amount"])) for one in rows
+            ]
+
+
 @pytest.mark.parametrize("market", [Market.SPOT, Market.USDM], ids=["spot", "usdm"])
 async def test_money_that_somebody_moves_is_told_once_and_is_no_trade(market):
     async with live_under(market) as venue:

@@ -181,3 +181,12 @@ def test_documentation_names_no_private_places():
     for page in [*PAGES, ROOT / "Dockerfile", ROOT / "deploy/compose.yaml", *(ROOT / "systemd").iterdir()]:
         text = page.read_text(encoding="utf-8")
         assert re.search(FORBIDDEN, text) is None, page.name
+
+
+def test_every_fault_of_the_checklist_names_tests_that_exist():
+    rows = re.findall(r"^\| (\d+) \|.*$", read("docs/fault-checklist.md"), re.MULTILINE)
+    assert [int(row) for row in rows] == list(range(1, 61))
+    named = re.findall(r"`([a-z_/]+\.py)::(\w+)`", read("docs/fault-checklist.md"))
+    assert len(named) > 100
+    for path, name in named:
+        assert re.search(rf"^(async )?def {name}\(", (ROOT / "tests" / path).read_text(), re.MULTILINE), f"{path}::{name}"

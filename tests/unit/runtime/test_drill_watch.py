@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from smartmoney.runtime import bench_safety
-from smartmoney.runtime.drill_watch import Watch, duplicates, orphans, read_look
+from smartmoney.runtime.drill_watch import Watch, duplicates, of_others, orphans, read_look
 
 LOT = Decimal("0.00001")
 
@@ -29,6 +29,14 @@ def test_spot_counts_our_own_fills_less_what_the_venue_kept_and_nobody_elses():
     assert (look.held, look.stops, look.entries) == (999, (998,), ())
     assert look.is_naked
     assert not look.is_covered
+
+
+def test_what_an_owner_had_is_what_our_orders_have_not_bought():
+    ours, theirs = order("sm1-1-0"), order("byhand")
+    shown = ledger([ours, theirs], [fill(ours, fee="0.00001", asset="BTC"), fill(theirs)])
+    shown["accounts"][0]["owner"] = 192
+    shown["balances"] = {"spot:192": {"BTC": "1.01999"}}
+    assert of_others(shown, LOT) == Decimal("1.01")
 
 
 def test_usdm_takes_the_position_and_the_conditional_orders():
@@ -77,7 +85,8 @@ def test_the_way_from_decision_to_wire_can_be_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(bench_safety, "ORDERS", 5)
     monkeypatch.setattr(bench_safety, "EVENTS", 300)
     rows = {row.name: row for row in bench_safety.measure(tmp_path)}
-    assert len(rows) == 5
+    assert len(rows) == 6
+    assert rows["decision to request on the wire, without the floor"].p50_ms < rows["decision to request on the wire"].p50_ms
     total, beyond = rows["decision to request on the wire"], rows["decision to request on the wire, beyond the commit"]
     assert total.p99_ms >= beyond.p50_ms > 0
     assert rows["intent commit"].floor_p50_ms > 0
