@@ -376,6 +376,10 @@ class JournalReader:
         )
         return self._rows(WitnessRow, "witnesses", tail, venue, market, instrument, schema_hash, limit)[::-1]
 
+    def models(self) -> set[str]:
+        """Return what the runs began with: hashes, and the prior's name."""
+        return {model for (model,) in self._connection.execute("SELECT DISTINCT model FROM runs")}
+
     def trainings(self, limit: int = 1000) -> list[TrainingRow]:
         """Return the newest notes of trainings of any run, oldest first."""
         return self._rows(TrainingRow, "trainings", "ORDER BY id DESC LIMIT ?", limit)[::-1]

@@ -4,6 +4,7 @@ Invariants: a bundle under its hash never changes, so a run can always be replay
 rename; whoever stood before can be put back.
 """
 
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -82,6 +83,22 @@ class ModelStore:
         else:
             write_bundle(folder, bundle)
         return folder
+
+    def forget(self, hash_: str) -> bool:
+        """Remove a bundle that was never a champion; tell whether it was there and is gone.
+
+        Raises:
+            BundleRefused: nobody knows who stood.
+            OSError: it cannot be removed.
+        """
+        champions, folder = self.champions(), self.folder / hash_
+        if hash_ in {*champions.standing, *(one.hash for one in champions.log)} or not folder.is_dir():
+            return False
+        # By its name at once: half a bundle is never found under a hash.
+        gone = folder.with_name(f".gone-{hash_}")
+        folder.rename(gone)
+        shutil.rmtree(gone)
+        return True
 
     def load(self, asked: str) -> Bundle:
         """Return a bundle by hash, the beginning of a hash, or name (the newest of that name), of the store or the package.

@@ -13,6 +13,7 @@ import numpy as np
 
 from smartmoney.adapters.capture import CaptureDamaged
 from smartmoney.adapters.capture_segment import segments_of
+from smartmoney.adapters.journal import JournalReader
 from smartmoney.adapters.model_store import ModelNotFound, ModelStore
 from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.instruments import Instrument
@@ -40,6 +41,9 @@ from smartmoney.simulation.order_latency import OrderLatency
 
 HOUR_NS = 3_600 * SECOND_NS
 SHADOW_H = 24.0
+CHALLENGERS_KEPT = 20
+"""Challengers of the daemon's own that stay in the store without ever having decided."""
+TRAININGS_LOOKED_AT = 10_000
 _REFUSALS = (RowsRefused, TrainingRefused, FitRefused, ObservationRefused, RecordingRefused, ModelNotFound)
 
 Progress = Callable[[str, int, int], None]
@@ -98,12 +102,27 @@ def retrain(job: RetrainJob, settings: Settings, progress: Progress) -> RetrainO
     except _REFUSALS as refused:
         return RetrainOutcome(act="refused", text=str(refused))
     keep_training(made, layout.models)
+    forget_old(layout)
     passed, text = False, "for a person to promote (training.promote: never)"
     if settings.training.promote == "validated":
         passed, text = _validated(past, made.bundle, champion, settings)
     elif settings.training.promote == "gate":
         passed, text = _gated(past, made, champion, settings, layout, job.now_wall_ns, progress)
     return RetrainOutcome(act="passed" if passed else "kept", text=text, model=made.bundle.hash, name=made.bundle.name)
+
+
+def forget_old(layout: StateLayout, kept: int = CHALLENGERS_KEPT) -> list[str]:
+    """Remove the daemon's challengers that never decided, but for the newest; return their hashes.
+
+    Raises:
+        BundleRefused: nobody knows who was champion.
+        OSError: one cannot be removed.
+    """
+    with JournalReader.open(layout.journal) as journal:
+        mine = list(dict.fromkeys(one.model for one in journal.trainings(TRAININGS_LOOKED_AT) if one.act == "kept" and one.model))
+        used = journal.models()
+    store = ModelStore(layout.models)
+    return [one for one in mine[: max(len(mine) - kept, 0)] if one not in used and store.forget(one)]
 
 
 def gather(layout: StateLayout, settings: Settings, now_wall_ns: int) -> Past:

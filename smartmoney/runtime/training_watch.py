@@ -142,10 +142,10 @@ class TrainingWatch:
                 continue
             at_ns = now().wall_ns
             self._hours = await asyncio.to_thread(captured_hours, self._layout.captures, at_ns, self._settings)
-            missing_h = self._terms.needed_h - self._hours
-            pause_s = min(max(3600.0 * missing_h, LOOK_S), LOOK_S_MAX)
-            if missing_h <= 0.0 and at_ns >= self._due_ns():
+            missing_s = max(3600.0 * (self._terms.needed_h - self._hours), (self._due_ns() - at_ns) / 1e9)
+            if missing_s <= 0.0:
                 return "first" if not self._started_ns else "schedule"
+            pause_s = min(max(missing_s, LOOK_S), LOOK_S_MAX)
 
     def _due_ns(self) -> int:
         every_ns = round(self._terms.every_h * HOUR_NS)

@@ -5,6 +5,8 @@ import time
 import numpy as np
 import pytest
 
+from smartmoney.adapters.journal import record
+from smartmoney.adapters.journal_rows import TrainingNote
 from smartmoney.adapters.model_store import ModelStore
 from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.learning.evaluation.untouched import DAY_NS
@@ -14,8 +16,9 @@ from smartmoney.runtime import retraining
 from smartmoney.runtime.models import PRIOR_NAME
 from smartmoney.runtime.retraining import gather, retrain
 from smartmoney.runtime.retraining_child import RetrainJob
+from smartmoney.runtime.storage import open_run
 from smartmoney.settings.load import load_settings
-from tests.captured_past import capture_past
+from tests.captured_past import INSTRUMENT, capture_past
 
 TERMS = {"training.every_h": 1, "training.min_hours": 1.5, "training.max_hours": 5, "model": "prior", "training.promote": "validated"}
 SECONDS = 10_800
@@ -107,6 +110,23 @@ def test_by_the_gate_every_condition_is_measured_and_recorded(past):
     assert "shadow_hours: not measured" in text
     assert "log_loss_against_base_rate" in text
     assert [one.passed for one in ModelStore(layout.models).load(made.bundle.hash).gates] == [False]
+
+
+def test_old_challengers_are_forgotten_but_not_who_ever_decided(tmp_path, bundles):
+    layout = StateLayout(tmp_path)
+    store = ModelStore(layout.models)
+    made = [bundles.small_bundle(rounds=2, depth=1, name=f"m{k}") for k in range(5)]
+    for one in made:
+        store.add(one)
+    store.promote(made[0].hash, "once", 1)
+    notes = [TrainingNote(act="kept", reason="schedule", model=one.hash) for one in made]
+    with open_run(load_settings(), layout, (INSTRUMENT,), made[1].hash) as run:
+        run.journal.commit([record(k + 1, k + 1, note) for k, note in enumerate(notes)])
+    # The first was champion once, a run began with the second, and the newest stay.
+    assert retraining.forget_old(layout, kept=2) == [made[2].hash]
+    assert {one.hash for one in store.listed() if one.origin == "store"} == {one.hash for one in made if one is not made[2]}
+    assert retraining.forget_old(layout, kept=2) == []
+    assert not any(one.name.startswith(".") for one in layout.models.iterdir())
 
 
 def _rows(now_ns):

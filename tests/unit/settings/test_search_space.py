@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from smartmoney.settings.build import desk_parameters
 from smartmoney.settings.errors import ConfigurationError
 from smartmoney.settings.load import load_settings
 from smartmoney.settings.search_space import Dimension, current_value, load_space, with_parameters
@@ -99,3 +100,29 @@ def test_weights_are_scaled_and_what_does_not_go_together_is_refused(settings):
     assert with_parameters(settings, {}).model_dump() == settings.model_dump()
     with pytest.raises(ConfigurationError, match="must not exceed 1"):
         with_parameters(settings, {"strategy.regime_weight": 0.6, "strategy.imbalance_weight": 0.6})
+
+
+def test_parameters_of_one_regime_are_searched_like_any_other(load, settings):
+    space = load(
+        "regime_overrides.volatile.max_position_size: {low: 0.02, high: 0.1, step: 0.02}\n"
+        "regime_overrides.accumulation.confidence_threshold: {low: 0.6, high: 0.8}\n"
+    )
+    found = with_parameters(settings, {space.dimensions[0].key: 0.04, space.dimensions[1].key: 0.7})
+    built = desk_parameters(found).strategy
+    assert built.for_regime("volatile").max_position_size == 0.04
+    assert built.for_regime("accumulation").confidence_threshold == 0.7
+    assert built.for_regime("neutral") == built.for_regime("distribution")
+    assert built.for_regime("neutral").max_position_size == settings.strategy.max_position_size
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("regime_overrides.sideways.max_position_size: {low: 0.02, high: 0.1}", "accumulation"),
+        ("regime_overrides.volatile.max_drawdown: {low: 0.02, high: 0.1}", "max_drawdown"),
+        ("regime_overrides.volatile.max_position_size: {low: 0.02, high: 7}", "less than or equal to 1"),
+    ],
+)
+def test_what_no_regime_has_is_refused_by_name(load, text, says):
+    with pytest.raises(ConfigurationError, match=re.escape(says)):
+        load(text)
