@@ -77,7 +77,7 @@ def train(
             champion = _champion(state_dir)
         from smartmoney.runtime.training_jobs import train_apart
 
-        recipe = _recipe(settings, built_in=built_in)
+        recipe = recipe_of(settings, built_in=built_in)
         made = train_apart(sources, recipe, name or ("default" if built_in else "challenger"), origin, progress, champion)
     where = _kept(made, layout.models, out)
     if as_json:
@@ -126,7 +126,8 @@ def _champion(state_dir: Path | None) -> "Bundle":
     return found
 
 
-def _recipe(settings: "Settings", *, built_in: bool) -> "Recipe":
+def recipe_of(settings: "Settings", *, built_in: bool) -> "Recipe":
+    """Return the recipe that a configuration asks for, on worlds or on recordings."""
     from smartmoney.learning.fitting.plan import Recipe
     from smartmoney.settings.build import build_parameters
 
