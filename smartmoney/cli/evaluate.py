@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,8 +11,9 @@ from smartmoney.cli.common import AsJson, ConfigFile, Overrides, Profile, StateD
 from smartmoney.cli.train import bars
 
 if TYPE_CHECKING:
+    from smartmoney.adapters.model_store import ModelStore
     from smartmoney.core.features.parameters import FeatureParameters
-    from smartmoney.learning.evaluation.evaluate import Evaluation
+    from smartmoney.core.models.bundle import Bundle
     from smartmoney.learning.sets.rows import Rows
 
 HOLDOUTS = "holdouts.jsonl"
@@ -33,11 +34,20 @@ def evaluate(
         Path | None, typer.Option("--worlds", metavar="DIR", help="Score these recorded worlds instead of fresh ones.")
     ] = None,
     per_family: Annotated[int, typer.Option(min=1, max=50, help="Fresh worlds of each family.")] = 1,
-    hours: Annotated[float, typer.Option(min=0.25, max=24, help="Hours of each.")] = 2.0,
+    hours: Annotated[float, typer.Option(min=0.25, max=24, help="Hours of each full market.")] = 2.0,
     windows: Annotated[
         int, typer.Option(min=0, max=2000, help="Oracle worlds with a target, per kind, and as many without; 0: none.")
     ] = 50,
-    nulls: Annotated[int, typer.Option(min=0, max=200, help="Worlds with nothing to find; 0: none.")] = 10,
+    quiet_days: Annotated[
+        float, typer.Option(min=0, max=100, help="Days without a target by which alarms are set, of each law; 0: no delays.")
+    ] = 1.0,
+    targets: Annotated[int, typer.Option(min=0, max=2000, help="Targets per kind whose alarm is timed; 0: none.")] = 20,
+    nulls: Annotated[int, typer.Option(min=0, max=200, help="Worlds with nothing to find, traded on; 0: none.")] = 10,
+    planted: Annotated[int, typer.Option(min=0, max=200, help="Worlds with an edge worth its cost, traded on; 0: none.")] = 4,
+    told: Annotated[int, typer.Option(min=0, max=50, help="Worlds with spoofers, and as many with traps; 0: none.")] = 1,
+    curve: Annotated[
+        int, typer.Option(min=0, max=50, help="Also learn anew from up to so many worlds of each family: the learning curve.")
+    ] = 0,
     captures: Annotated[bool, typer.Option("--captures", help="Also compare on the public recordings in SMARTMONEY_CAPTURES.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write evaluation.json and evaluation.html to this folder.")] = None,
     state_dir: StateDir = None,
@@ -46,72 +56,68 @@ def evaluate(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a bundle: planted flow against the exact oracle, regimes against truth, calibration, recordings, worlds with nothing to find.
+    """Measure a bundle: planted flow against the exact oracle, spoofs, traps, regimes, forecasts, trades on worlds with and without edge.
 
     Example: smartmoney evaluate default --captures --json
     """
+    if 0 < quiet_days < 1:
+        raise typer.BadParameter("one false alarm a day cannot be set on less than a day; give 1 or more, or 0", param_hint="--quiet-days")
     settings = settings_of(config, profile, "paper", overrides)
     from smartmoney.runtime import kernel_cache, logs
 
     logs.configure("WARNING", to_screen=False)
     directory = kernel_cache.prepare()
     from smartmoney.adapters.ledger import append
-    from smartmoney.adapters.model_store import ModelNotFound, ModelStore
+    from smartmoney.adapters.model_store import ModelStore
     from smartmoney.learning.evaluation.evaluate import evaluate as score
+    from smartmoney.learning.evaluation.summary import summary_of
     from smartmoney.runtime.compile import compile_offline_kernels
-    from smartmoney.settings.build import feature_parameters, fees_bps, regime_parameters
+    from smartmoney.runtime.evaluation_jobs import Maker, Sizes
+    from smartmoney.runtime.training_jobs import recipe_of
+    from smartmoney.settings.build import feature_parameters, regime_parameters
 
     store = ModelStore(layout_of(state_dir).models)
-    found = store.find(bundle)
-    if found is None:
-        raise ModelNotFound(
-            f"{bundle} is the untrained prior here: there is no bundle to evaluate; make one with `smartmoney train --built-in`"
-        )
+    found = _found(store, bundle)
     compile_offline_kernels(directory, say=lambda text: print(text, file=sys.stderr))
-    parameters = feature_parameters(settings)
-    rows = _rows(found.hash, suite, worlds, per_family, hours, windows, nulls, parameters)
-    recordings = _recordings(parameters) if captures else []
-    runs = append(store.folder / HOLDOUTS, {"bundle": found.hash, "suite": suite, "worlds": str(worlds) if worlds else "fresh"})
-    scores = score(
-        found,
-        regime_parameters(settings),
-        suite=suite,
-        holdout_runs=runs,
-        recordings=recordings,
-        fee_bps=float(fees_bps(settings)[1]),
-        **rows,
+    sizes = Sizes(
+        per_family=per_family,
+        hours=hours,
+        windows=windows,
+        quiet_days=quiet_days,
+        targets=targets,
+        nulls=nulls,
+        planted=planted,
+        told=told,
+        curve=curve,
     )
+    recordings = _recordings(feature_parameters(settings)) if captures else []
+    with bars() as progress:
+        held = Maker(found, suite, sizes, settings, progress).held_out(worlds, recordings, recipe_of(settings, built_in=True))
+        progress("scores", 0, 1)
+        runs = append(store.folder / HOLDOUTS, {"bundle": found.hash, "suite": suite, "worlds": str(worlds) if worlds else "fresh"})
+        scores = score(found, regime_parameters(settings), held, suite=suite, holdout_runs=runs, permute=out is not None)
+        progress("scores", 1, 1)
     if out is not None:
         from smartmoney.reports.evaluation import write_evaluation
 
         write_evaluation(scores, found, out)
     if as_json:
-        print_json(scores.summary())
+        print_json(summary_of(scores))
         return
-    _say(scores)
+    from smartmoney.cli.evaluate_said import say
+
+    say(scores)
 
 
-def _rows(
-    hash_: str, suite: str, folder: Path | None, per_family: int, hours: float, windows: int, nulls: int, parameters: "FeatureParameters"
-) -> "dict[str, list[Rows]]":
-    from smartmoney.learning.sets.families import held_out_nulls, held_out_windows, held_out_worlds
-    from smartmoney.learning.sets.recorded_worlds import read_world, world_folders
-    from smartmoney.runtime.codecs import recorded_binance
-    from smartmoney.runtime.training_jobs import world_rows
+def _found(store: "ModelStore", asked: str) -> "Bundle":
+    from smartmoney.adapters.model_store import ModelNotFound
 
-    with bars() as progress:
-        made: dict[str, list[Rows]] = {}
-        if folder is not None:
-            made["worlds"] = [rows for one in world_folders(folder) for rows in read_world(one, recorded_binance(), parameters)]
-        else:
-            made["worlds"] = list(
-                world_rows(held_out_worlds(hash_, suite, per_family, round(hours * 3600)), parameters, progress, parallel=True)
-            )
-        if windows:
-            made["windows"] = list(world_rows(held_out_windows(hash_, suite, windows), parameters, progress, parallel=True))
-        if nulls:
-            made["nulls"] = list(world_rows(held_out_nulls(hash_, suite, nulls, round(hours * 3600)), parameters, progress, parallel=True))
-    return made
+    found = store.find(asked)
+    if found is None:
+        raise ModelNotFound(
+            f"{asked} is the untrained prior here: there is no bundle to evaluate; make one with `smartmoney train --built-in`"
+        )
+    return found
 
 
 def _recordings(parameters: "FeatureParameters") -> "list[Rows]":
@@ -128,47 +134,3 @@ def _recordings(parameters: "FeatureParameters") -> "list[Rows]":
             instrument = chosen_instruments(files, "binance", market, [])[0]
             found.append(recorded_rows(files, instrument, "binance", parameters))
     return found
-
-
-def _say(scores: "Evaluation") -> None:
-    print(f"{scores.name}; held-out suite {scores.suite!r}, run {scores.holdout_runs} of this store")
-    for one in scores.flow:
-        print(
-            f"  planted flow, {one.kind:9} AUC {one.auc:.3f} [{one.auc_low:.3f}, {one.auc_high:.3f}], oracle {one.auc_oracle:.3f}, "
-            f"efficiency {one.efficiency:.2f} [{one.efficiency_low:.2f}, {one.efficiency_high:.2f}], side {one.direction:.1%}"
-        )
-    if scores.regimes is not None:
-        regimes = scores.regimes
-        print(
-            f"  regimes: macro F1 {regimes.macro_f1:.3f} [{regimes.macro_f1_low:.3f}, {regimes.macro_f1_high:.3f}] "
-            f"on {regimes.worlds} worlds"
-        )
-        _say_pairs("    by regime", regimes.f1)
-        _say_pairs("    by family", regimes.by_family)
-    for head in scores.heads:
-        quality = head.quality
-        print(
-            f"  {head.horizon_s:5d} s: AUC {head.auc:.3f}, error {quality.ece:.3f} [{quality.ece_low:.3f}, {quality.ece_high:.3f}], "
-            f"slope {quality.slope:.2f}, intercept {quality.intercept:+.2f}, Brier skill {quality.skill:+.4f}, "
-            f"{head.effective:.0f} independent"
-        )
-    for base in scores.baseline:
-        print(
-            f"  recordings (minutes), {base.horizon_s} s: AUC {base.auc:.3f}, logistic {base.auc_logistic:.3f}, gain {base.gain:+.3f} "
-            f"[{base.gain_low:+.3f}, {base.gain_high:+.3f}]"
-        )
-    if scores.nulls is not None:
-        nulls = scores.nulls
-        print(
-            f"  nothing to find: {nulls.trades} trades, gross {nulls.gross:+.2f} bps "
-            f"[{nulls.gross_ci_low:+.2f}, {nulls.gross_ci_high:+.2f}], net {nulls.net:+.2f} at a cost of {nulls.cost:.2f}, "
-            f"overfitting {nulls.pbo_mean:.2f} of {nulls.pbo_worlds} worlds"
-        )
-    from smartmoney.learning.evaluation.evaluate import misses
-
-    for miss in misses(scores):
-        print(f"  missed: {miss}")
-
-
-def _say_pairs(title: str, values: dict[str, Any]) -> None:
-    print(f"{title}: " + ", ".join(f"{name} {value:.2f}" for name, value in values.items()))

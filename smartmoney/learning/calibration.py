@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartmoney.core.models.bundle import Calibrator
+from smartmoney.learning.coverage import MISS
 
 Floats = NDArray[np.float64]
 
@@ -220,7 +221,7 @@ def _sigmoid(x: Floats) -> Floats:
 
 
 def conformal_thresholds(
-    p_true: Floats, group: Sequence[int] | NDArray[np.int64], weights: Floats, groups: int, miss: float = 0.1
+    p_true: Floats, group: Sequence[int] | NDArray[np.int64], weights: Floats, groups: int, miss: float = MISS
 ) -> tuple[float, ...]:
     """Return per group the threshold q of a Mondrian conformal set: a side is in it when its probability is at least 1 − q.
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from smartmoney.core.features.schema import FEATURE_INDEX
 from smartmoney.core.models.bundle import Bundle, BundleSpec
 from smartmoney.core.models.columns import products_of
+from smartmoney.learning.coverage import Coverage, CoverageReport
 from smartmoney.learning.drift import PSI_ACT, Adwin, CalibrationWatch, DriftReport, deciles, psi, report, shares
 
 Floats = NDArray[np.float64]
@@ -92,15 +93,20 @@ def psi_by_feature(reference: Reference, table: Floats) -> dict[str, float]:
 
 
 class Forecast(msgspec.Struct, frozen=True):
-    """Be what was said of one horizon: the calibrated probability that the mid is higher at its end."""
+    """Be what was said of one horizon: the calibrated probability that the mid is higher at its end, and by which set it was judged.
+
+    `q` is the threshold of the conformal set in the regime that stood; NaN where there is none.
+    """
 
     horizon_s: int
     up: float
+    regime: str = ""
+    q: float = math.nan
 
 
 class _Pending(msgspec.Struct, frozen=True):
     due_ns: int
-    up: float
+    said: Forecast
     mid: float
 
 
@@ -113,6 +119,7 @@ class DriftMonitors:
         self._pending: dict[tuple[int, int], _Pending] = {}
         self._losses: dict[int, Adwin] = {}
         self._calibration = CalibrationWatch()
+        self._coverage = Coverage()
         self._cuts = 0
         self.judged = 0
         self.lost = 0
@@ -149,7 +156,7 @@ class DriftMonitors:
         for one in forecasts:
             key = (instrument, one.horizon_s)
             if key not in self._pending and math.isfinite(one.up):
-                self._pending[key] = _Pending(now_ns + one.horizon_s * 1_000_000_000, one.up, mid)
+                self._pending[key] = _Pending(now_ns + one.horizon_s * 1_000_000_000, one, mid)
 
     def look(self, mids: Mapping[int, float | None], now_ns: int) -> None:
         """Judge what has come due."""
@@ -158,10 +165,12 @@ class DriftMonitors:
             if mid is None or now_ns - one.due_ns > LATE_NS_MAX:
                 self.lost += 1
             elif mid != one.mid:
-                self._judge(key[1], one.up, float(mid > one.mid))
+                self._judge(one.said, float(mid > one.mid))
 
-    def _judge(self, horizon_s: int, up: float, outcome: float) -> None:
+    def _judge(self, said: Forecast, outcome: float) -> None:
         self.judged += 1
+        horizon_s, up = said.horizon_s, said.up
+        self._coverage.took(horizon_s, said.regime, said.q, up if outcome else 1.0 - up)
         held = min(max(up, _EPS), 1.0 - _EPS)
         loss = -math.log(held if outcome else 1.0 - held)
         before = self._losses.setdefault(horizon_s, Adwin())
@@ -171,6 +180,10 @@ class DriftMonitors:
         # By confidence: both sides are calibrated alike, and a market that rises is no fault of the model.
         confidence = max(up, 1.0 - up)
         self._calibration = self._calibration.took(confidence, outcome if up >= 0.5 else 1.0 - outcome, 1.0)
+
+    def coverage(self) -> CoverageReport:
+        """Return how often what came true was in its conformal set."""
+        return self._coverage.report()
 
     def report(self) -> DriftReport:
         """Return what the monitors come to; the worst instrument counts."""

@@ -176,8 +176,10 @@ def _be_quiet() -> None:
     logs.configure("WARNING", to_screen=False)
 
 
-def run_job(job: BacktestJob) -> JobResult:
+def run_job(job: BacktestJob, on_ready: Callable[[Engine], None] | None = None) -> JobResult:
     """Run one job. Fees and rules are those of its source's market, whatever the settings name.
+
+    `on_ready` may hook into the engine once a run over recordings is open.
 
     Raises:
         BacktestRefused, DatasetRefused, ReplayRefused: it has nothing to test.
@@ -186,14 +188,14 @@ def run_job(job: BacktestJob) -> JobResult:
     if isinstance(job.source, CapturedRun):
         return _run_capture(job, job.source)
     if isinstance(job.source, Recordings):
-        return _run_recordings(job, job.source)
+        return _run_recordings(job, job.source, on_ready)
     if isinstance(job.source, StoredDays):
         return _run_stored(job, job.source)
     with tempfile.TemporaryDirectory(prefix="smartmoney-backtest-") as folder:
         files = record_built_in(
             job.source.scenario, job.source.seed, job.source.seconds, job.source.market, job.source.symbols, Path(folder)
         )
-        return _run_recordings(job, Recordings(files, job.source.market))
+        return _run_recordings(job, Recordings(files, job.source.market), on_ready)
 
 
 def _on_market(job: BacktestJob, market: str) -> BacktestJob:
@@ -207,7 +209,7 @@ def _on_market(job: BacktestJob, market: str) -> BacktestJob:
     return msgspec.structs.replace(job, settings=settings.model_copy(update={"market": market}))
 
 
-def _run_recordings(job: BacktestJob, source: Recordings) -> JobResult:
+def _run_recordings(job: BacktestJob, source: Recordings, on_ready: Callable[[Engine], None] | None = None) -> JobResult:
     job = _on_market(job, source.market)
     watch = Chronicler()
     replay, frames = frame_replay(
@@ -226,7 +228,7 @@ def _run_recordings(job: BacktestJob, source: Recordings) -> JobResult:
     )
     watch.use(replay.engine)
     started = perf_counter()
-    replay.run(frames)
+    replay.run(frames, on_ready)
     notes = [f"{one.symbol}: tick and lot size inferred from the frames" for one in replay.instruments if one.provisional]
     assumed = (*_assumptions(job, replay.engine), *notes, *replay.damage)
     return told(job.name, replay.engine, watch, job.settings.equity_start, perf_counter() - started, assumed)

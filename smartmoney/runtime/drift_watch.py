@@ -8,6 +8,7 @@ undone by what was known when a person decided it; a restart goes on with the ro
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -15,11 +16,14 @@ import numpy as np
 from smartmoney.adapters.journal_reader import JournalReader
 from smartmoney.adapters.journal_rows import Witness
 from smartmoney.core.domain.entries import FlattenRequested, HaltRequested, Payload
-from smartmoney.core.domain.signals import FeedTrust
+from smartmoney.core.domain.signals import FeedTrust, Regime
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.market import top_of_book
 from smartmoney.core.features.row import read_row
 from smartmoney.core.features.schema import FEATURES, SCHEMA_HASH
+from smartmoney.core.strategy.desk import StrategyDesk
+from smartmoney.core.strategy.trained import TrainedModel
+from smartmoney.learning.coverage import CoverageReport
 from smartmoney.learning.drift import DriftReport
 from smartmoney.learning.drift_monitors import ROW_S, WINDOW_ROWS, DriftMonitors, Forecast, Reference
 from smartmoney.runtime.alert_queue import Alert
@@ -29,6 +33,7 @@ from smartmoney.runtime.supervisor import Beat
 
 EVERY_S = 1.0
 ROW_EVERY_NS = ROW_S * 1_000_000_000
+_REGIMES = tuple(Regime)
 REASON = "drift: "
 """How the reason of a halt for drift begins."""
 
@@ -77,6 +82,7 @@ class DriftWatch:
             "calibration_z": round(found.calibration_z, 2),
             "forecasts_judged": monitors.judged,
             "forecasts_lost": monitors.lost,
+            **_coverage(monitors.coverage()),
         }
 
     async def run(self, beat: Beat, outbox: "asyncio.Queue[Batch]") -> None:
@@ -100,7 +106,7 @@ class DriftWatch:
         mids = self._mids()
         self._monitors.look(mids, at.mono_ns)
         for index, mid in mids.items():
-            self._monitors.said(index, [Forecast(*one) for one in engine.brain.desk.ups(index)], mid, at.mono_ns)
+            self._monitors.said(index, forecasts_of(engine.brain.desk, index), mid, at.mono_ns)
         if at.mono_ns < self._row_due_ns:
             return None
         trusted = [index for index, mid in mids.items() if mid is not None]
@@ -156,6 +162,30 @@ class DriftWatch:
             case _:
                 return
         self._monitors = DriftMonitors(self._references(self._model))
+
+
+def forecasts_of(desk: StrategyDesk, index: int) -> list[Forecast]:
+    """Return what the model said of every horizon at an instrument's latest analysis, each with the threshold of its conformal set."""
+    model, reading = desk.model, desk.regime(index)
+    sets = {head.horizon_s: head.conformal for head in model.bundle.spec.heads} if isinstance(model, TrainedModel) else {}
+    if reading is None:
+        return []
+    place = _REGIMES.index(reading.label)
+    return [
+        Forecast(horizon_s, up, reading.label.value, sets[horizon_s][place] if horizon_s in sets else math.nan)
+        for horizon_s, up in desk.ups(index)
+    ]
+
+
+def _coverage(found: CoverageReport) -> Mapping[str, object]:
+    is_known = found.judged > 0
+    return {
+        "coverage": round(found.share, 4) if is_known else None,
+        "coverage_wanted": round(found.wanted, 4),
+        "coverage_adaptive": round(found.adaptive_share, 4) if is_known else None,
+        "coverage_judged": found.judged,
+        "coverage_moved": f"{found.moved:+.4f} ({found.where})" if is_known else None,
+    }
 
 
 def words(found: DriftReport) -> str:

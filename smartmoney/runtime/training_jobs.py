@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -23,11 +24,13 @@ from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.core.models.bundle import Bundle
 from smartmoney.learning.fitting.plan import Recipe
-from smartmoney.learning.recorded import RecordingRefused, find_instruments, market_of, read_files, venue_of
+from smartmoney.learning.recorded import RecordedCodec, RecordingRefused, find_instruments, market_of, read_files, venue_of
 from smartmoney.learning.sets.folding import FoldedRows
+from smartmoney.learning.sets.oracle_feeds import QuietHours, WatchedTargets, simulate_quiet, simulate_targets
 from smartmoney.learning.sets.oracle_windows import OracleBatch, simulate_windows
 from smartmoney.learning.sets.rows import Rows, RowsRefused, load_rows, save_rows
 from smartmoney.learning.sets.synthetic import World, simulate
+from smartmoney.learning.sets.told_worlds import ToldWorld, simulate_told
 from smartmoney.learning.trainer import Origin, Training, train
 from smartmoney.runtime.backtest_sources import WARM_NS
 from smartmoney.runtime.codecs import RECORDED_CODECS, recorded_binance
@@ -41,7 +44,15 @@ TRAININGS = "trainings.jsonl"
 NICE = 10
 """What a worker adds to its niceness: training gives way to everything."""
 
-Source = World | OracleBatch
+Source = World | ToldWorld | OracleBatch | QuietHours | WatchedTargets
+
+_MAKERS: dict[type, Callable[[Any, RecordedCodec, FeatureParameters], Rows]] = {
+    World: simulate,
+    ToldWorld: simulate_told,
+    OracleBatch: simulate_windows,
+    QuietHours: simulate_quiet,
+    WatchedTargets: simulate_targets,
+}
 
 Progress = Callable[[str, int, int], None]
 """Gets what is being made, how many are done, how many there are."""
@@ -77,7 +88,7 @@ def _make_all(jobs: Sequence[tuple[Source, FeatureParameters, Path]], progress: 
             _make(*job)
     else:
         spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin_worker) as pool:
+        with ProcessPoolExecutor(workers, mp_context=spawn, initializer=begin_worker) as pool:
             waiting = [pool.submit(_make, *job) for job in jobs]
             for done, future in enumerate(as_completed(waiting)):
                 progress("worlds", done, len(jobs))
@@ -85,15 +96,14 @@ def _make_all(jobs: Sequence[tuple[Source, FeatureParameters, Path]], progress: 
     progress("worlds", len(jobs), len(jobs))
 
 
-def _begin_worker() -> None:
+def begin_worker() -> None:
+    """Begin a worker process: low priority, the kernel cache found."""
     _give_way()
     prepare()
 
 
 def _make(source: Source, parameters: FeatureParameters, path: Path) -> None:
-    codec = recorded_binance()
-    made = simulate(source, codec, parameters) if isinstance(source, World) else simulate_windows(source, codec, parameters)
-    save_rows(made, path)
+    save_rows(_MAKERS[type(source)](source, recorded_binance(), parameters), path)
 
 
 def _is_whole(path: Path) -> bool:

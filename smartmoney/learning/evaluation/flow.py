@@ -35,7 +35,6 @@ class FlowScore(msgspec.Struct, frozen=True, kw_only=True):
     efficiency_high: float
     direction: float
     """Share of the targets of windows that score above the median of the empty ones whose side is told right."""
-    delay_ratio: float = float("nan")
 
 
 def score_flow(kind: str, sources: Sequence[tuple[Rows, Said]], seed: int = 5) -> FlowScore:

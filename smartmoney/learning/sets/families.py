@@ -9,11 +9,15 @@ from collections.abc import Iterator
 
 import msgspec
 
+from smartmoney.learning.sets.oracle_feeds import QuietHours, WatchedTargets
 from smartmoney.learning.sets.oracle_windows import OracleBatch
 from smartmoney.learning.sets.synthetic import World
+from smartmoney.learning.sets.told_worlds import ToldWorld
 from smartmoney.settings.scenario import load_scenario
 from smartmoney.simulation.oracle_world import KINDS
 from smartmoney.simulation.scenario import Scenario
+
+_BATCH_HOURS = 4
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +64,14 @@ UNSEEN: tuple[Family, ...] = (
 """Families that no training world has; `evaluate` scores on them beside fresh seeds of the others."""
 
 
+PLANTED: tuple[Family, ...] = (
+    Family(name="planted_lively", scenarios=("first_run",), changes={"informed": {"drift_bps": 40}}),
+    Family(name="planted_one_sided", scenarios=("accumulation", "distribution"), changes={"informed": {"drift_bps": 40}}),
+    Family(name="planted_day", scenarios=("mixed_day",), changes={"informed": {"drift_bps": 40}}),
+)
+"""Families whose informed parents precede a drift that is worth a round trip's cost: with less, nobody's gates let anything pass."""
+
+
 def training_worlds(per_family: int, seconds: int, first_seed: int = 1_000) -> tuple[World, ...]:
     """Return the worlds of every training family, seeds ascending, scenarios of a family in turn."""
     return tuple(
@@ -101,6 +113,35 @@ def held_out_worlds(bundle_hash: str, suite: str, per_family: int, seconds: int)
         for members in [family.members()]
         for n in range(per_family)
     )
+
+
+def held_out_planted(bundle_hash: str, suite: str, count: int, seconds: int) -> tuple[World, ...]:
+    """Return so many fresh worlds with an edge that is worth its cost, families in turn, whose seeds follow from the bundle."""
+    members = [(family.name, one) for family in PLANTED for one in family.members()]
+    seeds = held_out_seeds(bundle_hash, f"{suite}-planted")
+    chosen = [members[n % len(members)] for n in range(count)]
+    return tuple(World(family=family, scenario=scenario, seed=next(seeds), seconds=seconds) for family, scenario in chosen)
+
+
+def held_out_told(bundle_hash: str, suite: str, scenario: str, count: int, seconds: int) -> tuple[ToldWorld, ...]:
+    """Return fresh worlds of a scenario whose bars are wanted, too, whose seeds follow from the bundle."""
+    seeds = held_out_seeds(bundle_hash, f"{suite}-{scenario}")
+    law = load_scenario(scenario)
+    return tuple(ToldWorld(world=World(family=scenario, scenario=law, seed=next(seeds), seconds=seconds)) for _ in range(count))
+
+
+def held_out_feeds(
+    bundle_hash: str, suite: str, quiet_hours: int, targets: int, lasts_s: int
+) -> tuple[tuple[QuietHours, ...], tuple[WatchedTargets, ...]]:
+    """Return fresh quiet hours of both laws and fresh targets of every kind, in batches that several processes can share."""
+    seeds = held_out_seeds(bundle_hash, f"{suite}-watch")
+    quiet = tuple(
+        QuietHours(is_iceberg=is_iceberg, seed=next(seeds) % 1_000_000_007, hours=min(_BATCH_HOURS, quiet_hours - first))
+        for is_iceberg in (False, True)
+        for first in range(0, quiet_hours, _BATCH_HOURS)
+    )
+    watched = tuple(WatchedTargets(kind=kind, seed=next(seeds) % 1_000_000_007, targets=targets, lasts_s=lasts_s) for kind in KINDS)
+    return quiet, watched
 
 
 def held_out_nulls(bundle_hash: str, suite: str, count: int, seconds: int) -> tuple[World, ...]:

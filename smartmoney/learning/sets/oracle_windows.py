@@ -27,7 +27,7 @@ from smartmoney.simulation.oracle_world import OracleWorld
 
 FORM = 1
 _APART_NS = 3600 * SECOND_NS
-_AFTER_S = 2
+AFTER_S = 2
 """Seconds run past the window's end, so that its last row is written."""
 _STEP_NS = 10 * SECOND_NS
 
@@ -91,8 +91,8 @@ def _one(
     book: OracleBook, world: OracleWorld, n: int, codec: RecordedCodec, parameters: FeatureParameters, *, is_target: bool, is_buyer: bool
 ) -> Rows:
     folded = FoldedRows(codec, book.instrument, parameters)
-    seconds = round(world.warm_s + world.window_s) + _AFTER_S
-    times, values, mids = folded.run(_frames(book, seconds, _start_ns(n)), [])
+    seconds = round(world.warm_s + world.window_s) + AFTER_S
+    times, values, mids = folded.run(frames_of_oracle(book, seconds, _start_ns(n)), [])
     inside = (times > _start_ns(n) + round(world.warm_s * 1e9)) & (times <= _start_ns(n) + round((world.warm_s + world.window_s) * 1e9))
     acting = inside & is_target
     zeros = np.zeros(len(times))
@@ -107,7 +107,8 @@ def _one(
     return Rows(name="", family="", times=times, values=values, mid_after=mids, truth=truth)
 
 
-def _frames(book: OracleBook, seconds: int, origin_ns: int) -> Iterator[Recorded]:
+def frames_of_oracle(book: OracleBook, seconds: int, origin_ns: int) -> Iterator[Recorded]:
+    """Run a fresh oracle world for so many seconds and yield what its public streams say."""
     desk = Desk(book, origin_ns)
     writers = [writer for kind in ("depth@100ms", "trade") if (writer := desk.open_stream(kind)) is not None]
     yield RecordedFrame(ts_wall_ns=origin_ns, frame=desk.snapshot(1000).encode(), is_snapshot=True, symbol=book.instrument.symbol)

@@ -11,6 +11,7 @@ from smartmoney.learning.recorded import RecordedCodec, find_instruments, read_f
 from smartmoney.learning.sets.folding import FoldedRows
 from smartmoney.learning.sets.rows import Rows, RowsRefused
 from smartmoney.learning.sets.synthetic import truth_at
+from smartmoney.learning.sets.told_worlds import told_at
 from smartmoney.simulation.truth import BAR
 
 
@@ -49,6 +50,7 @@ def read_world(folder: Path, codec: RecordedCodec, parameters: FeatureParameters
             values=values,
             mid_after=mids,
             truth=truth_at(times, bars, 0),
+            extras=told_at(times, bars, 0),
         )
 
 

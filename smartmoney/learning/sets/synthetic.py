@@ -56,20 +56,20 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
 
 def simulate(world: World, codec: RecordedCodec, parameters: FeatureParameters) -> Rows:
     """Return the rows of a world. Cost: some 5 s per simulated hour of BTCUSDT on one core, 2 MB an hour."""
+    return simulate_with_bars(world, codec, parameters)[0]
+
+
+def simulate_with_bars(world: World, codec: RecordedCodec, parameters: FeatureParameters) -> tuple[Rows, NDArray[np.void]]:
+    """Return the rows of a world and every bar of its truth, whose times count from `ORIGIN_NS`."""
     market = SyntheticMarket(world.seed, world.scenario, (world.symbol,), (world.market,))
     book = market.books[world.market, world.symbol]
     book.tell()
     bars: list[NDArray[np.void]] = []
     folded = FoldedRows(codec, book.instrument, parameters)
     times, values, mids = folded.run(_frames(book, world.seconds, bars), [])
-    return Rows(
-        name=world.name,
-        family=world.family,
-        times=times,
-        values=values,
-        mid_after=mids,
-        truth=truth_at(times, np.concatenate(bars) if bars else np.zeros(0, BAR), ORIGIN_NS),
-    )
+    told = np.concatenate(bars) if bars else np.zeros(0, BAR)
+    rows = Rows(name=world.name, family=world.family, times=times, values=values, mid_after=mids, truth=truth_at(times, told, ORIGIN_NS))
+    return rows, told
 
 
 def frames_of(book: SimulatedBook, seconds: int) -> Iterator[tuple[int, list[RecordedFrame]]]:
@@ -96,13 +96,20 @@ def _frames(book: SimulatedBook, seconds: int, bars: list[NDArray[np.void]]) -> 
         yield from frames
 
 
+def bar_at(times: NDArray[np.int64], bars: NDArray[np.void], origin_ns: int) -> tuple[NDArray[np.bool_], NDArray[np.void]]:
+    """Return for each time whether a bar ends then, and the bar; times of bars count from `origin_ns`."""
+    ends = bars["ts_event_ns"] + origin_ns
+    if not len(ends):
+        return np.zeros(len(times), np.bool_), np.zeros(len(times), BAR)
+    place = np.searchsorted(ends, times)
+    inside = np.minimum(place, len(ends) - 1)
+    return (place < len(ends)) & (ends[inside] == times), bars[inside]
+
+
 def truth_at(times: NDArray[np.int64], bars: NDArray[np.void], origin_ns: int) -> Truth:
     """Return the bar that ends at each time; −1 and zeros where none does. Times of bars count from `origin_ns`."""
-    ends = bars["ts_event_ns"] + origin_ns
-    place = np.searchsorted(ends, times)
-    inside = np.minimum(place, max(len(ends) - 1, 0))
-    known = (place < len(ends)) & (ends[inside] == times) if len(ends) else np.zeros(len(times), np.bool_)
-    chosen = bars[inside] if len(ends) else np.zeros(len(times), BAR)
+    known, chosen = bar_at(times, bars, origin_ns)
+    inside = np.minimum(np.searchsorted(bars["ts_event_ns"] + origin_ns, times), max(len(bars) - 1, 0))
     traded, split = (np.cumsum(np.r_[np.zeros(TRAILING, np.int64), bars[name]]) for name in ("traded_lots", "splitter_lots"))
     share = (split[TRAILING:] - split[:-TRAILING]) / np.maximum(traded[TRAILING:] - traded[:-TRAILING], 1)
     return Truth(
@@ -110,6 +117,6 @@ def truth_at(times: NDArray[np.int64], bars: NDArray[np.void], origin_ns: int) -
         participation=np.where(known, chosen["participation_60s"], 0.0),
         informed_buying=known & (chosen["buyer_left_share"] > 0.0),
         informed_selling=known & (chosen["seller_left_share"] > 0.0),
-        splitter=np.where(known, share[inside], 0.0) if len(ends) else np.zeros(len(times)),
+        splitter=np.where(known, share[inside], 0.0) if len(bars) else np.zeros(len(times)),
         efficient=np.where(known, chosen["efficient_ticks"], np.nan),
     )

@@ -6,7 +6,6 @@ import pytest
 from smartmoney.core.features.schema import FEATURE_INDEX
 from smartmoney.learning.evaluation.baseline import score_baseline
 from smartmoney.learning.evaluation.flow import efficiency, score_flow
-from smartmoney.learning.evaluation.nulls import score_nulls
 from smartmoney.learning.evaluation.said import Said
 from smartmoney.learning.evaluation.worlds import score_regimes
 
@@ -73,21 +72,6 @@ def test_regimes_that_are_told_right_score_one_and_edges_are_left_out():
     assert late.macro_f1 == 1.0
     wrong = score_regimes([(one, said_of(one, np.full(len(one), 4))) for one in rows])
     assert wrong.macro_f1 < 0.2
-
-
-def test_trades_where_nothing_can_be_known_earn_nothing_and_lose_the_costs(bundles):
-    rng = np.random.default_rng(5)
-    bundle = bundles.small_bundle()
-    heads = len(bundle.spec.heads)
-    worlds = []
-    for seed in range(20):
-        rows = made_rows(seed, "nothing", 5400, drift_bps=0.0)
-        worlds.append((rows, said_of(rows, up=rng.uniform(0.3, 0.7, (len(rows), heads)), heads=heads)))
-    found = score_nulls(bundle, worlds, 5.0)
-    assert found.gross_ci_low < 0.0 < found.gross_ci_high
-    assert found.cost == pytest.approx(10.1, abs=1e-3)
-    assert found.net_plus_cost_bps == pytest.approx(found.gross)
-    assert 0.3 < found.pbo_mean < 0.7
 
 
 def test_a_learner_beats_the_logistic_where_there_is_more_to_learn_and_not_where_there_is_not():

@@ -13,10 +13,10 @@ from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.commands import RecordHalt
 from smartmoney.core.domain.entries import AccountReported, EntryKind, FlattenRequested, HaltRequested, ModelActivated, WarmUpEnded
 from smartmoney.core.features.schema import FEATURES, SCHEMA_HASH
-from smartmoney.learning.drift_monitors import WINDOW_ROWS, reference_of
+from smartmoney.learning.drift_monitors import WINDOW_ROWS, DriftMonitors, reference_of
 from smartmoney.learning.recorded import venue_of
 from smartmoney.runtime.clock import Stamp, now
-from smartmoney.runtime.drift_watch import REASON, ROW_EVERY_NS, DriftWatch
+from smartmoney.runtime.drift_watch import REASON, ROW_EVERY_NS, DriftWatch, forecasts_of
 from smartmoney.runtime.inbox import Item
 from smartmoney.runtime.models import drift_action
 from smartmoney.runtime.replay import ReplayRefused
@@ -235,6 +235,29 @@ def test_the_child_hands_its_notes_to_the_outbox(market, bundles):
     batch = asyncio.run(once())
     assert isinstance(batch.lines[0].what, Witness)
     assert batch.commands == ()
+
+
+def test_forecasts_are_watched_with_the_sets_that_they_were_judged_by(market, bundles):
+    items, instruments = market
+    small = bundles.small_bundle(conformal=0.45)
+    engine, loop = loop_of(instruments, _Nowhere(), model=small.hash, bundles=lambda _hash: small)
+    watch, *_ = watch_of(engine, loop, small)
+    assert watch.status()["coverage"] is None
+    for payload in (WarmUpEnded(), AccountReported(orders=(), positions=())):
+        loop.process(Item(EntryKind.EVENT, items[0].stamp, payload=payload))
+    assert forecasts_of(engine.brain.desk, 0) == []
+    for item in items:
+        loop.process(item)
+    told = forecasts_of(engine.brain.desk, 0)
+    assert [(one.horizon_s, one.q) for one in told] == [(60, 0.45), (900, 0.45)]
+    assert {one.regime for one in told} == {engine.brain.desk.regime(0).label.value}
+    monitors = DriftMonitors(None)
+    monitors.said(0, [msgspec.structs.replace(told[0], up=0.9)], 100.0, 0)
+    monitors.look({0: 101.0}, 60 * S)
+    monitors.said(0, [msgspec.structs.replace(told[0], up=0.9)], 101.0, 60 * S)
+    monitors.look({0: 100.0}, 120 * S)
+    found = monitors.coverage()
+    assert (found.judged, found.share, found.where) == (2, 0.5, f"60 s, {told[0].regime}")
 
 
 class _Nowhere:

@@ -1,0 +1,117 @@
+"""An evaluation as text."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from smartmoney.learning.evaluation.delay import POOLED, DelayScore
+from smartmoney.learning.evaluation.evaluate import Evaluation
+from smartmoney.learning.evaluation.misses import misses
+from smartmoney.learning.evaluation.nulls import NullScore
+from smartmoney.learning.evaluation.planted import PlantedScore
+from smartmoney.learning.evaluation.trades import TradeSums
+from smartmoney.learning.evaluation.worlds import RegimeScore
+
+
+def say(scores: Evaluation) -> None:
+    """Print an evaluation."""
+    print(f"{scores.name}; held-out suite {scores.suite!r}, run {scores.holdout_runs} of this store")
+    for line in _lines(scores):
+        print(f"  {line}")
+
+
+def _lines(scores: Evaluation) -> Iterator[str]:
+    for one in scores.flow:
+        yield (
+            f"planted flow, {one.kind:9} AUC {one.auc:.3f} [{one.auc_low:.3f}, {one.auc_high:.3f}], oracle {one.auc_oracle:.3f}, "
+            f"efficiency {one.efficiency:.2f} [{one.efficiency_low:.2f}, {one.efficiency_high:.2f}], side {one.direction:.1%}"
+        )
+    for delay in scores.delays:
+        yield _delay(delay)
+    if scores.spoofs is not None:
+        best = ", ".join(f"{one.name} {one.pr_auc:.2f} [{one.low:.2f}, {one.high:.2f}]" for one in scores.spoofs.found_by[:4])
+        yield f"spoofs, area under precision over recall ({scores.spoofs.base_rate:.2f} without knowledge): {best}"
+    if scores.traps is not None:
+        warned = ", ".join(f"{one.name} {one.share:.0%} ({one.false_per_hour:.1f} false/h)" for one in scores.traps.warned_by)
+        yield f"traps warned of before 60 % of the move (which takes {scores.traps.median_s:.0f} s), of {scores.traps.events}: {warned}"
+    if scores.regimes is not None:
+        yield from _regimes(scores.regimes)
+    for head in scores.heads:
+        quality = head.quality
+        yield (
+            f"{head.horizon_s:5d} s: AUC {head.auc:.3f}, error {quality.ece:.3f} [{quality.ece_low:.3f}, {quality.ece_high:.3f}], "
+            f"slope {quality.slope:.2f}, intercept {quality.intercept:+.2f}, Brier skill {quality.skill:+.4f}, "
+            f"{head.effective:.0f} independent"
+        )
+    for point in scores.curve:
+        yield f"learned anew from {point.worlds} worlds: macro F1 {point.macro_f1:.3f}, AUC {point.auc:.3f}"
+    for base in scores.baseline:
+        yield (
+            f"recordings (minutes), {base.horizon_s} s: AUC {base.auc:.3f}, logistic {base.auc_logistic:.3f}, gain {base.gain:+.3f} "
+            f"[{base.gain_low:+.3f}, {base.gain_high:+.3f}]"
+        )
+    if scores.nulls is not None:
+        yield from _nulls(scores.nulls)
+    if scores.planted is not None:
+        yield from _planted(scores.planted)
+    for miss in misses(scores):
+        yield f"missed: {miss}"
+
+
+def _delay(one: DelayScore) -> str:
+    name = "all kinds" if one.kind == POOLED else one.kind
+    ratio = "endless" if math.isinf(one.ratio) else f"{one.ratio:.2f}"
+    return (
+        f"alarm, {name:9} {ratio} times the oracle's delay [{one.ratio_low:.2f}, {one.ratio_high:.2f}]: median {one.median_s:.0f} s, "
+        f"oracle {one.oracle_s:.0f} s; noticed {one.caught_share:.0%}, oracle {one.oracle_caught_share:.0%} of {one.worlds}; "
+        f"side {one.direction:.1%}; one false alarm per 24 h on {one.quiet_hours} quiet hours"
+    )
+
+
+def _regimes(regimes: RegimeScore) -> Iterator[str]:
+    yield (f"regimes: macro F1 {regimes.macro_f1:.3f} [{regimes.macro_f1_low:.3f}, {regimes.macro_f1_high:.3f}] on {regimes.worlds} worlds")
+    yield _pairs("  by regime", regimes.f1)
+    yield _pairs("  by family", regimes.by_family)
+
+
+def _nulls(nulls: NullScore) -> Iterator[str]:
+    yield (
+        f"nothing to find: gates forced open, {_trades(nulls.opened)}; net and cost together {nulls.opened.net_plus_cost:+.2f}, "
+        f"unexplained {nulls.opened.unexplained:+.3f}; overfitting {nulls.pbo_mean:.2f} of {nulls.pbo_worlds} worlds"
+    )
+    yield f"  gates as configured: {_normal(nulls.normal)}"
+
+
+def _planted(planted: PlantedScore) -> Iterator[str]:
+    share = "nothing to have a share of" if math.isnan(planted.share) else f"share {planted.share:.0%}"
+    yield (
+        f"planted worlds: net of the model {planted.net_model:+.2f}, of the oracle of parents {planted.net_oracle:+.2f}: {share} "
+        f"[{planted.share_low:.2f}, {planted.share_high:.2f}]; overfitting {planted.pbo_mean:.2f} of {planted.pbo_worlds} worlds"
+    )
+    yield f"  the model, gates as configured: {_normal(planted.model)}"
+    yield f"  the oracle, the same gates: {_normal(planted.oracle)}"
+    opened = planted.opened
+    if opened.trades:
+        at_costs = ", ".join(f"x{times} {opened.net_at(times):+.2f}" for times in (0, 1, 2))
+        yield (
+            f"  the model, gates forced open: {_trades(opened)}; net at costs {at_costs}; "
+            f"break-even fee {opened.break_even_fee:+.2f} bps a fill"
+        )
+
+
+def _trades(sums: TradeSums) -> str:
+    if not sums.trades:
+        return "no trade"
+    return (
+        f"{sums.trades} trades, gross {sums.gross:+.2f} bps [{sums.gross_low:+.2f}, {sums.gross_high:+.2f}], "
+        f"net {sums.net:+.2f} at a cost of {sums.cost:.2f} (spread {sums.spread:.2f}, impact {sums.impact:.2f}, fee {sums.fee:.2f})"
+    )
+
+
+def _normal(sums: TradeSums) -> str:
+    net = f", net {sums.net:+.2f} bps [{sums.net_low:+.2f}, {sums.net_high:+.2f}] each" if sums.trades else ""
+    return f"{sums.trades} trades, {sums.per_day:.1f} a day{net}"
+
+
+def _pairs(title: str, values: dict[str, Any]) -> str:
+    return f"{title}: " + ", ".join(f"{name} {value:.2f}" for name, value in values.items())

@@ -1,0 +1,121 @@
+"""Make what a bundle is evaluated on: fresh worlds whose seeds follow from the bundle, their rows, and trades on those that are traded."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from smartmoney.core.features.parameters import FeatureParameters
+from smartmoney.core.models.bundle import Bundle
+from smartmoney.learning.evaluation.curve import CurvePoint, learning_curve
+from smartmoney.learning.evaluation.evaluate import HeldOut
+from smartmoney.learning.evaluation.trades import WorldTraded
+from smartmoney.learning.fitting.plan import Recipe
+from smartmoney.learning.sets.families import (
+    held_out_feeds,
+    held_out_nulls,
+    held_out_planted,
+    held_out_told,
+    held_out_windows,
+    held_out_worlds,
+    training_worlds,
+)
+from smartmoney.learning.sets.recorded_worlds import read_world, world_folders
+from smartmoney.learning.sets.rows import Rows
+from smartmoney.learning.sets.synthetic import World
+from smartmoney.runtime.codecs import recorded_binance
+from smartmoney.runtime.evaluation_trades import trade_worlds
+from smartmoney.runtime.training_jobs import Progress, Source, world_rows
+from smartmoney.settings.build import feature_parameters
+from smartmoney.settings.models import Settings
+
+LASTS_S = 1800
+"""A target that is watched lasts so long; whoever has not noticed it by then never will."""
+
+
+class Sizes(msgspec.Struct, frozen=True, kw_only=True):
+    """Say how much to evaluate on; 0 leaves a part out.
+
+    `per_family`, `nulls`, `planted`, `told` (of spoofers, and as many of traps) are worlds of `hours` each; `windows` and `targets` are per
+    kind of target; `curve` is how many worlds per family the learning curve goes up to.
+    """
+
+    per_family: int = 1
+    hours: float = 2.0
+    windows: int = 50
+    quiet_days: float = 1.0
+    targets: int = 20
+    nulls: int = 10
+    planted: int = 4
+    told: int = 1
+    curve: int = 0
+
+    @property
+    def seconds(self) -> int:
+        """Return the length of a world."""
+        return round(self.hours * 3600)
+
+
+class Maker:
+    """Make held-out material for one bundle."""
+
+    def __init__(self, bundle: Bundle, suite: str, sizes: Sizes, settings: Settings, progress: Progress) -> None:
+        self._bundle, self._suite, self._sizes, self._settings, self._progress = bundle, suite, sizes, settings, progress
+        self._parameters: FeatureParameters = feature_parameters(settings)
+
+    def held_out(self, folder: Path | None, recordings: Sequence[Rows], recipe: Recipe) -> HeldOut:
+        """Return everything; `folder` holds recorded worlds that take the place of fresh full markets, and of spoofers and traps.
+
+        Raises:
+            RowsRefused, RecordingRefused: the folder holds no such worlds.
+            TrainingRefused, FitRefused, ObservationRefused: the learning curve cannot be learned.
+            OSError: something cannot be read or written.
+        """
+        sizes, of = self._sizes, (self._bundle.hash, self._suite)
+        worlds = self._worlds(folder)
+        has_watch = bool(sizes.windows and sizes.quiet_days and sizes.targets)
+        quiet, targets = held_out_feeds(*of, round(24 * sizes.quiet_days), sizes.targets, LASTS_S) if has_watch else ((), ())
+        told = sizes.told if folder is None else 0
+        nulls, planted = (
+            make(*of, count, sizes.seconds) for make, count in ((held_out_nulls, sizes.nulls), (held_out_planted, sizes.planted))
+        )
+        return HeldOut(
+            worlds=worlds,
+            windows=self._rows("windows", held_out_windows(*of, sizes.windows) if sizes.windows else ()),
+            quiet=self._rows("quiet hours", quiet),
+            targets=self._rows("watched targets", targets),
+            spoofs=self._rows("spoofers", held_out_told(*of, "spoof", told, sizes.seconds)),
+            traps=self._rows("traps", held_out_told(*of, "trap", told, sizes.seconds)),
+            nulls=self._rows("nothing to find", nulls),
+            null_trades=self._trades(nulls, has_oracle=False),
+            planted=self._rows("planted worlds", planted),
+            planted_trades=self._trades(planted, has_oracle=True),
+            recordings=recordings,
+            curve=self._curve(worlds, recipe),
+        )
+
+    def _worlds(self, folder: Path | None) -> list[Rows]:
+        if folder is not None:
+            return [rows for one in world_folders(folder) for rows in read_world(one, recorded_binance(), self._parameters)]
+        sizes = self._sizes
+        return self._rows("worlds", held_out_worlds(self._bundle.hash, self._suite, sizes.per_family, sizes.seconds))
+
+    def _rows(self, what: str, sources: Sequence[Source]) -> list[Rows]:
+        def progress(_what: str, done: int, of: int) -> None:
+            self._progress(what, done, of)
+
+        return list(world_rows(sources, self._parameters, progress, parallel=True))
+
+    def _trades(self, worlds: Sequence[World], *, has_oracle: bool) -> list[WorldTraded]:
+        if not worlds or not self._bundle.spec.heads:
+            return []
+        return trade_worlds(worlds, self._bundle, self._settings, self._progress, has_oracle=has_oracle)
+
+    def _curve(self, worlds: Sequence[Rows], recipe: Recipe) -> tuple[CurvePoint, ...]:
+        if not self._sizes.curve:
+            return ()
+        learned_from = self._rows("worlds to learn from", training_worlds(self._sizes.curve, self._sizes.seconds))
+        self._progress("learning curve", 0, 1)
+        found = learning_curve(learned_from, worlds, recipe)
+        self._progress("learning curve", 1, 1)
+        return found

@@ -1,0 +1,90 @@
+"""Trades of an evaluation through the real engine: fills paired into trades, a model forced open, and worlds that are really traded on."""
+
+import math
+from decimal import Decimal
+
+import pytest
+
+from smartmoney.adapters.model_store import ModelStore
+from smartmoney.core.domain.orders import Liquidity, Purpose, Side
+from smartmoney.learning.sets.families import held_out_planted
+from smartmoney.learning.sets.synthetic import World
+from smartmoney.runtime.chronicle import RoundTrip
+from smartmoney.runtime.evaluation_trades import OPEN_CONFIDENCE, forced_open, trade_worlds, trades_of, with_gates_open
+from smartmoney.runtime.fill_costs import FillCost
+from smartmoney.settings.load import load_settings
+from smartmoney.settings.scenario import load_scenario
+
+
+def fill(side, price, quantity, mid, decided, fee_bps=5.0):
+    """Return a taker's fill at a price, with the mids of its moment and of its decision."""
+    spread = side.sign * (price - mid) / decided * 1e4
+    return FillCost(
+        ts_event_ns=0, wall_ns=0, client_order_id="x", instrument=0, side=side, purpose=Purpose.ENTRY, liquidity=Liquidity.TAKER,
+        price=Decimal(str(price)), quantity=Decimal(str(quantity)), notional=price * quantity, delay_bps=side.sign * (mid - decided) / decided * 1e4,
+        spread_bps=spread, impact_bps=0.0, fee_bps=fee_bps,
+    )  # fmt: skip
+
+
+def trip(side, quantity, entry, exit_price, fee_bps=5.0):
+    gross = side.sign * quantity * (exit_price - entry)
+    fees = quantity * (entry + exit_price) * fee_bps / 1e4
+    return RoundTrip(
+        instrument="BTC/USDT", side=side, quantity=quantity, entry_ns=0, exit_ns=1, entry_price=entry, exit_price=exit_price,
+        gross=gross, fees=fees, net=gross - fees, regime="neutral", confidence=0.9, exit="signal", signal_id="",
+    )  # fmt: skip
+
+
+def test_gross_is_what_the_mid_did_and_net_is_gross_less_what_was_charged():
+    fills = [fill(Side.BUY, 100.1, 2, 100.0, 99.9), fill(Side.SELL, 101.9, 2, 102.0, 102.2)]
+    (one,) = trades_of(fills, [trip(Side.BUY, 2, 100.1, 101.9)])
+    assert one.gross == pytest.approx(2.0 * 2 / 200.2 * 1e4)
+    assert one.spread == pytest.approx(2 * 0.1 * 2 / 200.2 * 1e4)
+    assert one.net == pytest.approx(one.gross - one.cost)
+
+
+def test_a_fill_that_turns_the_position_ends_one_trade_and_begins_another():
+    fills = [fill(Side.BUY, 100.0, 1, 100.0, 100.0), fill(Side.SELL, 101.0, 3, 101.0, 101.0), fill(Side.BUY, 100.0, 2, 100.0, 100.0)]
+    found = list(trades_of(fills, [trip(Side.BUY, 1, 100.0, 101.0), trip(Side.SELL, 2, 101.0, 100.0)]))
+    assert [round(one.gross, 3) for one in found] == [100.0, pytest.approx(99.01, abs=0.01)]
+    assert all(one.net == pytest.approx(one.gross - one.cost) for one in found)
+
+
+def test_parts_add_up_and_an_open_position_is_no_trade():
+    fills = [fill(Side.BUY, 100.0, 1, 100.0, 100.0), fill(Side.BUY, 102.0, 1, 102.0, 102.0), fill(Side.SELL, 103.0, 2, 103.0, 103.0)]
+    (one,) = trades_of(fills, [trip(Side.BUY, 2, 101.0, 103.0)])
+    assert one.gross == pytest.approx(4.0 / 202.0 * 1e4)
+    assert list(trades_of(fills[:2], [])) == []
+
+
+def test_forced_open_keeps_the_side_and_takes_every_doubt(bundles):
+    bundle = bundles.small_bundle()
+    opened = forced_open(bundle)
+    shortest, *others = sorted(opened.spec.heads, key=lambda head: head.horizon_s)
+    assert opened.hash != bundle.hash
+    assert shortest.tradable
+    assert not any(head.tradable for head in others)
+    assert shortest.calibrator.y == (OPEN_CONFIDENCE, OPEN_CONFIDENCE)
+    settings = with_gates_open(load_settings())
+    assert settings.strategy.min_liquidity_score == 0.0
+    assert settings.advanced_features.feature_engine.risk_adjustment_factor == 0.0
+    assert settings.fees == load_settings().fees
+
+
+@pytest.mark.slow
+def test_worlds_are_traded_through_the_engine_and_the_account_agrees_with_the_venue():
+    bundle, settings = ModelStore(None).load("default"), load_settings()
+    null = World(family="nothing", scenario=load_scenario("no_information"), seed=5, seconds=1500)
+    (planted,) = held_out_planted("ab", "test", 1, 1500)
+    done = []
+    (empty,) = trade_worlds([null], bundle, settings, lambda *told: done.append(told), has_oracle=False, parallel=False)
+    assert empty.oracle is None
+    assert len(empty.opened.trades) > 20
+    assert all(math.isclose(one.net, one.gross - one.cost, abs_tol=0.01) for one in empty.opened.trades)
+    assert all(9.9 < one.fee < 10.1 for one in empty.opened.trades)
+    assert done[-1] == ("traded worlds", 1, 1)
+    (known,) = trade_worlds([planted], bundle, settings, lambda *_: None, has_oracle=True, parallel=False)
+    again = trade_worlds([planted], bundle, settings, lambda *_: None, has_oracle=True, parallel=False)
+    assert known == again[0]
+    assert known.oracle.trades
+    assert known.oracle.net > 0.0
