@@ -17,7 +17,7 @@ class Icebergs:
         self.reset()
 
     def reset(self):
-        self.table, self.refilled, self.matched, self.absorbed, self.latest = [], [], [], [], None
+        self.table, self.refilled, self.matched, self.absorbed, self.outcomes, self.latest = [], [], [], [], [], None
 
     def trade(self, h, trade):
         if self.latest is None:
@@ -55,10 +55,35 @@ class Icebergs:
                 if r:
                     self.refilled.append((now, entry["side"], r))
                     entry["cycles"] += 1
+                if entry["shown"] and lots in (entry["shown"], entry["shown"] - v):
+                    self.outcomes.append((now, entry["side"], lots == entry["shown"]))
             entry.update(waiting=0, shown=lots, peak=max(entry["peak"], lots))
         self.latest = now
 
     def row(self, h, t):
+        return self.refills(t) | self.icebergs(h, t) if h.is_warm(60, t, "book") else {}
+
+    def refills(self, t):
+        def usual(known, at):
+            refilled = weighted([(x, 1) for x, _, whole in known if whole], at, 600)
+            return (refilled + 1) / (weighted([(x, 1) for x, *_ in known], at, 600) + 2)
+
+        out = {}
+        for side, name in ((0, "bid"), (1, "ask")):
+            whole, both = (
+                weighted([(x, 1) for x, s, is_whole in self.outcomes if s == side and (is_whole or every)], t, 60) for every in (0, 1)
+            )
+            out[f"refill_share_{name}"] = (whole + usual(self.outcomes, t)) / (both + 1)
+            odds, last = 1.0, t
+            for n, (x, s, is_whole) in enumerate(self.outcomes):
+                odds, last = 1 + (odds - 1) * 0.5 ** (max(0, x - last) / SECOND / 60), x
+                if s == side:
+                    p = usual(self.outcomes[:n], x)
+                    odds = min(1e12, odds * ((p + 0.3 * (1 - p)) / p if is_whole else 0.7))
+            out[f"refill_evidence_{name}"] = math.log(2 + (odds - 1) * 0.5 ** ((t - last) / SECOND / 60))
+        return out
+
+    def icebergs(self, h, t):
         if not h.is_warm(120, t, "book"):
             return {}
         bid, ask = (weighted([(at, r) for at, side, r in self.refilled if side == which], t, 120) for which in (0, 1))

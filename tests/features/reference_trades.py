@@ -146,6 +146,56 @@ def _heaviest(orders, t):
     return sure / total if total > 1e-9 else 0.0
 
 
+def clocks(h, t):
+    """Give the group `clocks`, by the renewal equation over all past steps."""
+    orders = h.orders()
+    mine = [o for o in orders if o.fills[0].epoch == h.epoch]
+    if not mine or mine[-1].t - mine[0].t < 60 * SECOND or not h.is_warm(60, t, "orders"):
+        return {}
+    out = {}
+    for side, sign in (("buy", 1), ("sell", -1)):
+        weights = _surprise([o.t for o in orders if o.sign == sign], [o.t for o in mine[1:] if o.sign == sign], mine[0].t)
+        for shortest in (4, 8, 16):
+            periods = [shortest * 2 ** (j / 5) for j in range(5)]
+            out[f"clock_{shortest}s_{side}"] = math.log1p(sum(_renewals(weights, p, 32, 0.12, mine[-1].t - mine[0].t) for p in periods) / 5)
+        out[f"pace_{side}"] = math.log1p(sum(_renewals(weights, 2 * 1.6**j, 10, 0.6, mine[-1].t - mine[0].t) for j in range(5)) / 5)
+    return out
+
+
+def _surprise(before, mine, first):
+    """Give time since the first order and 1 / rate of each, the rate by the orders of its side before it."""
+    found, before = [], np.array(before)
+    place = len(before) - len(mine)
+    for n, at in enumerate(mine, place):
+        if at <= first:
+            continue
+        ages = (at - before[:n]) / SECOND
+        r1, r10, r60 = ((0.5 ** (ages / half)).sum() * math.log(2) / half for half in (1, 10, 60))
+        rate = r1 / 4 + r10 / 4 + r60 / 2 / (1 - 0.5 ** ((at - first) / SECOND / 60))
+        if rate > 1e-4:
+            found.append((at - first, 1 / rate))
+    return found
+
+
+def _renewals(weights, period, steps, spread, now):
+    d = round(period * SECOND / steps)
+    low, high, memory = steps * (1 - spread), steps * (1 + spread), max(60, 10 * period)
+
+    def beyond(age):
+        return min(1.0, max(0.0, (high - max(age, low)) / (high - low)))
+
+    fresh, x = {}, {}
+    for at, weight in weights:
+        n = int(at * (1 / d))
+        fresh[n] = fresh.get(n, 0.0) + weight
+    for n in sorted(fresh):
+        if n == int(now * (1 / d)):
+            continue
+        came = math.fsum(mass * (beyond(n - m) - beyond(n - m + 1)) for m, mass in x.items() if n - m <= high)
+        x[n] = min(1e12, fresh[n] * (math.log(2) / memory + 0.5 ** (period / memory) / (d / SECOND) * came))
+    return math.fsum(mass * beyond(int(now * (1 / d)) - m) for m, mass in x.items())
+
+
 def _cusums(signs):
     a, lags = np.zeros(6), np.zeros(6)
     c = np.zeros((2, 3))
@@ -198,4 +248,4 @@ def _cover_at(h, at):
     )
 
 
-REFERENCES = (trade_flow, large_trades, arrivals, splitting, vpin)
+REFERENCES = (trade_flow, large_trades, arrivals, splitting, clocks, vpin)

@@ -88,6 +88,60 @@ def test_orders_at_whole_ten_seconds_have_a_clock_and_random_ones_have_none():
     assert of(random) < 10
 
 
+@pytest.mark.parametrize("period_ms", [6670, 13_000, 27_000])
+def test_a_clock_among_twice_as_many_random_orders_is_found_in_its_octave_and_on_its_side(period_ms):
+    rng = np.random.default_rng(period_ms)
+    last = 300_000 + 40 * period_ms
+    noise = rng.uniform(1000, last, last // period_ms * 2)
+    clock = np.arange(300_000, last, period_ms) + rng.uniform(-0.04, 0.04, 40) * period_ms
+
+    def of(times):
+        rows = [(TRADE, T0 + int(ms) * MS, 1, MID, 20) for ms in times]
+        rows += [(TRADE, T0 + int(ms) * MS, -1, MID, 20) for ms in rng.uniform(1000, last, len(times))]
+        return values(in_order([*quiet_book(), *rows, (TRADE, T0 + (last + 50) * MS, -1, MID, 5)]))
+
+    found, plain = of(np.concatenate((noise, clock))), of(noise)
+    octave = 2 ** int(math.log2(period_ms / 1000))
+    assert found[f"clock_{octave}s_buy"] > 6
+    assert found[f"clock_{octave}s_buy"] == max(found[f"clock_{k}s_{side}"] for k in (4, 8, 16) for side in ("buy", "sell"))
+    assert all(plain[f"clock_{k}s_{side}"] < 4 for k in (4, 8, 16) for side in ("buy", "sell"))
+
+
+def test_a_clock_that_stopped_is_soon_no_clock():
+    def of(more):
+        rows = [(TRADE, T0 + k * 5 * S, 1, MID, 20) for k in range(1, 100)]
+        rows += [(TRADE, T0 + (k * 5000 + 1700) * MS, -1, MID, 20) for k in range(1, 100 + more)]
+        return values(in_order([*quiet_book(), *rows]))["clock_4s_buy"]
+
+    assert of(0) > 10
+    assert of(3) < 1e-6
+
+
+def refill_rows(is_refilled, seconds=200):
+    """Give a bid that is sold into each second, and after some trades stands whole again at the next frame."""
+    rows, lots = quiet_book(lots=100_000), 100_000
+    for k in range(10, seconds):
+        rows.append((TRADE, T0 + (k * 1000 + 450) * MS, -1, MID - 1, 50))
+        if not is_refilled(k):
+            lots -= 50
+            rows.append((LEVEL, T0 + (k * 1000 + 500) * MS, BID, MID - 1, lots))
+        rows.append((TRADE, T0 + (k * 1000 + 650) * MS, 1, MID + 1, 1000 - k))
+        rows.append((LEVEL, T0 + (k * 1000 + 700) * MS, ASK, MID + 1, 200_000 - k))
+    return sorted(rows + frames(seconds, every_ms=100, first_ms=100), key=lambda row: (row[1], row[0] != LEVEL))
+
+
+def test_a_side_that_refills_more_than_it_did_is_told_and_an_outcome_in_doubt_is_none():
+    rng = np.random.default_rng(8)
+    draws = rng.random(200)
+    usual = values(refill_rows(lambda k: draws[k] < 0.3))
+    more = values(refill_rows(lambda k: draws[k] < (0.3 if k < 130 else 0.75)))
+    assert more["refill_evidence_bid"] > 3
+    assert usual["refill_evidence_bid"] < 1.5
+    assert more["refill_share_bid"] > usual["refill_share_bid"] + 0.15
+    # The ask never shows a number that its trades explain.
+    assert more["refill_evidence_ask"] == pytest.approx(math.log(2))
+
+
 def test_a_run_of_buys_raises_the_buyers_cusum_and_lowers_nothing_of_it_by_being_a_run():
     rng = np.random.default_rng(2)
     noise = [int(x) for x in rng.choice([-1, 1], 400)]

@@ -11,6 +11,7 @@ from smartmoney.core.book.kernel import level_lots
 from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, inlined, inner, int64
 from smartmoney.core.features.basis import add, decay, is_warm_book
 from smartmoney.core.features.horizons import COVER_BOOK, H120, HORIZONS, PENDING_NS
+from smartmoney.core.features.refills import outcome_refills
 from smartmoney.core.features.spec import ANY, EVEN, ODD, POSITIVE, SHARE, SIGNED_SHARE, Bounds, FeatureSpec, after_frames, swaps
 
 GROUP = "icebergs"
@@ -186,6 +187,9 @@ def _look_again(s: Any, k: int) -> None:
         if refill > 0:
             add(s.f_ice_sums, _REFILLED + side, float(refill))
             s.f_ice_cycles[k] += 1
+        shown = s.f_ice_shown[k]
+        if shown > 0 and (lots == shown or lots == shown - traded):
+            outcome_refills(s, side, 1 if lots == shown else 0)
     s.f_ice_waiting[k] = 0
     s.f_ice_shown[k] = lots
     s.f_ice_peak[k] = max(s.f_ice_peak[k], lots)

@@ -21,6 +21,7 @@ from smartmoney.core.features.book_changes import (
     trade_book_changes,
 )
 from smartmoney.core.features.clock import advance
+from smartmoney.core.features.clocks import reset_clocks
 from smartmoney.core.features.horizons import COVER_BOOK, DISTANCE_MAX_BPS, NEAR_BPS
 from smartmoney.core.features.icebergs import frame_icebergs, reset_icebergs, trade_icebergs
 from smartmoney.core.features.imbalance import reset_imbalance, sample_imbalance
@@ -28,6 +29,7 @@ from smartmoney.core.features.liquidity import reset_liquidity, sample_liquidity
 from smartmoney.core.features.microprice import top_microprice
 from smartmoney.core.features.order_flow import book_order_flow, frame_order_flow, level_order_flow, reset_order_flow
 from smartmoney.core.features.orders import join_order
+from smartmoney.core.features.refills import reset_refills
 from smartmoney.core.features.resilience import forget_depletions, frame_resilience, reset_resilience
 from smartmoney.core.features.trade_flow import trade_trade_flow
 from smartmoney.core.features.vpin import trade_vpin
@@ -129,5 +131,7 @@ def on_reset(s: Any) -> None:
     reset_imbalance(s)
     reset_liquidity(s)
     reset_icebergs(s)
+    reset_refills(s)
+    reset_clocks(s)
     reset_walls(s)
     reset_resilience(s)

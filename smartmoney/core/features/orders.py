@@ -10,6 +10,7 @@ from typing import Any
 from smartmoney.core.book.typed import inlined, inner
 from smartmoney.core.features.arrivals import order_arrivals
 from smartmoney.core.features.basis import fill_factors
+from smartmoney.core.features.clocks import order_clocks
 from smartmoney.core.features.horizons import MERGE_NS
 from smartmoney.core.features.impact import order_impact
 from smartmoney.core.features.large_trades import order_large_trades
@@ -41,6 +42,7 @@ def close_order(s: Any) -> None:
     order_impact(s)
     order_arrivals(s)
     order_splitting(s)
+    order_clocks(s)
     s.f_order_sign = 0
 
 

@@ -7,6 +7,7 @@ from smartmoney.core.book.typed import entry, inlined
 from smartmoney.core.features import (
     arrivals,
     book_changes,
+    clocks,
     icebergs,
     imbalance,
     impact,
@@ -14,6 +15,7 @@ from smartmoney.core.features import (
     liquidity,
     microprice,
     order_flow,
+    refills,
     resilience,
     splitting,
     top,
@@ -25,6 +27,7 @@ from smartmoney.core.features import (
 from smartmoney.core.features.arrivals import read_arrivals
 from smartmoney.core.features.basis import fill_factors
 from smartmoney.core.features.book_changes import read_book_changes
+from smartmoney.core.features.clocks import read_clocks
 from smartmoney.core.features.horizons import COVER_BOOK, COVER_KEPT, COVER_TRADE, COVERS, HORIZONS
 from smartmoney.core.features.icebergs import read_icebergs
 from smartmoney.core.features.imbalance import read_imbalance
@@ -33,6 +36,7 @@ from smartmoney.core.features.large_trades import read_large_trades
 from smartmoney.core.features.liquidity import read_liquidity
 from smartmoney.core.features.microprice import read_microprice
 from smartmoney.core.features.order_flow import read_order_flow
+from smartmoney.core.features.refills import read_refills
 from smartmoney.core.features.resilience import read_resilience
 from smartmoney.core.features.splitting import read_splitting
 from smartmoney.core.features.top import read_top
@@ -58,10 +62,12 @@ GROUPS = (
     vpin,
     liquidity,
     resilience,
+    clocks,
+    refills,
 )
 """Modules in the order of a row; each writes its `COUNT` columns."""
 _ENDS = tuple(sum(group.COUNT for group in GROUPS[: k + 1]) for k in range(len(GROUPS)))
-_A0, (_A1, _A2, _A3, _A4, _A5, _A6, _A7, _A8, _A9, _A10, _A11, _A12, _A13, _A14, _A15, _A16) = 0, _ENDS
+_A0, (_A1, _A2, _A3, _A4, _A5, _A6, _A7, _A8, _A9, _A10, _A11, _A12, _A13, _A14, _A15, _A16, _A17, _A18) = 0, _ENDS
 COLUMNS = _ENDS[-1]
 """Width of a row."""
 
@@ -110,6 +116,8 @@ def read_features(s: Any, ts_event_ns: int, out: Any) -> None:
     read_vpin(s, out[_A13:_A14])
     read_liquidity(s, out[_A14:_A15], has_top)
     read_resilience(s, out[_A15:_A16])
+    read_clocks(s, out[_A16:_A17])
+    read_refills(s, out[_A17:_A18])
 
 
 @entry

@@ -14,7 +14,7 @@ import msgspec
 from smartmoney.core.features import row
 from smartmoney.core.features.spec import FeatureSpec, WarmUp
 
-__all__ = ["COLUMNS", "FEATURES", "FEATURE_INDEX", "SCHEMA_HASH", "VERSION", "FeatureSpec", "WarmUp", "as_mapping"]
+__all__ = ["COLUMNS", "FEATURES", "FEATURE_INDEX", "READABLE_HASHES", "SCHEMA_HASH", "VERSION", "FeatureSpec", "WarmUp", "as_mapping"]
 
 VERSION = 3
 """Raise it when a formula changes and its description does not."""
@@ -28,8 +28,22 @@ COLUMNS: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
 FEATURE_INDEX: dict[str, int] = {name: index for index, name in enumerate(COLUMNS)}
 """Column of each feature."""
 
-SCHEMA_HASH: str = hashlib.sha256(msgspec.json.encode((VERSION, FEATURES))).hexdigest()
+
+def _hash_of(features: tuple[FeatureSpec, ...]) -> str:
+    return hashlib.sha256(msgspec.json.encode((VERSION, features))).hexdigest()
+
+
+SCHEMA_HASH: str = _hash_of(FEATURES)
 """Identity of the schema, in hexadecimal."""
+
+_ENDS = tuple(sum(len(group.FEATURES) for group in row.GROUPS[: k + 1]) for k in range(len(row.GROUPS)))
+
+READABLE_HASHES: frozenset[str] = frozenset(_hash_of(FEATURES[:end]) for end in _ENDS)
+"""Schemas whose every column is a column of this one, same formula and place: this one, and it before its last groups were appended.
+
+What names its columns, as a model does, and was made for one of these may be used with rows of this schema; rows of those may not, for they
+lack columns. A changed formula changes all of them, by its description or by `VERSION`.
+"""
 
 
 def as_mapping(values: Sequence[float]) -> dict[str, float]:

@@ -16,6 +16,7 @@ from smartmoney.core.features import (
     bars,
     basis,
     book_changes,
+    clocks,
     icebergs,
     imbalance,
     impact,
@@ -24,6 +25,7 @@ from smartmoney.core.features import (
     microprice,
     order_flow,
     orders,
+    refills,
     resilience,
     splitting,
     trade_flow,
@@ -80,6 +82,8 @@ _GROUPS = (
     resilience,
     microprice,
     imbalance,
+    clocks,
+    refills,
 )
 
 FEATURE_FIELDS = _COMMON + [field for group in _GROUPS for field in group.FIELDS] + _SCRATCH
@@ -99,6 +103,7 @@ _FRESH = {
     "f_present": -1,
     "f_back_last": math.nan,
     "f_side_lots": -1,
+    "f_refill_odds": 1.0,
 }
 """Fields that do not begin at 0."""
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from smartmoney.core.alpha.forest import forest_problem
 from smartmoney.core.domain.signals import Regime
-from smartmoney.core.features.schema import FEATURE_INDEX, FEATURES, SCHEMA_HASH
+from smartmoney.core.features.schema import FEATURE_INDEX, FEATURES, READABLE_HASHES, SCHEMA_HASH
 from smartmoney.core.models.bundle import FORMAT, Bundle, BundleSpec, Calibrator, Head, HiddenMarkov, head_name
 from smartmoney.core.models.columns import FROM_CLASSIFIER, FROM_DETECTOR, columns_of
 
@@ -49,7 +49,7 @@ def bundle_problem(bundle: Bundle) -> tuple[str, str] | None:
 def _spec_problems(spec: BundleSpec) -> Iterator[str]:
     if spec.format != FORMAT:
         yield f"format {spec.format}, and this build reads {FORMAT}"
-    if spec.schema_hash != SCHEMA_HASH:
+    if spec.schema_hash not in READABLE_HASHES:
         yield f"made for the feature schema {spec.schema_hash[:12]}, and this build's is {SCHEMA_HASH[:12]}; train it anew"
     yield from _hmm_problems(spec.hmm)
     try:

@@ -22,6 +22,8 @@ BLOCK_S = 1800
 """Seconds of a block of a recording: what counts as one independent group in its intervals."""
 ROWS_MIN = 600
 """Fewer seconds than ten minutes cannot even be staged."""
+WINDOW_EVERY_S = 5
+"""Seconds between rows of oracle worlds at most: a window is as short as 45 s, and its last seconds hold most of what can be known."""
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,7 +140,7 @@ def sample(sources: Sequence[Rows], hmm: HiddenMarkov, recipe: Recipe) -> Sample
     group = 0
     for place, one in enumerate(sources):
         seconds = (one.times - one.times[0]) // SECOND_NS
-        chosen = np.flatnonzero(seconds % recipe.every_s == 0)
+        chosen = np.flatnonzero(seconds % (min(recipe.every_s, WINDOW_EVERY_S) if "target" in one.extras else recipe.every_s) == 0)
         numbers.append(np.full(len(chosen), place))
         rows.append(chosen)
         times.append(one.times[chosen])

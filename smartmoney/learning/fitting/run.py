@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartmoney.core.models.bundle import Calibrator, HiddenMarkov
-from smartmoney.learning.boosting.models import FlowDetector, HeadModel, Layout, RegimeClassifier, calibrated_up, softmax
+from smartmoney.learning.boosting.models import FlowDetector, HeadModel, Layout, RegimeClassifier, softmax
 from smartmoney.learning.boosting.trees import TrainingRefused
-from smartmoney.learning.calibration import Reliability, apply, calibrate, fit_temperature, reliability, weighted_auc
+from smartmoney.learning.calibration import Reliability, calibrate, calibrated_apart, fit_temperature, reliability, weighted_auc
 from smartmoney.learning.fitting.heads import HeadFacts, HeadRows, fit_facts, head_rows, volatility_of
 from smartmoney.learning.fitting.plan import Fold, Recipe, Sample, check_sources, family_folds, sample, walk_forward_folds, whole
 from smartmoney.learning.fitting.regime import RegimeFit, fit_on_champion, fit_on_truth
@@ -263,7 +263,8 @@ class _OutOfFold:
         sure = np.argsort(-np.abs(flow[chosen, 0] - flow[chosen, 1]))[: max(1, int(0.05 * chosen.sum()))]
         one_sided = sure[buying[sure] != selling[sure]]
         right = (flow[chosen, 0] > flow[chosen, 1])[one_sided] == buying[one_sided]
-        quality = reliability(apply(calibrator, score), came, weight, np.tile(made.group[rows.at[chosen]], 2))
+        groups = np.tile(made.group[rows.at[chosen]], 2)
+        quality = reliability(calibrated_apart(score, came, weight, groups), came, weight, groups)
         return calibrator, weighted_auc(score, came, weight), float(right.mean()) if len(right) else float("nan"), quality
 
     def _head(self, made: Sample, everything: NDArray[np.bool_], shape: Layout, horizon: int) -> HeadResult:
@@ -272,13 +273,16 @@ class _OutOfFold:
         assert self._regime_of is not None
         facts = fit_facts(raw, rows, volatility_of(made, rows.at), self._regime_of[rows.at])
         model = fit_head(made, rows, everything, shape, self._recipe.head_trees(), horizon)
-        p = calibrated_up(facts.calibrator, raw)
+        groups = made.group[rows.at]
+        right = np.where(raw >= 0.5, rows.up, 1.0 - rows.up)
+        sure = np.clip(calibrated_apart(np.maximum(raw, 1.0 - raw), right, rows.weight, groups), 0.5, 1.0)
+        p = np.where(raw >= 0.5, sure, 1.0 - sure)
         known = np.isfinite(raw)
         return HeadResult(
             model=msgspec.structs.replace(model, calibrator=facts.calibrator),
             facts=facts,
             auc=weighted_auc(raw, rows.up, rows.weight),
-            quality=reliability(p[known], rows.up[known], rows.weight[known], made.group[rows.at[known]]),
+            quality=reliability(p[known], rows.up[known], rows.weight[known], groups[known]),
             labels=int(known.sum()),
             effective=float(rows.weight[known].sum()),
         )

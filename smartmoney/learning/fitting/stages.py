@@ -24,7 +24,7 @@ assert truth.REGIMES == ("neutral", "accumulation", "distribution", "trending", 
 _TRUTH_REACH_S = 60
 """Truth of neighbouring seconds is the same for about this long, the trailing minute of participation."""
 _SETTLED_S = 15
-"""A target's first seconds are not in the features yet; such rows teach noise."""
+"""A target's first seconds are hardly in the features yet; such rows teach noise."""
 
 
 class TruthRows(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,10 +56,8 @@ def truth_rows(sources: Sequence[Rows], made: Sample, every_s: int) -> TruthRows
         is_window = "target" in one.extras
         buying, selling = one.truth.informed_buying[rows], one.truth.informed_selling[rows]
         known = regime >= 0
-        if is_window:
-            known = _settled(one, rows)
-        labelled = np.where(known & (regime >= 0), TRUTH_TO_REGIME[np.maximum(regime, 0)], -1)
-        weight = np.where(known, min(1.0, every_s / _TRUTH_REACH_S), 0.0)
+        labelled = np.where(known, TRUTH_TO_REGIME[np.maximum(regime, 0)], -1)
+        weight = _window_weights(one, rows) if is_window else np.where(known, min(1.0, every_s / _TRUTH_REACH_S), 0.0)
         parts.append((at, labelled, buying, selling, weight, np.full(len(at), is_window)))
     if not parts:
         raise TrainingRefused("none of the rows has truth; the regime part needs a synthetic market, or a champion to stand on")
@@ -67,13 +65,20 @@ def truth_rows(sources: Sequence[Rows], made: Sample, every_s: int) -> TruthRows
     return TruthRows(**dict(zip(TruthRows.__struct_fields__, columns, strict=True)))
 
 
-def _settled(one: Rows, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell which rows of oracle worlds are well inside or well outside a window."""
+def _window_weights(one: Rows, rows: NDArray[np.int64]) -> Floats:
+    """Weigh rows of oracle worlds by the square of how much of their window has passed, so that each window is worth one row.
+
+    Evidence grows with time, and windows without a target are there for the same seconds, so that nothing but evidence tells them apart.
+    """
     assert one.truth is not None
+    ends, targets = one.extras["end"].astype(np.int64), one.extras["target"] > 0.5
     acting = one.truth.informed_buying | one.truth.informed_selling
-    before = np.concatenate((np.zeros(_SETTLED_S, np.bool_), acting[:-_SETTLED_S]))
-    after_warm = (one.times - one.times[0]) // 1_000_000_000 % 3600 > 120
-    return np.asarray((acting[rows] == before[rows]) & after_warm[rows], np.bool_)
+    length = acting.sum() / max(1, targets.sum())
+    window = np.minimum(np.searchsorted(ends, rows), len(ends) - 1)
+    passed = length - (ends[window] - rows)
+    weight = np.where((passed > _SETTLED_S) & (passed <= length), (passed / max(length, 1.0)) ** 2, 0.0)
+    sums = np.bincount(window, weight, len(ends))
+    return np.asarray(weight / np.maximum(sums, 1e-12)[window], np.float64)
 
 
 def fit_classifier(made: Sample, rows: TruthRows, usable: NDArray[np.bool_], shape: Layout, settings: TreeSettings) -> RegimeClassifier:

@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smartmoney.learning.calibration import apply, calibrate, conformal_thresholds, fit_temperature, reliability, weighted_auc
+from smartmoney.learning.calibration import (
+    apply,
+    calibrate,
+    calibrated_apart,
+    conformal_thresholds,
+    fit_temperature,
+    reliability,
+    weighted_auc,
+)
 
 
 def forecasts(rows, seed=0, sharpen=2.0):
@@ -40,6 +48,35 @@ def test_a_calibrator_never_turns_a_forecast_round():
     flipped = calibrate(p, 1.0 - outcome, np.full(len(p), 0.3))
     assert flipped.kind == "platt"
     assert flipped.parameters[0] == 0.0
+
+
+def test_a_calibrator_of_noise_looks_right_on_its_own_rows_and_not_on_groups_that_it_has_not_seen():
+    own, apart, skill = [], [], []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        groups = np.repeat(np.arange(20), 10)
+        # A group's outcomes go together, so that 200 rows are not 200 proofs.
+        outcome = (rng.random(200) < rng.uniform(0.1, 0.9, 20)[groups]).astype(float)
+        noise, ones = rng.uniform(0.01, 0.99, 200), np.ones(200)
+        own.append(reliability(apply(calibrate(noise, outcome, ones), noise), outcome, ones, groups).skill)
+        honest = reliability(calibrated_apart(noise, outcome, ones, groups), outcome, ones, groups)
+        apart.append(honest.skill)
+        skill.append(honest.ece)
+    assert min(own) > -1e-3  # it makes the log-loss least, not the Brier score
+    assert np.mean(apart) < -0.01
+    assert np.mean(skill) > 0.03
+
+
+def test_a_row_is_calibrated_by_other_groups_alone():
+    p, outcome = forecasts(400, 6)
+    groups, ones = np.arange(400) // 40, np.ones(400)
+    found = calibrated_apart(p, outcome, ones, groups, 5)
+    changed = np.where(groups == 3, 1.0 - outcome, outcome)
+    again = calibrated_apart(p, changed, ones, groups, 5)
+    # Groups 2 and 3 stay together, and every other row's calibrator saw them.
+    assert np.array_equal(found[(groups == 2) | (groups == 3)], again[(groups == 2) | (groups == 3)])
+    assert not np.isclose(found[groups == 5], again[groups == 5]).any()
+    assert np.isnan(calibrated_apart(p, outcome, ones, np.zeros(400))).all()
 
 
 def test_one_class_needs_no_calibrator():

@@ -1,15 +1,17 @@
 """The schema as data: complete, consistent with the kernels, and printable."""
 
+import hashlib
 import json
 from collections import Counter
 
+import msgspec
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from smartmoney.cli.features import features
 from smartmoney.core.features import row
-from smartmoney.core.features.schema import COLUMNS, FEATURE_INDEX, FEATURES, SCHEMA_HASH, as_mapping
+from smartmoney.core.features.schema import COLUMNS, FEATURE_INDEX, FEATURES, READABLE_HASHES, SCHEMA_HASH, VERSION, as_mapping
 
 
 def test_each_group_writes_its_own_columns_and_names_itself():
@@ -40,6 +42,19 @@ def test_a_half_life_in_a_name_is_the_one_in_the_schema_and_odd_bounds_are_symme
 def test_names_are_unique_and_the_hash_is_sha256():
     assert max(Counter(COLUMNS).values()) == 1
     assert len(SCHEMA_HASH) == 64
+
+
+def hash_of(version, features):
+    return hashlib.sha256(msgspec.json.encode((version, features))).hexdigest()
+
+
+def test_the_schema_before_its_last_groups_were_appended_can_be_read_and_no_other():
+    before = FEATURES[: -row.GROUPS[-1].COUNT]
+    assert {SCHEMA_HASH, hash_of(VERSION, before)} <= READABLE_HASHES
+    reworded = (msgspec.structs.replace(before[0], description="Another formula."), *before[1:])
+    for other in (before[1:], before[:-1], reworded, (before[1], before[0], *before[2:])):
+        assert hash_of(VERSION, other) not in READABLE_HASHES
+    assert hash_of(VERSION - 1, before) not in READABLE_HASHES
 
 
 def test_a_row_of_the_wrong_length_is_refused():
