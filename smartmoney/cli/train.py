@@ -128,6 +128,7 @@ def _champion(state_dir: Path | None) -> "Bundle":
 
 def _recipe(settings: "Settings", *, built_in: bool) -> "Recipe":
     from smartmoney.learning.fitting.plan import Recipe
+    from smartmoney.learning.sets.families import NOT_STAGED
     from smartmoney.settings.build import build_parameters
 
     built = build_parameters(settings)
@@ -140,6 +141,7 @@ def _recipe(settings: "Settings", *, built_in: bool) -> "Recipe":
         interaction_depth=built.desk.engine.feature_interaction_depth,
         every_s=20 if built_in else 5,
         half_life_s=float("inf") if built_in else 14 * 86_400.0,
+        stage_without=NOT_STAGED if built_in else (),
     )
 
 
@@ -173,6 +175,7 @@ def _say(report: "TrainingReport", where: Path) -> None:
         print(
             f"  {one.horizon_s:5d} s: AUC {one.auc:.3f}, calibration error {one.ece:.3f}, returns x {one.return_scale:.2f}, "
             f"{one.effective:.0f} independent labels, {one.columns} columns"
+            + ("" if one.fresh_auc is None else f"; fresh worlds of known families: AUC {one.fresh_auc:.3f}")
         )
     for horizon, why in report.skipped.items():
         print(f"  {horizon:>5} s: none: {why}")
