@@ -39,7 +39,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     interaction_depth: int = 2
     every_s: int = 20
     folds: int = 4
-    world_folds: int = 2
+    world_folds: int = 3
     half_life_s: float = float("inf")
     horizons_s: tuple[int, ...] = HORIZONS_S
     hmm_rows: int = 16_000
@@ -52,15 +52,15 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
     def classifier_trees(self) -> TreeSettings:
         """Return the most that the regime classifier's forest may be."""
-        return TreeSettings(rounds=self.gb_n_estimators, depth=self.gb_max_depth, rate=0.2, leaf_rows_min=12.0, columns_max=32)
+        return TreeSettings(rounds=self.gb_n_estimators, depth=self.gb_max_depth, rate=0.3, leaf_rows_min=12.0, columns_max=32)
 
     def detector_trees(self) -> TreeSettings:
         """Return the most that the flow detector's forest may be."""
-        return TreeSettings(rounds=120, depth=4, leaf_rows_min=8.0, columns_max=32)
+        return TreeSettings(rounds=80, depth=4, rate=0.15, leaf_rows_min=8.0, columns_max=32)
 
     def head_trees(self) -> TreeSettings:
         """Return the most that a head's forest may be: few of its labels are independent."""
-        return TreeSettings(rounds=120, depth=4, rate=0.08, leaf_rows_min=10.0, penalty=5.0, columns_max=24)
+        return TreeSettings(rounds=100, depth=5, leaf_rows_min=4.0, columns_max=32)
 
 
 class Fold(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from smartmoney.learning.calibration import fit_temperature, log_loss
 
 Floats = NDArray[np.float64]
 
-_SHARES = (0.05, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0)
+_SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0)
 """Shares of a forest's rounds after which it is asked."""
 _KEEP = 0.98
 """Share of the best gain that is enough."""

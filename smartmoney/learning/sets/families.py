@@ -51,7 +51,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(
         name="hidden", scenarios=("mixed_day",), changes={"informed": {**_styles(iceberg=1), "passive": 0.5, "every_s": 900, "size": 14}}
     ),
-    Family(name="lively", scenarios=("first_run",), markets=(Market.SPOT, Market.USDM), times=2),
+    Family(name="lively", scenarios=("first_run",), markets=(Market.SPOT, Market.USDM), times=4),
     Family(name="one_sided", scenarios=("accumulation", "distribution")),
     Family(name="wild", scenarios=("volatile", "trending")),
     Family(name="nothing", scenarios=("no_information", "calm")),
