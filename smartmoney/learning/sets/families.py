@@ -52,8 +52,8 @@ FAMILIES: tuple[Family, ...] = (
         name="hidden", scenarios=("mixed_day",), changes={"informed": {**_styles(iceberg=1), "passive": 0.5, "every_s": 900, "size": 14}}
     ),
     Family(name="lively", scenarios=("first_run",), markets=(Market.SPOT, Market.USDM), times=4),
-    Family(name="one_sided", scenarios=("accumulation", "distribution")),
-    Family(name="wild", scenarios=("volatile", "trending")),
+    Family(name="one_sided", scenarios=("accumulation", "distribution"), times=2),
+    Family(name="wild", scenarios=("volatile", "trending"), times=2),
     Family(name="nothing", scenarios=("no_information", "calm")),
 )
 """The families that the default model is trained on; each stands for one way of being different."""
