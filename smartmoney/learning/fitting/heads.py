@@ -20,7 +20,7 @@ from smartmoney.learning.sets.rows import Rows
 
 Floats = NDArray[np.float64]
 
-SIGMA_FEATURES = ("sigma_bar_bps", "rv_600s", "rv_3600s")
+SIGMA_FEATURES = ("sigma_bar_bps", "rv_600s", "rv_3600s", "bipower_600s")
 """What a head's volatility may be made of: the last minutes say little of an hour in which news comes and goes. The likeliest is taken."""
 _KNOWN_MIN = 0.95
 """A volatility that is missing more often than the first one by more than a twentieth would keep a head silent for too long."""

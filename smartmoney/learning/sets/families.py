@@ -53,8 +53,8 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(name="lively", scenarios=("first_run",), markets=(Market.SPOT, Market.USDM), times=4),
     Family(name="one_sided", scenarios=("accumulation", "distribution"), times=2),
-    Family(name="wild", scenarios=("volatile", "trending"), times=2),
-    Family(name="nothing", scenarios=("no_information", "calm")),
+    Family(name="wild", scenarios=("volatile", "trending"), times=3),
+    Family(name="nothing", scenarios=("no_information", "calm"), times=2),
 )
 """The families that the default model is trained on; each stands for one way of being different."""
 
