@@ -158,6 +158,7 @@ def _say(report: "TrainingReport", where: Path) -> None:
         print(
             f"  {one.horizon_s:5d} s: AUC {one.auc:.3f}, calibration error {one.ece:.3f}, returns x {one.return_scale:.2f}, "
             f"{one.effective:.0f} independent labels, {one.columns} columns"
+            + ("" if one.fresh_auc is None else f"; fresh worlds of known families: AUC {one.fresh_auc:.3f}")
         )
     for horizon, why in report.skipped.items():
         print(f"  {horizon:>5} s: none: {why}")

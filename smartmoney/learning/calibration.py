@@ -88,7 +88,9 @@ def apply(calibrator: Calibrator, p: Floats) -> Floats:
     return np.asarray(p, np.float64)
 
 
-def calibrated_apart(p: Floats, outcome: Floats, weights: Floats, groups: NDArray[np.int64], parts: int = APART) -> Floats:
+def calibrated_apart(
+    p: Floats, outcome: Floats, weights: Floats, groups: NDArray[np.int64], parts: int = APART, *, judged: Floats | None = None
+) -> Floats:
     """Return each row's probability by a calibrator that was fitted without its group: what a calibrator is worth on rows it has not seen.
 
     A calibrator judged on the scores that it was fitted on looks right even where the scores are noise.
@@ -99,6 +101,7 @@ def calibrated_apart(p: Floats, outcome: Floats, weights: Floats, groups: NDArra
         weights: `(rows,)` independent rows that each row is worth.
         groups: `(rows,)` numbers of what is independent: worlds, days, blocks of time. Groups that follow each other stay together.
         parts: how many calibrators are fitted, at most one per group; NaN everywhere with a single group.
+        judged: `(rows,)` raw probabilities of the same rows to calibrate, where they are not those that calibrators are fitted on.
     """
     known = np.isfinite(p) & (weights > 0.0)
     named, number = np.unique(groups, return_inverse=True)
@@ -107,10 +110,11 @@ def calibrated_apart(p: Floats, outcome: Floats, weights: Floats, groups: NDArra
     if count < 2:
         return found
     part = number * count // len(named)
+    judged = p if judged is None else judged
     for k in range(count):
         inside = part == k
         fitted = calibrate(p[known & ~inside], outcome[known & ~inside], weights[known & ~inside])
-        found[inside] = apply(fitted, p[inside])
+        found[inside] = apply(fitted, judged[inside])
     return found
 
 

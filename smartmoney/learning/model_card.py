@@ -43,6 +43,13 @@ def _lines(bundle: Bundle, report: "TrainingReport") -> Iterator[str]:
         "worlds."
     )
     yield ""
+    if report.has_truth:
+        yield (
+            "Calibration is another matter: temperature, calibrators, scales of returns and volatilities are fitted on folds that leave "
+            "out worlds of every family, since the bundle has learned from every family. In a market unlike all of them its confidence "
+            "is too high: the table below, of unseen families, says by how much."
+        )
+        yield ""
     yield from _regimes(report)
     yield from _heads(report)
     yield from _checks(report)
@@ -92,6 +99,17 @@ def _heads(report: "TrainingReport") -> Iterator[str]:
             f"| {one.horizon_s} s | {one.auc:.3f} | {one.effective:.0f} | {one.ece:.3f} [{_shown(one.ece_low)}, {_shown(one.ece_high)}] | "
             f"{_shown(one.slope)} | {one.skill:+.3f} | {one.return_scale:.2f} | {one.calibration} |"
         )
+    yield ""
+    fresh = [
+        f"{one.horizon_s} s: AUC {one.fresh_auc:.3f}, slope {_shown(one.fresh_slope)}"
+        for one in report.heads
+        if one.fresh_auc is not None and one.fresh_slope is not None
+    ]
+    if fresh:
+        yield f"On fresh worlds of families that the fold had seen: {'; '.join(fresh)}."
+        yield ""
+    trees = ", ".join(f"{name} {count}" for name, count in report.trees.items())
+    yield f"Trees: {trees}. A forest ends where further trees gain next to nothing out of fold; one that knows nothing keeps a few."
     yield ""
     for horizon, why in report.skipped.items():
         yield f"No head for {horizon} s: {why}."

@@ -36,7 +36,10 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HeadReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Say how good a head was out of fold."""
+    """Say how good a head was out of fold: of families, or times, that folds had not seen; `fresh_…` of fresh worlds of known families.
+
+    The latter are None for recordings. Calibration was fitted on the fresh ones, else on these.
+    """
 
     horizon_s: int
     auc: float
@@ -51,6 +54,9 @@ class HeadReport(msgspec.Struct, frozen=True, kw_only=True):
     return_scale: float
     calibration: str
     columns: int
+    fresh_auc: float | None
+    fresh_ece: float | None
+    fresh_slope: float | None
 
 
 class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +84,7 @@ class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
     skipped: dict[str, str]
     canaries: Canaries | None
     importance: dict[str, float]
+    trees: dict[str, int]
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,10 +182,14 @@ def _report(bundle: Bundle, learned: Learned, found: Canaries | None) -> Trainin
                 return_scale=one.facts.return_scale,
                 calibration=one.facts.calibrator.kind,
                 columns=len(one.model.grown.columns),
+                fresh_auc=one.fresh_auc,
+                fresh_ece=None if one.fresh_quality is None else one.fresh_quality.ece,
+                fresh_slope=None if one.fresh_quality is None else one.fresh_quality.slope,
             )
             for one in learned.heads
         ),
         skipped={str(horizon): why for horizon, why in learned.skipped.items()},
         canaries=found,
         importance={name: gain / total for name, gain in sorted(bundle.spec.importance.items(), key=lambda item: -item[1])},
+        trees={name: len(forest.trees) for name, forest in bundle.forests.items()},
     )

@@ -25,6 +25,7 @@ from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.core.models.bundle import Bundle
 from smartmoney.learning.fitting.plan import Recipe
 from smartmoney.learning.recorded import RecordedCodec, RecordingRefused, find_instruments, market_of, read_files, venue_of
+from smartmoney.learning.sets.families import NOT_STAGED
 from smartmoney.learning.sets.folding import FoldedRows
 from smartmoney.learning.sets.oracle_feeds import QuietHours, WatchedTargets, simulate_quiet, simulate_targets
 from smartmoney.learning.sets.oracle_windows import OracleBatch, simulate_windows
@@ -195,6 +196,7 @@ def recipe_of(settings: Settings, *, built_in: bool) -> Recipe:
         interaction_depth=built.desk.engine.feature_interaction_depth,
         every_s=20 if built_in else 5,
         half_life_s=float("inf") if built_in else 14 * 86_400.0,
+        stage_without=NOT_STAGED if built_in else (),
     )
 
 

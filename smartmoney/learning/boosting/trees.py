@@ -16,7 +16,8 @@ Matrix = NDArray[np.float32]
 
 THREADS = 1
 """Fixed, since sums in another order make other trees: the same bundle must come out on any machine."""
-_SCOUT_SHARE = 0.5
+SCOUT_ROUNDS = 20
+"""Trees on all columns that show which ones matter: the first ones find most of the gain, and each of them reads every column."""
 
 
 class TrainingRefused(Exception):
@@ -47,7 +48,7 @@ class Grown(msgspec.Struct, frozen=True, kw_only=True):
     gains: Floats
 
 
-def grow(x: Matrix, y: NDArray[np.int64], weights: Floats, settings: TreeSettings, *, classes: int = 2) -> Grown:
+def grow(x: Matrix, y: NDArray[np.int64], weights: Floats, settings: TreeSettings, *, classes: int = 2, rounds: int | None = None) -> Grown:
     """Grow a forest on the columns that matter.
 
     Args:
@@ -56,6 +57,7 @@ def grow(x: Matrix, y: NDArray[np.int64], weights: Floats, settings: TreeSetting
         weights: `(rows,)` independent rows that each row is worth.
         settings: size and regularisation.
         classes: 2 for one logistic output, more for a softmax.
+        rounds: stop after so many of the settings' rounds; the trees are the first ones of the whole forest.
 
     Raises:
         TrainingRefused: one class only, or no column that varies.
@@ -66,14 +68,15 @@ def grow(x: Matrix, y: NDArray[np.int64], weights: Floats, settings: TreeSetting
     alive = usable_columns(x)
     if not len(alive):
         raise TrainingRefused("every column is constant or unknown; is the recording whole?")
-    scout = msgspec.structs.replace(settings, rounds=max(10, round(settings.rounds * _SCOUT_SHARE)), depth=min(settings.depth, 4))
+    scout = msgspec.structs.replace(settings, rounds=min(SCOUT_ROUNDS, max(10, settings.rounds)), depth=min(settings.depth, 4))
     gains = _gains(_train(x[:, alive], y, weights, scout, classes), len(alive))
     order = np.argsort(-gains, kind="stable")[: settings.columns_max]
     kept = np.sort(order[gains[order] >= settings.gain_share_min])
     if not len(kept):
         kept = np.sort(order[: min(8, len(order))])
     chosen = alive[kept]
-    booster = _train(x[:, chosen], y, weights, settings, classes)
+    whole = settings if rounds is None else msgspec.structs.replace(settings, rounds=min(rounds, settings.rounds))
+    booster = _train(x[:, chosen], y, weights, whole, classes)
     return Grown(booster=booster, columns=chosen, gains=_gains(booster, len(chosen)))
 
 
@@ -84,6 +87,11 @@ def usable_columns(x: Matrix) -> NDArray[np.int64]:
 
 
 _EXTREMES: Sequence[tuple[Any, float]] = ((np.min, np.inf), (np.max, -np.inf))
+
+
+def cut(grown: Grown, rounds: int) -> Grown:
+    """Return a forest's first rounds; its columns and gains stay those of the whole."""
+    return msgspec.structs.replace(grown, booster=grown.booster[:rounds])
 
 
 def margins(grown: Grown, x: Matrix) -> Floats:

@@ -20,7 +20,10 @@ from smartmoney.learning.sets.rows import Rows
 
 Floats = NDArray[np.float64]
 
-SIGMA_FEATURE = "sigma_bar_bps"
+SIGMA_FEATURES = ("sigma_bar_bps", "rv_600s", "rv_3600s", "bipower_600s")
+"""What a head's volatility may be made of: the last minutes say little of an hour in which news comes and goes. The likeliest is taken."""
+_KNOWN_MIN = 0.95
+"""A volatility that is missing more often than the first one by more than a twentieth would keep a head silent for too long."""
 _FLOOR_SHARE = 0.1
 _CONFIDENCE_MAX = 0.999
 
@@ -76,20 +79,45 @@ def head_rows(sources: Sequence[Rows], made: Sample, horizon_s: int, every_s: in
     return HeadRows(at=columns[0].astype(np.int64), up=columns[1], moved_bps=columns[2], weight=columns[3])
 
 
-def fit_sigma(volatility: Floats, moved_bps: Floats, weight: Floats) -> Sigma:
+def fit_sigma(volatility: Floats, moved_bps: Floats, weight: Floats, feature: str = SIGMA_FEATURES[0]) -> Sigma:
     """Return σ = max(floor, scale × volatility^power) of the moves: power by regression of logs, scale so that (move/σ)² has mean 1."""
     known = np.isfinite(volatility) & (volatility > 0.0) & (moved_bps != 0.0)
     v, m, w = volatility[known], np.abs(moved_bps[known]), weight[known]
     if len(v) < 10 or np.ptp(v) <= 0.0:
         spread = float(np.sqrt((weight * moved_bps**2).sum() / max(weight.sum(), 1e-12))) if len(moved_bps) else 1.0
-        return Sigma(feature=SIGMA_FEATURE, power=0.0, scale=max(spread, 1e-3), floor_bps=max(_FLOOR_SHARE * spread, 1e-3))
+        return Sigma(feature=feature, power=0.0, scale=max(spread, 1e-3), floor_bps=max(_FLOOR_SHARE * spread, 1e-3))
     log_v, log_m = np.log(v), np.log(m)
     centred = log_v - np.average(log_v, weights=w)
     slope = float((w * centred * (log_m - np.average(log_m, weights=w))).sum() / (w * centred**2).sum())
     power = float(np.clip(slope, 0.0, 1.0))
     scale = float(np.sqrt(np.average((m / v**power) ** 2, weights=w)))
     floor = max(_FLOOR_SHARE * float(np.sqrt(np.average(m**2, weights=w))), 1e-3)
-    return Sigma(feature=SIGMA_FEATURE, power=power, scale=max(scale, 1e-6), floor_bps=floor)
+    return Sigma(feature=feature, power=power, scale=max(scale, 1e-6), floor_bps=floor)
+
+
+def likeliest_sigma(volatilities: Sequence[Floats], moved_bps: Floats, weight: Floats) -> tuple[Sigma, Floats]:
+    """Return the σ under which normal moves of that size are likeliest, and its value in bps at each row.
+
+    Args:
+        volatilities: `(rows,)` of each of `SIGMA_FEATURES`.
+        moved_bps: `(rows,)` moves.
+        weight: `(rows,)` independent rows.
+    """
+    usual = np.isfinite(volatilities[0])
+    best: tuple[float, Sigma, Floats] | None = None
+    for feature, volatility in zip(SIGMA_FEATURES, volatilities, strict=True):
+        known = np.isfinite(volatility)
+        if best is not None and (known & usual).sum() < _KNOWN_MIN * usual.sum():
+            continue
+        sigma = fit_sigma(volatility, moved_bps, weight, feature)
+        spread = sigmas(sigma, volatility)
+        used = np.isfinite(spread)
+        z = moved_bps[used] / spread[used]
+        surprise = float(np.average(np.log(spread[used]) + 0.5 * z**2, weights=weight[used])) if used.any() else np.inf
+        if best is None or surprise < best[0]:
+            best = (surprise, sigma, spread)
+    assert best is not None
+    return best[1], best[2]
 
 
 def sigmas(sigma: Sigma, volatility: Floats) -> Floats:
@@ -97,13 +125,13 @@ def sigmas(sigma: Sigma, volatility: Floats) -> Floats:
     return np.asarray(np.maximum(sigma.floor_bps, sigma.scale * volatility**sigma.power), np.float64)
 
 
-def fit_facts(raw_up: Floats, rows: HeadRows, volatility: Floats, regime: NDArray[np.int64]) -> HeadFacts:
-    """Fit calibrator, return scale, conformal thresholds and terciles on out-of-fold rows.
+def fit_facts(raw_up: Floats, rows: HeadRows, made: Sample, regime: NDArray[np.int64]) -> HeadFacts:
+    """Fit calibrator, return scale, volatility, conformal thresholds and terciles on out-of-fold rows.
 
     Args:
         raw_up: `(rows,)` uncalibrated out-of-fold probabilities of up, NaN where no fold tested the row.
         rows: the labelled rows; arrays of the same length.
-        volatility: `(rows,)` of `SIGMA_FEATURE`.
+        made: the sample that they are rows of.
         regime: `(rows,)` likeliest regime, an index of `Regime`.
     """
     known = np.isfinite(raw_up)
@@ -112,8 +140,8 @@ def fit_facts(raw_up: Floats, rows: HeadRows, volatility: Floats, regime: NDArra
     right = np.where(raw >= 0.5, up, 1.0 - up)
     calibrator = calibrate(confidence, right, weight)
     p = calibrated_up(calibrator, raw)
-    sigma = fit_sigma(volatility[known], moved, weight)
-    spread = sigmas(sigma, volatility[known])
+    volatilities = [made.x[rows.at[known], FEATURE_INDEX[name]].astype(np.float64) for name in SIGMA_FEATURES]
+    sigma, spread = likeliest_sigma(volatilities, moved, weight)
     return HeadFacts(
         calibrator=calibrator,
         return_scale=return_scale(p, moved, weight, spread),
@@ -131,12 +159,6 @@ def return_scale(p_up: Floats, moved_bps: Floats, weight: Floats, sigma_bps: Flo
     usable = np.isfinite(expected)
     total = float((weight * expected**2)[usable].sum())
     return max(0.0, float((weight * expected * moved_bps)[usable].sum()) / total) if total > 0.0 else 0.0
-
-
-def volatility_of(made: Sample, at: NDArray[np.int64]) -> Floats:
-    """Return `SIGMA_FEATURE` of rows of a sample."""
-    column = FEATURE_INDEX[SIGMA_FEATURE]
-    return np.asarray(made.x[at, column], np.float64)
 
 
 def _terciles(spread: Floats) -> tuple[float, float]:

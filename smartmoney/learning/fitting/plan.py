@@ -1,7 +1,7 @@
 """What a training is told, and which rows each fold learns from and is tested on.
 
-Invariant: a train row's label is known before the test of its own source begins, by more than the embargo; sources of one family are never
-on both sides.
+Invariant: a train row's label is known before the test of its own source begins, by more than the embargo; no world is on both sides, and
+in the folds by which skill is told no family is.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,9 @@ WINDOW_EVERY_S = 5
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """Configure a training; the first five are the configuration's keys of the same names.
 
-    `every_s` thins rows that say the same; `half_life_s` is that of a row's weight with age, infinite for worlds, which have no age.
+    `folds` leave out families of worlds, or walk forward in time; `world_folds` leave out worlds of every family, and calibrate; `every_s`
+    thins rows that say the same; `half_life_s` is that of a row's weight with age, infinite for worlds, which have no age. `stage_without`
+    names families that the hidden Markov stage is not fitted on.
     """
 
     hmm_components: int = 5
@@ -39,9 +41,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     interaction_depth: int = 2
     every_s: int = 20
     folds: int = 4
+    world_folds: int = 3
     half_life_s: float = float("inf")
     horizons_s: tuple[int, ...] = HORIZONS_S
     hmm_rows: int = 16_000
+    stage_without: tuple[str, ...] = ()
     seed: int = 11
 
     def products(self) -> tuple[Interaction, ...]:
@@ -49,16 +53,16 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         return interactions(self.interaction_depth)
 
     def classifier_trees(self) -> TreeSettings:
-        """Return the size of the regime classifier's forest."""
-        return TreeSettings(rounds=self.gb_n_estimators, depth=self.gb_max_depth, leaf_rows_min=12.0, columns_max=32)
+        """Return the most that the regime classifier's forest may be."""
+        return TreeSettings(rounds=self.gb_n_estimators, depth=self.gb_max_depth, rate=0.3, leaf_rows_min=12.0, columns_max=32)
 
     def detector_trees(self) -> TreeSettings:
-        """Return the size of the flow detector's forest."""
-        return TreeSettings(rounds=120, depth=4, leaf_rows_min=8.0, columns_max=32)
+        """Return the most that the flow detector's forest may be."""
+        return TreeSettings(rounds=80, depth=4, rate=0.15, leaf_rows_min=8.0, columns_max=32)
 
     def head_trees(self) -> TreeSettings:
-        """Return the size of a head's forest: small, since few of its labels are independent."""
-        return TreeSettings(rounds=60, depth=3, rate=0.06, leaf_rows_min=10.0, penalty=10.0, columns_max=24)
+        """Return the most that a head's forest may be: few of its labels are independent."""
+        return TreeSettings(rounds=100, depth=5, leaf_rows_min=4.0, columns_max=32)
 
 
 class Fold(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +95,29 @@ def family_folds(sources: Sequence[Rows], folds: int) -> tuple[Fold, ...]:
             )
         )
     return tuple(made)
+
+
+def world_folds(sources: Sequence[Rows], folds: int) -> tuple[Fold, ...]:
+    """Return folds that leave out a stretch of each family's sources, so that worlds are fresh and families known.
+
+    Scenarios of a family take turns, so that a stretch holds all of them. None where every family has one source, or below two folds.
+    """
+    members: dict[str, int] = {}
+    place = []
+    for one in sources:
+        place.append(members.get(one.family, 0))
+        members[one.family] = place[-1] + 1
+    if folds < 2 or max(members.values(), default=0) < 2:
+        return ()
+    turn = [number * folds // max(members[one.family], folds) for number, one in zip(place, sources, strict=True)]
+    return tuple(
+        Fold(
+            train_until=tuple(0 if own == fold else FOREVER_NS for own in turn),
+            test_from=tuple(0 if own == fold else FOREVER_NS for own in turn),
+            test_until=tuple(FOREVER_NS for _ in turn),
+        )
+        for fold in range(max(turn) + 1)
+    )
 
 
 def walk_forward_folds(sources: Sequence[Rows], folds: int) -> tuple[Fold, ...]:

@@ -12,12 +12,23 @@ from numpy.typing import NDArray
 
 from smartmoney.core.models.bundle import Calibrator, HiddenMarkov
 from smartmoney.learning.boosting.models import FlowDetector, HeadModel, Layout, RegimeClassifier, softmax
-from smartmoney.learning.boosting.trees import TrainingRefused
+from smartmoney.learning.boosting.trees import TrainingRefused, cut
 from smartmoney.learning.calibration import Reliability, calibrate, calibrated_apart, fit_temperature, reliability, weighted_auc
-from smartmoney.learning.fitting.heads import HeadFacts, HeadRows, fit_facts, head_rows, volatility_of
-from smartmoney.learning.fitting.plan import Fold, Recipe, Sample, check_sources, family_folds, sample, walk_forward_folds, whole
+from smartmoney.learning.fitting.heads import HeadFacts, HeadRows, fit_facts, head_rows
+from smartmoney.learning.fitting.plan import (
+    Fold,
+    Recipe,
+    Sample,
+    check_sources,
+    family_folds,
+    sample,
+    walk_forward_folds,
+    whole,
+    world_folds,
+)
 from smartmoney.learning.fitting.regime import RegimeFit, fit_on_champion, fit_on_truth
 from smartmoney.learning.fitting.stages import TruthRows, fit_classifier, fit_detector, fit_head, layout, truth_rows
+from smartmoney.learning.fitting.told import Told, binary_losses, enough, margin_losses, steps_of
 from smartmoney.learning.regimes.hmm import FitRefused
 from smartmoney.learning.regimes.observations import ObservationRefused
 from smartmoney.learning.sets.rows import Rows
@@ -27,12 +38,18 @@ Progress = Callable[[str, int, int], None]
 
 
 class HeadResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold a head, what was fitted on its out-of-fold rows, and how good those were."""
+    """Hold a head, what was fitted on its out-of-fold rows, and how good those were.
+
+    `auc` and `quality` are of families that a fold had not seen, or of later time; `fresh_…` of fresh worlds of families that it had
+    seen, None for recordings.
+    """
 
     model: HeadModel
     facts: HeadFacts
     auc: float
     quality: Reliability
+    fresh_auc: float | None
+    fresh_quality: Reliability | None
     labels: int
     effective: float
 
@@ -79,13 +96,15 @@ def learn(sources: Sequence[Rows], recipe: Recipe, progress: Progress, champion:
     check_sources(sources)
     has_truth = has_regimes(sources)
     folds = folds_of(sources, recipe)
+    fresh = world_folds(sources, recipe.world_folds) if has_truth else ()
     told = _OutOfFold(sources, recipe)
-    for number, fold in enumerate(folds):
-        progress("folds", number, len(folds) + 1)
-        told.take(fold, champion, has_truth=has_truth)
-    progress("folds", len(folds), len(folds) + 1)
+    count = len(folds) + len(fresh) + 1
+    for number, (kind, fold) in enumerate([*((told.unseen, one) for one in folds), *((told.fresh, one) for one in fresh)]):
+        progress("folds", number, count)
+        told.take(kind, fold, champion, has_truth=has_truth)
+    progress("folds", count - 1, count)
     learned = told.finish(whole(sources), champion, has_truth=has_truth, folds=len(folds))
-    progress("folds", len(folds) + 1, len(folds) + 1)
+    progress("folds", count, count)
     return learned
 
 
@@ -121,47 +140,42 @@ def folds_of(sources: Sequence[Rows], recipe: Recipe) -> tuple[Fold, ...]:
 
 
 class _OutOfFold:
-    """Collect what each fold says of its test rows. Row numbers are those of a sample, the same for every fold."""
+    """Collect what each fold says of its test rows. Row numbers are those of a sample, the same for every fold.
+
+    `unseen` are the folds that leave out families, or walk forward: skill is told by them. `fresh` leave out worlds of every family:
+    calibrators are fitted on them, for the bundle itself has learned from every family.
+    """
 
     def __init__(self, sources: Sequence[Rows], recipe: Recipe) -> None:
         self._sources, self._recipe = sources, recipe
-        self._margins: Floats | None = None
-        self._filtered: Floats | None = None
-        self._flow: Floats | None = None
-        self._up: dict[int, Floats] = {}
-        self._regime_of: NDArray[np.int64] | None = None
+        self.unseen, self.fresh = Told(), Told()
         self._head_rows: dict[int, HeadRows] = {}
         self._truth: TruthRows | None = None
         self.skipped: dict[int, str] = {}
 
-    def take(self, fold: Fold, champion: HiddenMarkov | None, *, has_truth: bool) -> None:
+    def take(self, told: Told, fold: Fold, champion: HiddenMarkov | None, *, has_truth: bool) -> None:
         """Fit on a fold's train part and note what it says of the test part."""
         made, hmm, _ = self._staged(fold, champion, has_truth=has_truth)
         shape, test = layout(hmm, self._recipe), made.test(fold)
         if not test.any():
             return
         regimes = made.x[:, shape.columns(("hmm:",), features=False)][:, :5].astype(np.float64)
-        if self._filtered is None:
-            self._filtered = np.full(regimes.shape, np.nan)
-        self._filtered[test] = regimes[test]
+        told.take_filter(test, regimes[test])
         if has_truth:
-            self._take_regime(made, fold, shape, test)
-        if self._regime_of is None:
-            self._regime_of = np.full(len(made.row), 4)
-        best = regimes.argmax(axis=1) if self._margins is None else np.nan_to_num(self._margins, nan=-9.0).argmax(axis=1)
-        self._regime_of[test] = best[test]
+            self._take_regime(told, made, fold, shape, test)
+        settings = self._recipe.head_trees()
         for horizon in self._recipe.horizons_s:
             rows = self._rows_of(made, horizon)
             usable = made.train(fold, horizon)
             if horizon in self.skipped:
                 continue
             try:
-                head = fit_head(made, rows, usable, shape, self._recipe.head_trees(), horizon)
+                head = fit_head(made, rows, usable, shape, settings, horizon)
             except TrainingRefused as refused:
                 self.skipped[horizon] = str(refused)
                 continue
-            found = self._up.setdefault(horizon, np.full(len(made.row), np.nan))
-            found[test] = head.raw(made.x[test])
+            sizes = [msgspec.structs.replace(head, grown=cut(head.grown, n)) for n in steps_of(settings.rounds)]
+            told.take_up(horizon, test, np.stack([one.raw(made.x[test]) for one in sizes]))
 
     def finish(self, fold: Fold, champion: HiddenMarkov | None, *, has_truth: bool, folds: int) -> Learned:
         """Fit on everything, with what the folds said as calibration."""
@@ -171,7 +185,7 @@ class _OutOfFold:
         regime = self._regime(made, everything, shape) if has_truth else None
         heads = []
         for horizon in self._recipe.horizons_s:
-            if horizon in self.skipped or horizon not in self._up:
+            if horizon in self.skipped or horizon not in self.unseen.up:
                 self.skipped.setdefault(horizon, "no fold had rows to test on; give a longer recording")
                 continue
             heads.append(self._head(made, everything, shape, horizon))
@@ -187,10 +201,21 @@ class _OutOfFold:
             folds=folds,
         )
 
+    @property
+    def _told(self) -> tuple[Told, ...]:
+        return (self.unseen,) if self.fresh.is_empty else (self.unseen, self.fresh)
+
+    @property
+    def _calibrating(self) -> Told:
+        return self._told[-1]
+
     def _staged(
         self, fold: Fold, champion: HiddenMarkov | None, *, has_truth: bool
     ) -> tuple[Sample, HiddenMarkov, tuple[RegimeFit | None, str | None]]:
-        usable = [one.times < until for one, until in zip(self._sources, fold.train_until, strict=True)]
+        staged = [
+            0 if one.family in self._recipe.stage_without else until for one, until in zip(self._sources, fold.train_until, strict=True)
+        ]
+        usable = [one.times < until for one, until in zip(self._sources, staged, strict=True)]
         fitted, kept = fit_stage(self._sources, usable, self._recipe, champion, has_truth=has_truth)
         hmm = fitted.hmm if fitted is not None else champion
         assert hmm is not None
@@ -207,39 +232,35 @@ class _OutOfFold:
             self._truth = truth_rows(self._sources, made, self._recipe.every_s)
         return self._truth
 
-    def _take_regime(self, made: Sample, fold: Fold, shape: Layout, test: NDArray[np.bool_]) -> None:
-        rows, usable = self._truth_of(made), made.train(fold, 0.0)
-        classifier = fit_classifier(made, rows, usable, shape, self._recipe.classifier_trees())
-        if self._margins is None:
-            self._margins = np.full((len(made.row), 5), np.nan)
-        self._margins[test] = classifier.margins(made.x[test])
-        detector = fit_detector(made, rows, usable, shape, self._recipe.detector_trees())
-        flow = np.column_stack(detector.raw(made.x[test]))
-        if self._flow is None:
-            self._flow = np.full((len(made.row), 2), np.nan)
-        self._flow[test] = flow
+    def _take_regime(self, told: Told, made: Sample, fold: Fold, shape: Layout, test: NDArray[np.bool_]) -> None:
+        rows, usable, x = self._truth_of(made), made.train(fold, 0.0), made.x[test]
+        settings = self._recipe.classifier_trees()
+        classifier = fit_classifier(made, rows, usable, shape, settings)
+        sizes = [msgspec.structs.replace(classifier, grown=cut(classifier.grown, n)) for n in steps_of(settings.rounds)]
+        told.take_margins(test, np.stack([one.margins(x) for one in sizes]))
+        settings = self._recipe.detector_trees()
+        detector = fit_detector(made, rows, usable, shape, settings)
+        flows = [msgspec.structs.replace(detector, grown=cut(detector.grown, n)) for n in steps_of(settings.rounds)]
+        told.take_flow(test, np.stack([np.column_stack(one.raw(x)) for one in flows]))
 
     def _regime(self, made: Sample, everything: NDArray[np.bool_], shape: Layout) -> RegimeResult:
         rows = self._truth_of(made)
-        assert self._margins is not None
-        assert self._flow is not None
-        assert self._filtered is not None
-        known = (rows.regime >= 0) & np.isfinite(self._margins[rows.at, 0])
-        at, y, weight = rows.at[known], rows.regime[known], rows.weight[known]
-        temperature = fit_temperature(self._margins[at], y, weight)
-        p = softmax(self._margins[at] / temperature)
+        step, rounds = self._classifier_size(rows)
+        at, p, y, weight = self._classified(rows, step, self.unseen)
         scores = f1_scores(p.argmax(axis=1), y, weight)
         top = p.argmax(axis=1)
         share = np.bincount(y, weight, 5) / weight.sum()
-        calibrator, auc, direction, flow_quality = self._flow_facts(made, rows)
-        classifier = fit_classifier(made, rows, everything, shape, self._recipe.classifier_trees())
-        detector = fit_detector(made, rows, everything, shape, self._recipe.detector_trees())
+        flow_step, flow_rounds = self._detector_size(rows)
+        calibrator, auc, direction, flow_quality = self._flow_facts(made, rows, flow_step)
+        classifier = fit_classifier(made, rows, everything, shape, self._recipe.classifier_trees(), rounds)
+        detector = fit_detector(made, rows, everything, shape, self._recipe.detector_trees(), flow_rounds)
+        assert self.unseen.filtered is not None
         return RegimeResult(
-            classifier=msgspec.structs.replace(classifier, temperature=temperature),
+            classifier=msgspec.structs.replace(classifier, temperature=self._temperature(rows, step)),
             detector=msgspec.structs.replace(detector, calibrator=calibrator),
             f1=tuple(scores.tolist()),
             macro_f1=float(scores.mean()),
-            filter_macro_f1=float(f1_scores(self._filtered[at].argmax(axis=1), y, weight).mean()),
+            filter_macro_f1=float(f1_scores(self.unseen.filtered[at].argmax(axis=1), y, weight).mean()),
             log_loss=float(np.average(-np.log(np.maximum(p[np.arange(len(y)), y], 1e-9)), weights=weight)),
             base_log_loss=float(-(share[share > 0] * np.log(share[share > 0])).sum()),
             quality=reliability(p.max(axis=1), (top == y).astype(np.float64), weight, made.group[at]),
@@ -248,44 +269,103 @@ class _OutOfFold:
             detector_quality=flow_quality,
         )
 
-    def _flow_facts(self, made: Sample, rows: TruthRows) -> tuple[Calibrator, float, float, Reliability]:
+    def _classifier_size(self, rows: TruthRows) -> tuple[int, int]:
+        """Return the step and the rounds of the classifier that are enough."""
+        known = rows.regime >= 0
+        losses = []
+        for told in self._told:
+            assert told.margins is not None
+            losses.append(margin_losses(told.margins[:, rows.at[known]], rows.regime[known], rows.weight[known]))
+        step = enough(losses, float(rows.weight[known].sum()))
+        return step, steps_of(self._recipe.classifier_trees().rounds)[step]
+
+    def _detector_size(self, rows: TruthRows) -> tuple[int, int]:
+        losses = []
+        for told in self._told:
+            assert told.flow is not None
+            flow = np.concatenate((told.flow[:, rows.at, 0], told.flow[:, rows.at, 1]), axis=1)
+            came = np.concatenate((rows.buying, rows.selling)).astype(np.float64)
+            losses.append(binary_losses(flow, came, np.tile(rows.weight, 2) / 2.0))
+        step = enough(losses, float(rows.weight.sum()))
+        return step, steps_of(self._recipe.detector_trees().rounds)[step]
+
+    def _temperature(self, rows: TruthRows, step: int) -> float:
+        margins = self._calibrating.margins
+        assert margins is not None
+        known = (rows.regime >= 0) & np.isfinite(margins[step, rows.at, 0])
+        return fit_temperature(margins[step, rows.at[known]], rows.regime[known], rows.weight[known])
+
+    def _classified(self, rows: TruthRows, step: int, told: Told) -> tuple[NDArray[np.int64], Floats, NDArray[np.int64], Floats]:
+        """Return rows of the sample that folds classified, their probabilities with the bundle's temperature, regimes and weights."""
+        assert told.margins is not None
+        known = (rows.regime >= 0) & np.isfinite(told.margins[step, rows.at, 0])
+        at = rows.at[known]
+        p = softmax(told.margins[step, at] / self._temperature(rows, step))
+        return at, p, rows.regime[known], rows.weight[known]
+
+    def _flow_facts(self, made: Sample, rows: TruthRows, step: int) -> tuple[Calibrator, float, float, Reliability]:
         """Return the detector's calibrator, AUC, share of right sides where it is surest, and reliability, on full markets only."""
-        assert self._flow is not None
-        flow = self._flow[rows.at]
+        fitted_on, *fitted = self._flow_scores(rows, step, self._calibrating)
+        calibrator = calibrate(*fitted)
+        chosen, score, came, weight = self._flow_scores(rows, step, self.unseen)
+        count = len(score) // 2
+        flow, at = np.column_stack((score[:count], score[count:])), rows.at[chosen]
+        buying, selling = rows.buying[chosen], rows.selling[chosen]
+        sure = np.argsort(-np.abs(flow[:, 0] - flow[:, 1]))[: max(1, int(0.05 * count))]
+        one_sided = sure[buying[sure] != selling[sure]]
+        right = (flow[:, 0] > flow[:, 1])[one_sided] == buying[one_sided]
+        groups = np.tile(made.group[at], 2)
+        # The same rows, as the folds that calibrate scored them; a row that they did not score teaches nothing.
+        apart = np.full((2, len(rows.at)), np.nan)
+        apart[:, fitted_on] = fitted[0].reshape(2, -1)
+        p = calibrated_apart(apart[:, chosen].ravel(), came, weight, groups, judged=score)
+        quality = reliability(p, came, weight, groups)
+        return calibrator, weighted_auc(score, came, weight), float(right.mean()) if len(right) else float("nan"), quality
+
+    def _flow_scores(self, rows: TruthRows, step: int, told: Told) -> tuple[NDArray[np.bool_], Floats, Floats, Floats]:
+        """Return which truth rows count, and of buying, then of selling: score, what came true, weight."""
+        assert told.flow is not None
+        flow = told.flow[step, rows.at]
         chosen = (rows.weight > 0.0) & np.isfinite(flow[:, 0]) & ~rows.is_window
         if not chosen.any():
             chosen = (rows.weight > 0.0) & np.isfinite(flow[:, 0])
-        buying, selling = rows.buying[chosen], rows.selling[chosen]
         score = np.concatenate((flow[chosen, 0], flow[chosen, 1]))
-        came = np.concatenate((buying, selling)).astype(np.float64)
-        weight = np.concatenate((rows.weight[chosen], rows.weight[chosen])) / 2.0
-        calibrator = calibrate(score, came, weight)
-        sure = np.argsort(-np.abs(flow[chosen, 0] - flow[chosen, 1]))[: max(1, int(0.05 * chosen.sum()))]
-        one_sided = sure[buying[sure] != selling[sure]]
-        right = (flow[chosen, 0] > flow[chosen, 1])[one_sided] == buying[one_sided]
-        groups = np.tile(made.group[rows.at[chosen]], 2)
-        quality = reliability(calibrated_apart(score, came, weight, groups), came, weight, groups)
-        return calibrator, weighted_auc(score, came, weight), float(right.mean()) if len(right) else float("nan"), quality
+        came = np.concatenate((rows.buying[chosen], rows.selling[chosen])).astype(np.float64)
+        return chosen, score, came, np.tile(rows.weight[chosen], 2) / 2.0
 
     def _head(self, made: Sample, everything: NDArray[np.bool_], shape: Layout, horizon: int) -> HeadResult:
         rows = self._rows_of(made, horizon)
-        raw = self._up[horizon][rows.at]
-        assert self._regime_of is not None
-        facts = fit_facts(raw, rows, volatility_of(made, rows.at), self._regime_of[rows.at])
-        model = fit_head(made, rows, everything, shape, self._recipe.head_trees(), horizon)
-        groups = made.group[rows.at]
-        right = np.where(raw >= 0.5, rows.up, 1.0 - rows.up)
-        sure = np.clip(calibrated_apart(np.maximum(raw, 1.0 - raw), right, rows.weight, groups), 0.5, 1.0)
-        p = np.where(raw >= 0.5, sure, 1.0 - sure)
-        known = np.isfinite(raw)
+        losses = [binary_losses(told.up[horizon][:, rows.at], rows.up, rows.weight) for told in self._told]
+        step = enough(losses, rows.effective)
+        settings = self._recipe.head_trees()
+        calibrating = self._calibrating.up[horizon][step, rows.at]
+        facts = fit_facts(calibrating, rows, made, self._calibrating.regimes(-1)[rows.at])
+        model = fit_head(made, rows, everything, shape, settings, horizon, steps_of(settings.rounds)[step])
+        unseen = self.unseen.up[horizon][step, rows.at]
+        known = np.isfinite(unseen)
         return HeadResult(
             model=msgspec.structs.replace(model, calibrator=facts.calibrator),
             facts=facts,
-            auc=weighted_auc(raw, rows.up, rows.weight),
-            quality=reliability(p[known], rows.up[known], rows.weight[known], groups[known]),
+            auc=weighted_auc(unseen, rows.up, rows.weight),
+            quality=_head_quality(calibrating, unseen, rows, made),
+            fresh_auc=weighted_auc(self.fresh.up[horizon][step, rows.at], rows.up, rows.weight) if horizon in self.fresh.up else None,
+            fresh_quality=_head_quality(calibrating, self.fresh.up[horizon][step, rows.at], rows, made)
+            if horizon in self.fresh.up
+            else None,
             labels=int(known.sum()),
             effective=float(rows.weight[known].sum()),
         )
+
+
+def _head_quality(calibrating: Floats, raw: Floats, rows: HeadRows, made: Sample) -> Reliability:
+    """Return how true raw probabilities are, calibrated as the head is, but by calibrators that have not seen the row's group."""
+    groups = made.group[rows.at]
+    right = np.where(calibrating >= 0.5, rows.up, 1.0 - rows.up)
+    sureness = np.maximum(calibrating, 1.0 - calibrating), np.maximum(raw, 1.0 - raw)
+    sure = np.clip(calibrated_apart(sureness[0], right, rows.weight, groups, judged=sureness[1]), 0.5, 1.0)
+    p = np.where(raw >= 0.5, sure, 1.0 - sure)
+    known = np.isfinite(raw)
+    return reliability(p[known], rows.up[known], rows.weight[known], groups[known])
 
 
 def fit_stage(

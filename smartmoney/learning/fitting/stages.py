@@ -81,7 +81,9 @@ def _window_weights(one: Rows, rows: NDArray[np.int64]) -> Floats:
     return np.asarray(weight / np.maximum(sums, 1e-12)[window], np.float64)
 
 
-def fit_classifier(made: Sample, rows: TruthRows, usable: NDArray[np.bool_], shape: Layout, settings: TreeSettings) -> RegimeClassifier:
+def fit_classifier(
+    made: Sample, rows: TruthRows, usable: NDArray[np.bool_], shape: Layout, settings: TreeSettings, rounds: int | None = None
+) -> RegimeClassifier:
     """Fit the regime classifier on usable rows of the sample and their mirrors.
 
     Raises:
@@ -91,10 +93,12 @@ def fit_classifier(made: Sample, rows: TruthRows, usable: NDArray[np.bool_], sha
     at, y, weight = rows.at[chosen], rows.regime[chosen], rows.weight[chosen]
     columns = shape.columns(("window:", "hmm:"))
     x, labels, weights = _doubled(made.x[at], shape, y, MIRRORED[y], weight)
-    return RegimeClassifier(grown=_grown(x, columns, labels, weights, settings, 5), layout=shape)
+    return RegimeClassifier(grown=_grown(x, columns, labels, weights, settings, 5, rounds), layout=shape)
 
 
-def fit_detector(made: Sample, rows: TruthRows, usable: NDArray[np.bool_], shape: Layout, settings: TreeSettings) -> FlowDetector:
+def fit_detector(
+    made: Sample, rows: TruthRows, usable: NDArray[np.bool_], shape: Layout, settings: TreeSettings, rounds: int | None = None
+) -> FlowDetector:
     """Fit the detector of informed buying; half of the weight is on oracle worlds where there are some.
 
     Raises:
@@ -107,10 +111,18 @@ def fit_detector(made: Sample, rows: TruthRows, usable: NDArray[np.bool_], shape
         weight[window] *= weight[~window].sum() / weight[window].sum()
     columns = shape.columns(("window:", "hmm:"))
     x, labels, weights = _doubled(made.x[at], shape, buying.astype(np.int64), selling.astype(np.int64), weight)
-    return FlowDetector(grown=_grown(x, columns, labels, weights, settings, 2), layout=shape)
+    return FlowDetector(grown=_grown(x, columns, labels, weights, settings, 2, rounds), layout=shape)
 
 
-def fit_head(made: Sample, rows: HeadRows, usable: NDArray[np.bool_], shape: Layout, settings: TreeSettings, horizon_s: int) -> HeadModel:
+def fit_head(
+    made: Sample,
+    rows: HeadRows,
+    usable: NDArray[np.bool_],
+    shape: Layout,
+    settings: TreeSettings,
+    horizon_s: int,
+    rounds: int | None = None,
+) -> HeadModel:
     """Fit one horizon's forest on usable rows and their mirrors.
 
     Raises:
@@ -124,7 +136,7 @@ def fit_head(made: Sample, rows: HeadRows, usable: NDArray[np.bool_], shape: Lay
         raise TrainingRefused(f"{horizon_s} s ahead: the mid only ever moved one way; give a longer recording")
     columns = shape.columns(("window:", "hmm:"), products=True)
     x, labels, weights = _doubled(made.x[at], shape, up, 1 - up, weight)
-    return HeadModel(grown=_grown(x, columns, labels, weights, settings, 2), layout=shape, horizon_s=horizon_s)
+    return HeadModel(grown=_grown(x, columns, labels, weights, settings, 2, rounds), layout=shape, horizon_s=horizon_s)
 
 
 def _doubled(
@@ -134,6 +146,8 @@ def _doubled(
     return np.concatenate((x, shape.mirror(x))), np.concatenate((y, mirrored)), np.concatenate((weight, weight)) / 2.0
 
 
-def _grown(x: Matrix, columns: NDArray[np.int64], y: NDArray[np.int64], weights: Floats, settings: TreeSettings, classes: int) -> Grown:
-    grown = grow(x[:, columns], y, weights, settings, classes=classes)
+def _grown(
+    x: Matrix, columns: NDArray[np.int64], y: NDArray[np.int64], weights: Floats, settings: TreeSettings, classes: int, rounds: int | None
+) -> Grown:
+    grown = grow(x[:, columns], y, weights, settings, classes=classes, rounds=rounds)
     return msgspec.structs.replace(grown, columns=columns[grown.columns])

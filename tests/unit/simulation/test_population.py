@@ -15,7 +15,7 @@ from smartmoney.simulation.latent import PARENTS
 from smartmoney.simulation.makers import ARBITRAGE
 from smartmoney.simulation.market import SyntheticMarket
 from smartmoney.simulation.parents import FIRST_PARENT_OWNER, ICEBERG, INFORMED, JITTERED, MISTAKEN, POISSON, POV, SPLITTER, TWAP
-from smartmoney.simulation.scenario import SECTIONS
+from smartmoney.simulation.scenario import FIRST_RUN, SECTIONS
 from smartmoney.simulation.spoofers import FIRST_SPOOFER, SPOOFERS
 from smartmoney.simulation.stops import STOPS
 from smartmoney.simulation.trend import TREND
@@ -181,7 +181,7 @@ def test_a_busy_market_stays_sound():
 def test_the_informed_precede_a_drift_and_splitters_and_the_mistaken_do_not():
     moves = {INFORMED: [], MISTAKEN: [], SPLITTER: []}
     for seed in range(8):
-        book = book_of("first_run", seed)
+        book = book_of(FIRST_RUN, seed)
         _, mids = lived(book, 2400)
         for row in started(book.truth(), INFORMED, MISTAKEN, SPLITTER):
             begin = row[ladder.TIME] // SECOND
@@ -191,6 +191,22 @@ def test_the_informed_precede_a_drift_and_splitters_and_the_mistaken_do_not():
     assert np.mean(moves[INFORMED]) > 6
     assert abs(np.mean(moves[SPLITTER])) < 3
     assert np.mean(moves[MISTAKEN]) < 4
+
+
+def test_in_the_first_run_the_informed_are_followed_by_more_than_a_round_trip_costs():
+    moves = []
+    for seed in range(4):
+        book = book_of("first_run", seed)
+        _, mids = lived(book, 2400)
+        for row in started(book.truth(), INFORMED, MISTAKEN):
+            # When the drift begins half of the parent's time is over.
+            begin = (row[ladder.TIME] + row[ladder.TAKER]) // (2 * SECOND)
+            if begin + 300 < len(mids):
+                moves.append(sign_of(row) * (mids[begin + 300] - mids[begin]))
+    error = np.std(moves) / np.sqrt(len(moves))
+    assert len(moves) > 20
+    assert np.mean(moves) - 2.0 * error > 12
+    assert np.mean(moves) > 24
 
 
 def test_where_nothing_is_planted_signed_parent_flow_says_nothing_of_later_moves():
