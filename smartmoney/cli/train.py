@@ -38,7 +38,7 @@ def train(
     ] = None,
     venue: Annotated[str, typer.Option(help="Whose frames: binance.")] = "binance",
     symbol: Annotated[list[str] | None, typer.Option(metavar="SYMBOL", help="Which instrument, or `all`. Repeatable.")] = None,
-    worlds: Annotated[int, typer.Option(min=1, max=100, help="With --built-in: worlds of each family.")] = 4,
+    worlds: Annotated[int, typer.Option(min=1, max=100, help="With --built-in: worlds of each family.")] = 3,
     hours: Annotated[float, typer.Option(min=0.5, max=48, help="With --built-in: hours of each world.")] = 3.0,
     name: Annotated[str | None, typer.Option(help="The model's name [default: default, or challenger].")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the bundle to this new folder instead of the model store.")] = None,
