@@ -73,6 +73,13 @@ def test_a_training_that_is_killed_half_way_leaves_the_store_and_its_champion_as
     assert store.load(bundle.hash).hash == bundle.hash
 
 
+def test_an_alarm_cannot_be_set_on_less_than_a_day(call, tmp_path):
+    code, _, said = call("evaluate", "default", "--quiet-days", "0.5", "--state-dir", tmp_path)
+    assert code == 2
+    assert "less than a day" in said
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_prior_cannot_be_evaluated(call, tmp_path):
     code, _, said = call("evaluate", "prior", "--state-dir", tmp_path)
     assert code == 78

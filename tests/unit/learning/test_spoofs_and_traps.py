@@ -111,7 +111,7 @@ def test_worlds_of_spoofers_and_traps_tell_of_them():
     spoof, trap = (held_out_told("ab", "test", name, 1, 1500)[0] for name in ("spoof", "trap"))
     assert spoof.world.seed != held_out_told("ac", "test", "spoof", 1, 1500)[0].world.seed
     walls = simulate_told(spoof, recorded_binance(), FeatureParameters())
-    assert 0.1 < (walls.extras["spoof_lots"] > 0).mean() < 0.95
+    assert 0.005 < (walls.extras["spoof_lots"] > 0).mean() < 0.95
     traps = simulate_told(trap, recorded_binance(), FeatureParameters())
     assert list(events_of(traps))
     assert np.nanmax(np.abs(traps.extras["mid_ticks"] / traps.mid_after - 1.0)) < 0.01
