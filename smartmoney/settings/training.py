@@ -21,7 +21,7 @@ class TrainingSettings(Section):
     """What makes a challenger decide: the whole gate; on paper, better forecasts on the newest fifth (validated); or only a person."""
     min_hours: float = Field(default=24.0, gt=0, le=8760)
     """Captured hours that a training needs; the gate wants six untouched days more."""
-    max_hours: float = Field(default=72.0, gt=0, le=8760)
+    max_hours: float = Field(default=48.0, gt=0, le=8760)
     """Hours that are learned from, the newest; older ones are left out."""
     memory_mb: int = Field(default=1280, ge=256, le=1_048_576)
     """Memory that the process may have; it gives up beyond, and the daemon is untouched."""
