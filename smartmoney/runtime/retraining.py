@@ -19,7 +19,7 @@ from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.models.bundle import Bundle
 from smartmoney.learning.boosting.trees import TrainingRefused
-from smartmoney.learning.evaluation.untouched import DAY_NS, DaysTouched, check_untouched, score_forecasts
+from smartmoney.learning.evaluation.untouched import DaysTouched, check_untouched, score_forecasts
 from smartmoney.learning.fitting.plan import ROWS_MIN
 from smartmoney.learning.recorded import RecordingRefused, market_of, venue_of
 from smartmoney.learning.regimes.hmm import FitRefused
@@ -36,7 +36,6 @@ from smartmoney.runtime.shadow import Shadowed, shadow_run
 from smartmoney.runtime.training_jobs import between, captured_rows, keep_training, recipe_of, stage_champion, train_apart
 from smartmoney.settings.build import feature_parameters, regime_parameters
 from smartmoney.settings.models import Settings
-from smartmoney.settings.training import GATE_DAYS
 from smartmoney.simulation.order_latency import OrderLatency
 
 HOUR_NS = 3_600 * SECOND_NS
@@ -63,12 +62,12 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
     pieces: tuple[Piece, ...]
     cut_ns: int
 
-    @property
-    def hours(self) -> float:
-        """Return the hours with a book, of the instrument that has most."""
+    def hours(self, until_ns: int) -> float:
+        """Return the hours with a book before a time, of the instrument that has most."""
         seconds: dict[str, int] = {}
         for one in self.pieces:
-            seconds[one.instrument.symbol] = seconds.get(one.instrument.symbol, 0) + int(np.isfinite(one.rows.mid_after).sum())
+            known = int(np.isfinite(between(one.rows, 0, until_ns).mid_after).sum())
+            seconds[one.instrument.symbol] = seconds.get(one.instrument.symbol, 0) + known
         return max(seconds.values(), default=0) / 3600.0
 
     def learned(self) -> list[Rows]:
@@ -92,9 +91,9 @@ def retrain(job: RetrainJob, settings: Settings, progress: Progress) -> RetrainO
     progress("captures", 0, 1)
     past = gather(layout, settings, job.now_wall_ns)
     progress("captures", 1, 1)
-    needed = settings.training.needed_h
-    if past.hours < needed:
-        text = f"{past.hours:.2f} h with a trusted book, {needed:g} h are needed (training.min_hours)"
+    needed, hours = settings.training.min_hours, past.hours(settings.training.learned_until(job.now_wall_ns))
+    if hours < needed:
+        text = f"{hours:.2f} h with a trusted book, {needed:g} h are needed (training.min_hours)"
         return RetrainOutcome(act="refused", text=text, is_short=True)
     try:
         champion = None if job.champion in {"", PRIOR_NAME} else ModelStore(layout.models).load(job.champion)
@@ -130,8 +129,7 @@ def gather(layout: StateLayout, settings: Settings, now_wall_ns: int) -> Past:
 
     A capture that cannot be read is left out: others can.
     """
-    judged_ns = GATE_DAYS * DAY_NS if settings.training.promote == "gate" else 0
-    since_ns = now_wall_ns - judged_ns - round(settings.training.max_hours * HOUR_NS)
+    since_ns = settings.training.learned_until(now_wall_ns) - round(settings.training.max_hours * HOUR_NS)
     pieces: list[Piece] = []
     for folder in sorted(one for one in layout.captures.iterdir() if one.is_dir()) if layout.captures.is_dir() else ():
         if not segments_of(folder) or segments_of(folder)[-1].stat().st_mtime_ns < since_ns:
@@ -162,8 +160,7 @@ def _cut_ns(sources: Sequence[Rows], settings: Settings, now_wall_ns: int) -> in
     if not len(times) or settings.training.promote == "never":
         return now_wall_ns + 1
     if settings.training.promote == "gate":
-        # From a midnight on, so that five of the days are whole.
-        return now_wall_ns // DAY_NS * DAY_NS - (GATE_DAYS - 1) * DAY_NS
+        return settings.training.learned_until(now_wall_ns)
     times.sort()
     return int(times[int((1.0 - NEWEST_SHARE) * len(times))])
 

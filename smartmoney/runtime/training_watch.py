@@ -30,7 +30,6 @@ from smartmoney.runtime.models import BundleRefused, ModelNotFound
 from smartmoney.runtime.retraining_child import RetrainJob, RetrainOutcome, RetrainProgress, retrain_apart
 from smartmoney.runtime.supervisor import Beat
 from smartmoney.settings.models import Settings
-from smartmoney.settings.training import GATE_DAYS
 
 log = structlog.get_logger("training")
 
@@ -111,7 +110,7 @@ class TrainingWatch:
             return {"state": "training", "part": "starting" if told is None else f"{told.what} {told.done} of {told.total}"}
         return {
             "state": "waiting",
-            "captured_h": f"{self._hours:.1f} of {self._terms.needed_h:g}",
+            "captured_h": f"{self._hours:.1f} of {self._terms.min_hours:g}",
             "next": self._next_words(),
             "last": self._words or None,
         }
@@ -142,7 +141,7 @@ class TrainingWatch:
                 continue
             at_ns = now().wall_ns
             self._hours = await asyncio.to_thread(captured_hours, self._layout.captures, at_ns, self._settings)
-            missing_s = max(3600.0 * (self._terms.needed_h - self._hours), (self._due_ns() - at_ns) / 1e9)
+            missing_s = max(3600.0 * (self._terms.min_hours - self._hours), (self._due_ns() - at_ns) / 1e9)
             if missing_s <= 0.0:
                 return "first" if not self._started_ns else "schedule"
             pause_s = min(max(missing_s, LOOK_S), LOOK_S_MAX)
@@ -207,20 +206,19 @@ async def promote(store: ModelStore, activate: Activate, model: str, reason: str
 
 
 def captured_hours(captures: Path, now_wall_ns: int, settings: Settings) -> float:
-    """Return the hours between the first and the last frame of every run, as far back as a training looks; an upper bound.
+    """Return the hours between the first and the last frame of every run, where a training may learn from them; an upper bound.
 
     Cost: the beginning of a file per run.
     """
-    terms = settings.training
-    back_h = terms.max_hours + (24.0 * GATE_DAYS if terms.promote == "gate" else 0.0)
-    reached_ns = now_wall_ns - round(back_h * HOUR_NS)
+    until_ns = settings.training.learned_until(now_wall_ns)
+    reached_ns = until_ns - round(settings.training.max_hours * HOUR_NS)
     total_ns = 0
     for folder in sorted(captures.iterdir()) if captures.is_dir() else ():
         try:
             begun_ns, ended_ns = _span_ns(folder, now_wall_ns)
         except (CaptureDamaged, msgspec.MsgspecError, OSError):
             continue
-        total_ns += max(0, ended_ns - max(begun_ns, reached_ns))
+        total_ns += max(0, min(ended_ns, until_ns) - max(begun_ns, reached_ns))
         reached_ns = max(reached_ns, ended_ns)
     return total_ns / HOUR_NS
 

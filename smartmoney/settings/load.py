@@ -231,6 +231,6 @@ def _check_training(settings: Settings) -> None:
         problem = f"is {training.min_hours:g}, but no more than max_hours = {training.max_hours:g} are learned from"
         raise ConfigurationError("training.min_hours", problem, "lower it, or raise training.max_hours")
     kept_h = 24.0 * settings.capture.retention_days
-    if kept_h < training.needed_h:
-        problem = f"is {settings.capture.retention_days:g}, and a training needs {training.needed_h / 24.0:.1f} days of captures"
+    if kept_h < training.reach_h:
+        problem = f"is {settings.capture.retention_days:g}, and a training needs {training.reach_h / 24.0:.1f} days of captures"
         raise ConfigurationError("capture.retention_days", problem, "raise it, or lower training.min_hours")

@@ -9,7 +9,6 @@ from smartmoney.adapters.journal import record
 from smartmoney.adapters.journal_rows import TrainingNote
 from smartmoney.adapters.model_store import ModelStore
 from smartmoney.adapters.state_directory import StateLayout
-from smartmoney.learning.evaluation.untouched import DAY_NS
 from smartmoney.learning.fitting.export import learned_span
 from smartmoney.learning.sets.rows import Rows
 from smartmoney.runtime import retraining
@@ -18,6 +17,7 @@ from smartmoney.runtime.retraining import gather, retrain
 from smartmoney.runtime.retraining_child import RetrainJob
 from smartmoney.runtime.storage import open_run
 from smartmoney.settings.load import load_settings
+from smartmoney.settings.training import DAY_NS
 from tests.captured_past import INSTRUMENT, capture_past
 
 TERMS = {"training.every_h": 1, "training.min_hours": 1.5, "training.max_hours": 5, "model": "prior", "training.promote": "validated"}
@@ -42,12 +42,12 @@ def past(tmp_path_factory):
 def test_it_gathers_the_runs_of_this_market_and_keeps_the_newest_fifth_from_learning(past):
     layout, now_ns = past
     found = gather(layout, load_settings(overrides=TERMS), now_ns)
-    assert found.hours == pytest.approx(SECONDS / 3600, abs=0.01)
+    assert found.hours(now_ns) == pytest.approx(SECONDS / 3600, abs=0.01)
     learned, judged = found.learned(), found.judged()
     assert len(learned[0]) / (len(learned[0]) + len(judged[0])) == pytest.approx(0.8, abs=0.001)
     assert int(learned[0].times[-1]) < found.cut_ns <= int(judged[0].times[0])
     shorter = gather(layout, load_settings(overrides={**TERMS, "training.max_hours": 2}), now_ns)
-    assert shorter.hours == pytest.approx(2.0, abs=0.01)
+    assert shorter.hours(now_ns) == pytest.approx(2.0, abs=0.01)
     assert gather(layout, load_settings(overrides={**TERMS, "market": "usdm"}), now_ns).pieces == ()
     assert gather(layout, load_settings(overrides={**TERMS, "instruments": ["ETH/USDT"]}), now_ns).pieces == ()
 

@@ -20,6 +20,7 @@ from smartmoney.runtime.rollback import Rollback
 from smartmoney.runtime.storage import open_run
 from smartmoney.runtime.training_watch import HOUR_NS, Notes, TrainingWatch, captured_hours
 from smartmoney.settings.load import load_settings
+from smartmoney.settings.training import DAY_NS
 from tests.captured_past import INSTRUMENT, capture_past
 
 from .market import loop_of
@@ -215,6 +216,10 @@ def test_hours_are_counted_over_runs_and_no_second_twice(tmp_path):
     assert captured_hours(layout.captures, end_ns, settings) == pytest.approx(1.0, abs=0.01)
     short = settings.model_copy(update={"training": settings.training.model_copy(update={"max_hours": 0.25})})
     assert captured_hours(layout.captures, end_ns, short) == pytest.approx(0.25, abs=0.01)
+    # What a gate keeps untouched is not counted: six days later it is.
+    gate = settings.model_copy(update={"training": settings.training.model_copy(update={"promote": "gate"})})
+    assert captured_hours(layout.captures, end_ns, gate) == 0.0
+    assert captured_hours(layout.captures, (end_ns // DAY_NS + 6) * DAY_NS, gate) == pytest.approx(1.0, abs=0.01)
 
 
 def test_notes_are_journaled(tmp_path):

@@ -301,5 +301,5 @@ def test_real_money_is_not_given_to_what_passed_on_paper_only(write):
 
 def test_who_trains_and_lets_a_person_promote_may_name_any_model(write):
     settings = load_settings(write("training: {every_h: 24, promote: never}\nmodel: mine"))
-    assert (settings.training.is_on, settings.training.needed_h) == (True, 24.0)
+    assert (settings.training.is_on, settings.training.reach_h) == (True, 24.0)
     assert Settings().training.is_on is False

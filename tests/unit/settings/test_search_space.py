@@ -92,7 +92,7 @@ def test_what_is_wrong_is_named_with_its_remedy(load, text, key, says):
 def test_the_documented_space_is_one(load):
     page = (Path(__file__).resolve().parents[3] / "docs" / "tune.md").read_text()
     [example] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert len(load(example).dimensions) == 4
+    assert len(load(example).dimensions) == 5
 
 
 def test_weights_are_scaled_and_what_does_not_go_together_is_refused(settings):
