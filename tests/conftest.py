@@ -20,8 +20,10 @@ kernel_cache.prepare()
 gc.disable()
 
 # No test asserts wall time, and continuous integration tries the same examples each time.
-settings.register_profile("house", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True)
-settings.load_profile("house")
+# A test that says no number of its own tries fifty; `make test-all` tries as many again, and twice that.
+settings.register_profile("house", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True, max_examples=50)
+settings.register_profile("thorough", settings.get_profile("house"), max_examples=150)
+settings.load_profile(os.environ.get("SMARTMONEY_EXAMPLES", "house"))
 
 _LONG = ("integration", "simulation", "golden", "replay", "features", "property")
 """Folders of long tests, the longest first."""
