@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -13,8 +14,8 @@ from hypothesis import settings
 
 from smartmoney.runtime import kernel_cache
 
-from . import model_bundles
-
+# Before anything imports numba, which reads then where its kernels are: beside the sources they would outlive a changed callee.
+assert "numba" not in sys.modules, "numba was imported before the tests said where its kernels are"
 kernel_cache.prepare()
 # What collection imports never goes: looking for garbage among it costs a sixth of collecting, and then a third of a second each time.
 gc.disable()
@@ -79,4 +80,6 @@ def seed_document() -> Path:
 @pytest.fixture(scope="session")
 def bundles() -> ModuleType:
     """Give the maker of small trained bundles."""
+    from . import model_bundles
+
     return model_bundles
