@@ -48,7 +48,7 @@ test-slow: $(VENV)/development ## run the slow tests alone (about six minutes)
 
 test-all: $(VENV)/development ## run every test, the campaigns of kills and faults too (an hour)
 	@$(RUN) kernels > /dev/null
-	@$(PY) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+	@SMARTMONEY_EXAMPLES=thorough $(PY) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 check: lint types imports test ## lint, types, imports, tests: what continuous integration runs
 

@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -13,15 +14,17 @@ from hypothesis import settings
 
 from smartmoney.runtime import kernel_cache
 
-from . import model_bundles
-
+# Before anything imports numba, which reads then where its kernels are: beside the sources they would outlive a changed callee.
+assert "numba" not in sys.modules, "numba was imported before the tests said where its kernels are"
 kernel_cache.prepare()
 # What collection imports never goes: looking for garbage among it costs a sixth of collecting, and then a third of a second each time.
 gc.disable()
 
 # No test asserts wall time, and continuous integration tries the same examples each time.
-settings.register_profile("house", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True)
-settings.load_profile("house")
+# A test that says no number of its own tries fifty; `make test-all` tries as many again, and twice that.
+settings.register_profile("house", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True, max_examples=50)
+settings.register_profile("thorough", settings.get_profile("house"), max_examples=150)
+settings.load_profile(os.environ.get("SMARTMONEY_EXAMPLES", "house"))
 
 _LONG = ("integration", "simulation", "golden", "replay", "features", "property")
 """Folders of long tests, the longest first."""
@@ -77,4 +80,6 @@ def seed_document() -> Path:
 @pytest.fixture(scope="session")
 def bundles() -> ModuleType:
     """Give the maker of small trained bundles."""
+    from . import model_bundles
+
     return model_bundles

@@ -1,8 +1,10 @@
 """`smartmoney run`: the daemon."""
 
+import contextlib
 import gc
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +13,7 @@ import typer
 from smartmoney.cli.common import AsJson, ConfigFile, Overrides, Profile, StateDir, layout_of, print_json, settings_of
 
 if TYPE_CHECKING:
-    from smartmoney.runtime.daemon import Running, Screen
+    from smartmoney.runtime.daemon import Options, Running, Screen
     from smartmoney.runtime.summary import Summary
     from smartmoney.settings.models import Settings
 
@@ -30,8 +32,45 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run the daemon until Ctrl-C, SIGTERM or --for. Example: smartmoney run --paper -c paper.yaml --for 60 --json."""
-    # Nothing that is imported ever goes: looking for garbage among it, again and again, is a tenth of the start.
+    with _nothing_collected():
+        options, on_terminal = _prepare(paper, live, config, profile, seconds, state_dir, warm, overrides, as_json=as_json)
+    summary = _serve(options, on_terminal=on_terminal)
+    if as_json:
+        import msgspec
+
+        print_json(msgspec.to_builtins(summary))
+    else:
+        _farewell(summary)
+
+
+@contextlib.contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Look for no garbage: nothing that a start imports ever goes, and looking through it again and again is a tenth of the start."""
     gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
+
+
+def _prepare(
+    paper: bool,
+    live: bool,
+    config: Path | None,
+    profile: str | None,
+    seconds: float | None,
+    state_dir: Path | None,
+    warm: Path | None,
+    overrides: list[str] | None,
+    *,
+    as_json: bool,
+) -> "tuple[Options, bool]":
+    """Return what to run, kernels and imports at hand, and whether a person watches.
+
+    Raises:
+        ConfigurationError: something does not fit together.
+    """
     from smartmoney.settings.errors import ConfigurationError
 
     if paper and live:
@@ -55,15 +94,7 @@ def run(
 
     from smartmoney.runtime.daemon import Options
 
-    gc.freeze()
-    gc.enable()
-    summary = _serve(Options(settings=settings, state_path=layout.root, seconds=seconds, warm=warm), on_terminal=on_terminal)
-    if as_json:
-        import msgspec
-
-        print_json(msgspec.to_builtins(summary))
-    else:
-        _farewell(summary)
+    return Options(settings=settings, state_path=layout.root, seconds=seconds, warm=warm), on_terminal
 
 
 def _check_live(settings: "Settings") -> None:

@@ -83,11 +83,16 @@ def test_the_two_markets_of_one_seed_are_two_stories(recordings, settings):
     assert len({replayed(recordings[market], market, settings).engine.digest for market in MARKETS}) == 2
 
 
-@pytest.mark.parametrize("cut", [200, 1500, 3001])
+@pytest.fixture(scope="module", params=[200, 1500, 3001])
+def beginning(recordings, settings, request):
+    """Give so many frames of a recording, and the digest after them when nothing follows."""
+    path, cut = recordings[Market.SPOT], request.param
+    return path, cut, replayed(path, Market.SPOT, settings, lambda recorded, _: blocks_of(itertools.islice(recorded, cut))).engine.digest
+
+
 @pytest.mark.parametrize("future", ["the recorded one", "garbage", "shuffled"])
-def test_appending_the_future_changes_nothing_before_it(recordings, settings, cut, future):
-    path = recordings[Market.SPOT]
-    before = replayed(path, Market.SPOT, settings, lambda recorded, _: blocks_of(itertools.islice(recorded, cut))).engine.digest
+def test_appending_the_future_changes_nothing_before_it(beginning, settings, future):
+    path, cut, before = beginning
     seen = []
 
     def then_more(recorded, replay):
