@@ -12,7 +12,7 @@ from decimal import Decimal
 import apsw
 import msgspec
 
-from smartmoney.adapters.journal_reader import FillRow, JournalReader, JournalRefused
+from smartmoney.adapters.journal_reader import CashRow, FillRow, JournalReader, JournalRefused
 from smartmoney.core.domain.entries import DayState, HaltState
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import Fill, Liquidity, OrderIntent, OrderReport, PositionReport, Side
@@ -23,8 +23,8 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     """Hold what a run starts from.
 
     Units: `cash` in quote currency. `orders` are the intents without a known end, in journal order; an empty `venue_order_id` means that no
-    acceptance was journaled, so that the order may or may not exist. `fill_count` and `order_count` are over all runs. `funded_until_ns` is
-    the venue's time of the latest funding payment that was booked, 0 before the first.
+    acceptance was journaled, so that the order may or may not exist. `fill_count` and `order_count` are over all runs. `booked_until_ns`
+    is the venue's time of the latest payment that was booked, by its kind in the venue's words (what its reference begins with).
     """
 
     cash: Decimal
@@ -33,7 +33,7 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     halt: HaltState
     day: DayState
     fundings: tuple[str, ...]
-    funded_until_ns: int
+    booked_until_ns: dict[str, int]
     created_wall_ns: int
     fill_count: int
     order_count: int
@@ -61,13 +61,22 @@ def load_account(connection: apsw.Connection, initial_cash: Decimal, instruments
         halt=reader.halt_state(),
         day=reader.day_state(),
         fundings=tuple(row.reference for row in moved if row.reference)[-FUNDINGS_REMEMBERED:],
-        funded_until_ns=max((row.ts_event_ns for row in moved if row.kind == "funding"), default=0),
+        booked_until_ns=_latest(moved),
         created_wall_ns=connection.execute("SELECT created_wall_ns FROM account").get,
         fill_count=len(fills),
         order_count=order_count,
         realised=portfolio.realised,
         fees_other=dict(portfolio.fees_other),
     )
+
+
+def _latest(moved: Sequence[CashRow]) -> dict[str, int]:
+    latest: dict[str, int] = {}
+    for row in moved:
+        kind = row.reference.partition("-")[0]
+        if kind:
+            latest[kind] = max(latest.get(kind, 0), row.ts_event_ns)
+    return latest
 
 
 def fills_on_one_grid(known: Sequence[Instrument], fills: Sequence[FillRow]) -> tuple[list[Instrument], list[Fill]]:

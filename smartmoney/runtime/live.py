@@ -33,6 +33,7 @@ from smartmoney.runtime.supervisor import Beat, ChildSpec
 from smartmoney.settings.models import Settings
 from smartmoney.venues.binance import order_calls as calls
 from smartmoney.venues.binance.followed import FollowedOrders
+from smartmoney.venues.binance.money_news import BOOKED, MOVED
 from smartmoney.venues.binance.order_news import NewsError
 from smartmoney.venues.binance.outcomes import Outcome
 from smartmoney.venues.binance.protocol import Endpoints, endpoints
@@ -116,8 +117,8 @@ class LiveOrders:
         offset_ms, state = self.account.clock_offset_ms or 0, opened.state
         moved_ms = self.account.venue_ms() if opened.active_wall_ns is None else opened.active_wall_ns // _MS + offset_ms
         made_ms = state.created_wall_ns // _MS + offset_ms
-        booked_from_ms = max(made_ms, state.funded_until_ns // _MS - INCOMES_LATE_MS)
-        return MoneyBeginning(booked_from_ms=booked_from_ms, moved_from_ms=moved_ms, booked=state.fundings)
+        from_ms = {kind: max(made_ms, state.booked_until_ns.get(kind, 0) // _MS - INCOMES_LATE_MS) for kind in BOOKED}
+        return MoneyBeginning(from_ms={**from_ms, **dict.fromkeys(MOVED, moved_ms)}, booked=state.fundings)
 
     async def _listen(self, beat: Beat) -> None:
         task = asyncio.ensure_future(self._stream.run())

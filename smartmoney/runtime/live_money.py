@@ -4,12 +4,12 @@ The venue's list of incomes is the truth, and each of its rows has a number that
 only says that the list is worth a look now. So a payment is booked once, whichever of the two speaks first, is late, doubled or lost, and
 over restarts: the journal says up to when payments are booked, and under which numbers.
 
-Invariants: a row is posted once in a life of this object; what is booked is read as a whole and leaves oldest first, so that a crash
-between two loses none; a reading that failed posts nothing and moves no cursor; every loop is bounded.
+Invariants: a row is posted once in a life of this object; the rows of a kind leave oldest first, so that a crash between two loses none; a
+reading that failed posts nothing and moves no cursor; every loop is bounded.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -21,7 +21,7 @@ from smartmoney.core.domain.instruments import Instrument
 from smartmoney.runtime.live_account import ReadFailed
 from smartmoney.runtime.supervisor import Beat
 from smartmoney.venues.binance import order_calls as calls
-from smartmoney.venues.binance.money_news import BOOKED, MOVED, Income, MoneyEvent, read_incomes
+from smartmoney.venues.binance.money_news import BOOKED, FUNDING, MOVED, Income, MoneyEvent, read_incomes
 from smartmoney.venues.binance.order_news import NewsError
 
 log = structlog.get_logger("money")
@@ -29,7 +29,7 @@ log = structlog.get_logger("money")
 EVERY_S = 60.0
 """The list is read this often without being told."""
 LOOKS_S = (0.5, 2.0, 8.0, 30.0)
-"""Waits between looks after the stream has told of something: the list may have it later. A look costs 30 to 60 of 2,400 a minute."""
+"""Waits between looks after the stream has told of something: the list may have it later. A look costs 30 of 2,400 a minute."""
 AFTER_UP_S = 5.0
 """So long after the stream came up the list is read: what was paid before that was told to nobody."""
 FIRST_S_MAX = 8.0
@@ -46,10 +46,9 @@ _S = 1_000_000_000
 
 
 class MoneyBeginning(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold what the journal knows: the names of payments that are booked, and the venue's times, in ms, from which rows may be unknown."""
+    """Hold what the journal knows: the names of payments that are booked, and, by kind, from when on (ms, venue) rows may be unknown."""
 
-    booked_from_ms: int
-    moved_from_ms: int
+    from_ms: Mapping[str, int]
     booked: tuple[str, ...] = ()
 
 
@@ -71,10 +70,10 @@ class LiveMoney:
         self._post = post
         self._clock = clock
         self._known = dict.fromkeys(beginning.booked)
-        self._from_ms = {**dict.fromkeys(BOOKED, beginning.booked_from_ms), **dict.fromkeys(MOVED, beginning.moved_from_ms)}
+        self._from_ms = dict(beginning.from_ms)
         self._read_until_ms = dict(self._from_ms)
         self._told = asyncio.Event()
-        self._wanted: set[tuple[str, ...]] = set()
+        self._wanted: set[str] = set()
         self._looks_left = 0
         self._regular_ns = clock.monotonic_ns() + round(EVERY_S * _S)
         self._look_ns = 0
@@ -93,7 +92,7 @@ class LiveMoney:
         """Post the payments of the time before this start, within a patience; what it did not reach comes with the next turn."""
         try:
             async with asyncio.timeout(FIRST_S_MAX):
-                await self._read(BOOKED, is_urgent=True)
+                await self._read(FUNDING, is_urgent=True)
         except TimeoutError:
             log.warning("funding before this start could not be read in time")
         except (ReadFailed, NewsError) as failure:
@@ -106,7 +105,7 @@ class LiveMoney:
             now_ns = self._clock.monotonic_ns()
             if now_ns >= self._regular_ns:
                 self._regular_ns = now_ns + round(EVERY_S * _S)
-                await self.look((BOOKED, MOVED))
+                await self.look((*BOOKED, *MOVED))
             elif self._wanted and now_ns >= self._look_ns:
                 await self._look_again()
             try:
@@ -116,16 +115,16 @@ class LiveMoney:
             except TimeoutError:
                 continue
 
-    async def look(self, groups: Sequence[tuple[str, ...]], *, is_urgent: bool = False) -> None:
-        """Read some groups of kinds once and post what is new."""
+    async def look(self, kinds: Sequence[str], *, is_urgent: bool = False) -> None:
+        """Read some kinds once and post what is new."""
         try:
-            for kinds in groups:
-                await self._read(kinds, is_urgent=is_urgent)
+            for kind in kinds:
+                await self._read(kind, is_urgent=is_urgent)
         except (ReadFailed, NewsError) as failure:
             self._failed(failure)
 
     def _look_soon(self, kinds: tuple[str, ...]) -> None:
-        self._wanted.add(kinds)
+        self._wanted.update(kinds)
         self._looks_left = len(LOOKS_S)
         self._look_ns = 0
         self._told.set()
@@ -133,19 +132,17 @@ class LiveMoney:
     async def _look_again(self) -> None:
         left = self._looks_left = self._looks_left - 1
         self._look_ns = self._clock.monotonic_ns() + round(LOOKS_S[-1 - left] * _S)
-        groups = sorted(self._wanted)
+        kinds = sorted(self._wanted)
         if left <= 0:
             self._wanted.clear()
-        await self.look(groups, is_urgent=True)
+        await self.look(kinds, is_urgent=True)
 
-    async def _read(self, kinds: tuple[str, ...], *, is_urgent: bool) -> None:
-        """Post what is new of some kinds, once all of them were read."""
+    async def _read(self, kind: str, *, is_urgent: bool) -> None:
+        """Post what is new of a kind, once all of it was read."""
         now_ms = self._account.venue_ms()
-        rows = [row for kind in kinds for row in await self._rows(kind, now_ms, is_urgent=is_urgent)]
-        for row in sorted(rows, key=lambda row: row.time_ms):
+        for row in await self._rows(kind, now_ms, is_urgent=is_urgent):
             self._take(row)
-        for kind in kinds:
-            self._read_until_ms[kind] = max(self._read_until_ms[kind], now_ms)
+        self._read_until_ms[kind] = max(self._read_until_ms[kind], now_ms)
         self._is_understood = True
 
     async def _rows(self, kind: str, now_ms: int, *, is_urgent: bool) -> list[Income]:

@@ -26,6 +26,7 @@ from smartmoney.runtime.live_money import LiveMoney, MoneyBeginning
 from smartmoney.simulation.paper import PaperVenue
 from smartmoney.simulation.paper_parameters import PaperParameters
 from smartmoney.venues.binance.followed import FollowedOrders
+from smartmoney.venues.binance.money_news import BOOKED, MOVED
 from smartmoney.venues.binance.protocol import endpoints
 from tests.integration.faulty import reader
 from tests.integration.tradable import KEY, SECRET, ask, exchange
@@ -209,7 +210,7 @@ class LiveUnder(Under):
 
     def _no_money(self):
         now_ms = self.server.now_ns() // 1_000_000
-        return MoneyBeginning(booked_from_ms=now_ms, moved_from_ms=now_ms)
+        return MoneyBeginning(from_ms=dict.fromkeys((*BOOKED, *MOVED), now_ms))
 
     def make(self, orders=(), known=(), beginning=None, money=None):
         clock = SystemClock()

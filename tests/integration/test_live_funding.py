@@ -8,7 +8,7 @@ from smartmoney.core.domain.entries import FundingPaid, MoneyMoved
 from smartmoney.core.domain.instruments import Market
 from smartmoney.runtime import live_money
 from smartmoney.runtime.live_money import MoneyBeginning
-from smartmoney.venues.binance.money_news import BOOKED
+from smartmoney.venues.binance.money_news import BOOKED, MOVED
 from tests.contract.venues import live_under
 from tests.integration.tradable import DEMO
 
@@ -54,7 +54,7 @@ async def test_funding_is_told_once_by_stream_and_list_together():
                 async with venue.fault("funding", rate=0.001 * count, count=1) as acted:
                     await venue.until(acted)
                 await all_told(venue, count)
-            await venue.money.look((BOOKED,))
+            await venue.money.look(BOOKED)
             await all_told(venue, 3)
             assert all(each.amount < 0 and each.instrument == 0 for each in paid(venue))
 
@@ -86,11 +86,11 @@ async def test_a_life_that_ends_before_a_payment_was_booked_leaves_it_to_the_nex
         venue.said.all.clear()
         # Booked: the first; posted and lost with the process: the second.
         at_ms = first.ts_event_ns // 1_000_000
-        venue.make(money=MoneyBeginning(booked_from_ms=max(began_ms, at_ms), moved_from_ms=at_ms, booked=(first.reference,)))
+        venue.make(money=MoneyBeginning(from_ms=dict.fromkeys((*BOOKED, *MOVED), max(began_ms, at_ms)), booked=(first.reference,)))
         async with venue.running():
             await venue.until(lambda: paid(venue))
             await venue.report()
-            await venue.money.look((BOOKED,))
+            await venue.money.look(BOOKED)
             assert [each.reference for each in paid(venue)] == [second.reference]
             before = [type(each).__name__ for each in venue.said.all]
             assert before.index("FundingPaid") < before.index("AccountReported"), "equity is whole before READY"

@@ -3,14 +3,17 @@
 import json
 import shutil
 import sys
+from decimal import Decimal
 
+import msgspec
 import pytest
 
 from smartmoney.adapters.exchange_warm import capture_path, prerun
-from smartmoney.adapters.journal import JournalReader, record
+from smartmoney.adapters.journal import Journal, JournalReader, record
 from smartmoney.adapters.recordings import read_recording
 from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.cli import main as command_line
+from smartmoney.core.domain.commands import RecordCash
 from smartmoney.core.domain.entries import EntryKind, Tick, WarmUpEnded
 from smartmoney.core.domain.instruments import Market
 from smartmoney.core.engine.engine import Engine
@@ -140,6 +143,21 @@ def test_the_journal_alone_tells_the_same_money_and_what_it_cannot_know(result, 
     assert journaled.chronicle.missing
     assert told.null_test.p is None
     assert (told.net_pnl, told.max_drawdown) == (pytest.approx(result.net_pnl, abs=0.5), pytest.approx(result.max_drawdown, abs=1e-4))
+
+
+def test_funding_of_the_run_is_told(forgotten, tmp_path):
+    earlier, run_id = forgotten
+    layout = StateLayout(tmp_path / "state")
+    shutil.copytree(earlier.root, layout.root)
+    with JournalReader.open(layout.journal) as reader:
+        (mode, account), header, instruments = reader.whose(), reader.run(run_id), reader.instruments()
+    journal = Journal.open(layout.journal, mode, account, initial_cash=Decimal(0))
+    journal.begin_run(msgspec.structs.replace(header, run_id="funded"), instruments)
+    paid = RecordCash(kind="funding", amount=Decimal("-1.25"), reason=instruments[0].name, reference="f1", peak=None)
+    journal.commit([record(1, 1, paid), record(2, 2, msgspec.structs.replace(paid, reference="f2"))])
+    journal.close()
+    told = [line for line in told_run(layout, "funded").assumptions if line.startswith("funding")]
+    assert told == ["funding: -2.5000 in 2 payments, in net and in equity, in no round trip"]
 
 
 def test_the_report_of_either_is_whole(result, forgotten, tmp_path):

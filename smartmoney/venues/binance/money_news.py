@@ -12,7 +12,8 @@ import msgspec
 
 from smartmoney.venues.binance.order_news import NewsError
 
-BOOKED = ("FUNDING_FEE", "INSURANCE_CLEAR")
+FUNDING = "FUNDING_FEE"
+BOOKED = (FUNDING, "INSURANCE_CLEAR")
 """Kinds of income that are profit or loss and that no trade tells: funding, and what a liquidation cost beside its trade."""
 MOVED = ("TRANSFER",)
 """Kinds that are a person's, not the market's."""
@@ -44,7 +45,7 @@ class MoneyEvent(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def kinds(self) -> tuple[str, ...]:
         """Return the kinds of income among which it will be listed."""
-        return BOOKED if self.reason in BOOKED else MOVED
+        return (self.reason,) if self.reason in BOOKED else MOVED
 
 
 def read_incomes(body: object) -> tuple[Income, ...]:

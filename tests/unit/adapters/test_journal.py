@@ -605,6 +605,15 @@ def test_money_that_moved_is_part_of_the_account_and_of_its_peak(journal, write)
     ]
 
 
+def test_how_far_payments_are_booked_is_known_by_kind(journal, write):
+    assert journal.load_account([BTC, ETH]).booked_until_ns == {}
+    rows = (("FUNDING_FEE-7", 50), ("FUNDING_FEE-8", 40), ("INSURANCE_CLEAR-9", 60))
+    paid = [msgspec.structs.replace(moved("-1", kind="funding", reference=name), ts_event_ns=at_ns) for name, at_ns in rows]
+    write(*paid, moved("5"))
+    assert journal.load_account([BTC, ETH]).booked_until_ns == {"FUNDING_FEE": 50, "INSURANCE_CLEAR": 60}
+    assert journal.load_account([BTC, ETH]).cash == Decimal(10_002)
+
+
 def test_the_days_opening_survives(journal, write, tmp_path):
     assert journal.load_account([BTC]).day == DayState()
     write(RecordDay(day=20_000, opening=Decimal("9876.5")))

@@ -61,27 +61,28 @@ class Lives:
     def __init__(self, listed):
         self.listed = listed
         self.booked = []
-        self.funded_ms = 0
+        self.booked_ms = dict.fromkeys(BOOKED, 0)
         self.active_ms = MADE_MS
         self.moved = []
         self.begin()
 
     def begin(self):
         names = tuple(name for name, _ in self.booked)
-        booked_from = max(MADE_MS, self.funded_ms - LOOK_BACK_MS)
-        beginning = MoneyBeginning(booked_from_ms=booked_from, moved_from_ms=self.active_ms, booked=names)
+        from_ms = {kind: max(MADE_MS, until_ms - LOOK_BACK_MS) for kind, until_ms in self.booked_ms.items()}
+        beginning = MoneyBeginning(from_ms={**from_ms, **dict.fromkeys(MOVED, self.active_ms)}, booked=names)
         self.posted = []
         self.money = LiveMoney(self.listed, [GRID], beginning, self.posted.append, clock=SystemClock())
 
     def look(self, *, first):
-        asyncio.run(self.money.first() if first else self.money.look((BOOKED, MOVED)))
+        asyncio.run(self.money.first() if first else self.money.look((*BOOKED, *MOVED)))
 
     def commit(self, count=None):
         done, self.posted[:] = self.posted[:count], [] if count is None else self.posted[count:]
         for each in done:
             if isinstance(each, FundingPaid):
                 self.booked.append((each.reference, each.amount))
-                self.funded_ms = max(self.funded_ms, each.ts_event_ns // 1_000_000)
+                kind = each.reference.partition("-")[0]
+                self.booked_ms[kind] = max(self.booked_ms[kind], each.ts_event_ns // 1_000_000)
             else:
                 self.moved.append(each.reference)
         self.active_ms = self.listed.now_ms
@@ -117,6 +118,7 @@ def test_every_payment_is_booked_once_wherever_lives_end(rows, steps):
     listed.now_ms = max(listed.now_ms, MADE_MS + 430 * HOUR_MS)
     lives.begin()
     lives.look(first=True)
+    lives.look(first=False)
     lives.commit()
     assert sorted(name for name, _ in lives.booked) == sorted(f"{row['incomeType']}-{row['tranId']}" for _, row in listed.rows)
 

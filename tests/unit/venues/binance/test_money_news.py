@@ -45,7 +45,7 @@ def test_what_is_no_list_of_incomes_is_refused(body):
 
 @pytest.mark.parametrize(
     ("reason", "kinds"),
-    [("FUNDING_FEE", BOOKED), ("INSURANCE_CLEAR", BOOKED), ("DEPOSIT", MOVED), ("WITHDRAW", MOVED)],
+    [*((kind, (kind,)) for kind in BOOKED), ("DEPOSIT", MOVED), ("WITHDRAW", MOVED)],
 )
 def test_an_update_says_among_which_kinds_it_will_be_listed(reason, kinds):
     raw = json.dumps({"e": "ACCOUNT_UPDATE", "E": 1, "T": 1, "a": {"m": reason, "B": [], "P": []}}).encode()
