@@ -34,12 +34,14 @@ def is_plain(count: int, values: Any, decimals: Any, grid_decimals: int, smalles
     other = 0
     for k in range(count):
         other |= decimals[k] ^ grid_decimals
+    if other != 0:
+        return False
     low = largest
     high = smallest
     for k in range(count):
         low = min(low, values[k])
         high = max(high, values[k])
-    return other == 0 and smallest <= low and high <= largest
+    return smallest <= low and high <= largest
 
 
 @entry
