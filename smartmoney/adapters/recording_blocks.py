@@ -5,8 +5,6 @@ the last one before a damage; memory is a block or two a file.
 """
 
 import itertools
-import lzma
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -14,10 +12,10 @@ from typing import IO, Any
 
 import msgspec
 import numpy as np
-import zstandard
 from numpy.typing import NDArray
 
 from smartmoney.adapters.recordings import (
+    DAMAGE,
     LINE_BYTES_MAX,
     RecordedFrame,
     RecordingDamaged,
@@ -162,7 +160,7 @@ def _read(stream: IO[bytes]) -> bytes | None:
         while size < BLOCK_BYTES and (part := read(_READ_BYTES)):
             parts.append(part)
             size += len(part)
-    except (EOFError, OSError, zlib.error, lzma.LZMAError, zstandard.ZstdError):
+    except DAMAGE:
         return None
     return b"".join(parts)
 

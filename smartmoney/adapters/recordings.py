@@ -7,12 +7,10 @@ Plain, .gz, .bz2, .zst and .xz. A file is read as a stream; lines above 16 MiB a
 """
 
 import bz2
-import gzip
 import heapq
 import io
 import lzma
 import re
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -21,7 +19,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import zstandard
+from zlib_ng import gzip_ng, zlib_ng
 
+_GZIP_ERROR: type[Exception] = zlib_ng.error  # type: ignore[assignment]  # its stub says that it is an instance
+DAMAGE = (EOFError, OSError, _GZIP_ERROR, lzma.LZMAError, zstandard.ZstdError)
+"""What reading an archive raises that ends early or is corrupt."""
 LINE_BYTES_MAX = 16 * 1024 * 1024
 _US_BELOW = 100_000_000_000_000_000
 """A receive time below this is in microseconds (in ns it would lie before 1973)."""
@@ -121,7 +123,7 @@ def open_recording(path: Path) -> IO[bytes]:
     opened: Any
     match path.suffix:
         case ".gz":
-            opened = gzip.open(path, "rb")  # noqa: SIM115 - the caller closes it
+            opened = gzip_ng.open(path, "rb")  # type: ignore[no-untyped-call]  # it has no types
         case ".bz2":
             opened = bz2.open(path, "rb")  # noqa: SIM115 - the caller closes it
         case ".xz":
@@ -175,7 +177,7 @@ def _lines(stream: IO[bytes], path: Path) -> Iterator[bytes]:
         number += 1
         try:
             line = stream.readline(LINE_BYTES_MAX)
-        except (EOFError, OSError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as failure:
+        except DAMAGE as failure:
             raise RecordingDamaged(f"{path}: damaged before line {number}: {failure}") from None
         if not line:
             return

@@ -31,6 +31,7 @@ from smartmoney.runtime.backtest_sources import WARM_NS, captured_items, record_
 from smartmoney.runtime.chronicle import Chronicle, cost_sums, counted
 from smartmoney.runtime.chronicler import Chronicler
 from smartmoney.runtime.codecs import codec_of
+from smartmoney.runtime.compile import load_backtest_kernels
 from smartmoney.runtime.fill_calibration import FillModel
 from smartmoney.runtime.fill_costs import CostShares, CostSums, FillCost, summed
 from smartmoney.runtime.models import Models
@@ -185,6 +186,7 @@ def run_job(job: BacktestJob, on_ready: Callable[[Engine], None] | None = None) 
         BacktestRefused, DatasetRefused, ReplayRefused: it has nothing to test.
         OSError: its source cannot be read.
     """
+    load_backtest_kernels()
     if isinstance(job.source, CapturedRun):
         return _run_capture(job, job.source)
     if isinstance(job.source, Recordings):

@@ -7,7 +7,7 @@ on the entries and commands alone.
 
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
@@ -111,11 +111,6 @@ class TripBook:
         if after != 0 and (before == 0 or before * after < 0):
             self._opened[fill.instrument] = _Opened(wall_ns, self._asked.get(fill.client_order_id, _Asked()), [(wall_ns, after)])
 
-    def stood(self, regime: str, seconds: float) -> None:
-        """Add to the time for which a regime stood."""
-        before = self.by_regime.get(regime, TripSums())
-        self.by_regime[regime] = msgspec.structs.replace(before, seconds=before.seconds + seconds)
-
     def _close(self, closed: ClosedTrade, opened: _Opened, wall_ns: int) -> None:
         reason = self._asked.get(closed.closed_by, _Asked()).reason or UNKNOWN
         trip = RoundTrip(
@@ -164,6 +159,7 @@ class Chronicler:
         self._mids: list[float | None] = []
         self._regimes: list[list[RegimeChange]] = []
         self._decided_ns: list[int] = []
+        self._stood_s: dict[str, float] = {}
         self._instruments: tuple[Instrument, ...] = ()
         self._tick_sizes: list[float] = []
         self._engine: Engine
@@ -176,6 +172,11 @@ class Chronicler:
     def append(self, entry: Entry) -> None:
         """See an entry before the engine does."""
         payload = entry.payload
+        if type(payload) is Tick:
+            if not self._engine.is_warming:
+                self.last_wall = entry.ts_wall_ns
+                self._look(entry.ts_wall_ns)
+            return
         if isinstance(payload, RunStarted):
             self._start(payload)
         if isinstance(payload, (RunStarted, WarmUpEnded)):
@@ -184,24 +185,24 @@ class Chronicler:
             return  # the past before the run: nothing was decided in it
         self.last_wall = entry.ts_wall_ns
         self.costs.append(entry)
-        if isinstance(payload, Tick):
-            self._look(entry.ts_wall_ns)
-        elif isinstance(payload, OrderFilled):
+        if isinstance(payload, OrderFilled):
             self._trips.fill(payload.fill, entry.ts_wall_ns)
 
     def pass_over(self, passed: Passed) -> None:
         """See that frames and ticks went by of which nothing came: the last of those ticks is looked at."""
         if passed.frames:
             self.last_wall = passed.last_wall_ns
-        self.costs.pass_over(passed)
-        if passed.ticked_wall_ns is not None:
-            self.last_wall = max(self.last_wall, passed.ticked_wall_ns)
-            self._see({touch.instrument: (touch.bid_ticks, touch.ask_ticks) for touch in passed.ticked}, passed.ticked_wall_ns)
+        ticked_ns = passed.ticked_wall_ns
+        if ticked_ns is not None:
+            self.last_wall = max(self.last_wall, ticked_ns)
+            for touch in passed.ticked:
+                self._see(touch.instrument, touch.bid_ticks, touch.ask_ticks, ticked_ns)
+            self._forecasts.look(self._mids, ticked_ns)
 
     def asked(self, command: Command, mono_ns: int) -> None:
         """See a command, after the step that gave it."""
         if isinstance(command, RecordRefusal):
-            self._decided(command.refusal.instrument, command.refusal.code.value)
+            self._decided(command.refusal.instrument, str(command.refusal.code))
             return
         self.costs.asked(command, mono_ns)
         if isinstance(command, RecordEquity):
@@ -225,13 +226,20 @@ class Chronicler:
                 for instrument, path, regimes in zip(self._instruments, self._paths, self._regimes, strict=True)
             ),
             trips=tuple(self._trips.trips),
-            by_regime=dict(sorted(self._trips.by_regime.items())),
+            by_regime=self._by_regime(),
             exits=dict(sorted(self._trips.exits.items())),
             decisions={code: dict(sorted(by.items())) for code, by in sorted(self._decisions.items())},
             costs=dict(sorted(self.costs.sums.items())),
             forecasts=self._forecasts.told(),
             null=self._null(name),
         )
+
+    def _by_regime(self) -> dict[str, TripSums]:
+        trips = self._trips.by_regime
+        return {
+            regime: msgspec.structs.replace(trips.get(regime, TripSums()), seconds=self._stood_s.get(regime, 0.0))
+            for regime in sorted({*trips, *self._stood_s})
+        }
 
     def _start(self, started: RunStarted) -> None:
         self._instruments = started.instruments
@@ -245,27 +253,30 @@ class Chronicler:
 
     def _look(self, now_ns: int) -> None:
         market = self._engine.market
-        self._see({index: market.touch(index) for index in range(len(self._instruments))}, now_ns)
-
-    def _see(self, touches: Mapping[int, tuple[int, int]], now_ns: int) -> None:
-        for index, (bid, ask) in touches.items():
-            mid = 0.5 * (bid + ask) * self._tick_sizes[index] if 0 < bid <= ask else None
-            self._mids[index] = mid
-            if mid is not None:
-                self._paths[index].add(now_ns, mid)
+        for index in range(len(self._instruments)):
+            self._see(index, *market.touch(index), now_ns)
         self._forecasts.look(self._mids, now_ns)
+
+    def _see(self, index: int, bid: int, ask: int, now_ns: int) -> None:
+        if 0 < bid <= ask:
+            self.costs.note_mid(index, 0.5 * (bid + ask))
+            mid = self._mids[index] = 0.5 * (bid + ask) * self._tick_sizes[index]
+            self._paths[index].add(now_ns, mid)
+        else:
+            self._mids[index] = None
 
     def _decided(self, index: int, code: str) -> str:
         """Count a decision and note the regime in which it was taken."""
         reading = self._engine.brain.desk.regime(index)
-        regime = UNKNOWN if reading is None else reading.label.value
+        regime = UNKNOWN if reading is None else str(reading.label)
         by = self._decisions.setdefault(code, {})
         by[regime] = by.get(regime, 0) + 1
         self._forecasts.said(index, self._engine.brain.desk.opportunities(index), self._mids[index], self.last_wall)
         changes = self._regimes[index]
         elapsed = self.last_wall - self._decided_ns[index]
         if changes and elapsed > 0:
-            self._trips.stood(changes[-1].label, min(elapsed, _STANDING_NS_MAX) / 1e9)
+            label = changes[-1].label
+            self._stood_s[label] = self._stood_s.get(label, 0.0) + min(elapsed, _STANDING_NS_MAX) / 1e9
         self._decided_ns[index] = self.last_wall
         if reading is not None and (not changes or changes[-1].label != regime):
             changes.append(RegimeChange(self.last_wall, regime, reading.probability))

@@ -5,11 +5,16 @@ import sys
 import tempfile
 from collections.abc import Callable
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from smartmoney.runtime import kernel_cache
 from smartmoney.runtime.kernel_loading import loading_first
+
+if TYPE_CHECKING:
+    from smartmoney.core.domain.instruments import Instrument
 
 _OFFLINE = "offline"
 _SNAPSHOT = b'{"lastUpdateId":5,"bids":[["100.0","1.0"],["99.9","2.0"]],"asks":[["100.1","1.0"],["100.2","2.0"]]}'
@@ -45,22 +50,25 @@ def compile_kernels(directory: Path, say: Callable[[str], None], *, with_market:
     return monotonic() - started
 
 
+def _instrument() -> "Instrument":
+    from smartmoney.core.domain.instruments import Instrument, Market
+
+    size = Decimal("0.1")
+    return Instrument(venue="none", market=Market.SPOT, symbol="XY", name="X/Y", base="X", quote="Y", tick_size=size, lot_size=size)
+
+
 def _exercise() -> None:
     """Call every kernel with the types that the daemon calls it with."""
     import numpy as np
 
     from smartmoney.core.book.kernel import shown_levels, shown_lots
-    from smartmoney.core.domain.instruments import Instrument, Market
     from smartmoney.core.features.parameters import FeatureParameters
     from smartmoney.core.features.row import read_row
     from smartmoney.core.features.schema import FEATURES
     from smartmoney.runtime.codecs import binance_codec
 
     codec = binance_codec()
-    instrument = Instrument(
-        venue="none", market=Market.SPOT, symbol="XY", name="X/Y", base="X", quote="Y", tick_size=Decimal("0.1"), lot_size=Decimal("0.1")
-    )
-    states = codec.new_states([instrument], FeatureParameters())
+    states = codec.new_states([_instrument()], FeatureParameters())
     for frame, index in ((_DEPTH, -1), (_SNAPSHOT, 0), (_DEPTH, -1), (_TRADE, -1), (b"{ }", -1)):
         codec.fold(frame, states, index, 1)
     scratch = np.zeros(8, np.int64)
@@ -69,14 +77,13 @@ def _exercise() -> None:
     read_row(states, 0, 0, np.zeros(len(FEATURES)))
     codec.drop_book(states, 0)
     _decide_once()
+    _explain_once()
 
 
 def _decide_once() -> None:
-    """Call the trained decision and its explanation: their types are the same for every bundle, so the smallest will do."""
+    """Call the trained decision: its types are the same for every bundle, so the smallest will do."""
     import numpy as np
 
-    from smartmoney.core.alpha.contributions import contributions
-    from smartmoney.core.alpha.forest import NODE, TREE, Forest
     from smartmoney.core.domain.signals import Regime
     from smartmoney.core.features.schema import FEATURES, SCHEMA_HASH
     from smartmoney.core.models.bundle import Bundle, BundleSpec, HiddenMarkov, Observed, Trained
@@ -97,6 +104,14 @@ def _decide_once() -> None:
     spec = BundleSpec(name="none", schema_hash=SCHEMA_HASH, trained=trained, hmm=hmm)
     model = TrainedModel(Bundle(spec=spec, forests={}, card="", hash=""), RegimeParameters())
     model.step(model.fresh_state(), np.zeros(len(FEATURES)), {}, 1)
+
+
+def _explain_once() -> None:
+    import numpy as np
+
+    from smartmoney.core.alpha.contributions import contributions
+    from smartmoney.core.alpha.forest import NODE, TREE, Forest
+
     nodes = np.zeros(1, NODE)
     nodes["left"], nodes["cover"] = -1, 1.0
     contributions(Forest(nodes=nodes, trees=np.zeros(1, TREE), base=(0.0,)), np.zeros(1, np.float32))
@@ -109,11 +124,8 @@ def compile_offline_kernels(directory: Path, say: Callable[[str], None]) -> None
     say("compiling the kernels that read recordings, once for this version and machine; half a minute")
     import numpy as np
 
-    from smartmoney.core.book.kernel import shown_lots
     from smartmoney.core.domain.instruments import Market
     from smartmoney.core.features.parameters import FeatureParameters
-    from smartmoney.core.features.row import read_row
-    from smartmoney.core.features.schema import FEATURES
     from smartmoney.runtime.codecs import recorded_binance
 
     codec = recorded_binance()
@@ -125,10 +137,25 @@ def compile_offline_kernels(directory: Path, say: Callable[[str], None]) -> None
     codec.fold(_SNAPSHOT, states, 0, 1)
     codec.scanned_event_ns(states, 0)
     codec.drop_book(states, 0)
-    shown_lots(states, 0, 0, 1000)
-    read_row(states, 0, 1, np.zeros(len(FEATURES)))
     _replay_a_little()
+    load_backtest_kernels()
     kernel_cache.mark_warm(directory, _OFFLINE)
+
+
+@cache
+def load_backtest_kernels() -> None:
+    """Load (or compile) what a backtest calls, once a process, so that its clock tells the speed of the market alone."""
+    from smartmoney.adapters.recording_blocks import blocks_of
+    from smartmoney.adapters.recordings import RecordedFrame
+    from smartmoney.runtime.replay_frames import FrameReplay
+    from smartmoney.settings.load import load_settings
+
+    _decide_once()
+    frames = (
+        RecordedFrame(ts_wall_ns=(number + 1) * 10**9, frame=frame, is_snapshot=frame is _SNAPSHOT, symbol="XY")
+        for number, frame in enumerate((_SNAPSHOT, _DEPTH, _TRADE))
+    )
+    FrameReplay((_instrument(),), load_settings()).run(blocks_of(frames))
 
 
 def _replay_a_little() -> None:

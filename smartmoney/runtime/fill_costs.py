@@ -16,11 +16,10 @@ from decimal import Decimal
 import msgspec
 
 from smartmoney.core.domain.commands import Command, SubmitOrder
-from smartmoney.core.domain.entries import Entry, OrderCanceled, OrderExpired, OrderFilled, OrderRejected, RunStarted, SendRefused, Tick
+from smartmoney.core.domain.entries import Entry, OrderCanceled, OrderExpired, OrderFilled, OrderRejected, RunStarted, SendRefused
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.orders import Fill, Liquidity, OrderIntent, Purpose, Side
 from smartmoney.core.engine.engine import Engine
-from smartmoney.core.engine.stretch import Passed
 
 FILLS_MAX = 10_000
 """Fills kept one by one; the sums take in all."""
@@ -108,11 +107,9 @@ class FillCosts:
             self._decided[intent.client_order_id] = (intent, self._mids.get(intent.instrument))
 
     def append(self, entry: Entry) -> None:
-        """Look at one entry of the run; fills are kept."""
+        """Look at one entry of the run that is no tick; fills are kept."""
         payload = entry.payload
-        if isinstance(payload, Tick):
-            self._watch_books()
-        elif isinstance(payload, OrderFilled):
+        if isinstance(payload, OrderFilled):
             self._keep(entry, payload.fill)
         elif isinstance(payload, _ENDED):
             self._forget_later(payload.client_order_id)
@@ -120,10 +117,9 @@ class FillCosts:
             # Orders of an earlier run: nobody here knows when they were decided.
             self._decided.update({order.intent.client_order_id: (order.intent, None) for order in payload.orders})
 
-    def pass_over(self, passed: Passed) -> None:
-        """Note the touches of ticks that went by."""
-        for touch in passed.ticked:
-            self._mids[touch.instrument] = 0.5 * (touch.bid_ticks + touch.ask_ticks)
+    def note_mid(self, index: int, mid_ticks: float) -> None:
+        """Note the mid of an instrument at a tick."""
+        self._mids[index] = mid_ticks
 
     def intent(self, client_order_id: str) -> OrderIntent | None:
         """Return what an order was to do; None if it is not known (any more)."""
@@ -142,11 +138,6 @@ class FillCosts:
         self._ended.append(client_order_id)
         if len(self._ended) > ENDED_ORDERS_MAX:
             self._decided.pop(self._ended.popleft(), None)
-
-    def _watch_books(self) -> None:
-        if self._engine is not None:
-            for index in range(len(self._engine.market.instruments)):
-                self._book(index)
 
     def _book(self, index: int) -> tuple[int, int]:
         if self._engine is None:

@@ -3,9 +3,8 @@
 Invariant: what came out depends on the items, the settings and the latency model alone; nothing waits, nothing is read from this machine.
 """
 
-import asyncio
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from smartmoney.core.domain.commands import CancelOrder, Command, RequestAccount, SubmitOrder
@@ -14,8 +13,8 @@ from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.stretch import Frames, Passed, Timer
 from smartmoney.runtime.clock import Stamp
 from smartmoney.runtime.gateway import NoGateway, PaperGateway
-from smartmoney.runtime.inbox import Inbox, Item
-from smartmoney.runtime.loop import Batch, Loop
+from smartmoney.runtime.inbox import Item
+from smartmoney.runtime.steps import Recorder, Steps
 from smartmoney.simulation.order_latency import OrderLatency
 from smartmoney.simulation.paper import PaperVenue
 from smartmoney.simulation.paper_parameters import PaperParameters
@@ -50,6 +49,25 @@ class Unwatched:
         """See a command."""
 
 
+class _OfflineSteps(Steps):
+    """Keep the commands until somebody takes them."""
+
+    def __init__(self, engine: Engine, recorder: Recorder) -> None:
+        super().__init__(engine, recorder, NoGateway())
+        self._commands: list[Command] = []
+
+    def take(self) -> list[Command]:
+        """Return the commands since the last call, in order."""
+        taken = self._commands
+        if taken:
+            self._commands = []
+        return taken
+
+    def _stepped(self, entry: Entry, commands: Sequence[Command]) -> None:
+        del entry
+        self._commands += commands
+
+
 class OfflineRun:
     """Step items through an engine whose orders go to the paper venue."""
 
@@ -67,7 +85,7 @@ class OfflineRun:
         self._start = start
         self._watcher = watcher or Unwatched()
         self._venue = PaperVenue(start.instruments, paper, run_id=start.run_id, cash=start.cash, latency=latency)
-        self._loop: Loop
+        self._steps = _OfflineSteps(engine, self._watcher)
         self._gateway: PaperGateway
         self.items = 0
 
@@ -84,16 +102,15 @@ class OfflineRun:
 
     def open(self, stamp: Stamp) -> None:
         """Start the run."""
-        self._loop = Loop(self.engine, Inbox(), self._watcher, NoGateway(), asyncio.Queue())
-        self._loop.process(Item(EntryKind.EVENT, stamp, payload=self._start))
+        self._steps.process(Item(EntryKind.EVENT, stamp, payload=self._start))
         self._gateway = PaperGateway(self._venue, self.engine.market, self.engine.executor.portfolio)
-        self._loop.use_gateway(self._gateway)
-        self._carry_out(self._loop.take(), stamp.mono_ns)
+        self._steps.use_gateway(self._gateway)
+        self._settle(stamp.mono_ns)
 
     def step(self, item: Item) -> None:
         """Step one item of an open run, and what comes of it."""
         self.items += 1
-        self._loop.process(item)
+        self._steps.process(item)
         self._settle(item.stamp.mono_ns)
 
     def step_frames(self, frames: Frames, at: int, end: int, timer: Timer) -> int:
@@ -105,7 +122,7 @@ class OfflineRun:
             passed = self.engine.pass_frames(frames, at, end, timer, self._gateway.waits())
             entries = passed.frames + passed.ticks
             self.items += entries
-            self._loop.pass_over(entries)
+            self._steps.pass_over(entries)
             self._gateway.pass_over(passed)
             self._watcher.pass_over(passed)
             at = passed.at
@@ -114,17 +131,13 @@ class OfflineRun:
             wall_ns = int(frames.rows[2, at])
             stamp = Stamp(wall_ns, wall_ns - frames.origin_ns)
             self.items += 1
-            self._loop.process_folded(Item(EntryKind.FRAME, stamp, frame=frames.frame(at)), passed.folded)
+            self._steps.process_folded(stamp, frames.frame(at), passed.folded)
             self._settle(stamp.mono_ns)
             at += 1
         return at
 
     def _settle(self, mono_ns: int) -> None:
-        while (batch := self._loop.take()) is not None:
-            self._carry_out(batch, mono_ns)
-
-    def _carry_out(self, batch: Batch | None, mono_ns: int) -> None:
-        for command in batch.commands if batch is not None else ():
+        for command in self._steps.take():
             self._watcher.asked(command, mono_ns)
             if isinstance(command, SubmitOrder):
                 self._gateway.submit(command.approved, mono_ns)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from smartmoney.core.book.codes import APPLIED, MALFORMED, OFF_GRID
-from smartmoney.core.book.typed import entry
+from smartmoney.core.book.typed import entry, inner
 
 _POWERS = np.array([10**k for k in range(19)], dtype=np.int64)
 _INT_MAX = np.iinfo(np.int64).max
@@ -28,6 +28,22 @@ def step_of(size: Decimal) -> tuple[int, int]:
     return decimals, step
 
 
+@inner
+def is_plain(count: int, values: Any, decimals: Any, grid_decimals: int, smallest: int, largest: int) -> bool:
+    """Tell whether all values are steps of 1 at the grid's decimals already, and in range. Sums and extremes: vector instructions."""
+    other = 0
+    for k in range(count):
+        other |= decimals[k] ^ grid_decimals
+    if other != 0:
+        return False
+    low = largest
+    high = smallest
+    for k in range(count):
+        low = min(low, values[k])
+        high = max(high, values[k])
+    return smallest <= low and high <= largest
+
+
 @entry
 def to_grid(count: int, values: Any, decimals: Any, grid_decimals: int, grid_step: int, smallest: int, largest: int, is_shown: bool) -> int:
     """Turn digits into whole steps in place. Return APPLIED, OFF_GRID or MALFORMED (out of [smallest, largest]).
@@ -35,6 +51,8 @@ def to_grid(count: int, values: Any, decimals: Any, grid_decimals: int, grid_ste
     `is_shown`: the values are quantities that a book shows. Real spot books hold some that are finer than the lot in which one may order
     (older orders, other rules); they are rounded down to whole lots, but not to nothing, so that the level stays.
     """
+    if grid_step == 1 and is_plain(count, values, decimals, grid_decimals, smallest, largest):
+        return APPLIED
     last = -1
     multiplier = 1
     divisor = 1

@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 from smartmoney.core.book.typed import spliced
 
 WORD_BYTES = 8
+_ONE = np.uint64(1)
 _ONES = np.uint64(0x0101010101010101)
 _HIGH = np.uint64(0x8080808080808080)
 _LOW = np.uint64(0x7F7F7F7F7F7F7F7F)
@@ -72,8 +73,26 @@ def _zeros_below(_typing: Any, word: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
+def _prefetch_at(_typing: Any, array: Any, i: Any) -> Any:
+    """Ask for an array's element `i` to be in the cache soon. Source: LLVM's prefetch."""
+    del i
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, value=arguments[0]).data
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        flag = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [place.type, flag, flag, flag])
+        ask = builder.module.declare_intrinsic("llvm.prefetch", [place.type], kind)
+        builder.call(ask, [place, ir.Constant(flag, 0), ir.Constant(flag, 3), ir.Constant(flag, 1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), generate
+
+
 pointer_of = cast("Callable[[Any], Any]", intrinsic(_pointer_of))
 word_at = cast("Callable[[Any, int], Any]", intrinsic(_word_at))
+prefetch_at = cast("Callable[[Any, int], None]", intrinsic(_prefetch_at))
+"""`prefetch_at(array, i)`: a contiguous array of one dimension; what is beyond it may be named, and is not read."""
 _trailing_zeros = cast("Callable[[Any], Any]", intrinsic(_zeros_below))
 
 
@@ -83,6 +102,21 @@ def digits_in(word: Any) -> Any:
     digits = word ^ _ZEROS
     other = (((digits & _LOW) + _BEYOND_NINE) | digits) & _HIGH
     return np.int64(_trailing_zeros(other) >> _U3)
+
+
+@spliced
+def two_stops_in(word: Any) -> tuple[Any, Any]:
+    """Return where a word's first and second byte that is no decimal digit are, 0 to 8; 8 for none."""
+    digits = word ^ _ZEROS
+    other = (((digits & _LOW) + _BEYOND_NINE) | digits) & _HIGH
+    return np.int64(_trailing_zeros(other) >> _U3), np.int64(_trailing_zeros(other & (other - _ONE)) >> _U3)
+
+
+@spliced
+def without_byte(word: Any, at: int) -> Any:
+    """Return a word with its byte `at`, 0 to 6, taken out and those after it moved up."""
+    first = (_ONE << (np.uint64(at) << _U3)) - _ONE
+    return (word & first) | ((word >> _U8) & ~first)
 
 
 @spliced

@@ -6,7 +6,6 @@ instrument; nothing here sends anything.
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from smartmoney.core.engine.market import States
 from smartmoney.core.engine.parameters import EngineParameters
 from smartmoney.core.engine.view import DecisionView as LastDecision
 from smartmoney.core.engine.view import RegimeView
-from smartmoney.core.execution.parameters import round_trip_cost_bps
+from smartmoney.core.execution.parameters import round_trip
 from smartmoney.core.execution.view import Quote
 from smartmoney.core.features.row import read_row
 from smartmoney.core.features.schema import FEATURES, as_mapping
@@ -46,6 +45,7 @@ _SLACK_NS = 5_000_000
 """Timers may be a little early against the interval they add up to."""
 SIGNALS_REMEMBERED = 256
 SEEN_KEPT = 64
+_NAN = float("nan")
 
 
 class Brain:
@@ -60,7 +60,8 @@ class Brain:
         self.announcement = self.desk.initialize()
         self._mode = started.mode
         self._run_id = started.run_id
-        self._execution = parameters.execution
+        self._fees_bps, self._crossed_spreads = round_trip(parameters.execution)
+        self._grids = [(one.tick_size.as_integer_ratio(), one.lot_size.as_integer_ratio()) for one in started.instruments]
         self._interval_ns = round(parameters.desk.strategy.update_frequency * _S)
         self._due_ns: int | None = None
         self._values = np.full(len(FEATURES), np.nan)
@@ -102,13 +103,14 @@ class Brain:
         read_row(states, index, 0, self._values)
         features = FeatureRow(self._values.tolist())
         event_ns = engine.market.event_ns(index)
+        tick, lot = self._grids[index]
         market = MarketData(
             symbol=grid.name,
             ts_event_ns=event_ns,
-            bid=_price(grid.tick_size, quote.best_bid_ticks),
-            ask=_price(grid.tick_size, quote.best_ask_ticks),
-            bid_quantity=_shown(states, index, BID, quote.best_bid_ticks, grid.lot_size),
-            ask_quantity=_shown(states, index, ASK, quote.best_ask_ticks, grid.lot_size),
+            bid=_times(tick, quote.best_bid_ticks) if quote.best_bid_ticks > 0 else _NAN,
+            ask=_times(tick, quote.best_ask_ticks) if quote.best_ask_ticks > 0 else _NAN,
+            bid_quantity=_times(lot, _shown(states, index, BID, quote.best_bid_ticks)),
+            ask_quantity=_times(lot, _shown(states, index, ASK, quote.best_ask_ticks)),
             trust=quote.trust,
             features=features,
         )
@@ -124,7 +126,7 @@ class Brain:
             equity=engine.money.equity,
             now_mono_ns=entry.ts_mono_ns,
             now_event_ns=event_ns,
-            cost_bps=round_trip_cost_bps(self._execution, features["spread_bps"]),
+            cost_bps=self._fees_bps + self._crossed_spreads * features["spread_bps"],
             next_signal_id=f"{self._run_id}-{entry.seq}-{index}",
             row=self._values,
         )
@@ -201,9 +203,10 @@ class Brain:
         self._last[index] = LastDecision(code="signal", text=text, mono_ns=now_mono_ns)
 
 
-def _shown(states: States, index: int, side: int, ticks: int, lot_size: Decimal) -> float:
-    return float(lot_size * int(shown_lots(states, index, side, ticks))) if ticks > 0 else 0.0
+def _shown(states: States, index: int, side: int, ticks: int) -> int:
+    return int(shown_lots(states, index, side, ticks)) if ticks > 0 else 0
 
 
-def _price(tick_size: Decimal, ticks: int) -> float:
-    return float(tick_size * ticks) if ticks > 0 else float("nan")
+def _times(step: tuple[int, int], count: int) -> float:
+    """Return so many steps of a grid as the float nearest to them: division of integers rounds once, as Decimal's way through text does."""
+    return step[0] * count / step[1]

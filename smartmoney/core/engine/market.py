@@ -24,6 +24,7 @@ from smartmoney.core.features.parameters import FeatureParameters
 _S = 1_000_000_000
 _APPLIED = int(FoldCode.APPLIED)
 _TRADE = int(FoldCode.TRADE)
+_IGNORED = int(FoldCode.IGNORED)
 _MOVES = frozenset({_APPLIED, _TRADE})
 
 KEPT_FRAMES_MAX = 6000
@@ -134,8 +135,10 @@ class Market:
         stale_ns = self._stale_at(until.watched) if until.watched else NEVER
         is_each = until.each or self.applied_hook is not None
         act_ns, tick_ns = min(until.act_mono_ns, stale_ns), min(until.tick_mono_ns, stale_ns, self._tick_due())
-        if (is_each, act_ns, tick_ns) != (until.each, until.act_mono_ns, until.tick_mono_ns):
-            until = msgspec.structs.replace(until, each=is_each, act_mono_ns=act_ns, tick_mono_ns=tick_ns)
+        if is_each != until.each or act_ns != until.act_mono_ns or tick_ns != until.tick_mono_ns:
+            until = Until(
+                each=is_each, watched=until.watched, prices=until.prices, marks=until.marks, act_mono_ns=act_ns, tick_mono_ns=tick_ns
+            )
         passed = self._stretch.run(frames, at, end, timer, until, [self._stamps(feed, origin_ns) for feed in self._feeds])
         if frames_passed := passed.frames:
             self._note_passed(passed, frames_passed, origin_ns)
@@ -300,9 +303,10 @@ class Market:
         self._now = passed.last_wall_ns - origin_ns
         self.frames += frames
         self.trades += passed.trades
-        self.codes[FoldCode.APPLIED] += passed.applied
-        self.codes[FoldCode.TRADE] += passed.trades
-        self.codes[FoldCode.IGNORED] += passed.ignored
+        codes: dict[Any, int] = self.codes  # an IntEnum member hashes and compares as its integer
+        codes[_APPLIED] += passed.applied
+        codes[_TRADE] += passed.trades
+        codes[_IGNORED] += passed.ignored
         for feed, (frame_ns, depth_ns) in zip(self._feeds, passed.heard, strict=True):
             feed.frame_mono = None if frame_ns == NOTHING else frame_ns - origin_ns
             feed.depth_mono = None if depth_ns == NOTHING else depth_ns - origin_ns

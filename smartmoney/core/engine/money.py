@@ -54,6 +54,8 @@ class Money:
         self._last_marks: list[tuple[Decimal, int] | None] = [None for _ in instruments]
         self._at_rest: tuple[Decimal, KillState] | None = None
         """Cash and switch as of a look with nothing held that found nothing: while both stand, another look finds nothing either."""
+        self._bounded: tuple[int, Decimal, Decimal, Decimal, tuple[int, int]] | None = None
+        """The latest answer of `bounds`, with what it was told from."""
         self.equity: Decimal | None = None
         """Equity with marks no older than their grace; None when even those are missing."""
 
@@ -91,12 +93,18 @@ class Money:
 
         Inside them equity makes no new peak and stays above the allowed drawdown. A tick is left at either end for rounding.
         """
-        peak, quantity = self._kill.halt.peak, self._portfolio.position(index).quantity
+        peak, cash, quantity = self._kill.halt.peak, self._portfolio.cash, self._portfolio.position(index).quantity
         if peak is None or quantity == 0:
             return 1, 0
+        known = self._bounded
+        if known is None or known[0] != index or known[1] is not peak or known[2] is not cash or known[3] is not quantity:
+            known = self._bounded = (index, peak, cash, quantity, self._bounds(index, peak, cash, quantity))
+        return known[4]
+
+    def _bounds(self, index: int, peak: Decimal, cash: Decimal, quantity: Decimal) -> tuple[int, int]:
         tick = self._instruments[index].tick_size * quantity
-        best = (peak - self._portfolio.cash) / tick
-        worst = (peak * (1 - self._limits.max_drawdown) - self._portfolio.cash) / tick
+        best = (peak - cash) / tick
+        worst = (peak * (1 - self._limits.max_drawdown) - cash) / tick
         low, high = (worst, best) if quantity > 0 else (best, worst)
         return int(low.to_integral_value(ROUND_CEILING)) + 1, int(high.to_integral_value(ROUND_FLOOR)) - 1
 

@@ -5,7 +5,9 @@ the stretch is one frame long. While something is held or wanted a stretch ends 
 waits, touches its price, or marks what is held outside the bounds within which the kill switch has nothing to say.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
+from struct import Struct
 from typing import Any
 
 import msgspec
@@ -147,7 +149,7 @@ class Limits(msgspec.Struct, frozen=True):
 class StretchFold:
     """Own the records through which a compiled fold of many frames is told where to stop.
 
-    Python writes and reads them as plain rows of integers, in the order of `core.book.stretch`, which is ten times cheaper than by field.
+    Python writes and reads them as packed integers, in the order of `core.book.stretch`, which is ten times cheaper than by field.
     """
 
     def __init__(self, fold: Fold, states: Any, limits: Limits) -> None:
@@ -157,8 +159,8 @@ class StretchFold:
         self._feeds = np.zeros(len(states), FEED_FIELDS)
         self._watches = np.zeros(0, WATCH_FIELDS)
         self._prices: tuple[WaitedPrice, ...] = ()
-        self._told = self._control.view(np.int64)
-        self._rows = self._feeds.view(np.int64).reshape(len(states), len(FEED_FIELDS))
+        self._told: Any = self._control.view(np.uint8)
+        self._rows: Any = self._feeds.view(np.uint8)
         self._limits = (limits.quiet_ns, limits.silence_ns)
         self._control["lag_max"], self._control["outside_max"] = limits.lag_max_ns, limits.outside_max
 
@@ -168,43 +170,47 @@ class StretchFold:
         `stamps` say when each feed was last heard.
         """
         origin_ns = frames.origin_ns
-        told = (at, end, until.each, bool(until.watched), until.act_mono_ns + origin_ns)
-        ticks = (timer.next_ns, timer.step_ns, until.tick_mono_ns + origin_ns, timer.hole_ns)
-        self._told[: len(_TOLD)] = (*told, *ticks, *self._limits)
-        self._tell(until, stamps)
+        is_watched = bool(until.watched)
+        _TELL.pack_into(
+            self._told,
+            0,
+            at,
+            end,
+            until.each,
+            is_watched,
+            until.act_mono_ns + origin_ns,
+            timer.next_ns,
+            timer.step_ns,
+            until.tick_mono_ns + origin_ns,
+            timer.hole_ns,
+            *self._limits,
+        )
+        if is_watched:
+            self._tell_watched(until, stamps)
+        else:
+            for index, one in enumerate(stamps):
+                _FEED.pack_into(self._rows, index * _FEED.size, one.frame_ns, one.depth_ns, one.is_probed, *_UNWATCHED)
         self._fold(frames.buffer, frames.rows, self._control, self._feeds, self._watches, self._states)
-        return self._heard(timer, is_watched=bool(until.watched))
+        return self._heard(timer, is_watched=is_watched)
 
-    def _tell(self, until: Until, stamps: Sequence[FeedStamps]) -> None:
-        trade_ids = self._states["last_trade_id"].tolist()
-        if not until.watched:
-            self._rows[:] = [
-                (one.frame_ns, one.depth_ns, one.is_probed, 0, 0, 0, 0, 0, 0, trade_id, NOTHING, NOTHING)
-                for one, trade_id in zip(stamps, trade_ids, strict=True)
-            ]
-            return
+    def _tell_watched(self, until: Until, stamps: Sequence[FeedStamps]) -> None:
         marks = {mark.instrument: (mark.side, mark.low_ticks, mark.high_ticks) for mark in until.marks}
+        trade_ids = self._states["last_trade_id"].tolist()
         bids, asks = self._states["best_bid_tick"].tolist(), self._states["best_ask_tick"].tolist()
-        self._rows[:] = [
-            (
-                *(one.frame_ns, one.depth_ns, one.is_probed, index in until.watched, bids[index], asks[index]),
-                *marks.get(index, (NOTHING, 0, 0)),
-                *(trade_ids[index], NOTHING, NOTHING),
-            )
-            for index, one in enumerate(stamps)
-        ]
+        for index, one in enumerate(stamps):
+            heard = (one.frame_ns, one.depth_ns, one.is_probed, index in until.watched, bids[index], asks[index])
+            mark = marks.get(index, (NOTHING, 0, 0))
+            _FEED.pack_into(self._rows, index * _FEED.size, *heard, *mark, trade_ids[index], NOTHING, NOTHING)
         if until.prices != self._prices:
             self._prices = until.prices
             rows = [(one.instrument, one.direction, one.touch_side, one.ticks, one.side, one.lots) for one in until.prices]
             self._watches = np.array(rows, WATCH_FIELDS)
 
     def _heard(self, timer: Timer, *, is_watched: bool) -> Passed:
-        told = self._told.tolist()
-        folded, ticks, applied, trades, ignored, last_ns, moved_ns = told[len(_TOLD) : len(_TOLD) + len(_HEARD)]
-        timer.next_ns = told[_TICK]
-        rows = self._rows.tolist()
+        at, timer.next_ns, folded, ticks, applied, trades, ignored, last_ns, moved_ns = _HEAR.unpack_from(self._told)
+        rows = list(_FEED.iter_unpack(self._rows))
         return Passed(
-            at=told[0] - (folded != NOTHING),
+            at=at - (folded != NOTHING),
             applied=applied,
             trades=trades,
             ignored=ignored,
@@ -216,12 +222,21 @@ class StretchFold:
             ticked=tuple([Touch(index, row[-2], row[-1]) for index, row in enumerate(rows) if row[-1] != NOTHING]) if ticks else (),
             touches=tuple([Touch(index, row[_BID], row[_ASK]) for index, row in enumerate(rows) if row[_WATCHED]]) if is_watched else (),
             trade_ids=tuple([row[_TRADE] for row in rows]) if is_watched else (),
-            heard=tuple([(row[0], row[1]) for row in rows]),
+            heard=tuple([row[:2] for row in rows]),
         )
 
 
-_TOLD = [name for name, _ in CONTROL_FIELDS][: [name for name, _ in CONTROL_FIELDS].index("folded")]
-_HEARD = ("folded", "ticks", "applied", "trades", "ignored", "last_ns", "moved_ns")
-_TICK = _TOLD.index("tick_ns")
-_FEED = [name for name, _ in FEED_FIELDS]
-_WATCHED, _BID, _ASK, _TRADE = (_FEED.index(name) for name in ("is_watched", "bid_tick", "ask_tick", "trade_id"))
+def _packed(fields: Sequence[str], chosen: Sequence[str]) -> Struct:
+    """Return the packing of some fields of eight bytes each, in their order; those between them are passed over."""
+    wanted = [index for index, name in enumerate(fields) if name in chosen]
+    gaps = [after - before - 1 for before, after in itertools.pairwise([-1, *wanted])]
+    return Struct("<" + "".join("8x" * gap + "q" for gap in gaps))
+
+
+_CONTROL_NAMES = [name for name, _ in CONTROL_FIELDS]
+_FEED_NAMES = [name for name, _ in FEED_FIELDS]
+_TELL = _packed(_CONTROL_NAMES, _CONTROL_NAMES[: _CONTROL_NAMES.index("folded")])
+_HEAR = _packed(_CONTROL_NAMES, ("at", "tick_ns", "folded", "ticks", "applied", "trades", "ignored", "last_ns", "moved_ns"))
+_FEED = _packed(_FEED_NAMES, _FEED_NAMES)
+_UNWATCHED = (*[0] * 7, NOTHING, NOTHING)
+_WATCHED, _BID, _ASK, _TRADE = (_FEED_NAMES.index(name) for name in ("is_watched", "bid_tick", "ask_tick", "trade_id"))

@@ -128,7 +128,7 @@ class OrderLedger:
     def risk_lots(self, instrument: int) -> tuple[int, int]:
         """Return the worst case of the orders that may raise risk: lots bought, lots sold."""
         bought = sold = 0
-        for record in self.working(instrument):
+        for record in self.working(instrument) if self._working else ():
             if record.intent.reduce_only:
                 continue
             if record.intent.side is Side.BUY:

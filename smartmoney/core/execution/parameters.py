@@ -91,6 +91,12 @@ def round_trip_cost_bps(parameters: ExecutionParameters, spread_bps: float) -> f
 
     A maker entry pays the maker fee and no half-spread; the exit is always reckoned as a taker's.
     """
-    entry_bps = parameters.maker_bps if parameters.entry is EntryStyle.MAKER else parameters.taker_bps
-    crossed = 0.5 if parameters.entry is EntryStyle.MAKER else 1.0
-    return float(entry_bps + parameters.taker_bps) + crossed * spread_bps
+    fees_bps, crossed = round_trip(parameters)
+    return fees_bps + crossed * spread_bps
+
+
+def round_trip(parameters: ExecutionParameters) -> tuple[float, float]:
+    """Return both fees of a round trip in bps, and how many spreads it crosses."""
+    is_maker = parameters.entry is EntryStyle.MAKER
+    entry_bps = parameters.maker_bps if is_maker else parameters.taker_bps
+    return float(entry_bps + parameters.taker_bps), 0.5 if is_maker else 1.0

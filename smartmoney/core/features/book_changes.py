@@ -31,6 +31,7 @@ FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
     ("f_added_kept", "f8", (2, HORIZONS)),  # added lots per side; survive a drop
     ("f_pending_head", "i8"),
     ("f_pending_count", "i8"),
+    ("f_pending_mask", "i8"),  # a bit for each pending price, to tell most prices that have none at once
     ("f_pending_side", "i8", (PENDING_MAX,)),
     ("f_pending_tick", "i8", (PENDING_MAX,)),
     ("f_pending_lots", "i8", (PENDING_MAX,)),
@@ -108,18 +109,36 @@ def bucket_of(distance_bps: float) -> int:
     return 1 if distance_bps <= 5.0 else 2
 
 
-@inlined
-def expire_pending(s: Any, now_ns: int) -> None:
-    """Forget trades too old to explain a smaller queue."""
+@inner
+def _bit(side: int, tick: int) -> Any:
+    return 1 << ((2 * tick + side) & 63)
+
+
+@inner
+def _drop_pending(s: Any, now_ns: int) -> None:
     while s.f_pending_count > 0 and now_ns - s.f_pending_ns[s.f_pending_head] > PENDING_NS:
         s.f_pending_head = s.f_pending_head + 1 if s.f_pending_head + 1 < PENDING_MAX else 0
         s.f_pending_count -= 1
+    s.f_pending_mask = 0
+    at = s.f_pending_head
+    for _ in range(s.f_pending_count):
+        s.f_pending_mask |= _bit(s.f_pending_side[at], s.f_pending_tick[at])
+        at = at + 1 if at + 1 < PENDING_MAX else 0
+
+
+@inlined
+def expire_pending(s: Any, now_ns: int) -> None:
+    """Forget trades too old to explain a smaller queue."""
+    if s.f_pending_count > 0 and now_ns - s.f_pending_ns[s.f_pending_head] > PENDING_NS:
+        _drop_pending(s, now_ns)
 
 
 @inner
 def take_traded(s: Any, side: int, tick: int, lots: int) -> int:
     """Return how many of `lots` that left a price were traded there lately, and use those trades up. At most `PENDING_MAX` steps."""
     taken = 0
+    if s.f_pending_mask & _bit(side, tick) == 0:
+        return taken
     at = s.f_pending_head
     for _ in range(s.f_pending_count):
         if s.f_pending_tick[at] == tick and s.f_pending_side[at] == side:
@@ -164,7 +183,9 @@ def trade_book_changes(s: Any, now_ns: int, tick: int, lots: int, sign: int) -> 
         s.f_pending_head = s.f_pending_head + 1 if s.f_pending_head + 1 < PENDING_MAX else 0
         s.f_pending_count -= 1
     at = (s.f_pending_head + s.f_pending_count) % PENDING_MAX
-    s.f_pending_side[at] = 1 if sign > 0 else 0
+    side = 1 if sign > 0 else 0
+    s.f_pending_mask |= _bit(side, tick)
+    s.f_pending_side[at] = side
     s.f_pending_tick[at] = tick
     s.f_pending_lots[at] = lots
     s.f_pending_ns[at] = now_ns
@@ -176,6 +197,7 @@ def reset_book_changes(s: Any) -> None:
     """Forget what was derived from the dropped book."""
     s.f_change_sums[:] = 0.0
     s.f_pending_count = 0
+    s.f_pending_mask = 0
 
 
 @inner

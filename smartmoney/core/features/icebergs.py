@@ -116,9 +116,7 @@ def _is_flagged(s: Any, k: int) -> Any:
 
 
 @inner
-def _remove(s: Any, k: int) -> None:
-    """Take a price off the table, which stays in the order of entry."""
-    last = s.f_ice_count - 1
+def _move(s: Any, k: int, to: int) -> None:
     for table in (
         s.f_ice_side,
         s.f_ice_tick,
@@ -130,8 +128,15 @@ def _remove(s: Any, k: int) -> None:
         s.f_ice_waiting_ns,
         s.f_ice_traded_ns,
     ):
-        for other in range(k, last):
-            table[other] = table[other + 1]
+        table[to] = table[k]
+
+
+@inner
+def _remove(s: Any, k: int) -> None:
+    """Take a price off the table, which stays in the order of entry."""
+    last = s.f_ice_count - 1
+    for other in range(k, last):
+        _move(s, other + 1, other)
     s.f_ice_count = last
 
 
@@ -198,14 +203,15 @@ def _look_again(s: Any, k: int) -> None:
 @inner
 def frame_icebergs(s: Any) -> None:
     """End a frame with a valid top: find refills, drop prices that the market has left. At most `PRICES_MAX` look-ups."""
-    k = 0
-    while k < s.f_ice_count:
+    kept = 0
+    for k in range(s.f_ice_count):
         best = s.f_bid_tick if s.f_ice_side[k] == 0 else s.f_ask_tick
-        if abs(s.f_ice_tick[k] - best) > AWAY_TICKS:
-            _remove(s, k)
-        else:
-            _look_again(s, k)
-            k += 1
+        if abs(s.f_ice_tick[k] - best) <= AWAY_TICKS:
+            if kept < k:
+                _move(s, k, kept)
+            _look_again(s, kept)
+            kept += 1
+    s.f_ice_count = kept
     s.f_frame_ns = s.f_now_ns
 
 

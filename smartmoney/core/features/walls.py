@@ -16,6 +16,7 @@ from smartmoney.core.features.spec import ANY, AT_ONCE, ODD, SIGNED_SHARE, Featu
 
 GROUP = "walls"
 WALLS_MAX = 32
+PRICES = 256
 TIMES_USUAL = 5.0
 LIFE_MAX_NS = 2 * SECOND_NS
 TRADED_MAX = 0.05
@@ -30,7 +31,7 @@ FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
     ("f_wall_adds", "i8", (BUCKETS,)),
     ("f_wall_trades", "i8", (2,)),  # public trades so far by the aggressor's side: buys, sells
     ("f_wall_count", "i8"),
-    ("f_wall_mask", "i8"),  # a bit for each open wall's price, to tell most prices that have none at once
+    ("f_wall_near", "i8", (PRICES,)),  # open walls per residue of their prices, to tell most prices that have none at once
     ("f_wall_side", "i8", (WALLS_MAX,)),
     ("f_wall_tick", "i8", (WALLS_MAX,)),
     ("f_wall_ns", "i8", (WALLS_MAX,)),
@@ -100,21 +101,19 @@ def step_walls(s: Any) -> None:
 
 
 @inner
-def _bit(side: int, tick: int) -> Any:
-    return 1 << ((2 * tick + side) % 61)
+def _residue(side: int, tick: int) -> Any:
+    return (2 * tick + side) & (PRICES - 1)
 
 
 @inner
 def _remove(s: Any, k: int) -> None:
     """Take a wall off the table, which stays in the order of opening."""
+    s.f_wall_near[_residue(s.f_wall_side[k], s.f_wall_tick[k])] -= 1
     last = s.f_wall_count - 1
     for table in (s.f_wall_side, s.f_wall_tick, s.f_wall_ns, s.f_wall_peak, s.f_wall_traded, s.f_wall_before):
         for other in range(k, last):
             table[other] = table[other + 1]
     s.f_wall_count = last
-    s.f_wall_mask = 0
-    for other in range(last):
-        s.f_wall_mask |= _bit(s.f_wall_side[other], s.f_wall_tick[other])
 
 
 @inner
@@ -129,7 +128,7 @@ def _open(s: Any, side: int, tick: int, lots: int) -> None:
     s.f_wall_peak[k] = lots
     s.f_wall_traded[k] = 0
     s.f_wall_before[k] = s.f_wall_trades[side]
-    s.f_wall_mask |= _bit(side, tick)
+    s.f_wall_near[_residue(side, tick)] += 1
 
 
 @inner
@@ -149,7 +148,7 @@ def _close(s: Any, k: int) -> None:
 @inner
 def _find(s: Any, side: int, tick: int) -> int:
     """Return the place of the wall at a price, -1 if there is none."""
-    if s.f_wall_mask & _bit(side, tick) == 0:
+    if s.f_wall_near[_residue(side, tick)] == 0:
         return -1
     for k in range(s.f_wall_count):
         if s.f_wall_tick[k] == tick and s.f_wall_side[k] == side:
@@ -194,7 +193,7 @@ def reset_walls(s: Any) -> None:
     """Forget what was derived from the dropped book."""
     s.f_wall_sums[:] = 0.0
     s.f_wall_count = 0
-    s.f_wall_mask = 0
+    s.f_wall_near[:] = 0
 
 
 @inner

@@ -116,6 +116,7 @@ class StrategyDesk:
         self._inputs = gates.Inputs(self.model.features_required)
         self.rate = SlidingRate(parameters.signals.max_signals_per_minute)
         self._minds: dict[int, _Mind] = {}
+        self._analysis_pause_ns = round(parameters.analysis_interval_s * 1e9) - _ANALYSIS_SLACK_NS
         self._by_regime = {name: parameters.strategy.for_regime(name) for name in parameters.strategy.overrides}
 
     def initialize(self) -> str:
@@ -215,7 +216,7 @@ class StrategyDesk:
         mind = self._minds.get(view.instrument)
         if mind is None:
             mind = self._minds[view.instrument] = _Mind(self.model.fresh_state())
-        due_ns = mind.analysed_mono_ns + round(self.parameters.analysis_interval_s * 1e9) - _ANALYSIS_SLACK_NS
+        due_ns = mind.analysed_mono_ns + self._analysis_pause_ns
         # A warm start runs on another stretch of the clock: a stamp in the future is no reason to wait.
         if mind.reading is not None and mind.analysed_mono_ns <= view.now_mono_ns < due_ns:
             return mind
@@ -229,7 +230,7 @@ class StrategyDesk:
         return mind
 
     def _opportunities(self, view: DecisionView, state: Any, reading: RegimeReading) -> tuple[Opportunity, ...]:
-        regime = reading.label.value
+        regime = str(reading.label)
         chosen = self._by_regime.get(regime, self.parameters.strategy)
         stop, target = rules.exit_fractions(
             regime,
@@ -250,7 +251,7 @@ class StrategyDesk:
         self._bind_analyzers(self._evidence(view.market.features, reading, mind.opportunities))
         if not mind.opportunities and type(self.strategy) is SmartMoneyFollowerStrategy:
             # Most decisions: what it says of nothing is known.
-            self.strategy.pass_by(reading.label.value)
+            self.strategy.pass_by(str(reading.label))
             return _refuse(view, RefusalCode.NO_OPPORTUNITY, _NOTHING_ABOVE)
         market = msgspec.structs.replace(view.market, symbol=view.grid.name, features=MappingProxyType(view.market.features))
         portfolio = PortfolioView(
@@ -324,12 +325,13 @@ class StrategyDesk:
         )
 
     def _analyzers(self) -> list[OrderFlowAnalyzer]:
-        if type(self.strategy) is SmartMoneyFollowerStrategy:
-            return [self.strategy.analyzer]
         # A user's strategy may keep its analyzer under any name, or several.
         return [value for value in vars(self.strategy).values() if isinstance(value, OrderFlowAnalyzer)]
 
     def _bind_analyzers(self, evidence: Evidence) -> None:
+        if type(self.strategy) is SmartMoneyFollowerStrategy:
+            self.strategy.analyzer.bind(evidence)
+            return
         for analyzer in self._analyzers():
             analyzer.bind(evidence)
 

@@ -30,7 +30,7 @@ from smartmoney.core.book.grid import to_grid
 from smartmoney.core.book.kernel import clear, follow_touch, level_lots, set_level, window_base
 from smartmoney.core.book.state import PHASE_EMPTY, PHASE_SYNCED, SPOT, WINDOW
 from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, NO, YES, entry, inlined, inner, int64
-from smartmoney.core.book.words import pointer_of
+from smartmoney.core.book.words import pointer_of, prefetch_at
 from smartmoney.core.features.kernel import on_book, on_frame, on_level, on_reset, on_trade
 from smartmoney.venues.binance.event_types import EVENT_AGGREGATE, EVENT_DEPTH, EVENT_TRADE, is_known
 from smartmoney.venues.binance.routing import event_time_ns, route, scanned_event_ns
@@ -63,6 +63,8 @@ TICKS_MAX = 10**15
 
 _AGE_BUCKET_NS = 300 * 1_000_000_000
 _OUTSIDE_TICKS = 2
+_AHEAD = 8
+"""Levels for which the book is fetched into the cache ahead of the one in hand: the window is larger than the cache."""
 _OUTSIDE_WEIGHT = 1.0 / 64.0
 _STREAM_TRADE = 1
 _START = int64(0)
@@ -198,7 +200,13 @@ def _apply_side(s0: Any, s: Any, side: int) -> None:
     ticks = s0.scan_prices[side]
     quantities = s0.scan_quantities[side]
     window = s.window_lots[side]
-    for k in range(s0.scan_count[side]):
+    base = s.base_tick
+    count = s0.scan_count[side]
+    for k in range(min(count, _AHEAD)):
+        prefetch_at(window, ticks[k] - base)
+    for k in range(count):
+        if k + _AHEAD < count:
+            prefetch_at(window, ticks[k + _AHEAD] - base)
         tick = ticks[k]
         lots = quantities[k]
         offset = tick - s.base_tick

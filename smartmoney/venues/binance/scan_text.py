@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from smartmoney.core.book.typed import inner, spliced
-from smartmoney.core.book.words import POWERS, WORD_BYTES, digits_in, number_of, plain_in, word_at
+from smartmoney.core.book.words import POWERS, WORD_BYTES, digits_in, number_of, plain_in, two_stops_in, without_byte, word_at
 from smartmoney.venues.binance.event_types import FNV_BASIS, FNV_PRIME
 
 DIGITS_MAX = 18
@@ -89,9 +89,12 @@ def read_number(frame: Any, i: int, end: int) -> tuple[int, int, int]:
     """Read digits with an optional fraction up to the closing quote: (its position, digits as an integer, decimals); -1 if not so."""
     if i + _NUMBER_BYTES <= end:
         word = word_at(frame, i)
-        ones = digits_in(word)
+        ones, stop = two_stops_in(word)
         point = i + ones
         if 0 < ones < WORD_BYTES and frame[point] == POINT:
+            # Digits, point and digits in one word: what most numbers of a book are.
+            if stop > ones + 1 and frame[i + stop] == QUOTE:
+                return i + stop, number_of(without_byte(word, ones), stop - 1), stop - ones - 1
             number = number_of(word, ones)
             word = word_at(frame, point + 1)
             places = digits_in(word)

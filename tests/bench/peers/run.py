@@ -5,12 +5,14 @@ Use: make bench-peers, or: python tests/bench/peers/run.py [--rounds 3] [--secon
 Without recordings the captures folder's USD-M session is taken (SMARTMONEY_CAPTURES), else ten minutes of the built-in market. Only depth
 updates and trades count as messages, and best-quote frames are taken out beforehand. Engines take turns, each in a process of its own,
 so that a slow minute of the machine meets all of them; the figure is the median of the rounds. Each runs for some seconds at least, by
-repetition. What an engine does is said beside its figure: only smartmoney's computes features, decides and keeps an account here.
+repetition, and has compiled and loaded what it needs before its clock starts. What an engine does is said beside its figure: only
+smartmoney's computes features, decides and keeps an account here, and only it begins with text.
 """
 
 import argparse
 import gzip
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -21,7 +23,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 SESSION = "hftbacktest/usdm/btcusdt_20240808.gz"
-_EAGER = ("strategy.confidence_threshold=0.35", "advanced_features.signal_generation.min_confidence=0.3")
+_EAGER = ("model=prior", "strategy.confidence_threshold=0.35", "advanced_features.signal_generation.min_confidence=0.3")
 """Settings under which the untrained prior trades, so that orders and fills are part of what is measured."""
 
 
@@ -45,8 +47,8 @@ def recordings(given: list[Path], folder: Path) -> list[Path]:
     return [folder / "market" / "feed" / "capture" / "BTCUSDT.usdm.gz"]
 
 
-def prepare(files: list[Path], folder: Path, copies: int) -> tuple[list[Path], Path, Path]:
-    """Write the session without best quotes, `copies` times by name, as a dataset, and as events for hftbacktest."""
+def prepare(files: list[Path], folder: Path) -> tuple[Path, Path, Path]:
+    """Write the session without best quotes, as a dataset, and as events for hftbacktest."""
     plain = folder / "session.gz"
     with gzip.open(plain, "wt", compresslevel=1) as out:
         for path in files:
@@ -54,10 +56,16 @@ def prepare(files: list[Path], folder: Path, copies: int) -> tuple[list[Path], P
                 out.writelines(line for line in lines if "@depth" in line or "@trade" in line or '"lastUpdateId"' in line)
     smartmoney("export", plain, "--market", "usdm", "--out", folder / "dataset")
     smartmoney("export", plain, "--market", "usdm", "--out", folder / "events.npz")
-    stretches = [folder / f"stretch{number}.gz" for number in range(copies)]
+    return plain, folder / "dataset", folder / "events.npz"
+
+
+def stretches_of(plain: Path, copies: int) -> list[Path]:
+    """Name the session so many times: each name is a stretch."""
+    stretches = [plain.with_name(f"stretch{number}.gz") for number in range(copies)]
     for path in stretches:
-        path.symlink_to(plain)
-    return stretches, folder / "dataset", folder / "events.npz"
+        if not path.is_symlink():
+            path.symlink_to(plain)
+    return stretches
 
 
 def run_smartmoney(stretches: list[Path], levels_per_message: float) -> dict[str, object]:
@@ -92,15 +100,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--python", default=str(ROOT / ".venv-peers" / "bin" / "python"))
-    parser.add_argument("--copies", type=int, default=4, help="how often smartmoney runs over the session in a round")
     parser.add_argument("--single", action="store_true", help="also nautilus_trader with each level an event of its own")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="smartmoney-peers-") as name:
         folder = Path(name)
         files = recordings(given.recordings, folder)
-        stretches, dataset, events = prepare(files, folder, given.copies)
-        smartmoney("backtest", stretches[0], "--market", "usdm", "--set", "market=usdm", "--json")  # compiles, if need be
+        plain, dataset, events = prepare(files, folder)
+        once = run_smartmoney([plain], 1.0)  # compiles, if need be
+        stretches = stretches_of(plain, math.ceil(given.seconds / float(once["seconds"])))
         modes = ["batches", *(["single"] if given.single else [])]
         measured: dict[str, list[dict[str, object]]] = {}
         for number in range(given.rounds):

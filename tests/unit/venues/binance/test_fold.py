@@ -8,12 +8,14 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from smartmoney.core.book.codes import CODE_MASK, FoldCode, code_of, instrument_of
 from smartmoney.core.book.kernel import level_lots
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.features.parameters import FeatureParameters
-from smartmoney.venues.binance.codec import first_update_id, fold_frame, fold_slow, new_states
+from smartmoney.venues.binance.codec import fill_scratch, first_update_id, fold_frame, fold_slow, new_states
 from smartmoney.venues.binance.kernel import drop_book, fold
 
 MS = 1_000_000
@@ -149,6 +151,20 @@ def test_price_and_quantity_text(run, price, quantity, expected):
     applied = expected is FoldCode.APPLIED
     assert (level_lots(states[0], 0, 199) > 0) is applied  # the good level beside it shares its fate
     assert int(states[0]["last_update_id"]) == (11 if applied else 10)
+
+
+_DIGITS = st.text("0123456789", min_size=1, max_size=9)
+_NUMBERS = st.builds(lambda whole, part: f"{whole}.{part}" if part else whole, _DIGITS, st.one_of(st.just(""), _DIGITS))
+
+
+@given(levels=st.lists(st.tuples(_NUMBERS, _NUMBERS), min_size=1, max_size=6))
+def test_numbers_of_every_length_are_read_as_the_slow_path_reads_them(levels):
+    fast, slow = states_of(Market.SPOT), states_of(Market.SPOT)
+    frame = depth(11, 11, bids=levels, symbol="OTHER")  # nobody's: what was scanned stays as it was written
+    assert code_of(fold(frame, fast, -1, 1)) is FoldCode.IGNORED
+    assert fill_scratch(frame, slow[0])
+    for field in ("scan_prices", "scan_price_decimals", "scan_quantities", "scan_quantity_decimals"):
+        assert fast[0][field][0, : len(levels)].tolist() == slow[0][field][0, : len(levels)].tolist()
 
 
 @pytest.mark.parametrize(("shown", "lots"), [("0.0015", 1), ("0.0029", 2), ("0.0004", 1), ("0.0000", 0)])
