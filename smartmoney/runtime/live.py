@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from smartmoney.adapters.binance_account import BinanceAccount
+from smartmoney.adapters.binance_orders import BinanceOrders
 from smartmoney.adapters.clock import SystemClock
 from smartmoney.adapters.credentials import read_credentials
 from smartmoney.adapters.private_stream import PrivateStream
@@ -30,10 +31,10 @@ from smartmoney.runtime.storage import OpenAccount
 from smartmoney.runtime.supervisor import Beat, ChildSpec
 from smartmoney.settings.models import Settings
 from smartmoney.venues.binance import order_calls as calls
-from smartmoney.venues.binance.followed import FollowedOrders
-from smartmoney.venues.binance.order_news import NewsError
-from smartmoney.venues.binance.outcomes import Outcome
 from smartmoney.venues.binance.protocol import Endpoints, endpoints
+from smartmoney.venues.followed import FollowedOrders
+from smartmoney.venues.order_news import NewsError
+from smartmoney.venues.outcomes import Outcome
 
 log = structlog.get_logger("live")
 
@@ -88,14 +89,15 @@ class LiveOrders:
         """Make gateway and stream, knowing what the journal knows; nothing is sent yet."""
         clock = SystemClock()
         state = opened.state
-        followed = FollowedOrders(self._instruments, _known_trades(opened, self._instruments))
+        side = BinanceOrders(self.account)
+        followed = FollowedOrders(self._instruments, side.is_algo, _known_trades(opened, self._instruments))
         for report in state.orders:
             followed.follow(report.intent, report.venue_order_id, report.filled_lots)
         since_ms = self.account.venue_ms()
         if opened.active_wall_ns is not None:
             since_ms = min(since_ms, opened.active_wall_ns // _MS + (self.account.clock_offset_ms or 0)) - LOOK_BACK_MS
         beginning = Beginning(orders=tuple(state.orders), positions=state.positions, since_ms=since_ms)
-        self.gateway = LiveGateway(self.account, followed, beginning, post, clock=clock, is_latched=is_latched)
+        self.gateway = LiveGateway(side, followed, beginning, post, clock=clock, is_latched=is_latched)
         self._stream = PrivateStream(self.account, self._where, self.gateway, clock=clock, jitter=Random(self._seed))
 
     def children(self) -> tuple[ChildSpec, ...]:

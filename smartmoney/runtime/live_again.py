@@ -12,16 +12,14 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from smartmoney.adapters.binance_account import Answer, BinanceAccount
 from smartmoney.adapters.clock import Clock
+from smartmoney.adapters.order_side import Answer, OrderSide
 from smartmoney.core.domain.entries import OrderRejected, Payload
 from smartmoney.core.domain.instruments import Market
 from smartmoney.core.domain.orders import OrderIntent, OrderReport, Purpose
-from smartmoney.runtime.live_account import read_answer
-from smartmoney.venues.binance import order_calls as calls
-from smartmoney.venues.binance.followed import Followed, FollowedOrders
-from smartmoney.venues.binance.order_news import OrderNews
-from smartmoney.venues.binance.outcomes import Outcome
+from smartmoney.venues.followed import Followed, FollowedOrders
+from smartmoney.venues.order_news import OrderNews
+from smartmoney.venues.outcomes import Outcome
 
 log = structlog.get_logger("gateway")
 
@@ -37,7 +35,7 @@ class StopsAgain:
 
     def __init__(
         self,
-        account: BinanceAccount,
+        account: OrderSide,
         followed: FollowedOrders,
         earlier: Sequence[OrderReport],
         sent: dict[str, asyncio.Event],
@@ -90,7 +88,6 @@ class StopsAgain:
         """Send a stop again, with its target where the two are a pair."""
         name, instrument = order.intent.client_order_id, self._followed.instruments[order.intent.instrument]
         intents = [order.intent, *self._target_of(order)]
-        call = calls.place_pair(instrument, *intents) if len(intents) > 1 else calls.place(instrument, order.intent)
         self._times[name] = self._times.get(name, 0) + 1
         _forget_oldest(self._times)
         self.turns += 1
@@ -98,7 +95,7 @@ class StopsAgain:
         for intent in intents:
             self._sent[intent.client_order_id] = asyncio.Event()
         try:
-            answer = await self._account.ask(call, lambda: self._why_not(order))
+            answer = await self._account.place(instrument, intents, lambda: self._why_not(order))
             log.warning("a stop of unknown outcome was sent again", client_order_id=name, answer=answer.outcome.value)
             self._take(order, intents, answer)
         finally:
@@ -115,7 +112,7 @@ class StopsAgain:
 
     def _take(self, order: Followed, intents: Sequence[OrderIntent], answer: Answer) -> None:
         if answer.is_done:
-            for news in read_answer(answer, order):
+            for news in answer.news:
                 self._learn(news)
         elif answer.outcome in {Outcome.REFUSED, Outcome.FUNDS} and not answer.is_local:
             # The first one may still come. It goes on being followed, and would be found as a late order.

@@ -12,12 +12,14 @@ from typing import Any
 
 import msgspec
 
-from smartmoney.adapters.binance_account import Answer, BinanceAccount
+from smartmoney.adapters.binance_account import BinanceAccount
+from smartmoney.adapters.order_side import Answer
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.venues.binance import order_calls as calls
 from smartmoney.venues.binance.exchange_info import ExchangeInfoError, protection_missing
-from smartmoney.venues.binance.order_news import NewsError, read_balances
-from smartmoney.venues.binance.outcomes import Outcome
+from smartmoney.venues.binance.order_news import read_balances
+from smartmoney.venues.order_news import NewsError
+from smartmoney.venues.outcomes import Outcome
 
 CLOCK_OFFSET_MAX_MS = 5_000
 """What this machine's clock may be off; the offset itself is corrected, but one so large says that nobody keeps the clock."""

@@ -13,7 +13,7 @@ from smartmoney.adapters.credentials import Credentials
 from smartmoney.adapters.websocket_transport import InsecureAddressError
 from smartmoney.core.domain.instruments import Market
 from smartmoney.venues.binance.order_calls import Call
-from smartmoney.venues.binance.outcomes import Outcome
+from smartmoney.venues.outcomes import Outcome
 from smartmoney.venues.binance.protocol import Endpoints
 
 KEY, SECRET = "PublicHalf", "canary-secret"
