@@ -16,15 +16,14 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 
+from smartmoney.adapters.ccxt_feed import check_either, only_here
 from smartmoney.adapters.clock import Clock
 from smartmoney.adapters.connection_budget import WeightBudget
 from smartmoney.adapters.credentials import Credentials
 from smartmoney.adapters.order_side import Answer, LastLook
-from smartmoney.adapters.websocket_transport import LOOPBACK, InsecureAddressError, check_address
 from smartmoney.core.domain.instruments import Market
 from smartmoney.venues.ccxt_terms import VenueTerms, classify, is_answer, read_fault
 from smartmoney.venues.outcomes import Outcome
@@ -314,7 +313,8 @@ def _client(
     row = terms.markets[market]
     options = {
         "defaultType": row.type,
-        "defaultSubType": "linear",
+        # On spot it would turn Binance's calls to the derivatives' host.
+        **({} if market is Market.SPOT else {"defaultSubType": "linear"}),
         "fetchMarkets": {"types": list(row.kinds)},
         "adjustForTimeDifference": False,
         "maxRetriesOnFailure": 0,
@@ -335,10 +335,10 @@ def _client(
         settings["session"] = session
     client = getattr(ccxt.pro, terms.venue)(settings)
     for address in addresses(urls):
-        _check(address)
+        check_either(address)
     client.urls = merge_urls(client.urls, urls)
     if is_rehearsal:
-        client.urls["api"] = _only_here(client.urls["api"])
+        client.urls["api"] = only_here(client.urls["api"])
     # Its currencies are a private call that nothing here needs.
     client.has = {**client.has, "fetchCurrencies": False}
     client.streaming = {**client.streaming, "keepAlive": KEEP_ALIVE_MS}
@@ -346,18 +346,3 @@ def _client(
     client.logger = logging.getLogger("smartmoney.unheard")
     client.logger.disabled = True
     return client
-
-
-def _only_here(tree: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: _only_here(value) if isinstance(value, Mapping) else value if urlsplit(str(value)).hostname in LOOPBACK else ""
-        for key, value in tree.items()
-    }
-
-
-def _check(address: str) -> None:
-    try:
-        check_address(address, "wss", "ws")
-    except InsecureAddressError:
-        check_address(address, "https", "http")
-

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from random import Random
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -21,7 +22,7 @@ import structlog
 from smartmoney.adapters.backoff import Backoff, BackoffPolicy
 from smartmoney.adapters.clock import Clock
 from smartmoney.adapters.feed import FeedStatus
-from smartmoney.adapters.websocket_transport import InsecureAddressError, check_address
+from smartmoney.adapters.websocket_transport import LOOPBACK, InsecureAddressError, check_address
 from smartmoney.core.domain.entries import FeedConnected, FeedDisconnected
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.venues.unified import (
@@ -100,12 +101,17 @@ class _Watched:
 
 
 async def open_exchange(
-    exchange_id: str, names: Sequence[str], *, urls: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None
+    exchange_id: str,
+    names: Sequence[str],
+    *,
+    urls: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    is_rehearsal: bool = False,
 ) -> Any:
     """Return ccxt.pro's exchange with its markets loaded; `close` it (a `CcxtFeed` does).
 
-    `urls` is laid over ccxt's own addresses, `options` over its options. On the Binance classes only the kinds of market that `names` need
-    are loaded, so that an override of one kind is enough.
+    `urls` is laid over ccxt's own addresses, `options` over its options; a rehearsal forgets every address that is not on this machine.
+    On the Binance classes only the kinds of market that `names` need are loaded, so that an override of one kind is enough.
 
     Raises:
         UnifiedError: no such exchange, no watchable books or trades there, a wrong address key, or the markets cannot be loaded.
@@ -119,6 +125,9 @@ async def open_exchange(
     loaded = False
     try:
         _configure(exchange, names, urls or {}, options or {})
+        if is_rehearsal:
+            exchange.urls["api"] = only_here(exchange.urls["api"])
+            exchange.has = {**exchange.has, "fetchCurrencies": False}
         await exchange.load_markets()
         loaded = True
     except ccxt.BaseError as failure:
@@ -134,7 +143,7 @@ def _configure(exchange: Any, names: Sequence[str], urls: Mapping[str, Any], opt
     if missing:
         raise UnifiedError(f"ccxt:{exchange.id}: ccxt.pro offers no {' and no '.join(missing)} there")
     for address in addresses(urls):
-        _check(address)
+        check_either(address)
     exchange.urls = merge_urls(exchange.urls, urls)
     if exchange.id.startswith("binance"):
         kinds = sorted({_binance_kind(name) for name in names})
@@ -142,7 +151,16 @@ def _configure(exchange: Any, names: Sequence[str], urls: Mapping[str, Any], opt
     exchange.options.update(options)
 
 
-def _check(address: str) -> None:
+def only_here(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tree of addresses without those that are not on this machine."""
+    return {
+        key: only_here(value) if isinstance(value, Mapping) else value if urlsplit(str(value)).hostname in LOOPBACK else ""
+        for key, value in tree.items()
+    }
+
+
+def check_either(address: str) -> None:
+    """Refuse an address, of a socket or not, that is neither encrypted nor on this machine. Raises: InsecureAddressError."""
     try:
         check_address(address, "wss", "ws")
     except InsecureAddressError:

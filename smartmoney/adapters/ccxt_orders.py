@@ -5,6 +5,7 @@ grid; a price never goes with a market order, which would make it an amount of q
 is no answer; a trade is asked for in windows so small that none is left out.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -201,7 +202,9 @@ class CcxtOrders:
         legs = client.parse_orders(answer.body["orderReports"])
         return msgspec.structs.replace(answer, news=self._reader.orders(legs, is_apart=False))
 
-    async def _find(self, instrument: Instrument, named: Mapping[str, Any], what: str, *, is_algo: bool, number: str | None = None) -> Answer:
+    async def _find(
+        self, instrument: Instrument, named: Mapping[str, Any], what: str, *, is_algo: bool, number: str | None = None
+    ) -> Answer:
         params = {**named, **(self._row.apart_params if is_algo else {})}
         answer = Answer(outcome=Outcome.NOT_FOUND, message=f"the venue lists no {what}")
         for name in self._terms.find_by:
@@ -220,9 +223,7 @@ class CcxtOrders:
 
     async def _trades_call(self, instrument: Instrument, since_ms: int | None, params: Mapping[str, Any], *, is_urgent: bool) -> Answer:
         client, limit = self.account.client, self._terms.trades_max
-        return await self.account.ask(
-            lambda: client.fetch_my_trades(instrument.name, since_ms, limit, dict(params)), is_urgent=is_urgent
-        )
+        return await self.account.ask(lambda: client.fetch_my_trades(instrument.name, since_ms, limit, dict(params)), is_urgent=is_urgent)
 
     def _narrowed(self, mark: TradesMark, end_ms: int) -> TradesPage:
         """Ask for the same again in a smaller window."""
@@ -235,10 +236,8 @@ class CcxtOrders:
 
     def _named(self, client_id: str) -> dict[str, Any]:
         """Return the parameter that names an order by our own id; one that the venue cannot have is asked for as it is."""
-        try:
+        with contextlib.suppress(ValueError):
             client_id = self._terms.to_wire(client_id)
-        except ValueError:
-            pass
         return {self._terms.find_param: client_id}
 
     def _described(self, answer: Answer, *, is_apart: bool) -> Answer:

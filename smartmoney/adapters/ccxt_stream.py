@@ -95,8 +95,11 @@ class CcxtStream:
                 self._down("a private socket fell")
 
     def _stands(self) -> bool:
-        sockets = list((self._client.clients or {}).values())
-        return bool(sockets) and all(socket.isConnected and not socket.closed() and socket.subscriptions for socket in sockets)
+        # ccxt keeps what is no connection under other names there.
+        sockets = [socket for url, socket in (self._client.clients or {}).items() if str(url).startswith("ws")]
+        return bool(sockets) and all(
+            socket.isConnected and not socket.closed() and (socket.subscriptions or socket.futures) for socket in sockets
+        )
 
     def _down(self, reason: str, *, key_refused: bool = False) -> None:
         self.is_up = False

@@ -97,7 +97,7 @@ class StopsAgain:
         try:
             answer = await self._account.place(instrument, intents, lambda: self._why_not(order))
             log.warning("a stop of unknown outcome was sent again", client_order_id=name, answer=answer.outcome.value)
-            self._take(order, intents, answer)
+            self._take(intents, answer)
         finally:
             self.turns += 1
             self._under_way -= 1
@@ -110,7 +110,7 @@ class StopsAgain:
             return "it was heard of, or is not wanted any more"
         return "it is too late to send it again" if self.age_s(name) > AGE_S_MAX else None
 
-    def _take(self, order: Followed, intents: Sequence[OrderIntent], answer: Answer) -> None:
+    def _take(self, intents: Sequence[OrderIntent], answer: Answer) -> None:
         if answer.is_done:
             for news in answer.news:
                 self._learn(news)

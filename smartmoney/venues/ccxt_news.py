@@ -174,7 +174,7 @@ def _number(value: object) -> Decimal:
     """Return a decimal of ccxt's text; nothing counts as zero. A float is refused: its digits are not the venue's."""
     if value is None:
         return Decimal(0)
-    if isinstance(value, float) or not isinstance(value, str | int | Decimal):
+    if isinstance(value, float | bool) or not isinstance(value, str | int | Decimal):
         raise NewsError(f"{value!r} is no number in the venue's form")
     try:
         number = Decimal(value)

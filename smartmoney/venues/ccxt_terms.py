@@ -312,9 +312,7 @@ _BINANCE_CODES = Codes(
 _BINANCE = VenueTerms(
     venue="binance",
     markets={
-        Market.SPOT: MarketTerms(
-            type="spot", kinds=("spot",), has_pairs=True, has_reduce_only=False, orders_max=100, orders_window_s=10.0
-        )
+        Market.SPOT: MarketTerms(type="spot", kinds=("spot",), has_pairs=True, has_reduce_only=False, orders_max=100, orders_window_s=10.0)
     },
     codes=_BINANCE_CODES,
     faults=Faults(code="code", text="msg", is_negative=True),
@@ -323,7 +321,7 @@ _BINANCE = VenueTerms(
     list_max=1_000_000,
     trades_max=1_000,
     requests_per_minute=1_200,
-    options={"recvWindow": 3_000, "warnOnFetchOpenOrdersWithoutSymbol": False},
+    options={"recvWindow": 3_000, "watchPositions": {"fetchPositionsSnapshot": False}, "watchBalance": {"fetchBalanceSnapshot": False}},
     is_for_rehearsal=True,
     account_calls=("sapiGetAccountApiRestrictions", "privateGetAccount"),
 )

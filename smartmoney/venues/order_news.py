@@ -50,8 +50,7 @@ class TradeNews(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderNews(msgspec.Struct, frozen=True, kw_only=True):
-    """Be the state of one order. `filled` is cumulative; `order_id` of an algo order is its algo id, empty where it is not told;
-    `list_id` is empty outside a list."""
+    """Be the state of one order. `filled` is cumulative; `order_id` of an algo order is its algo id, empty where it is not told."""
 
     symbol: str
     client_id: str
@@ -66,6 +65,7 @@ class OrderNews(msgspec.Struct, frozen=True, kw_only=True):
     is_algo: bool = False
     is_reduce_only: bool = False
     list_id: str = ""
+    """Names the pair that it belongs to; empty outside one."""
     actual_order_id: str = ""
     reason: str = ""
     trades: tuple[TradeNews, ...] = ()

@@ -130,6 +130,13 @@ def instrument_of(venue: str, market: Mapping[str, Any], precision_mode: int) ->
     return instrument, contract_size
 
 
+def unified_names(names: Sequence[str], market: Market) -> tuple[str, ...]:
+    """Return names as ccxt writes them: BASE/QUOTE of a derivatives market is the perpetual that is settled in its quote."""
+    return tuple(
+        f"{name}:{name.partition('/')[2]}" if market is Market.USDM and ":" not in name and "/" in name else name for name in names
+    )
+
+
 def _market_kind(name: str, market: Mapping[str, Any]) -> Market:
     if market.get("spot"):
         return Market.SPOT

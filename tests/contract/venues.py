@@ -14,11 +14,11 @@ import msgspec
 
 from smartmoney.adapters.binance_account import BinanceAccount
 from smartmoney.adapters.binance_orders import BinanceOrders
-from smartmoney.adapters.clock import SystemClock
 from smartmoney.adapters.ccxt_account import open_ccxt_account
 from smartmoney.adapters.ccxt_feed import instruments_of
 from smartmoney.adapters.ccxt_orders import CcxtOrders
 from smartmoney.adapters.ccxt_stream import CcxtStream
+from smartmoney.adapters.clock import SystemClock
 from smartmoney.adapters.credentials import Credentials
 from smartmoney.adapters.private_stream import PrivatePolicy, PrivateStream
 from smartmoney.adapters.rest import VenueRest

@@ -45,7 +45,14 @@ class OkxVenue(ScriptedVenue):
 
     def __init__(self):
         super().__init__()
-        self.config = {"uid": "43812", "mainUid": "43812", "acctLv": "2", "posMode": "net_mode", "perm": "read_only,trade", "ip": "127.0.0.1"}
+        self.config = {
+            "uid": "43812",
+            "mainUid": "43812",
+            "acctLv": "2",
+            "posMode": "net_mode",
+            "perm": "read_only,trade",
+            "ip": "127.0.0.1",
+        }
 
     # ---- REST
 
@@ -60,7 +67,7 @@ class OkxVenue(ScriptedVenue):
             return self._no(50105, "Request header OK-ACCESS-PASSPHRASE incorrect.")
         if said.get("OK-ACCESS-KEY") != KEY or said.get("OK-ACCESS-SIGN") != signature:
             return self._no(50113, "Invalid Sign")
-        at_ms = datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp() * 1000
+        at_ms = datetime.fromisoformat(stamp).timestamp() * 1000
         if abs(at_ms - self.clock_ms()) > 30_000 or float(said.get("expTime", 1e15)) < self.clock_ms():
             return self._no(50102, "Timestamp request expired")
         return None
@@ -250,7 +257,9 @@ class OkxVenue(ScriptedVenue):
     def trigger(self, name):
         """Let a stop send its market order, which is another order with a number of its own."""
         algo = next(o for o in self.orders.values() if o.is_algo and o.client_id == name)
-        child = self._new("", {"side": algo.side, "sz": algo.quantity, "reduceOnly": "true"}, is_algo=False, price="", trigger="", kind="market")
+        child = self._new(
+            "", {"side": algo.side, "sz": algo.quantity, "reduceOnly": "true"}, is_algo=False, price="", trigger="", kind="market"
+        )
         child.parent = algo
         algo.is_live, algo.state, algo.sent = False, "effective", child.number
         return algo, child

@@ -139,7 +139,7 @@ class ScriptedVenue:
 
     async def subscribed(self, count):
         async with asyncio.timeout(20):
-            while sum(len(socket.topics) for socket in self.sockets if not socket.closed) < count:
+            while sum(len(socket.topics) for socket in self.sockets if not socket.closed) < count:  # noqa: ASYNC110 - sockets come and go
                 await asyncio.sleep(0.01)
 
     async def drop_sockets(self):

@@ -98,7 +98,9 @@ async def test_an_order_that_never_came_is_not_called_rejected_and_not_sent_agai
         under.venue.script(CREATE, Script(170146, "Order creation timeout"))
         order = under.entry()
         under.submit(order)
-        await under.until(lambda: len([p for p in under.venue.asked("v5/order/history") if p.get("orderLinkId") == order.client_order_id]) >= 3)
+        await under.until(
+            lambda: len([p for p in under.venue.asked("v5/order/history") if p.get("orderLinkId") == order.client_order_id]) >= 3
+        )
         assert set(under.kinds(order.client_order_id)) == {"OutcomeUnknown"}
         assert len(under.venue.asked(CREATE)) == 1
 
@@ -271,10 +273,14 @@ async def test_what_somebody_else_and_what_the_venue_itself_trades_is_booked_as_
     async with bybit() as under:
         venue = under.venue
         await venue.fill((await resting(under)).client_order_id, "0.012")
-        by_hand = Order("", number="by-hand", side="Sell", kind="Market", quantity=1, price="", trigger="", force="IOC", reduces=False, status="New")
+        by_hand = Order(
+            "", number="by-hand", side="Sell", kind="Market", quantity=1, price="", trigger="", force="IOC", reduces=False, status="New"
+        )
         venue.orders["by-hand"] = by_hand
         venue.execute(by_hand, "0.002", "60000")
-        closed = Order("", number="bust", side="Sell", kind="Market", quantity=1, price="", trigger="", force="IOC", reduces=True, status="New")
+        closed = Order(
+            "", number="bust", side="Sell", kind="Market", quantity=1, price="", trigger="", force="IOC", reduces=True, status="New"
+        )
         venue.orders["bust"] = closed
         venue.execute(closed, "0.010", "50000", kind="BustTrade")
         report = await under.report()
@@ -297,7 +303,18 @@ async def test_a_fallen_stream_is_noticed_and_comes_back():
 async def test_more_trades_than_a_page_holds_are_all_found():
     async with serving(BybitVenue(), PATIENCE_S * 2) as venue:
         under = CcxtUnder(venue, "bybit")
-        old = Order("sma-1-0", number="old", side="Buy", kind="Limit", quantity=10**6, price="1", trigger="", force="GTC", reduces=False, status="New")
+        old = Order(
+            "sma-1-0",
+            number="old",
+            side="Buy",
+            kind="Limit",
+            quantity=10**6,
+            price="1",
+            trigger="",
+            force="GTC",
+            reduces=False,
+            status="New",
+        )
         venue.orders["old"] = old
         start_ms = venue.clock_ms() - 3_600_000
         for number in range(730):

@@ -56,7 +56,8 @@ async def test_ids_are_ours_in_letters_and_digits_and_sizes_are_contracts():
         assert all((each["sz"], each["tdMode"], each["instId"]) == ("1.2", "isolated", "BTC-USDT-SWAP") for each in plain.values())
         kinds = [plain[each.client_order_id]["ordType"] for each in (entry, maker, immediate, leave)]
         assert kinds == ["limit", "post_only", "ioc", "market"]
-        assert "px" not in plain[leave.client_order_id] and plain[leave.client_order_id]["reduceOnly"] is True
+        assert "px" not in plain[leave.client_order_id]
+        assert plain[leave.client_order_id]["reduceOnly"] is True
         (conditional,) = sent(under.venue, PLACE_STOP)
         assert under.terms.from_wire(conditional["algoClOrdId"]) == stop.client_order_id
         assert conditional["clOrdId"] == conditional["algoClOrdId"], "left to itself ccxt puts a broker's name there"
@@ -98,7 +99,10 @@ async def test_a_duplicate_client_id_is_our_own_order_from_before(code, message)
         assert not under.said.of(order.client_order_id, OrderRejected)
 
 
-@pytest.mark.parametrize(("code", "message"), [(51008, "Insufficient margin"), (51020, "Your order should meet or exceed the minimum"), (51000, "Parameter sz error")])
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [(51008, "Insufficient margin"), (51020, "Your order should meet or exceed the minimum"), (51000, "Parameter sz error")],
+)
 async def test_a_refusal_in_an_answer_of_http_200_is_a_refusal(code, message):
     async with okx() as under:
         under.venue.script(PLACE, Script(code, message))
@@ -151,7 +155,8 @@ async def test_a_stop_lives_apart_and_what_it_sends_is_told_as_its_own_fill():
         await under.venue.fill(child, "1.2", "57990")
         await under.until(lambda: under.said.filled(stop.client_order_id) == 12)
         report = await under.report()
-        assert report.orders == () and all(each.quantity == 0 for each in report.positions)
+        assert report.orders == ()
+        assert all(each.quantity == 0 for each in report.positions)
 
 
 async def test_a_triggered_stop_of_which_the_stream_told_nothing_is_found_by_reading():
@@ -189,7 +194,8 @@ async def test_a_stop_of_unknown_outcome_leaves_again_under_the_same_id_and_is_o
         under.submit(stop)
         await under.until(lambda: under.said.of(stop.client_order_id, OrderAccepted))
         assert len({each["algoClOrdId"] for each in sent(under.venue, PLACE_STOP)}) == 1
-        assert len(sent(under.venue, PLACE_STOP)) == 2 and len(under.venue.orders) == 1
+        assert len(sent(under.venue, PLACE_STOP)) == 2
+        assert len(under.venue.orders) == 1
 
 
 async def test_an_immediate_order_that_finds_nothing_expires_and_a_maker_that_would_take_is_over():
@@ -219,4 +225,5 @@ async def test_a_key_or_passphrase_that_is_refused_halts_and_is_not_shown(caplog
         under.submit(under.entry())
         await under.until(lambda: any(isinstance(each, HaltRequested) for each in under.said.all))
         shown = str(under.said.all) + caplog.text
-        assert SECRET not in shown and PASSPHRASE not in shown
+        assert SECRET not in shown
+        assert PASSPHRASE not in shown
