@@ -222,6 +222,7 @@ class CcxtFeed:
         self._number = 0
         self._connections = 0
         self._traffic_ns = 0
+        self._has_run = False
         self._stopping = asyncio.Event()
         self._dropping = asyncio.Event()
         self._drop_reason = ""
@@ -245,6 +246,7 @@ class CcxtFeed:
 
     async def run(self) -> None:
         """Deliver until `close` is called, then release ccxt's connections."""
+        self._has_run = True
         self._traffic_ns = self._clock.monotonic_ns()
         loops: list[asyncio.Task[None]] = []
         try:
@@ -267,8 +269,10 @@ class CcxtFeed:
             self._drop_all(reason)
 
     async def close(self) -> None:
-        """End `run`."""
+        """End `run`; release ccxt's connections where it was never begun."""
         self._stopping.set()
+        if not self._has_run:
+            await self._exchange.close()
 
     # The loops.
 

@@ -21,20 +21,14 @@ from smartmoney.adapters.order_side import Answer
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.runtime.live_door import DoorTerms, Problem, clock_problems, key_problems, money_problem, size_problems, unanswered
 from smartmoney.venues.ccxt_news import read_balances
-from smartmoney.venues.order_news import NewsError
+from smartmoney.venues.order_news import Held, NewsError
+from smartmoney.venues.outcomes import Outcome
 
 _BYBIT_TRANSFERS = frozenset({"AccountTransfer", "SubMemberTransfer", "SubMemberTransferList"})
 _BYBIT_NO_CHANGE = frozenset({110043})
 _OKX_LEVELS = frozenset({"2", "3"})
 """Futures mode and multi-currency margin: swaps on isolated margin."""
 _BINANCE_NO_CHANGE = frozenset({-4046, -4059})
-
-
-class VenueDoor(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold what one venue is asked. `identify` returns the account's own number, and the problems of its key."""
-
-    identify: Callable[[CcxtAccount], Awaitable[tuple[str, list[Problem]]]]
-    margin: Callable[[CcxtAccount, Instrument, int], Awaitable[list[Problem]]]
 
 
 async def ccxt_door(account: CcxtAccount, instruments: Sequence[Instrument], key: Sequence[Problem], terms: DoorTerms) -> list[Problem]:
@@ -55,14 +49,28 @@ async def ccxt_door(account: CcxtAccount, instruments: Sequence[Instrument], key
 
 
 async def _money(account: CcxtAccount, quote: str, terms: DoorTerms) -> list[Problem]:
-    answer = await account.ask(account.client.fetch_balance, is_urgent=True)
+    answer = await DOORS[account.terms.venue].wallet(account)
     if not answer.is_done:
         return [unanswered("money", "the balance could not be asked", answer)]
-    try:
-        has = next((one.quantity for one in read_balances(answer.body) if one.name == quote), Decimal(0))
-    except NewsError as failure:
-        return [Problem(check="money", problem=f"the balance cannot be read ({failure})", remedy="try again", is_passing=True)]
+    has = next((one.quantity for one in answer.held if one.name == quote), Decimal(0))
     return money_problem(has, quote, terms)
+
+
+async def _wallet(account: CcxtAccount) -> Answer:
+    """Return the whole balance of each asset."""
+    answer = await account.ask(account.client.fetch_balance, is_urgent=True)
+    try:
+        return msgspec.structs.replace(answer, held=read_balances(answer.body)) if answer.is_done else answer
+    except NewsError as failure:
+        return Answer(outcome=Outcome.UNKNOWN, message=str(failure))
+
+
+class VenueDoor(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold what one venue is asked. `identify` returns the account's own number, and the problems of its key."""
+
+    identify: Callable[[CcxtAccount], Awaitable[tuple[str, list[Problem]]]]
+    margin: Callable[[CcxtAccount, Instrument, int], Awaitable[list[Problem]]]
+    wallet: Callable[[CcxtAccount], Awaitable[Answer]] = _wallet
 
 
 async def _ask(account: CcxtAccount, name: str, params: Mapping[str, Any] | None = None) -> Answer:
@@ -193,6 +201,18 @@ async def _binance_identify(account: CcxtAccount) -> tuple[str, list[Problem]]:
         return "", [*problems, _unreadable("account", failure)]
 
 
+async def _binance_wallet(account: CcxtAccount) -> Answer:
+    """Return USD-M's wallet: ccxt leaves out what has not moved yet, and counts open profit."""
+    answer = await _ask(account, "fapiPrivateV2GetBalance")
+    if not answer.is_done:
+        return answer
+    try:
+        held = tuple(Held(name=str(one["asset"]), quantity=Decimal(str(one["balance"]))) for one in answer.body)
+    except (KeyError, TypeError, ArithmeticError) as failure:
+        return Answer(outcome=Outcome.UNKNOWN, message=f"the balance cannot be read ({type(failure).__name__})")
+    return msgspec.structs.replace(answer, held=held)
+
+
 async def _binance_margin(account: CcxtAccount, instrument: Instrument, leverage: int) -> list[Problem]:
     client = account.client
     for call in (
@@ -226,5 +246,5 @@ DOORS: Mapping[str, VenueDoor] = {
     "bybit": VenueDoor(identify=_bybit_identify, margin=_bybit_margin),
     "okx": VenueDoor(identify=_okx_identify, margin=_okx_margin),
     "binance": VenueDoor(identify=_binance_identify, margin=_binance_margin),
-    "binanceusdm": VenueDoor(identify=_binance_identify, margin=_binance_margin),
+    "binanceusdm": VenueDoor(identify=_binance_identify, margin=_binance_margin, wallet=_binance_wallet),
 }
