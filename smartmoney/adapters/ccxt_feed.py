@@ -5,7 +5,8 @@ again, so a failure here means: report the loss, wait, ask again.
 
 Invariants: `FeedConnected` precedes the first book after every loss; numbers given to books and trades rise strictly, over restarts too
 (they start at the wall clock's milliseconds); a book is sent at most each `book_interval_s`, and the last state of a burst is always sent;
-`proves_sequence` is False. ccxt is imported only when a feed is opened (it costs a second).
+the first book after every loss is sent whole, the others as changes of the one before; `proves_sequence` is False. ccxt is imported
+only when a feed is opened (it costs a second).
 """
 
 import asyncio
@@ -29,13 +30,16 @@ from smartmoney.venues.unified import (
     MAKER_SIDE_VENUES,
     Grid,
     RecentIds,
+    Shown,
     UnifiedError,
     addresses,
-    encode_book,
+    encode_change,
+    encode_shown,
     encode_trade,
     grid_of,
     instrument_of,
     merge_urls,
+    shown_book,
 )
 
 _NS = 1_000_000_000
@@ -47,7 +51,7 @@ class UnifiedSink(Protocol):
     """Be where a ccxt feed delivers. No method may block or raise."""
 
     def frame(self, connection: int, raw: bytes) -> bool:
-        """Take a trade frame; False when there is no room for it."""
+        """Take a frame, of a trade or of a book's change; False when there is no room for it."""
         ...
 
     def snapshot(self, connection: int, instrument: int, raw: bytes) -> bool:
@@ -89,14 +93,17 @@ class _Retry:
 class _Watched:
     """Hold what is known of one instrument."""
 
-    def __init__(self, index: int, name: str, grid: Grid) -> None:
+    def __init__(self, index: int, instrument: Instrument, grid: Grid) -> None:
         self.index = index
-        self.name = name
+        self.market = instrument.market
+        self.name = instrument.name
         self.grid = grid
         self.connection = 0
         self.connected = False
         self.seen = RecentIds()
         self.book: Mapping[str, Any] | None = None
+        self.shown: Shown | None = None
+        """The book as it was sent last; None: the next one must be whole."""
         self.sent_ns = 0
 
 
@@ -216,8 +223,7 @@ class CcxtFeed:
         self._policy = policy or UnifiedPolicy()
         self._side_is_makers = exchange.id in MAKER_SIDE_VENUES
         self._watched = [
-            _Watched(index, instrument.name, grid_of(instrument, contract_size))
-            for index, (instrument, contract_size) in enumerate(instruments)
+            _Watched(index, instrument, grid_of(instrument, contract_size)) for index, (instrument, contract_size) in enumerate(instruments)
         ]
         self._number = 0
         self._connections = 0
@@ -267,6 +273,12 @@ class CcxtFeed:
         """Tear down and rebuild ccxt's connections. It keeps instruments on shared ones, so all of them go, whichever is named."""
         if instrument is None or any(watched.index == instrument for watched in self._watched):
             self._drop_all(reason)
+
+    def show_whole(self, instrument: int) -> None:
+        """Send the next book of an instrument whole: the one that is followed was dropped."""
+        for watched in self._watched:
+            if watched.index == instrument:
+                watched.shown = None
 
     async def close(self) -> None:
         """End `run`; release ccxt's connections where it was never begun."""
@@ -357,7 +369,7 @@ class CcxtFeed:
         if not watched.connected:
             return
         watched.connected = False
-        watched.book = None
+        watched.book = watched.shown = None
         self._losses += 1
         self._sink.event(FeedDisconnected(connection=watched.connection, instruments=(watched.index,), reason=reason))
 
@@ -372,8 +384,16 @@ class CcxtFeed:
             return
         watched.book = None
         watched.sent_ns = self._clock.monotonic_ns()
-        raw = encode_book(watched.grid, book["bids"], book["asks"], number=self._next_number(), ts_event_ms=self._event_ms(book))
-        self._count(self._sink.snapshot(watched.connection, watched.index, raw))
+        before, ts_event_ms = watched.shown, self._event_ms(book)
+        after = shown_book(watched.grid, book["bids"], book["asks"], number=self._next_number())
+        if before is None:
+            is_taken = self._sink.snapshot(watched.connection, watched.index, encode_shown(after, ts_event_ms=ts_event_ms))
+        else:
+            raw = encode_change(watched.grid, watched.market, before, after, ts_event_ms=ts_event_ms)
+            is_taken = self._sink.frame(watched.connection, raw)
+        # What was not taken cannot be built upon.
+        watched.shown = after if is_taken else None
+        self._count(is_taken)
 
     def _send_trade(self, watched: _Watched, trade: Mapping[str, Any]) -> None:
         identifier = trade.get("id")

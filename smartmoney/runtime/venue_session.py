@@ -226,7 +226,9 @@ class CcxtSession:
         await _beating(self._feed.run(), beat)
 
     def request_snapshot(self, instrument: int, reason: str) -> None:
-        """Do nothing: every book that ccxt delivers is a snapshot."""
+        """Let the next book that ccxt delivers be sent whole."""
+        log.info("snapshot requested", instrument=self.instruments[instrument].name, reason=reason)
+        self._feed.show_whole(instrument)
 
     def reconnect(self, instrument: int, reason: str) -> None:
         """Rebuild the exchange's connections."""
