@@ -1,4 +1,4 @@
-"""Send a stop whose outcome is unknown again, under its own id, so that a position is protected at once and by one stop.
+"""Send again: a stop whose outcome is unknown, under its own id, so that a position is protected at once and by one stop.
 
 If the first request came, the venue refuses the second as a duplicate; if it comes later, it is refused itself. Nothing else may be sent
 again so: an exit that came has filled and ended, and its id is free again.
@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from smartmoney.adapters.clock import Clock
-from smartmoney.adapters.order_side import Answer, OrderSide
+from smartmoney.adapters.order_side import Answer, LastLook, OrderSide
 from smartmoney.core.domain.entries import OrderRejected, Payload
-from smartmoney.core.domain.instruments import Market
+from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import OrderIntent, OrderReport, Purpose
 from smartmoney.venues.followed import Followed, FollowedOrders
 from smartmoney.venues.order_news import OrderNews
@@ -25,6 +25,7 @@ log = structlog.get_logger("gateway")
 
 _S = 1_000_000_000
 TIMES_MAX = 3
+BUSY_ATTEMPTS = 3
 AGE_S_MAX = 4.0
 """Less than `execution.proof_window_s`: an older one may have been replaced by another."""
 _AGES_KEPT = 4096
@@ -129,6 +130,19 @@ class StopsAgain:
             return []
         others = (other for other in self._followed.working() if other is not stop and not other.is_told)
         return [other.intent for other in others if other.intent.oco_group == intent.oco_group][:1]
+
+
+async def place_until_not_busy(
+    account: OrderSide, instrument: Instrument, intents: Sequence[OrderIntent], last_look: LastLook, *, clock: Clock
+) -> Answer:
+    """Send an order; what reduces risk is sent again where the venue refused it for its rate, which proves that it was not taken."""
+    answer = await account.place(instrument, intents, last_look)
+    for _ in range(BUSY_ATTEMPTS - 1):
+        if answer.outcome is not Outcome.LIMITED or not intents[0].reduce_only:
+            return answer
+        await clock.sleep(0.5)
+        answer = await account.place(instrument, intents, last_look)
+    return answer
 
 
 def _forget_oldest(kept: dict[str, int] | dict[str, None]) -> None:

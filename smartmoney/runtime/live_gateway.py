@@ -29,10 +29,10 @@ from smartmoney.core.domain.entries import (
     Payload,
     SendRefused,
 )
-from smartmoney.core.domain.instruments import Instrument, Market
+from smartmoney.core.domain.instruments import Market
 from smartmoney.core.domain.orders import Approved, OrderIntent, Purpose
 from smartmoney.runtime.live_account import Beginning, LiveAccount, ReadFailed
-from smartmoney.runtime.live_again import StopsAgain
+from smartmoney.runtime.live_again import StopsAgain, place_until_not_busy
 from smartmoney.runtime.supervisor import Beat
 from smartmoney.venues.followed import Followed, FollowedOrders
 from smartmoney.venues.order_news import NewsError, OrderNews
@@ -57,7 +57,6 @@ _LOOKS_S = (0.25, 0.5, 1.0, 1.0, 2.0, 2.0, 4.0, 8.0)
 """Waits between looks for an order of unknown outcome; its receive window is over within the first five."""
 _TRADES_S = 0.1
 """Stream and answers tell an order and its trades one after the other; what is not told after so long is asked for."""
-_BUSY_ATTEMPTS = 3
 _LEAVES_S_MAX = 8.0
 """An order that had to wait for longer does not leave: after `execution.ack_timeout_s` it may be thought missing."""
 _FIRST_LOOK_S = 0.1
@@ -224,33 +223,22 @@ class LiveGateway:
 
     async def _send(self, intents: Sequence[OrderIntent], approved: Approved) -> None:
         """Send an order, or a pair, and post what the answer proves."""
-        first = intents[0]
-        instrument = self._instruments[first.instrument]
         try:
-            answer = await self._place_until_not_busy(instrument, intents, approved)
+            answer = await self._place(intents, approved)
             if len(intents) > 1 and answer.outcome is Outcome.REFUSED:
                 # Better the stop alone than nothing: a target that the venue does not take must not cost the protection.
                 self._refuse(intents[1], answer)
                 self._answered(intents[1].client_order_id)
                 intents = intents[:1]
-                answer = await self._place_until_not_busy(instrument, intents, approved)
+                answer = await self._place(intents, approved)
             self._after_sending(intents, answer)
         finally:
             for intent in intents:
                 self._answered(intent.client_order_id)
 
-    async def _place_until_not_busy(self, instrument: Instrument, intents: Sequence[OrderIntent], approved: Approved) -> Answer:
-        def last_look() -> str | None:
-            return self._why_not(approved)
-
-        answer = await self._account.place(instrument, intents, last_look)
-        for _ in range(_BUSY_ATTEMPTS - 1):
-            if answer.outcome is not Outcome.LIMITED or not intents[0].reduce_only:
-                return answer
-            # Refused for its rate, it was not taken: the same id may leave again once the venue's pause is over.
-            await self._clock.sleep(0.5)
-            answer = await self._account.place(instrument, intents, last_look)
-        return answer
+    async def _place(self, intents: Sequence[OrderIntent], approved: Approved) -> Answer:
+        instrument = self._instruments[intents[0].instrument]
+        return await place_until_not_busy(self._account, instrument, intents, lambda: self._why_not(approved), clock=self._clock)
 
     def _why_not(self, approved: Approved) -> str | None:
         """Say why an order must not leave now; what reduces risk may, unless it waited so long that it may have been replaced."""
