@@ -17,17 +17,17 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
-
 from smartmoney.adapters.ccxt_lazily import exchange_class
 from smartmoney.adapters.clock import Clock
 from smartmoney.adapters.connection_budget import WeightBudget
 from smartmoney.adapters.credentials import Credentials
+from smartmoney.adapters.order_side import Answer
 from smartmoney.adapters.websocket_transport import check_address
 from smartmoney.core.domain.instruments import Market
 from smartmoney.venues.binance.order_calls import Call
-from smartmoney.venues.binance.outcomes import Outcome, classify
+from smartmoney.venues.binance.outcomes import classify
 from smartmoney.venues.binance.protocol import LIMITS, Endpoints, parse_rejection, throttle, used_weight
+from smartmoney.venues.outcomes import Outcome
 
 _NS = 1_000_000_000
 RECEIVE_WINDOW_MS = 3_000
@@ -41,28 +41,6 @@ CLOCK_OFFSET_MAX_MS = 1_000
 _ORDERS_PER_10_S = {Market.SPOT: 100, Market.USDM: 300}
 _SHARE = 0.6
 """What may wait uses this share of the venue's limits."""
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """Say what came of a request. `is_local`: it never left. `body` is the decoded JSON of a DONE answer."""
-
-    outcome: Outcome
-    status: int = 0
-    code: int = 0
-    message: str = ""
-    body: Any = None
-    is_local: bool = False
-
-    @property
-    def is_done(self) -> bool:
-        """Tell whether it was carried out."""
-        return self.outcome is Outcome.DONE
-
-    def why(self) -> str:
-        """Return the refusal in words, for a reason or a log line."""
-        code = f"{self.code} " if self.code else ""
-        status = f"HTTP {self.status} " if self.status and not self.code else ""
-        return f"{status}{code}{self.message}".strip() or self.outcome.value
 
 
 class _Refusal(Exception):

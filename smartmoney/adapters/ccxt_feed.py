@@ -5,7 +5,8 @@ again, so a failure here means: report the loss, wait, ask again.
 
 Invariants: `FeedConnected` precedes the first book after every loss; numbers given to books and trades rise strictly, over restarts too
 (they start at the wall clock's milliseconds); a book is sent at most each `book_interval_s`, and the last state of a burst is always sent;
-`proves_sequence` is False. ccxt is imported only when a feed is opened (it costs a second).
+the first book after every loss is sent whole, the others as changes of the one before; `proves_sequence` is False. ccxt is imported
+only when a feed is opened (it costs a second).
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from random import Random
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -22,20 +24,23 @@ from smartmoney.adapters.backoff import Backoff, BackoffPolicy
 from smartmoney.adapters.ccxt_lazily import exchange_class
 from smartmoney.adapters.clock import Clock
 from smartmoney.adapters.feed import FeedStatus
-from smartmoney.adapters.websocket_transport import InsecureAddressError, check_address
+from smartmoney.adapters.websocket_transport import LOOPBACK, InsecureAddressError, check_address
 from smartmoney.core.domain.entries import FeedConnected, FeedDisconnected
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.venues.unified import (
     MAKER_SIDE_VENUES,
     Grid,
     RecentIds,
+    Shown,
     UnifiedError,
     addresses,
-    encode_book,
+    encode_change,
+    encode_shown,
     encode_trade,
     grid_of,
     instrument_of,
     merge_urls,
+    shown_book,
 )
 
 _NS = 1_000_000_000
@@ -47,7 +52,7 @@ class UnifiedSink(Protocol):
     """Be where a ccxt feed delivers. No method may block or raise."""
 
     def frame(self, connection: int, raw: bytes) -> bool:
-        """Take a trade frame; False when there is no room for it."""
+        """Take a frame, of a trade or of a book's change; False when there is no room for it."""
         ...
 
     def snapshot(self, connection: int, instrument: int, raw: bytes) -> bool:
@@ -89,24 +94,32 @@ class _Retry:
 class _Watched:
     """Hold what is known of one instrument."""
 
-    def __init__(self, index: int, name: str, grid: Grid) -> None:
+    def __init__(self, index: int, instrument: Instrument, grid: Grid) -> None:
         self.index = index
-        self.name = name
+        self.market = instrument.market
+        self.name = instrument.name
         self.grid = grid
         self.connection = 0
         self.connected = False
         self.seen = RecentIds()
         self.book: Mapping[str, Any] | None = None
+        self.shown: Shown | None = None
+        """The book as it was sent last; None: the next one must be whole."""
         self.sent_ns = 0
 
 
 async def open_exchange(
-    exchange_id: str, names: Sequence[str], *, urls: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None
+    exchange_id: str,
+    names: Sequence[str],
+    *,
+    urls: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    is_rehearsal: bool = False,
 ) -> Any:
     """Return ccxt.pro's exchange with its markets loaded; `close` it (a `CcxtFeed` does).
 
-    `urls` is laid over ccxt's own addresses, `options` over its options. On the Binance classes only the kinds of market that `names` need
-    are loaded, so that an override of one kind is enough.
+    `urls` is laid over ccxt's own addresses, `options` over its options; a rehearsal forgets every address that is not on this machine.
+    On the Binance classes only the kinds of market that `names` need are loaded, so that an override of one kind is enough.
 
     Raises:
         UnifiedError: no such exchange, no watchable books or trades there, a wrong address key, or the markets cannot be loaded.
@@ -122,6 +135,9 @@ async def open_exchange(
     loaded = False
     try:
         _configure(exchange, names, urls or {}, options or {})
+        if is_rehearsal:
+            exchange.urls["api"] = only_here(exchange.urls["api"])
+            exchange.has = {**exchange.has, "fetchCurrencies": False}
         await exchange.load_markets()
         loaded = True
     except BaseError as failure:
@@ -137,7 +153,7 @@ def _configure(exchange: Any, names: Sequence[str], urls: Mapping[str, Any], opt
     if missing:
         raise UnifiedError(f"ccxt:{exchange.id}: ccxt.pro offers no {' and no '.join(missing)} there")
     for address in addresses(urls):
-        _check(address)
+        check_either(address)
     exchange.urls = merge_urls(exchange.urls, urls)
     if exchange.id.startswith("binance"):
         kinds = sorted({_binance_kind(name) for name in names})
@@ -145,7 +161,16 @@ def _configure(exchange: Any, names: Sequence[str], urls: Mapping[str, Any], opt
     exchange.options.update(options)
 
 
-def _check(address: str) -> None:
+def only_here(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tree of addresses without those that are not on this machine."""
+    return {
+        key: only_here(value) if isinstance(value, Mapping) else value if urlsplit(str(value)).hostname in LOOPBACK else ""
+        for key, value in tree.items()
+    }
+
+
+def check_either(address: str) -> None:
+    """Refuse an address, of a socket or not, that is neither encrypted nor on this machine. Raises: InsecureAddressError."""
     try:
         check_address(address, "wss", "ws")
     except InsecureAddressError:
@@ -201,12 +226,12 @@ class CcxtFeed:
         self._policy = policy or UnifiedPolicy()
         self._side_is_makers = exchange.id in MAKER_SIDE_VENUES
         self._watched = [
-            _Watched(index, instrument.name, grid_of(instrument, contract_size))
-            for index, (instrument, contract_size) in enumerate(instruments)
+            _Watched(index, instrument, grid_of(instrument, contract_size)) for index, (instrument, contract_size) in enumerate(instruments)
         ]
         self._number = 0
         self._connections = 0
         self._traffic_ns = 0
+        self._has_run = False
         self._stopping = asyncio.Event()
         self._dropping = asyncio.Event()
         self._drop_reason = ""
@@ -230,6 +255,7 @@ class CcxtFeed:
 
     async def run(self) -> None:
         """Deliver until `close` is called, then release ccxt's connections."""
+        self._has_run = True
         self._traffic_ns = self._clock.monotonic_ns()
         loops: list[asyncio.Task[None]] = []
         try:
@@ -251,9 +277,17 @@ class CcxtFeed:
         if instrument is None or any(watched.index == instrument for watched in self._watched):
             self._drop_all(reason)
 
+    def show_whole(self, instrument: int) -> None:
+        """Send the next book of an instrument whole: the one that is followed was dropped."""
+        for watched in self._watched:
+            if watched.index == instrument:
+                watched.shown = None
+
     async def close(self) -> None:
-        """End `run`."""
+        """End `run`; release ccxt's connections where it was never begun."""
         self._stopping.set()
+        if not self._has_run:
+            await self._exchange.close()
 
     # The loops.
 
@@ -338,7 +372,7 @@ class CcxtFeed:
         if not watched.connected:
             return
         watched.connected = False
-        watched.book = None
+        watched.book = watched.shown = None
         self._losses += 1
         self._sink.event(FeedDisconnected(connection=watched.connection, instruments=(watched.index,), reason=reason))
 
@@ -353,8 +387,16 @@ class CcxtFeed:
             return
         watched.book = None
         watched.sent_ns = self._clock.monotonic_ns()
-        raw = encode_book(watched.grid, book["bids"], book["asks"], number=self._next_number(), ts_event_ms=self._event_ms(book))
-        self._count(self._sink.snapshot(watched.connection, watched.index, raw))
+        before, ts_event_ms = watched.shown, self._event_ms(book)
+        after = shown_book(watched.grid, book["bids"], book["asks"], number=self._next_number())
+        if before is None:
+            is_taken = self._sink.snapshot(watched.connection, watched.index, encode_shown(after, ts_event_ms=ts_event_ms))
+        else:
+            raw = encode_change(watched.grid, watched.market, before, after, ts_event_ms=ts_event_ms)
+            is_taken = self._sink.frame(watched.connection, raw)
+        # What was not taken cannot be built upon.
+        watched.shown = after if is_taken else None
+        self._count(is_taken)
 
     def _send_trade(self, watched: _Watched, trade: Mapping[str, Any]) -> None:
         identifier = trade.get("id")

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 KEY_NAME, SECRET_NAME = "exchange.key", "exchange.secret"
+PASSPHRASE_NAME, PASSPHRASE_VARIABLE = "exchange.passphrase", "SMARTMONEY_EXCHANGE_PASSPHRASE_FILE"
+"""A third part, which OKX wants."""
 KEY_VARIABLE, SECRET_VARIABLE = "SMARTMONEY_EXCHANGE_KEY_FILE", "SMARTMONEY_EXCHANGE_SECRET_FILE"
 SYSTEMD_VARIABLE = "CREDENTIALS_DIRECTORY"
 CONTAINER_SECRETS = Path("/run/secrets")
@@ -27,11 +29,12 @@ class CredentialsError(Exception):
 class Credentials:
     """Hold a key and its secret. Nothing shows them: not `repr`, not a traceback's arguments, not a serialiser."""
 
-    __slots__ = ("_key", "_secret")
+    __slots__ = ("_key", "_passphrase", "_secret")
 
-    def __init__(self, key: str, secret: str) -> None:
+    def __init__(self, key: str, secret: str, passphrase: str = "") -> None:
         self._key = key
         self._secret = secret
+        self._passphrase = passphrase
 
     def __repr__(self) -> str:
         return "Credentials(…)"
@@ -49,14 +52,22 @@ class Credentials:
         """Return the secret half, for signing only."""
         return self._secret
 
+    @property
+    def passphrase(self) -> str:
+        """Return what some venues want beside the secret; empty elsewhere."""
+        return self._passphrase
 
-def read_credentials(key_file: str | None, secret_file: str | None, environment: Mapping[str, str]) -> Credentials:
-    """Return the keys of the exchange.
+
+def read_credentials(
+    key_file: str | None, secret_file: str | None, environment: Mapping[str, str], passphrase_file: str | None = None
+) -> Credentials:
+    """Return the keys of the exchange, with a passphrase where one is there: who needs it asks for it.
 
     Args:
         key_file: path of the key from the settings, or None.
         secret_file: path of its secret, or None.
         environment: of the process.
+        passphrase_file: path of the passphrase from the settings, or None.
 
     Raises:
         CredentialsError: there are none, only one half, or a file that others may read.
@@ -66,12 +77,15 @@ def read_credentials(key_file: str | None, secret_file: str | None, environment:
     if (key_file is None) != (secret_file is None):
         raise CredentialsError("only one half of the exchange's key is named; name both the key's and the secret's file")
     if key_file is not None and secret_file is not None:
-        return Credentials(_private(Path(key_file).expanduser()), _private(Path(secret_file).expanduser()))
+        passphrase_file = passphrase_file or environment.get(PASSPHRASE_VARIABLE) or None
+        passphrase = "" if passphrase_file is None else _private(Path(passphrase_file).expanduser())
+        return Credentials(_private(Path(key_file).expanduser()), _private(Path(secret_file).expanduser()), passphrase)
     folders = [Path(environment[SYSTEMD_VARIABLE])] if environment.get(SYSTEMD_VARIABLE) else []
     for folder in (*folders, CONTAINER_SECRETS):
         key, secret = folder / KEY_NAME, folder / SECRET_NAME
         if key.is_file() and secret.is_file():
-            return Credentials(_read(key), _read(secret))
+            third = folder / PASSPHRASE_NAME
+            return Credentials(_read(key), _read(secret), _read(third) if third.is_file() else "")
     raise CredentialsError(
         f"there is no key of the exchange; write it to two files of mode 0600 and name them in {KEY_VARIABLE} and {SECRET_VARIABLE}, "
         f"or give {KEY_NAME} and {SECRET_NAME} as systemd credentials or container secrets"

@@ -22,8 +22,9 @@ import msgspec
 from smartmoney.adapters.credentials import Credentials, CredentialsError
 from smartmoney.core.domain.instruments import Market
 from smartmoney.venues.binance.order_calls import Call
-from smartmoney.venues.binance.outcomes import Outcome, classify
+from smartmoney.venues.binance.outcomes import classify
 from smartmoney.venues.binance.protocol import parse_rejection, throttle
+from smartmoney.venues.outcomes import Outcome
 
 TIMEOUT_S = 4.0
 RECEIVE_WINDOW_MS = 3_000

@@ -21,8 +21,9 @@ from smartmoney.adapters.clock import Clock, first_of, within
 from smartmoney.adapters.websocket_transport import Connector, Transport, TransportError, check_address, connect_websockets
 from smartmoney.core.domain.instruments import Market
 from smartmoney.venues.binance.order_calls import listen_key
-from smartmoney.venues.binance.outcomes import Outcome, classify
+from smartmoney.venues.binance.outcomes import classify
 from smartmoney.venues.binance.protocol import Endpoints
+from smartmoney.venues.outcomes import Outcome
 
 _NS = 1_000_000_000
 EVENTS = (
@@ -58,8 +59,8 @@ class StreamListener(Protocol):
     def private_down(self, reason: str, *, key_refused: bool) -> None:
         """Take note that events may be lost from now on."""
 
-    def private_event(self, raw: bytes) -> None:
-        """Take an event."""
+    def private_event(self, event: Any) -> None:
+        """Take an event, in the form that the account's order side reads."""
 
 
 class _KeyRefused(Exception):

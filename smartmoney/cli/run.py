@@ -108,8 +108,12 @@ def _check_live(settings: "Settings") -> None:
     if settings.venue == "sim":
         remedy = "start `smartmoney sim` by itself, set `venue: binance`, and give its addresses as endpoints.rest and endpoints.ws"
         raise ConfigurationError("venue", "live orders need an exchange that outlives the daemon", remedy)
-    if settings.venue != "binance":
-        raise ConfigurationError("venue", f"orders cannot be sent to {settings.venue} yet", "use `venue: binance`, or run with --paper")
+    if settings.venue.startswith("ccxt:"):
+        from smartmoney.runtime.live_ccxt import ccxt_refusal
+
+        refusal = ccxt_refusal(settings)
+        if refusal is not None:
+            raise ConfigurationError("venue", refusal.problem, refusal.remedy)
 
 
 def _serve(options: object, *, on_terminal: bool) -> "Summary":

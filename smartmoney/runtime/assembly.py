@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from smartmoney.adapters.websocket_transport import LOOPBACK
 from smartmoney.compat import load_strategy
 from smartmoney.core.engine.brain import StrategyFactory
 from smartmoney.core.engine.parameters import EngineParameters
 from smartmoney.core.strategy.base import OrderFlowStrategy
+from smartmoney.runtime.modes import is_rehearsal
 from smartmoney.settings.build import build_parameters, fees_bps, strategy_config
 from smartmoney.settings.models import Settings
 from smartmoney.settings.scenario import scenario_of
+from smartmoney.venues.unified import addresses
 
 
 def engine_parameters(settings: Settings) -> EngineParameters:
@@ -45,9 +46,11 @@ def strategy_factory(search: str | None) -> StrategyFactory:
 def simulated_words(settings: Settings) -> str:
     """Say in one line what is not real."""
     if settings.mode == "live":
-        where = urlsplit(settings.endpoints.rest or "")
-        is_here = where.hostname in LOOPBACK
-        return f"a rehearsal: orders go to the exchange at {where.netloc} on this machine" if is_here else "nothing: orders are real"
+        if not is_rehearsal(settings):
+            return "nothing: orders are real"
+        given = settings.endpoints
+        where = urlsplit(given.rest or next(iter(addresses(given.ccxt_urls)), ""))
+        return f"a rehearsal: orders go to the exchange at {where.netloc} on this machine"
     maker, taker = fees_bps(settings)
     orders = f"orders, fills and the account (latency {settings.paper.latency_ms:g} ms, fees {maker:f}/{taker:f} bps)"
     if settings.venue == "sim":

@@ -14,6 +14,7 @@ from random import Random
 
 from smartmoney.adapters.alert_channel import AlertChannel, AlertsUnusable
 from smartmoney.adapters.binance_account import BinanceAccount
+from smartmoney.adapters.ccxt_feed import instruments_of
 from smartmoney.adapters.clock import SystemClock
 from smartmoney.adapters.credentials import CredentialsError, read_credentials
 from smartmoney.adapters.rest import RestError, RestPolicy, VenueRest
@@ -21,13 +22,15 @@ from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.adapters.websocket_transport import InsecureAddressError
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.runtime.doctor_machine import Check, machine_checks
-from smartmoney.runtime.live import door_terms, live_endpoints
-from smartmoney.runtime.live_door import Problem, live_door
+from smartmoney.runtime.live import door_terms, live_endpoints, open_live_venue
+from smartmoney.runtime.live_ccxt import CcxtVenue
+from smartmoney.runtime.live_door import DoorClosed, Problem, live_door
 from smartmoney.runtime.models import BundleRefused, ModelNotFitForLive, ModelNotFound, Models
 from smartmoney.runtime.modes import is_rehearsal
 from smartmoney.settings.models import Settings
 from smartmoney.venues.binance.exchange_info import ExchangeInfoError
 from smartmoney.venues.binance.protocol import ProtocolError
+from smartmoney.venues.unified import UnifiedError, unified_names
 
 PATIENCE_S = 20.0
 CLOCK_MS_MAX = 1_000
@@ -44,7 +47,7 @@ async def examine(settings: Settings, layout: StateLayout) -> list[Check]:
     checks += venue_checks
     if is_live:
         checks.append(await asyncio.to_thread(_model, settings, layout))
-        checks += await _account(settings, instruments, raw)
+        checks += await (_ccxt_account(settings) if settings.venue.startswith("ccxt:") else _account(settings, instruments, raw))
     return checks
 
 
@@ -126,6 +129,30 @@ async def _account(settings: Settings, instruments: Sequence[Instrument], raw: b
         return [Check(name="account", ok=False, found="no answer in time", remedy="try again")]
     finally:
         await account.close()
+    return _as_checks(problems, settings.market)
+
+
+async def _ccxt_account(settings: Settings) -> list[Check]:
+    """Open the account through ccxt as a start would, and ask what its door asks."""
+    remedy = "see docs/going-live.md"
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            venue = await open_live_venue(settings)
+            try:
+                names = unified_names(settings.instruments, Market(settings.market))
+                assert isinstance(venue, CcxtVenue)
+                instruments = tuple(one for one, _ in instruments_of(venue.account.client, names))
+                problems = await venue.enter(instruments, b"", door_terms(settings, settings.equity_start, Decimal(0)))
+            finally:
+                await venue.close()
+    except CredentialsError as error:
+        return [Check(name="key", ok=False, found=str(error), remedy=remedy)]
+    except DoorClosed as closed:
+        return [Check(name=f"door: {one.check}", ok=False, found=one.problem, remedy=one.remedy) for one in closed.problems]
+    except (UnifiedError, InsecureAddressError) as error:
+        return [Check(name="venue", ok=False, found=str(error), remedy="mend `instruments` and `endpoints.ccxt_urls`")]
+    except TimeoutError:
+        return [Check(name="account", ok=False, found="no answer in time", remedy="try again")]
     return _as_checks(problems, settings.market)
 
 

@@ -29,16 +29,9 @@ from smartmoney.core.execution.guard_plan import (
     stop_price,
 )
 from smartmoney.venues.binance import order_calls as calls
-from smartmoney.venues.binance.order_news import (
-    NewsError,
-    OrderNews,
-    read_algo,
-    read_balances,
-    read_order,
-    read_positions,
-    read_trades,
-)
-from smartmoney.venues.binance.outcomes import Outcome
+from smartmoney.venues.binance.order_news import read_algo, read_balances, read_order, read_positions, read_trades
+from smartmoney.venues.order_news import NewsError, OrderNews
+from smartmoney.venues.outcomes import Outcome
 
 PROOF_S = 5.0
 """An order of unknown outcome that the venue does not know after so long never came: its receive window is over."""

@@ -13,17 +13,21 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from decimal import Decimal
 from random import Random
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import structlog
 
 from smartmoney.adapters.binance_account import BinanceAccount
+from smartmoney.adapters.binance_orders import BinanceOrders
 from smartmoney.adapters.clock import SystemClock
 from smartmoney.adapters.credentials import read_credentials
-from smartmoney.adapters.private_stream import PrivateStream
+from smartmoney.adapters.order_side import OrderSide
+from smartmoney.adapters.private_stream import PrivateStream, StreamListener
 from smartmoney.core.domain.entries import Payload
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.runtime.live_account import Beginning
+from smartmoney.runtime.live_ccxt import ccxt_refusal, open_ccxt_venue
 from smartmoney.runtime.live_door import DoorClosed, DoorTerms, Problem, live_door
 from smartmoney.runtime.live_gateway import LiveGateway
 from smartmoney.runtime.live_money import LOOK_BACK_MS as INCOMES_LATE_MS
@@ -32,11 +36,11 @@ from smartmoney.runtime.storage import OpenAccount
 from smartmoney.runtime.supervisor import Beat, ChildSpec
 from smartmoney.settings.models import Settings
 from smartmoney.venues.binance import order_calls as calls
-from smartmoney.venues.binance.followed import FollowedOrders
 from smartmoney.venues.binance.money_news import BOOKED, MOVED
-from smartmoney.venues.binance.order_news import NewsError
-from smartmoney.venues.binance.outcomes import Outcome
 from smartmoney.venues.binance.protocol import Endpoints, endpoints
+from smartmoney.venues.followed import FollowedOrders
+from smartmoney.venues.order_news import NewsError
+from smartmoney.venues.outcomes import Outcome
 
 log = structlog.get_logger("live")
 
@@ -64,45 +68,103 @@ def live_endpoints(settings: Settings) -> Endpoints:
     return Endpoints(rest=found.rest, stream=found.stream, ws_api=f"{found.stream}/ws-api/v3")
 
 
+class PrivateFeed(Protocol):
+    """Be an account's own stream."""
+
+    async def run(self) -> None:
+        """Keep it open until cancelled."""
+
+
+class LiveVenue(Protocol):
+    """Be an opened account of one venue, natively or through ccxt."""
+
+    @property
+    def identity(self) -> str:
+        """Return the account's name: venue, market, host, and the venue's own number or alias of it."""
+
+    @property
+    def side(self) -> OrderSide:
+        """Return its order side, once `enter` was called."""
+
+    async def enter(self, instruments: tuple[Instrument, ...], exchange_info: bytes, terms: DoorTerms) -> list[Problem]:
+        """Return what keeps the door shut."""
+
+    def stream(self, listener: StreamListener, *, jitter: Random) -> PrivateFeed:
+        """Return its stream, not begun."""
+
+    def money(self, instruments: tuple[Instrument, ...], beginning: MoneyBeginning, post: Callable[[Payload], None]) -> LiveMoney | None:
+        """Return who brings home payments without a trade, funding above all; None where the venue's are not read."""
+
+    async def close(self) -> None:
+        """Close its connections."""
+
+
+class BinanceVenue:
+    """A native Binance account."""
+
+    def __init__(self, account: BinanceAccount, where: Endpoints, identity: str) -> None:
+        self.account = account
+        self.identity = identity
+        self.side: OrderSide = BinanceOrders(account)
+        self._where = where
+
+    async def enter(self, instruments: tuple[Instrument, ...], exchange_info: bytes, terms: DoorTerms) -> list[Problem]:
+        """Return what keeps the door shut."""
+        return await live_door(self.account, instruments, exchange_info, terms)
+
+    def stream(self, listener: StreamListener, *, jitter: Random) -> PrivateStream:
+        """Return its stream, not begun."""
+        return PrivateStream(self.account, self._where, listener, clock=SystemClock(), jitter=jitter)
+
+    def money(self, instruments: tuple[Instrument, ...], beginning: MoneyBeginning, post: Callable[[Payload], None]) -> LiveMoney | None:
+        """Return who brings home payments without a trade: on USD-M. Spot's money is seen by its balances."""
+        if self.account.market is not Market.USDM:
+            return None
+        return LiveMoney(self.account, instruments, beginning, post, clock=SystemClock())
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self.account.close()
+
+
 class LiveOrders:
     """Hold an opened account: who it is, and, once `begin` was called, its gateway and the supervised children behind it."""
 
-    def __init__(self, account: BinanceAccount, where: Endpoints, identity: str, seed: int) -> None:
-        self.account = account
-        self.identity = identity
-        self._where = where
+    def __init__(self, venue: LiveVenue, seed: int) -> None:
+        self.venue = venue
+        self.identity = venue.identity
         self._seed = seed
         self._instruments: tuple[Instrument, ...] = ()
         self.gateway: LiveGateway
-        self._stream: PrivateStream
+        self._stream: PrivateFeed
         self._money: LiveMoney | None = None
 
     async def enter(self, instruments: tuple[Instrument, ...], exchange_info: bytes, terms: DoorTerms) -> None:
-        """Pass the door.
+        """Pass the door. `exchange_info` is the native venue's own description of the instruments, empty at others.
 
         Raises:
             DoorClosed: something keeps it shut.
         """
         self._instruments = instruments
-        problems = await live_door(self.account, instruments, exchange_info, terms)
+        problems = await self.venue.enter(instruments, exchange_info, terms)
         if problems:
             raise DoorClosed(problems)
 
     def begin(self, opened: OpenAccount, post: Callable[[Payload], None], is_latched: Callable[[], bool]) -> None:
         """Make gateway and stream, knowing what the journal knows; nothing is sent yet."""
-        clock = SystemClock()
+        clock, side = SystemClock(), self.venue.side
         state = opened.state
-        followed = FollowedOrders(self._instruments, _known_trades(opened, self._instruments))
+        followed = FollowedOrders(self._instruments, side.is_algo, _known_trades(opened, self._instruments))
         for report in state.orders:
             followed.follow(report.intent, report.venue_order_id, report.filled_lots)
-        since_ms = self.account.venue_ms()
+        since_ms = side.venue_ms()
         if opened.active_wall_ns is not None:
-            since_ms = min(since_ms, opened.active_wall_ns // _MS + (self.account.clock_offset_ms or 0)) - LOOK_BACK_MS
+            since_ms = min(since_ms, opened.active_wall_ns // _MS + (side.clock_offset_ms or 0)) - LOOK_BACK_MS
         beginning = Beginning(orders=tuple(state.orders), positions=state.positions, since_ms=since_ms)
-        if self.account.market is Market.USDM:
-            self._money = LiveMoney(self.account, self._instruments, self._known_money(opened), post, clock=clock)
-        self.gateway = LiveGateway(self.account, followed, beginning, post, clock=clock, is_latched=is_latched, money=self._money)
-        self._stream = PrivateStream(self.account, self._where, self.gateway, clock=clock, jitter=Random(self._seed))
+        if isinstance(self.venue, BinanceVenue) and side.market is Market.USDM:
+            self._money = LiveMoney(self.venue.account, self._instruments, self._known_money(opened), post, clock=clock)
+        self.gateway = LiveGateway(side, followed, beginning, post, clock=clock, is_latched=is_latched, money=self._money)
+        self._stream = self.venue.stream(self.gateway, jitter=Random(self._seed))
 
     def children(self) -> tuple[ChildSpec, ...]:
         """Return what the supervisor must keep running."""
@@ -114,8 +176,8 @@ class LiveOrders:
 
     def _known_money(self, opened: OpenAccount) -> MoneyBeginning:
         """Return what the journal knows of payments: a new one knows none, and asks for none of the time before it was made."""
-        offset_ms, state = self.account.clock_offset_ms or 0, opened.state
-        moved_ms = self.account.venue_ms() if opened.active_wall_ns is None else opened.active_wall_ns // _MS + offset_ms
+        offset_ms, state = self.venue.side.clock_offset_ms or 0, opened.state
+        moved_ms = self.venue.side.venue_ms() if opened.active_wall_ns is None else opened.active_wall_ns // _MS + offset_ms
         made_ms = state.created_wall_ns // _MS + offset_ms
         from_ms = {kind: max(made_ms, state.booked_until_ns.get(kind, 0) // _MS - INCOMES_LATE_MS) for kind in BOOKED}
         return MoneyBeginning(from_ms={**from_ms, **dict.fromkeys(MOVED, moved_ms)}, booked=state.fundings)
@@ -139,22 +201,46 @@ async def open_live(settings: Settings) -> AsyncIterator[LiveOrders | None]:
 
     Raises:
         CredentialsError: there is no usable key.
-        DoorClosed: the venue does not answer, or does not take the key.
+        DoorClosed: the venue is not traded live, does not answer, or does not take the key.
         AccountTaken: another daemon trades it.
     """
     if settings.mode != "live":
         yield None
         return
+    venue = await open_live_venue(settings)
+    try:
+        with hold_account(venue.identity):
+            yield LiveOrders(venue, settings.sim.seed)
+    finally:
+        await venue.close()
+
+
+async def open_live_venue(settings: Settings) -> LiveVenue:
+    """Return the account that the settings name, read once; `close` it.
+
+    Raises:
+        CredentialsError: there is no usable key.
+        DoorClosed: the venue is not traded live, does not answer, or does not take the key.
+    """
     given = settings.api_key
+    if settings.venue.startswith("ccxt:"):
+        problem = ccxt_refusal(settings)
+        if problem is not None:
+            raise DoorClosed([problem])
+        return await open_ccxt_venue(
+            settings, read_credentials(given.key_file, given.secret_file, os.environ, given.passphrase_file), clock=SystemClock()
+        )
     credentials = read_credentials(given.key_file, given.secret_file, os.environ)
     where = live_endpoints(settings)
     account = BinanceAccount(Market(settings.market), where, credentials, clock=SystemClock(), sapi=_sapi(settings))
+    is_open = False
     try:
         identity = await _identify(account, where)
-        with hold_account(identity):
-            yield LiveOrders(account, where, identity, settings.sim.seed)
+        is_open = True
     finally:
-        await account.close()
+        if not is_open:
+            await account.close()
+    return BinanceVenue(account, where, identity)
 
 
 def door_terms(settings: Settings, cash: Decimal, invested: Decimal) -> DoorTerms:

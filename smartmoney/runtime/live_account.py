@@ -13,24 +13,13 @@ from decimal import Decimal
 import msgspec
 import structlog
 
-from smartmoney.adapters.binance_account import Answer, BinanceAccount
+from smartmoney.adapters.order_side import Answer, OrderSide, TradesMark
 from smartmoney.core.domain.entries import AccountReported, MoneyMoved, OrderFilled, Payload
 from smartmoney.core.domain.instruments import Market
 from smartmoney.core.domain.orders import OrderReport, PositionReport
-from smartmoney.venues.binance import order_calls as calls
-from smartmoney.venues.binance.followed import Followed, FollowedOrders
-from smartmoney.venues.binance.order_news import (
-    NewsError,
-    OrderNews,
-    TradeNews,
-    read_algo,
-    read_balances,
-    read_list,
-    read_order,
-    read_positions,
-    read_trades,
-)
-from smartmoney.venues.binance.outcomes import Outcome
+from smartmoney.venues.followed import Followed, FollowedOrders
+from smartmoney.venues.order_news import OrderNews, TradeNews
+from smartmoney.venues.outcomes import Outcome
 
 log = structlog.get_logger("account")
 
@@ -39,7 +28,6 @@ ROUNDS_MAX = 6
 PAGES_MAX = 200
 MOVED_MIN = Decimal("0.01")
 """Quote currency that moved by less is rounding, until it adds up."""
-_DAY_MS = 86_400_000
 
 
 class ReadFailed(Exception):
@@ -62,7 +50,7 @@ class LiveAccount:
     """Read the account for the gateway. `tell` takes what is new, before anything that follows from it."""
 
     def __init__(
-        self, account: BinanceAccount, followed: FollowedOrders, beginning: Beginning, tell: Callable[[Sequence[Payload]], None]
+        self, account: OrderSide, followed: FollowedOrders, beginning: Beginning, tell: Callable[[Sequence[Payload]], None]
     ) -> None:
         self._account = account
         self._followed = followed
@@ -70,8 +58,7 @@ class LiveAccount:
         self._instruments = followed.instruments
         held = {report.instrument: report.quantity for report in beginning.positions}
         self._ours = [held.get(index, Decimal(0)) for index in range(len(self._instruments))]
-        self._since_ms = [beginning.since_ms for _ in self._instruments]
-        self._cursor: list[int | None] = [None for _ in self._instruments]
+        self._marks = [TradesMark(since_ms=beginning.since_ms) for _ in self._instruments]
         self._others: list[Decimal | None] = [None for _ in self._instruments]
         self._strangers: set[str] = set()
         self._quote = self._instruments[0].quote
@@ -132,14 +119,11 @@ class LiveAccount:
     async def look_up(self, order: Followed) -> Answer:
         """Ask for one order by its client id and tell what is new; the answer says how that went."""
         instrument = self._instruments[order.intent.instrument]
-        answer = await self._account.ask(calls.query(instrument, order.intent.client_order_id, as_algo=order.is_algo))
-        if answer.is_done:
-            self.tell(self._followed.learn(read_algo(answer.body) if order.is_algo else read_order(answer.body)))
+        answer = await self._account.find(instrument, order.intent.client_order_id, is_algo=order.is_algo)
+        self._learn(answer.news)
         if order.needs_look and order.actual_order_id:
-            found = await self._account.ask(calls.query_number(instrument, order.actual_order_id))
-            if found.is_done:
-                # The order that an algo order sent has a name of its own at some venues: it is known by its number.
-                self.tell(self._followed.learn(read_order(found.body)))
+            # The order that an algo order sent has a name of its own at some venues: it is known by its number.
+            self._learn((await self._account.find_number(instrument, order.actual_order_id)).news)
         if order.is_behind:
             await self.catch_up(order)
         return answer
@@ -149,15 +133,12 @@ class LiveAccount:
         if not order.trade_order_id:
             return
         instrument = self._instruments[order.intent.instrument]
-        answer = await self._account.ask(calls.trades(instrument, order_id=order.trade_order_id))
-        if answer.is_done:
-            await self._take_trades(order.intent.instrument, read_trades(answer.body))
+        answer = await self._account.order_trades(instrument, order.trade_order_id)
+        await self._take_trades(order.intent.instrument, answer.trades)
 
-    async def _ask(self, call: calls.Call) -> Answer:
-        answer = await self._account.ask(msgspec.structs.replace(call, is_urgent=call.is_urgent or self._is_urgent))
-        if not answer.is_done:
-            raise ReadFailed(f"{call.method} {call.path}", answer)
-        return answer
+    def _learn(self, news: Sequence[OrderNews]) -> None:
+        for one in news:
+            self.tell(self._followed.learn(one))
 
     async def _read_trades(self) -> bool:
         """Fetch what has traded since the last look; tell whether anything was new."""
@@ -170,22 +151,11 @@ class LiveAccount:
         is_new = False
         instrument = self._instruments[index]
         for _ in range(PAGES_MAX):
-            cursor, since_ms = self._cursor[index], self._since_ms[index]
-            now_ms = self._account.venue_ms()
-            if cursor is not None:
-                call = calls.trades(instrument, from_id=cursor)
-            else:
-                # The venue looks at no more than a day at once.
-                end_ms = min(since_ms + _DAY_MS - 1, now_ms + 60_000)
-                call = calls.trades(instrument, start_ms=since_ms, end_ms=end_ms)
-            found = read_trades((await self._ask(call)).body)
+            page = await self._account.trades_since(instrument, self._marks[index], is_urgent=self._is_urgent)
+            found = _done(page.answer, f"trades of {instrument.name}").trades
             is_new = await self._take_trades(index, found) or is_new
-            if found:
-                self._cursor[index] = max(trade.trade_id for trade in found) + 1
-            elif cursor is None and since_ms + _DAY_MS < now_ms:
-                self._since_ms[index] = since_ms + _DAY_MS
-                continue
-            if len(found) < calls.TRADES_MAX:
+            self._marks[index] = page.mark
+            if page.is_last:
                 return is_new
         raise ReadFailed(f"{instrument.name}: more trades than can be read")
 
@@ -198,9 +168,15 @@ class LiveAccount:
         return bool(fresh)
 
     async def _name(self, index: int, trade: TradeNews) -> None:
-        """Ask whose order a trade belongs to, and tell it."""
-        answer = await self._ask(calls.query_number(self._instruments[index], trade.order_id))
-        news = read_order(answer.body)
+        """Ask whose order a trade belongs to, where it does not say so itself, and tell it."""
+        if trade.client_id:
+            self.tell(self._followed.learn_stranger(trade))
+            return
+        what = f"order {trade.order_id}"
+        found = _done(await self._account.find_number(self._instruments[index], trade.order_id), what).news
+        if not found:
+            raise ReadFailed(f"{what} is not described")
+        news = found[0]
         named = msgspec.structs.replace(trade, client_id=news.client_id)
         order = self._followed.get(news.client_id)
         if order is None:
@@ -211,22 +187,21 @@ class LiveAccount:
     async def _open_orders(self) -> list[OrderNews]:
         listed: list[OrderNews] = []
         for instrument in self._instruments:
-            for call in calls.open_orders(instrument):
-                answer = await self._ask(call)
-                read = read_algo if call.path == "openAlgoOrders" else read_order
-                listed += [read(one) for one in _listed(answer.body)]
-        for news in listed:
-            self.tell(self._followed.learn(news))
+            answer = await self._account.open_orders(instrument, is_urgent=self._is_urgent)
+            listed += _done(answer, f"open orders of {instrument.name}").news
+        self._learn(listed)
         return listed
 
     async def _positions(self) -> dict[int, Decimal]:
-        body = (await self._ask(calls.holdings(self._account.market))).body
-        if self._account.market is Market.SPOT:
-            held = {one.name: one.quantity for one in read_balances(body)}
-            self._quote_held = held.get(self._quote, Decimal(0))
-            return {index: held.get(instrument.base, Decimal(0)) for index, instrument in enumerate(self._instruments)}
-        found = {one.name: one.quantity for one in read_positions(body)}
-        return {index: found.get(instrument.symbol, Decimal(0)) for index, instrument in enumerate(self._instruments)}
+        held = _done(await self._account.holdings(is_urgent=self._is_urgent), "holdings").held
+        found = {one.name: one.quantity for one in held}
+        is_spot = self._account.market is Market.SPOT
+        if is_spot:
+            self._quote_held = found.get(self._quote, Decimal(0))
+        return {
+            index: found.get(instrument.base if is_spot else instrument.symbol, Decimal(0))
+            for index, instrument in enumerate(self._instruments)
+        }
 
     async def _reports(self, listed: Sequence[OrderNews]) -> list[OrderReport]:
         reports = []
@@ -270,22 +245,7 @@ class LiveAccount:
         return total - others
 
 
-def read_answer(answer: Answer, order: Followed) -> Sequence[OrderNews]:
-    """Return what the answer to an order or a cancel says.
-
-    Raises:
-        NewsError: it cannot be read.
-    """
-    if not isinstance(answer.body, dict):
-        raise NewsError("the answer is no object")
-    if "orderReports" in answer.body:
-        return read_list(answer.body)
-    if order.is_algo:
-        return (read_algo(answer.body),)
-    return (read_order(answer.body),)
-
-
-def _listed(body: object) -> list[dict[str, object]]:
-    if not isinstance(body, list) or not all(isinstance(one, dict) for one in body):
-        raise ReadFailed("a list was expected")
-    return body
+def _done(answer: Answer, what: str) -> Answer:
+    if not answer.is_done:
+        raise ReadFailed(what, answer)
+    return answer

@@ -1,4 +1,4 @@
-"""Send a stop whose outcome is unknown again, under its own id, so that a position is protected at once and by one stop.
+"""Send again: a stop whose outcome is unknown, under its own id, so that a position is protected at once and by one stop.
 
 If the first request came, the venue refuses the second as a duplicate; if it comes later, it is refused itself. Nothing else may be sent
 again so: an exit that came has filled and ended, and its id is free again.
@@ -12,21 +12,20 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from smartmoney.adapters.binance_account import Answer, BinanceAccount
 from smartmoney.adapters.clock import Clock
+from smartmoney.adapters.order_side import Answer, LastLook, OrderSide
 from smartmoney.core.domain.entries import OrderRejected, Payload
-from smartmoney.core.domain.instruments import Market
+from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import OrderIntent, OrderReport, Purpose
-from smartmoney.runtime.live_account import read_answer
-from smartmoney.venues.binance import order_calls as calls
-from smartmoney.venues.binance.followed import Followed, FollowedOrders
-from smartmoney.venues.binance.order_news import OrderNews
-from smartmoney.venues.binance.outcomes import Outcome
+from smartmoney.venues.followed import Followed, FollowedOrders
+from smartmoney.venues.order_news import OrderNews
+from smartmoney.venues.outcomes import Outcome
 
 log = structlog.get_logger("gateway")
 
 _S = 1_000_000_000
 TIMES_MAX = 3
+BUSY_ATTEMPTS = 3
 AGE_S_MAX = 4.0
 """Less than `execution.proof_window_s`: an older one may have been replaced by another."""
 _AGES_KEPT = 4096
@@ -37,7 +36,7 @@ class StopsAgain:
 
     def __init__(
         self,
-        account: BinanceAccount,
+        account: OrderSide,
         followed: FollowedOrders,
         earlier: Sequence[OrderReport],
         sent: dict[str, asyncio.Event],
@@ -90,7 +89,6 @@ class StopsAgain:
         """Send a stop again, with its target where the two are a pair."""
         name, instrument = order.intent.client_order_id, self._followed.instruments[order.intent.instrument]
         intents = [order.intent, *self._target_of(order)]
-        call = calls.place_pair(instrument, *intents) if len(intents) > 1 else calls.place(instrument, order.intent)
         self._times[name] = self._times.get(name, 0) + 1
         _forget_oldest(self._times)
         self.turns += 1
@@ -98,9 +96,9 @@ class StopsAgain:
         for intent in intents:
             self._sent[intent.client_order_id] = asyncio.Event()
         try:
-            answer = await self._account.ask(call, lambda: self._why_not(order))
+            answer = await self._account.place(instrument, intents, lambda: self._why_not(order))
             log.warning("a stop of unknown outcome was sent again", client_order_id=name, answer=answer.outcome.value)
-            self._take(order, intents, answer)
+            self._take(intents, answer)
         finally:
             self.turns += 1
             self._under_way -= 1
@@ -113,9 +111,9 @@ class StopsAgain:
             return "it was heard of, or is not wanted any more"
         return "it is too late to send it again" if self.age_s(name) > AGE_S_MAX else None
 
-    def _take(self, order: Followed, intents: Sequence[OrderIntent], answer: Answer) -> None:
+    def _take(self, intents: Sequence[OrderIntent], answer: Answer) -> None:
         if answer.is_done:
-            for news in read_answer(answer, order):
+            for news in answer.news:
                 self._learn(news)
         elif answer.outcome in {Outcome.REFUSED, Outcome.FUNDS} and not answer.is_local:
             # The first one may still come. It goes on being followed, and would be found as a late order.
@@ -132,6 +130,19 @@ class StopsAgain:
             return []
         others = (other for other in self._followed.working() if other is not stop and not other.is_told)
         return [other.intent for other in others if other.intent.oco_group == intent.oco_group][:1]
+
+
+async def place_until_not_busy(
+    account: OrderSide, instrument: Instrument, intents: Sequence[OrderIntent], last_look: LastLook, *, clock: Clock
+) -> Answer:
+    """Send an order; what reduces risk is sent again where the venue refused it for its rate, which proves that it was not taken."""
+    answer = await account.place(instrument, intents, last_look)
+    for _ in range(BUSY_ATTEMPTS - 1):
+        if answer.outcome is not Outcome.LIMITED or not intents[0].reduce_only:
+            return answer
+        await clock.sleep(0.5)
+        answer = await account.place(instrument, intents, last_look)
+    return answer
 
 
 def _forget_oldest(kept: dict[str, int] | dict[str, None]) -> None:

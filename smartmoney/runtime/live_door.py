@@ -12,12 +12,14 @@ from typing import Any
 
 import msgspec
 
-from smartmoney.adapters.binance_account import Answer, BinanceAccount
+from smartmoney.adapters.binance_account import BinanceAccount
+from smartmoney.adapters.order_side import Answer
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.venues.binance import order_calls as calls
 from smartmoney.venues.binance.exchange_info import ExchangeInfoError, protection_missing
-from smartmoney.venues.binance.order_news import NewsError, read_balances
-from smartmoney.venues.binance.outcomes import Outcome
+from smartmoney.venues.binance.order_news import read_balances
+from smartmoney.venues.order_news import NewsError
+from smartmoney.venues.outcomes import Outcome
 
 CLOCK_OFFSET_MAX_MS = 5_000
 """What this machine's clock may be off; the offset itself is corrected, but one so large says that nobody keeps the clock."""
@@ -66,7 +68,7 @@ async def live_door(account: BinanceAccount, instruments: Sequence[Instrument], 
         exchange_info: the venue's own description of them.
         terms: what they are going to be traded with.
     """
-    problems = _clock(account)
+    problems = clock_problems(account.clock_offset_ms)
     problems += await _key(account)
     problems += _market(instruments, exchange_info, terms)
     problems += await _money(account, instruments[0].quote, terms)
@@ -77,8 +79,8 @@ async def live_door(account: BinanceAccount, instruments: Sequence[Instrument], 
     return problems
 
 
-def _clock(account: BinanceAccount) -> list[Problem]:
-    offset_ms = account.clock_offset_ms
+def clock_problems(offset_ms: int | None) -> list[Problem]:
+    """Judge how far this machine's clock is off the venue's, in ms; None: it was not measured."""
     if offset_ms is not None and abs(offset_ms) <= CLOCK_OFFSET_MAX_MS:
         return []
     said = "was not measured" if offset_ms is None else f"is {offset_ms / 1000:+.1f} s off the venue's"
@@ -88,9 +90,13 @@ def _clock(account: BinanceAccount) -> list[Problem]:
 async def _key(account: BinanceAccount) -> list[Problem]:
     answer = await account.ask(calls.restrictions())
     if not answer.is_done:
-        return [_unanswered("key", "what the key may do could not be asked", answer)]
-    may = answer.body
-    trade = "enableSpotAndMarginTrading" if account.market is Market.SPOT else "enableFutures"
+        return [unanswered("key", "what the key may do could not be asked", answer)]
+    return key_problems(answer.body, account.market)
+
+
+def key_problems(may: Any, market: Market) -> list[Problem]:
+    """Judge what Binance says that a key may do."""
+    trade = "enableSpotAndMarginTrading" if market is Market.SPOT else "enableFutures"
     wrong = [
         (may.get("enableReading") is not True, "the key may not read the account", "enable reading for it"),
         (may.get(trade) is not True, f"the key may not trade here ({trade})", "enable trading in this market for it"),
@@ -110,6 +116,12 @@ def _market(instruments: Sequence[Instrument], exchange_info: bytes, terms: Door
         return [Problem(check="market", problem=str(failure), remedy="see whether endpoints.rest is the exchange", is_passing=True)]
     for name, what in missing.items():
         problems.append(Problem(check="market", problem=f"{name} cannot be protected there: no {what}", remedy="choose another instrument"))
+    return problems + size_problems(instruments, terms)
+
+
+def size_problems(instruments: Sequence[Instrument], terms: DoorTerms) -> list[Problem]:
+    """Judge whether the largest position reaches each instrument's smallest order."""
+    problems = []
     for instrument in instruments:
         if terms.largest_position < instrument.min_notional:
             size = (
@@ -124,11 +136,16 @@ def _market(instruments: Sequence[Instrument], exchange_info: bytes, terms: Door
 async def _money(account: BinanceAccount, quote: str, terms: DoorTerms) -> list[Problem]:
     answer = await account.ask(calls.wallet(account.market))
     if not answer.is_done:
-        return [_unanswered("money", "the balance could not be asked", answer)]
+        return [unanswered("money", "the balance could not be asked", answer)]
     try:
         has = _balance(account.market, answer.body, quote)
     except (NewsError, KeyError, ArithmeticError, TypeError) as failure:
         return [Problem(check="money", problem=f"the balance cannot be read ({failure})", remedy="try again", is_passing=True)]
+    return money_problem(has, quote, terms)
+
+
+def money_problem(has: Decimal, quote: str, terms: DoorTerms) -> list[Problem]:
+    """Judge whether the money is there that the journal says should be."""
     if has >= terms.money_needed:
         return []
     needed = f"{terms.money_needed:f} of its capital of {terms.capital:f} {quote} should be there, and {has:f} is"
@@ -149,7 +166,7 @@ async def _modes(account: BinanceAccount) -> list[Problem]:
     ):
         answer = await account.ask(call)
         if not answer.is_done:
-            problems.append(_unanswered("margin", f"{name} could not be asked", answer))
+            problems.append(unanswered("margin", f"{name} could not be asked", answer))
         elif answer.body.get(name) is not False:
             problems.append(Problem(check="margin", problem=f"the account is in {what}", remedy="switch it off at the exchange"))
     return problems
@@ -163,7 +180,7 @@ async def _margin(account: BinanceAccount, instrument: Instrument, leverage: int
             break
     found = await account.ask(calls.symbol_settings(instrument))
     if not found.is_done:
-        return [_unanswered("margin", f"{instrument.name}: margin type and leverage could not be asked", found)]
+        return [unanswered("margin", f"{instrument.name}: margin type and leverage could not be asked", found)]
     row: dict[str, Any] = next((one for one in found.body if one.get("symbol") == instrument.symbol), {})
     if str(row.get("marginType", "")).upper() == "ISOLATED" and row.get("leverage") == leverage:
         return []
@@ -172,6 +189,7 @@ async def _margin(account: BinanceAccount, instrument: Instrument, leverage: int
     return [Problem(check="margin", problem=f"{instrument.name} has {is_now}", remedy=remedy)]
 
 
-def _unanswered(check: str, what: str, answer: Answer) -> Problem:
+def unanswered(check: str, what: str, answer: Answer) -> Problem:
+    """Say that a check could not be made."""
     remedy = "check key, secret, permissions and address at the exchange" if answer.outcome is Outcome.KEY else "try again"
     return Problem(check=check, problem=f"{what} ({answer.why()})", remedy=remedy, is_passing=answer.outcome is not Outcome.KEY)

@@ -1,8 +1,8 @@
 """Carry orders to a live account and bring back what becomes of them, as entries of the inbox.
 
 Every request is a task of its own, so that a venue that does not answer holds up nothing else; what it may mean is decided by what the
-answer proves (`venues.binance.outcomes`), and what was not proven is asked for by our own client id until it is. The stream, answers and
-polling all lead into the same fold (`venues.binance.followed`), which says each thing once.
+answer proves (`venues.outcomes`), and what was not proven is asked for by our own client id until it is. The stream, answers and
+polling all lead into the same fold (`venues.followed`), which says each thing once.
 
 Invariants: an order is sent at most once, except that one which the venue provably did not take (busy), or a stop of unknown outcome
 (`live_again`), is sent again under the same id; no order leaves so late that it may be thought missing; an entry looks at latch, clock and
@@ -16,8 +16,8 @@ from typing import Any
 
 import structlog
 
-from smartmoney.adapters.binance_account import Answer, BinanceAccount
 from smartmoney.adapters.clock import Clock, first_of
+from smartmoney.adapters.order_side import Answer, OrderSide
 from smartmoney.core.domain.entries import (
     AccountReported,
     CancelRejected,
@@ -31,15 +31,13 @@ from smartmoney.core.domain.entries import (
 )
 from smartmoney.core.domain.instruments import Market
 from smartmoney.core.domain.orders import Approved, OrderIntent, Purpose
-from smartmoney.runtime.live_account import Beginning, LiveAccount, ReadFailed, read_answer
-from smartmoney.runtime.live_again import StopsAgain
+from smartmoney.runtime.live_account import Beginning, LiveAccount, ReadFailed
+from smartmoney.runtime.live_again import StopsAgain, place_until_not_busy
 from smartmoney.runtime.live_money import LiveMoney
 from smartmoney.runtime.supervisor import Beat
-from smartmoney.venues.binance import order_calls as calls
-from smartmoney.venues.binance.followed import Followed, FollowedOrders
-from smartmoney.venues.binance.money_news import MoneyEvent, read_money_event
-from smartmoney.venues.binance.order_news import NewsError, OrderNews, read_event
-from smartmoney.venues.binance.outcomes import Outcome
+from smartmoney.venues.followed import Followed, FollowedOrders
+from smartmoney.venues.order_news import NewsError, OrderNews
+from smartmoney.venues.outcomes import Outcome
 
 log = structlog.get_logger("gateway")
 
@@ -58,7 +56,8 @@ _UNASKED_S_MAX = 4.0
 """A report that nobody asked for and that took longer says too little of young orders (`core.execution.reconciliation`)."""
 _LOOKS_S = (0.25, 0.5, 1.0, 1.0, 2.0, 2.0, 4.0, 8.0)
 """Waits between looks for an order of unknown outcome; its receive window is over within the first five."""
-_BUSY_ATTEMPTS = 3
+_TRADES_S = 0.1
+"""Stream and answers tell an order and its trades one after the other; what is not told after so long is asked for."""
 _LEAVES_S_MAX = 8.0
 """An order that had to wait for longer does not leave: after `execution.ack_timeout_s` it may be thought missing."""
 _FIRST_LOOK_S = 0.1
@@ -73,7 +72,7 @@ class LiveGateway:
 
     def __init__(
         self,
-        account: BinanceAccount,
+        account: OrderSide,
         followed: FollowedOrders,
         beginning: Beginning,
         post: Callable[[Payload], None],
@@ -95,6 +94,8 @@ class LiveGateway:
         self._pairs: dict[str, list[OrderIntent]] = {}
         self._canceling: dict[str, asyncio.Event] = {}
         self._looking: set[str] = set()
+        self._ending: dict[str, None] = {}
+        """Orders whose cancel was taken note of, and whose end was not told yet."""
         self._again = StopsAgain(account, followed, beginning.orders, self._sent, self._learn, post, clock=clock)
         self._funds_until_ns = [0 for _ in self._instruments]
         self._first_ask_ns: int | None = None
@@ -171,21 +172,25 @@ class LiveGateway:
         if key_refused:
             self._halt_for_key(reason)
 
-    def private_event(self, raw: bytes) -> None:
+    def private_event(self, event: Any) -> None:
         """Fold an event of the account's stream."""
         try:
-            kind, news = read_event(raw)
-            if news is not None:
-                self._learn(news)
-            elif (moved := read_money_event(kind, raw)) is not None:
-                self._money_told(moved)
+            news = self._account.read_event(event)
+            for order in news.orders:
+                self._learn(order)
+            replies, unknown = self._followed.learn_trades(news.trades)
+            self._reader.tell(replies)
+            if unknown:
+                self._poll_now.set()
+            if news.moved is not None:
+                self._money_told(news.moved)
         except NewsError as problem:
             log.warning("a private event cannot be read", problem=str(problem))
             self._poll_now.set()
 
-    def _money_told(self, moved: MoneyEvent) -> None:
+    def _money_told(self, reason: str) -> None:
         if self._money is not None:
-            self._money.note(moved)
+            self._money.note(reason)
         else:
             self._poll_now.set()
 
@@ -234,34 +239,22 @@ class LiveGateway:
 
     async def _send(self, intents: Sequence[OrderIntent], approved: Approved) -> None:
         """Send an order, or a pair, and post what the answer proves."""
-        first = intents[0]
-        instrument = self._instruments[first.instrument]
         try:
-            call = calls.place_pair(instrument, first, intents[1]) if len(intents) > 1 else calls.place(instrument, first)
-            answer = await self._ask_until_not_busy(call, approved)
+            answer = await self._place(intents, approved)
             if len(intents) > 1 and answer.outcome is Outcome.REFUSED:
                 # Better the stop alone than nothing: a target that the venue does not take must not cost the protection.
                 self._refuse(intents[1], answer)
                 self._answered(intents[1].client_order_id)
                 intents = intents[:1]
-                answer = await self._ask_until_not_busy(calls.place(instrument, first), approved)
+                answer = await self._place(intents, approved)
             self._after_sending(intents, answer)
         finally:
             for intent in intents:
                 self._answered(intent.client_order_id)
 
-    async def _ask_until_not_busy(self, call: calls.Call, approved: Approved) -> Answer:
-        def last_look() -> str | None:
-            return self._why_not(approved)
-
-        answer = await self._account.ask(call, last_look)
-        for _ in range(_BUSY_ATTEMPTS - 1):
-            if answer.outcome is not Outcome.LIMITED or not call.is_urgent:
-                return answer
-            # Refused for its rate, it was not taken: the same id may leave again once the venue's pause is over.
-            await self._clock.sleep(0.5)
-            answer = await self._account.ask(call, last_look)
-        return answer
+    async def _place(self, intents: Sequence[OrderIntent], approved: Approved) -> Answer:
+        instrument = self._instruments[intents[0].instrument]
+        return await place_until_not_busy(self._account, instrument, intents, lambda: self._why_not(approved), clock=self._clock)
 
     def _why_not(self, approved: Approved) -> str | None:
         """Say why an order must not leave now; what reduces risk may, unless it waited so long that it may have been replaced."""
@@ -287,8 +280,11 @@ class LiveGateway:
         order = self._followed.get(intents[0].client_order_id)
         assert order is not None
         if answer.is_done:
-            for news in read_answer(answer, order):
+            for news in answer.news:
                 self._learn(news)
+            for intent in intents if not answer.news else ():
+                # Taken note of, and no more: what became of it is to be asked.
+                self._look_for(intent.client_order_id)
             return
         if answer.outcome in {Outcome.UNKNOWN, Outcome.DUPLICATE}:
             log.warning("the outcome of an order is unknown", client_order_id=order.intent.client_order_id, answer=answer.why())
@@ -350,13 +346,16 @@ class LiveGateway:
     async def _cancel_at_venue(self, order: Followed) -> None:
         name = order.intent.client_order_id
         instrument = self._instruments[order.intent.instrument]
-        answer = await self._account.ask(calls.cancel(instrument, name, as_algo=order.is_algo))
-        if answer.is_done and order.is_algo:
+        answer = await self._account.cancel(instrument, name, is_algo=order.is_algo)
+        if answer.is_over and not order.is_ended:
             self._followed.drop(name)
             self._post(OrderCanceled(client_order_id=name, reason="requested"))
         elif answer.is_done:
-            for news in read_answer(answer, order):
+            for news in answer.news:
                 self._learn(news)
+            if not answer.news and not order.is_ended:
+                self._ending[name] = None
+                self._look_for(name)
         elif answer.outcome is Outcome.NOT_FOUND:
             found = await self._reader.look_up(order)
             if not found.is_done and not order.is_ended:
@@ -385,8 +384,13 @@ class LiveGateway:
         try:
             for wait_s in _LOOKS_S:
                 order = self._followed.get(client_order_id)
-                if order is None or (order.is_told and not order.is_behind and not order.needs_look):
+                if order is None or self._is_understood(order):
                     return
+                if order.is_told and order.is_behind:
+                    # Its trades are told beside it, as a rule at once.
+                    await self._clock.sleep(_TRADES_S)
+                    if self._is_understood(order):
+                        return
                 answer = await self._reader.look_up(order)
                 if answer.outcome is Outcome.NOT_FOUND and self._again.may(order):
                     await self._again.send(order)
@@ -397,6 +401,12 @@ class LiveGateway:
             self._poll_now.set()
         finally:
             self._looking.discard(client_order_id)
+            self._ending.pop(client_order_id, None)
+
+    def _is_understood(self, order: Followed) -> bool:
+        if order.intent.client_order_id in self._ending and not order.is_ended:
+            return False
+        return order.is_told and not order.is_behind and not order.needs_look
 
     async def _report(self) -> None:
         """Read the account and post the report, if it answers what was asked."""

@@ -22,7 +22,7 @@ from smartmoney.runtime.live_account import ReadFailed
 from smartmoney.runtime.supervisor import Beat
 from smartmoney.venues.binance import order_calls as calls
 from smartmoney.venues.binance.money_news import BOOKED, FUNDING, MOVED, Income, MoneyEvent, read_incomes
-from smartmoney.venues.binance.order_news import NewsError
+from smartmoney.venues.order_news import NewsError
 
 log = structlog.get_logger("money")
 
@@ -79,10 +79,10 @@ class LiveMoney:
         self._look_ns = 0
         self._is_understood = True
 
-    def note(self, event: MoneyEvent) -> None:
-        """Take note that the stream told of money."""
-        log.info("money moved at the venue", reason=event.reason)
-        self._look_soon(event.kinds)
+    def note(self, reason: str) -> None:
+        """Take note that the stream told of money that moved, and why in the venue's words."""
+        log.info("money moved at the venue", reason=reason)
+        self._look_soon(MoneyEvent(reason=reason).kinds)
 
     def stream_up(self) -> None:
         """Take note that the stream begins to tell: what happened before was told to nobody."""

@@ -23,10 +23,12 @@ from smartmoney.core.engine.market import VenueCodec
 from smartmoney.runtime.builtin_exchange import builtin_exchange
 from smartmoney.runtime.codecs import binance_codec
 from smartmoney.runtime.inbox import Inbox
+from smartmoney.runtime.modes import is_rehearsal
 from smartmoney.runtime.supervisor import Beat
 from smartmoney.settings.models import Settings
 from smartmoney.settings.scenario import path_of
 from smartmoney.venues.binance.protocol import DEFAULT_STREAMS, endpoints, plan_connections
+from smartmoney.venues.unified import unified_names
 
 log = structlog.get_logger("venue")
 
@@ -224,7 +226,9 @@ class CcxtSession:
         await _beating(self._feed.run(), beat)
 
     def request_snapshot(self, instrument: int, reason: str) -> None:
-        """Do nothing: every book that ccxt delivers is a snapshot."""
+        """Let the next book that ccxt delivers be sent whole."""
+        log.info("snapshot requested", instrument=self.instruments[instrument].name, reason=reason)
+        self._feed.show_whole(instrument)
 
     def reconnect(self, instrument: int, reason: str) -> None:
         """Rebuild the exchange's connections."""
@@ -238,8 +242,15 @@ class CcxtSession:
 @contextlib.asynccontextmanager
 async def _open_ccxt(settings: Settings, inbox: Inbox, seed: int) -> AsyncIterator[CcxtSession]:
     exchange_id = settings.venue.removeprefix("ccxt:")
-    exchange = await open_exchange(exchange_id, settings.instruments, urls=settings.endpoints.ccxt_urls, options=_ccxt_options(settings))
-    session = CcxtSession(exchange, instruments_of(exchange, settings.instruments), inbox, seed)
+    names = unified_names(settings.instruments, Market(settings.market))
+    exchange = await open_exchange(
+        exchange_id,
+        names,
+        urls=settings.endpoints.ccxt_urls,
+        options=_ccxt_options(settings),
+        is_rehearsal=is_rehearsal(settings),
+    )
+    session = CcxtSession(exchange, instruments_of(exchange, names), inbox, seed)
     try:
         yield session
     finally:

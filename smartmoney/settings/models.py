@@ -58,6 +58,8 @@ class ApiKeyFiles(Section):
     """File that holds the key."""
     secret_file: str | None = Field(default=None, min_length=1, max_length=4096)
     """File that holds its secret."""
+    passphrase_file: str | None = Field(default=None, min_length=1, max_length=4096)
+    """File that holds the passphrase, where the exchange has one (OKX)."""
 
 
 class Fees(Section):

@@ -1,6 +1,7 @@
 """Any exchange that ccxt knows, spoken as the frames that the Binance decoder reads. Pure.
 
-A ccxt order book becomes a depth snapshot body with a number of our own, a ccxt trade becomes a `trade` frame. ccxt hands out floats:
+A ccxt order book becomes a depth snapshot body with a number of our own, the next ones become `depthUpdate` frames of what has changed
+since (a snapshot each time would make every feature begin anew), a ccxt trade becomes a `trade` frame. ccxt hands out floats:
 they go back onto the instrument's published grid as decimal strings, so that everything behind the decoder stays exact.
 
 Invariants: prices and quantities are whole multiples of tick and lot; nothing non-finite or negative passes; `m` says that the taker sold,
@@ -130,6 +131,13 @@ def instrument_of(venue: str, market: Mapping[str, Any], precision_mode: int) ->
     return instrument, contract_size
 
 
+def unified_names(names: Sequence[str], market: Market) -> tuple[str, ...]:
+    """Return names as ccxt writes them: BASE/QUOTE of a derivatives market is the perpetual that is settled in its quote."""
+    return tuple(
+        f"{name}:{name.partition('/')[2]}" if market is Market.USDM and ":" not in name and "/" in name else name for name in names
+    )
+
+
 def _market_kind(name: str, market: Mapping[str, Any]) -> Market:
     if market.get("spot"):
         return Market.SPOT
@@ -176,6 +184,28 @@ class _Snapshot(msgspec.Struct):
     asks: list[tuple[str, str]]
 
 
+class _SpotChange(msgspec.Struct):
+    e: str
+    E: int
+    s: str
+    U: int
+    u: int
+    b: list[tuple[str, str]]
+    a: list[tuple[str, str]]
+
+
+class _FuturesChange(msgspec.Struct):
+    e: str
+    E: int
+    T: int
+    s: str
+    U: int
+    u: int
+    pu: int
+    b: list[tuple[str, str]]
+    a: list[tuple[str, str]]
+
+
 class _Trade(msgspec.Struct):
     e: str
     E: int
@@ -195,7 +225,41 @@ def encode_book(grid: Grid, bids: Iterable[Sequence[Any]], asks: Iterable[Sequen
 
     Levels that are no numbers, or vanish on the grid, are left out. Cost: about 1 µs a level.
     """
-    return _encoder.encode(_Snapshot(number, ts_event_ms, _levels(grid, bids), _levels(grid, asks)))
+    return encode_shown(shown_book(grid, bids, asks, number=number), ts_event_ms=ts_event_ms)
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """Be a book as it was sent: quantity by price, both as texts on the grid, and its number."""
+
+    number: int
+    bids: Mapping[str, str]
+    asks: Mapping[str, str]
+
+
+def shown_book(grid: Grid, bids: Iterable[Sequence[Any]], asks: Iterable[Sequence[Any]], *, number: int) -> Shown:
+    """Return what `encode_book` would send of a book, to tell later ones from it."""
+    return Shown(number=number, bids=dict(_levels(grid, bids)), asks=dict(_levels(grid, asks)))
+
+
+def encode_shown(shown: Shown, *, ts_event_ms: int) -> bytes:
+    """Return a book as a depth snapshot body."""
+    return _encoder.encode(_Snapshot(shown.number, ts_event_ms, list(shown.bids.items()), list(shown.asks.items())))
+
+
+def encode_change(grid: Grid, market: Market, before: Shown, after: Shown, *, ts_event_ms: int) -> bytes:
+    """Return the `depthUpdate` frame that leads from one book to another, in the market's form; it may be without levels."""
+    bids, asks = _changed(before.bids, after.bids), _changed(before.asks, after.asks)
+    first = before.number + 1
+    if market is Market.SPOT:
+        return _encoder.encode(_SpotChange("depthUpdate", ts_event_ms, grid.symbol, first, after.number, bids, asks))
+    return _encoder.encode(
+        _FuturesChange("depthUpdate", ts_event_ms, ts_event_ms, grid.symbol, first, after.number, before.number, bids, asks)
+    )
+
+
+def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[tuple[str, str]]:
+    gone = [(price, "0") for price in before if price not in after]
+    return gone + [(price, quantity) for price, quantity in after.items() if before.get(price) != quantity]
 
 
 def _levels(grid: Grid, side: Iterable[Sequence[Any]]) -> list[tuple[str, str]]:

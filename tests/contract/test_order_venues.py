@@ -1,4 +1,4 @@
-"""What every order venue promises the executor, held against each: paper, and a live account on the built-in exchange."""
+"""What every order venue promises the executor, held against each: paper, and a live account on the built-in exchange, natively and by ccxt.pro."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ from smartmoney.core.domain.instruments import Market
 from smartmoney.core.domain.orders import OrderType, Purpose, Side, TimeInForce
 from tests.contract.venues import under_test
 
-EVERY = pytest.mark.parametrize("name", ["paper-spot", "paper-usdm", "live-spot", "live-usdm"])
+EVERY = pytest.mark.parametrize("name", ["paper-spot", "paper-usdm", "live-spot", "live-usdm", "ccxt-spot", "ccxt-usdm"])
 ENDS = (OrderCanceled, OrderExpired, OrderRejected, SendRefused)
 
 
@@ -152,7 +152,7 @@ async def test_c9_a_position_is_closed_at_market_to_the_lot(name):
         assert await venue.held_lots() == 0
 
 
-@pytest.mark.parametrize("name", ["paper-usdm", "live-usdm"])
+@pytest.mark.parametrize("name", ["paper-usdm", "live-usdm", "ccxt-usdm"])
 async def test_c10_what_reduces_never_opens(name):
     async with under_test(name) as venue:
         order = venue.intent(Side.SELL, OrderType.MARKET, venue.lots(500), reduce_only=True, time_in_force=TimeInForce.IOC)

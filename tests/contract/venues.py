@@ -13,6 +13,11 @@ from random import Random
 import msgspec
 
 from smartmoney.adapters.binance_account import BinanceAccount
+from smartmoney.adapters.binance_orders import BinanceOrders
+from smartmoney.adapters.ccxt_account import open_ccxt_account
+from smartmoney.adapters.ccxt_feed import instruments_of
+from smartmoney.adapters.ccxt_orders import CcxtOrders
+from smartmoney.adapters.ccxt_stream import CcxtStream
 from smartmoney.adapters.clock import SystemClock
 from smartmoney.adapters.credentials import Credentials
 from smartmoney.adapters.private_stream import PrivatePolicy, PrivateStream
@@ -25,9 +30,11 @@ from smartmoney.runtime.live_gateway import LiveGateway
 from smartmoney.runtime.live_money import LiveMoney, MoneyBeginning
 from smartmoney.simulation.paper import PaperVenue
 from smartmoney.simulation.paper_parameters import PaperParameters
-from smartmoney.venues.binance.followed import FollowedOrders
 from smartmoney.venues.binance.money_news import BOOKED, MOVED
 from smartmoney.venues.binance.protocol import endpoints
+from smartmoney.venues.ccxt_news import Sized
+from smartmoney.venues.ccxt_terms import VENUES
+from smartmoney.venues.followed import FollowedOrders
 from tests.integration.faulty import reader
 from tests.integration.tradable import KEY, SECRET, ask, exchange
 from tests.property.test_execution_loop import Book
@@ -207,6 +214,7 @@ class LiveUnder(Under):
         self.latched = False
         self._book = server.market.books[market, instrument.symbol]
         self.account = None
+        self.money = None
 
     def _no_money(self):
         now_ms = self.server.now_ns() // 1_000_000
@@ -217,13 +225,14 @@ class LiveUnder(Under):
         place = self.where[self.market]
         found = endpoints(self.market, rest=place.rest, stream=place.ws, ws_api=place.ws_api or "")
         self.account = BinanceAccount(self.market, found, Credentials(KEY, SECRET), clock=clock, sapi=self.where[Market.SPOT].rest)
-        self.followed = FollowedOrders([self.instrument], known)
+        side = BinanceOrders(self.account)
+        self.followed = FollowedOrders([self.instrument], side.is_algo, known)
         for report in orders:
             self.followed.follow(report.intent, report.venue_order_id, report.filled_lots)
         beginning = beginning or Beginning(since_ms=self.server.now_ns() // 1_000_000 - 1)
         self.money = LiveMoney(self.account, [self.instrument], money or self._no_money(), self.said.post, clock=clock)
         self.gateway = LiveGateway(
-            self.account,
+            side,
             self.followed,
             beginning,
             self.said.post,
@@ -240,12 +249,28 @@ class LiveUnder(Under):
         except TimeoutError:
             return
 
+    async def make_by_ccxt(self):
+        """Make the same gateway on ccxt.pro's own class, pointed at the exchange."""
+        clock = SystemClock()
+        spot, here = self.where[Market.SPOT], self.where[self.market]
+        terms = VENUES["binance" if self.market is Market.SPOT else "binanceusdm"]
+        self.account = await open_ccxt_account(
+            terms, self.market, Credentials(KEY, SECRET), clock=clock, urls=ccxt_urls(spot, here), is_rehearsal=True
+        )
+        name = "BTC/USDT" if self.market is Market.SPOT else "BTC/USDT:USDT"
+        ((self.instrument, size),) = instruments_of(self.account.client, [name])
+        side = CcxtOrders(self.account, [Sized(instrument=self.instrument, contract_size=size)])
+        self.followed = FollowedOrders([self.instrument], side.is_algo)
+        beginning = Beginning(since_ms=self.server.now_ns() // 1_000_000 - 1)
+        self.gateway = LiveGateway(side, self.followed, beginning, self.said.post, clock=clock, is_latched=lambda: self.latched)
+        self.stream = CcxtStream(self.account, self.gateway, clock=clock, jitter=Random(1))
+
     @asynccontextmanager
     async def running(self, with_stream=True):
         tasks = [asyncio.create_task(self.gateway.run(lambda: None))]
         if with_stream:
             tasks.append(asyncio.create_task(self.stream.run()))
-        if self.market is Market.USDM:
+        if self.market is Market.USDM and self.money is not None:
             tasks.append(asyncio.create_task(self.money.run(lambda: None)))
         try:
             await self.until(lambda: self.said.reports() and (self.gateway.is_stream_up or not with_stream))
@@ -311,6 +336,15 @@ class LiveUnder(Under):
         return body
 
 
+def ccxt_urls(spot, here):
+    """Return what lays ccxt's Binance classes over the exchange."""
+    api = {"public": spot.rest + "/api/v3", "private": spot.rest + "/api/v3", "sapi": spot.rest + "/sapi/v1"}
+    for name, version in (("", "v1"), ("V2", "v2"), ("V3", "v3")):
+        api["fapiPublic" + name] = api["fapiPrivate" + name] = f"{here.rest}/fapi/{version}"
+    streams = {"spot": spot.ws + "/stream", "linear": here.ws + "/ws", "ws-api": {"spot": spot.ws_api}}
+    return {"api": {**api, "ws": streams}}
+
+
 def orders_named(account, market, name):
     """Return how many orders of an account's ledger bear a client id."""
     plain = [o for o in account["orders"] if o["market"] == market.value and o["client_id"] == name]
@@ -331,13 +365,16 @@ async def live_under(market, patience_s=90):
 
 @asynccontextmanager
 async def under_test(name):
-    """Yield a running harness: paper-spot, paper-usdm, live-spot or live-usdm."""
+    """Yield a running harness: paper, live (native) or ccxt, each -spot or -usdm."""
     kind, market = name.split("-")
     if kind == "paper":
         yield PaperUnder(Market(market))
         return
     async with live_under(Market(market)) as under:
-        under.make()
+        if kind == "ccxt":
+            await under.make_by_ccxt()
+        else:
+            under.make()
         async with under.running():
             yield under
 

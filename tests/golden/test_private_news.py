@@ -6,16 +6,8 @@ from decimal import Decimal
 import pytest
 
 from smartmoney.core.domain.orders import Side
-from smartmoney.venues.binance.order_news import (
-    NewsError,
-    OrderState,
-    read_algo,
-    read_balances,
-    read_event,
-    read_order,
-    read_positions,
-    read_trades,
-)
+from smartmoney.venues.binance.order_news import read_algo, read_balances, read_event, read_order, read_positions, read_trades
+from smartmoney.venues.order_news import NewsError, OrderState
 
 D = Decimal
 EVENTS = [
@@ -30,7 +22,7 @@ EVENTS = [
         "x-TD67BGP9-T0000000000000",
         OrderState.FILLED,
         D(1),
-        ((98765432, D(2500), D(1), D("0.001"), "ETH", True),),
+        (("98765432", D(2500), D(1), D("0.001"), "ETH", True),),
     ),
     ("futures", "order_update_new", "TEST", OrderState.WORKING, D(0), ()),
     (
@@ -39,7 +31,7 @@ EVENTS = [
         "TEST",
         OrderState.WORKING,
         D("0.001"),
-        ((12345678, D("7100.5"), D("0.001"), D("0.01"), "USDT", True),),
+        (("12345678", D("7100.5"), D("0.001"), D("0.01"), "USDT", True),),
     ),
     (
         "futures",
@@ -47,7 +39,7 @@ EVENTS = [
         "autoclose-1234567890",
         OrderState.FILLED,
         D("0.014"),
-        ((12345999, D("9910.12"), D("0.014"), D("0.06937084"), "USDT", False),),
+        (("12345999", D("9910.12"), D("0.014"), D("0.06937084"), "USDT", False),),
     ),
     (
         "futures",
@@ -55,7 +47,7 @@ EVENTS = [
         "adl_autoclose_12345",
         OrderState.WORKING,
         D("0.005"),
-        ((12346001, D(42000), D("0.005"), D("0.105"), "USDT", False),),
+        (("12346001", D(42000), D("0.005"), D("0.105"), "USDT", False),),
     ),
     (
         "futures",
@@ -63,7 +55,7 @@ EVENTS = [
         "settlement_autoclose-9999",
         OrderState.FILLED,
         D("0.01"),
-        ((12346002, D(50000), D("0.01"), D("0.25"), "USDT", False),),
+        (("12346002", D(50000), D("0.01"), D("0.25"), "USDT", False),),
     ),
     ("futures", "algo_update_new", "Q5xaq5EGKgXXa0fD7fs0Ip", OrderState.WORKING, D(0), ()),
     ("futures", "algo_update_canceled", "Q5xaq5EGKgXXa0fD7fs0Ip", OrderState.CANCELED, D(0), ()),
@@ -106,14 +98,14 @@ def test_a_spot_cancel_is_told_under_the_order_s_own_id(recorded):
 def test_answers_are_read_exactly(recorded):
     full = read_order(json.loads(recorded("spot/http_json/new_order_full_response.json")))
     assert (full.state, full.filled, full.side) == (OrderState.FILLED, D(10), Side.SELL)
-    assert next((t.trade_id, t.price, t.quantity, t.fee, t.fee_asset) for t in full.trades) == (56, D(4000), D(1), D(4), "USDT")
+    assert next((t.trade_id, t.price, t.quantity, t.fee, t.fee_asset) for t in full.trades) == ("56", D(4000), D(1), D(4), "USDT")
     assert sum(t.quantity for t in full.trades) == 10
     cancelled = read_order(json.loads(recorded("spot/http_json/cancel_order_response.json")))
     assert (cancelled.client_id, cancelled.state) == ("myOrder1", OrderState.CANCELED)
     (trade,) = read_trades(json.loads(recorded("spot/http_json/account_trades_response.json")))
-    assert (trade.trade_id, trade.order_id, trade.side, trade.fee_asset) == (28457, 100234, Side.BUY, "BNB")
+    assert (trade.trade_id, trade.order_id, trade.side, trade.fee_asset) == ("28457", "100234", Side.BUY, "BNB")
     (algo,) = [read_algo(one) for one in json.loads(recorded("futures/http_json/open_algo_orders.json"))]
-    assert (algo.client_id, algo.order_id, algo.stop_price, algo.is_algo) == ("test-algo-order-1", 123456789, D(45000), True)
+    assert (algo.client_id, algo.order_id, algo.stop_price, algo.is_algo) == ("test-algo-order-1", "123456789", D(45000), True)
     (position,) = read_positions(json.loads(recorded("futures/http_json/position_risk.json")))
     assert (position.name, position.quantity) == ("BTCUSDT", D("0.001"))
     assert read_balances(json.loads(recorded("spot/http_json/account_response.json")))[0].quantity == D("4723846.89208129")

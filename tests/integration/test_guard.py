@@ -21,7 +21,7 @@ from smartmoney.core.domain.orders import Side
 from smartmoney.runtime.guard import Guard, GuardTerms
 from smartmoney.runtime.guard_hands import Hands
 from smartmoney.venues.binance.exchange_info import parse_exchange_info
-from smartmoney.venues.binance.followed import OURS
+from smartmoney.venues.followed import OURS
 
 from .faulty import reader
 from .tradable import KEY, SECRET, ask, exchange

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from smartmoney.venues.binance.order_news import NewsError
+from smartmoney.venues.order_news import NewsError
 
 FUNDING = "FUNDING_FEE"
 BOOKED = (FUNDING, "INSURANCE_CLEAR")

@@ -122,9 +122,9 @@ def query(instrument: Instrument, client_id: str, *, as_algo: bool) -> Call:
     return Call(section=_section(instrument), method="GET", path="order", params=params, weight=4, is_urgent=True)
 
 
-def query_number(instrument: Instrument, order_id: int) -> Call:
+def query_number(instrument: Instrument, order_id: str) -> Call:
     """Return the call that asks for one order by the venue's number."""
-    params = {"symbol": instrument.symbol, "orderId": str(order_id)}
+    params = {"symbol": instrument.symbol, "orderId": order_id}
     return Call(section=_section(instrument), method="GET", path="order", params=params, weight=4, is_urgent=True)
 
 
@@ -142,7 +142,7 @@ def open_orders(instrument: Instrument) -> tuple[Call, ...]:
 def trades(
     instrument: Instrument,
     *,
-    order_id: int | None = None,
+    order_id: str | None = None,
     from_id: int | None = None,
     start_ms: int | None = None,
     end_ms: int | None = None,

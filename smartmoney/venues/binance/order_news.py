@@ -1,4 +1,4 @@
-"""What Binance says about an account's orders and trades, from whatever door, in one form.
+"""What Binance says about an account's orders and trades, from whatever door, in the one form of `venues.order_news`.
 
 An executionReport, an ORDER_TRADE_UPDATE, an ALGO_UPDATE and the answers of a dozen calls all become `OrderNews` and `TradeNews`; whoever
 follows orders folds those and need not know where they came from. Pure.
@@ -10,33 +10,12 @@ USD-M user data streams, ORDER_TRADE_UPDATE and ALGO_UPDATE (2026-07).
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any
 
 import msgspec
 
 from smartmoney.core.domain.orders import Side
-
-
-class NewsError(ValueError):
-    """Say that something from the venue cannot be read."""
-
-
-class OrderState(StrEnum):
-    """Name what an order is, as the venue sees it."""
-
-    WAITING = "waiting"
-    """A leg that is not live yet (PENDING_NEW)."""
-    WORKING = "working"
-    TRIGGERED = "triggered"
-    """An algo order whose own order is at work: `actual_order_id`."""
-    FILLED = "filled"
-    CANCELED = "canceled"
-    EXPIRED = "expired"
-    REJECTED = "rejected"
-
-
-ENDED = frozenset({OrderState.FILLED, OrderState.CANCELED, OrderState.EXPIRED, OrderState.REJECTED})
+from smartmoney.venues.order_news import Held, NewsError, OrderNews, OrderState, TradeNews
 
 _STATES = {
     "NEW": OrderState.WORKING,
@@ -63,51 +42,6 @@ _ALGO_STATES = {
 }
 
 
-class TradeNews(msgspec.Struct, frozen=True, kw_only=True):
-    """Be one trade of an account. `client_id` is empty where the venue tells only the order's number; times in ms of the venue."""
-
-    symbol: str
-    trade_id: int
-    order_id: int
-    client_id: str
-    side: Side
-    price: Decimal
-    quantity: Decimal
-    fee: Decimal
-    fee_asset: str
-    is_maker: bool
-    time_ms: int
-
-
-class OrderNews(msgspec.Struct, frozen=True, kw_only=True):
-    """Be the state of one order. `filled` is cumulative; `order_id` of an algo order is its algo id, 0 where it is not told."""
-
-    symbol: str
-    client_id: str
-    order_id: int
-    state: OrderState
-    side: Side
-    kind: str
-    quantity: Decimal
-    filled: Decimal
-    price: Decimal
-    stop_price: Decimal
-    is_algo: bool = False
-    is_reduce_only: bool = False
-    list_id: int = -1
-    actual_order_id: int = 0
-    reason: str = ""
-    trades: tuple[TradeNews, ...] = ()
-
-
-class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """Be what is held of an asset (spot) or in a symbol (USD-M), and what one position cost a unit."""
-
-    name: str
-    quantity: Decimal
-    entry_price: Decimal = Decimal(0)
-
-
 def read_event(raw: bytes) -> tuple[str, OrderNews | None]:
     """Return the type of a private event and its news of an order, if it has any. Spot's envelope is opened.
 
@@ -132,7 +66,7 @@ def read_order(body: Mapping[str, Any]) -> OrderNews:
         NewsError: it is none.
     """
     try:
-        symbol, order_id = str(body["symbol"]), int(body["orderId"])
+        symbol, order_id = str(body["symbol"]), _identifier(body["orderId"])
         client_id = str(body.get("origClientOrderId") or body["clientOrderId"])
         side = Side(str(body["side"]).lower())
         trades = tuple(_trade_of_answer(one, symbol, order_id, client_id, side, body) for one in body.get("fills") or ())
@@ -148,7 +82,7 @@ def read_order(body: Mapping[str, Any]) -> OrderNews:
             price=_number(body.get("price", "0")),
             stop_price=_number(body.get("stopPrice", "0")),
             is_reduce_only=bool(body.get("reduceOnly", False)),
-            list_id=int(body.get("orderListId", -1)),
+            list_id=_list(body.get("orderListId", -1)),
             reason=str(body.get("expiryReason", "")),
             trades=trades,
         )
@@ -166,7 +100,7 @@ def read_algo(body: Mapping[str, Any]) -> OrderNews:
         return OrderNews(
             symbol=str(body["symbol"]),
             client_id=str(body["clientAlgoId"]),
-            order_id=int(body["algoId"]),
+            order_id=_identifier(body["algoId"]),
             state=_ALGO_STATES[str(body["algoStatus"])],
             side=Side(str(body["side"]).lower()),
             kind=str(body.get("orderType", "")),
@@ -176,7 +110,7 @@ def read_algo(body: Mapping[str, Any]) -> OrderNews:
             stop_price=_number(body["triggerPrice"]),
             is_algo=True,
             is_reduce_only=bool(body.get("reduceOnly", False)),
-            actual_order_id=int(body.get("actualOrderId") or 0),
+            actual_order_id=_optional(body.get("actualOrderId")),
         )
     except (KeyError, ValueError, TypeError, ArithmeticError) as failure:
         raise NewsError(f"not an algo order: {type(failure).__name__} {failure}") from None
@@ -218,7 +152,7 @@ def read_positions(body: object) -> tuple[Held, ...]:
 def _spot_report(event: Mapping[str, Any]) -> OrderNews:
     try:
         execution = str(event["x"])
-        symbol, order_id, side = str(event["s"]), int(event["i"]), Side(str(event["S"]).lower())
+        symbol, order_id, side = str(event["s"]), _identifier(event["i"]), Side(str(event["S"]).lower())
         # On a cancel `c` is the cancel's id and `C` the order's own.
         client_id = str(event["C"]) if execution == "CANCELED" and event.get("C") else str(event["c"])
         trades: tuple[TradeNews, ...] = ()
@@ -226,7 +160,7 @@ def _spot_report(event: Mapping[str, Any]) -> OrderNews:
             trades = (
                 TradeNews(
                     symbol=symbol,
-                    trade_id=int(event["t"]),
+                    trade_id=_identifier(event["t"]),
                     order_id=order_id,
                     client_id=client_id,
                     side=side,
@@ -249,7 +183,7 @@ def _spot_report(event: Mapping[str, Any]) -> OrderNews:
             filled=_number(event["z"]),
             price=_number(event["p"]),
             stop_price=_number(event["P"]),
-            list_id=int(event.get("g", -1)),
+            list_id=_list(event.get("g", -1)),
             reason=_reason(event.get("r"), event.get("eR")),
             trades=trades,
         )
@@ -260,7 +194,7 @@ def _spot_report(event: Mapping[str, Any]) -> OrderNews:
 def _usdm_report(event: Mapping[str, Any]) -> OrderNews:
     try:
         body = event["o"]
-        symbol, order_id, client_id = str(body["s"]), int(body["i"]), str(body["c"])
+        symbol, order_id, client_id = str(body["s"]), _identifier(body["i"]), str(body["c"])
         side = Side(str(body["S"]).lower())
         quantity = _number(body["l"])
         trades: tuple[TradeNews, ...] = ()
@@ -269,7 +203,7 @@ def _usdm_report(event: Mapping[str, Any]) -> OrderNews:
             trades = (
                 TradeNews(
                     symbol=symbol,
-                    trade_id=int(body["t"]),
+                    trade_id=_identifier(body["t"]),
                     order_id=order_id,
                     client_id=client_id,
                     side=side,
@@ -305,7 +239,7 @@ def _algo_report(event: Mapping[str, Any]) -> OrderNews:
         return OrderNews(
             symbol=str(body["s"]),
             client_id=str(body["caid"]),
-            order_id=int(body["aid"]),
+            order_id=_identifier(body["aid"]),
             state=_ALGO_STATES[str(body["X"])],
             side=Side(str(body["S"]).lower()),
             kind=str(body["o"]),
@@ -315,7 +249,7 @@ def _algo_report(event: Mapping[str, Any]) -> OrderNews:
             stop_price=_number(body["tp"]),
             is_algo=True,
             is_reduce_only=bool(body.get("R", False)),
-            actual_order_id=int(body.get("ai") or 0),
+            actual_order_id=_optional(body.get("ai")),
             reason=str(body.get("rm") or ""),
         )
     except (KeyError, ValueError, TypeError, ArithmeticError) as failure:
@@ -329,8 +263,8 @@ def _listed_trade(one: Mapping[str, Any]) -> TradeNews:
     is_buy = bool(one["isBuyer"] if "isBuyer" in one else one["buyer"])
     return TradeNews(
         symbol=str(one["symbol"]),
-        trade_id=int(one["id"]),
-        order_id=int(one["orderId"]),
+        trade_id=_identifier(one["id"]),
+        order_id=_identifier(one["orderId"]),
         client_id="",
         side=Side.BUY if is_buy else Side.SELL,
         price=_number(one["price"]),
@@ -342,11 +276,11 @@ def _listed_trade(one: Mapping[str, Any]) -> TradeNews:
     )
 
 
-def _trade_of_answer(one: Mapping[str, Any], symbol: str, order_id: int, client_id: str, side: Side, body: Mapping[str, Any]) -> TradeNews:
+def _trade_of_answer(one: Mapping[str, Any], symbol: str, order_id: str, client_id: str, side: Side, body: Mapping[str, Any]) -> TradeNews:
     """Return a trade of a FULL answer: what trades at once takes."""
     return TradeNews(
         symbol=symbol,
-        trade_id=int(one["tradeId"]),
+        trade_id=_identifier(one["tradeId"]),
         order_id=order_id,
         client_id=client_id,
         side=side,
@@ -363,6 +297,22 @@ def _rows(body: object) -> Sequence[Mapping[str, Any]]:
     if not isinstance(body, list) or not all(isinstance(one, dict) for one in body):
         raise NewsError("not a list of objects")
     return body
+
+
+def _identifier(value: object) -> str:
+    """Return a number of the venue as text."""
+    return str(int(str(value)))
+
+
+def _optional(value: object) -> str:
+    """Return a number of the venue as text; empty where it gives none, or 0."""
+    return _identifier(value) if value else ""
+
+
+def _list(value: object) -> str:
+    """Return the number of a list as text; the venue writes -1 outside one."""
+    number = _identifier(value)
+    return "" if number.startswith("-") else number
 
 
 def _number(text: object) -> Decimal:

@@ -13,8 +13,8 @@ from smartmoney.adapters.credentials import Credentials
 from smartmoney.adapters.websocket_transport import InsecureAddressError
 from smartmoney.core.domain.instruments import Market
 from smartmoney.venues.binance.order_calls import Call
-from smartmoney.venues.binance.outcomes import Outcome
 from smartmoney.venues.binance.protocol import Endpoints
+from smartmoney.venues.outcomes import Outcome
 
 KEY, SECRET = "PublicHalf", "canary-secret"
 ENTRY = Call(section="private", method="POST", path="order", params={"symbol": "BTCUSDT", "newClientOrderId": "sm1-1-0"}, orders=1)

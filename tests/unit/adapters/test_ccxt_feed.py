@@ -65,7 +65,8 @@ class Inbox:
         self.room = True
 
     def frame(self, connection: int, raw: bytes) -> bool:
-        self.log.append(("trade", connection, json.loads(raw)))
+        body = json.loads(raw)
+        self.log.append(("change" if body["e"] == "depthUpdate" else "trade", connection, body))
         return self.room
 
     def snapshot(self, connection: int, instrument: int, raw: bytes) -> bool:
@@ -140,7 +141,9 @@ async def test_numbers_rise_over_books_and_trades_and_start_at_the_wall_clock() 
             await exchange.give("book", book(100.0 + n))
             await exchange.give("trades", [trade(str(n))])
             await clock.advance(0.2)
-    numbers = [body.get("lastUpdateId") or body["t"] for item in inbox.log if isinstance(item, tuple) for body in [item[2]]]
+    numbers = [
+        body.get("lastUpdateId") or body.get("u") or body["t"] for item in inbox.log if isinstance(item, tuple) for body in [item[2]]
+    ]
     assert len(numbers) == 6
     assert numbers == sorted(set(numbers))
     assert numbers[0] >= 1_800_000_000_000
@@ -169,9 +172,12 @@ async def test_burst_of_books_sends_the_first_at_once_and_the_last_after_the_int
             await exchange.give("book", book(100.0 + n))
         assert [body["bids"][0][0] for body in inbox.bodies("book")] == ["100.0"]
         await clock.advance(0.1)
-        assert [body["bids"][0][0] for body in inbox.bodies("book")] == ["100.0", "119.0"]
+        assert len(inbox.bodies("book")) == 1, "only the first is whole"
+        (change,) = inbox.bodies("change")
+        assert sorted(change["b"]) == [["100.0", "0"], ["119.0", "1.0000"]]
+        assert change["U"] == inbox.bodies("book")[0]["lastUpdateId"] + 1 <= change["u"]
         await clock.advance(5.0)
-        assert len(inbox.bodies("book")) == 2
+        assert len(inbox.bodies("change")) == 1
 
 
 @pytest.mark.parametrize(
@@ -254,6 +260,20 @@ async def test_book_of_a_lost_connection_is_not_sent_afterwards() -> None:
         await exchange.give("book", ccxt.NetworkError("gone"))
         await clock.advance(0.2)
         assert [body["bids"][0][0] for body in inbox.bodies("book")] == ["100.0"]
+
+
+async def test_a_book_is_whole_again_after_a_refusal_and_when_it_was_asked_for() -> None:
+    exchange, inbox, clock = Exchange(), Inbox(), JumpClock()
+    async with feeding(exchange, inbox, clock) as feed:
+        for bid, has_room in ((100.0, True), (101.0, False), (102.0, True), (103.0, True)):
+            inbox.room = has_room
+            await exchange.give("book", book(bid))
+            await clock.advance(0.2)
+        feed.show_whole(0)
+        await exchange.give("book", book(104.0))
+        kinds = [item[0] for item in inbox.log if isinstance(item, tuple)]
+        assert kinds == ["book", "change", "book", "change", "book"]
+        assert [body["bids"][0][0] for body in inbox.bodies("book")] == ["100.0", "102.0", "104.0"]
 
 
 async def test_refused_frames_are_counted() -> None:

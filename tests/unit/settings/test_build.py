@@ -48,6 +48,7 @@ ELSEWHERE = {
     "instruments",
     "api_key.key_file",
     "api_key.secret_file",
+    "api_key.passphrase_file",
     "endpoints.rest",
     "endpoints.sapi",
     "endpoints.ws_api",

@@ -15,10 +15,14 @@ from smartmoney.venues.unified import (
     RecentIds,
     UnifiedError,
     encode_book,
+    encode_change,
+    encode_shown,
     encode_trade,
     grid_of,
     instrument_of,
     merge_urls,
+    shown_book,
+    unified_names,
 )
 
 TICK_SIZE, DECIMAL_PLACES, SIGNIFICANT_DIGITS = 4, 2, 3
@@ -184,3 +188,35 @@ def test_url_override_is_laid_over_key_by_key() -> None:
 def test_misspelt_url_override_is_refused(override: dict[str, Any]) -> None:
     with pytest.raises(UnifiedError, match=r"urls\.api"):
         merge_urls({"api": {"public": "https://a"}}, override)
+
+
+sides = st.dictionaries(st.integers(1, 40), st.integers(1, 9), max_size=8)
+
+
+@given(st.lists(st.tuples(sides, sides), min_size=1, max_size=6), st.sampled_from([Market.SPOT, Market.USDM]))
+def test_changes_laid_over_the_first_book_give_every_later_one(books: list[Any], kind: Market) -> None:
+    held: dict[str, dict[str, str]] = {}
+    before, place = None, grid("0.5", "0.001")
+    for number, (bids, asks) in enumerate(books):
+        levels = [[[tick / 2, lots / 1000] for tick, lots in side.items()] for side in (bids, asks)]
+        after = shown_book(place, *levels, number=10 * number + 7)
+        if before is None:
+            body = json.loads(encode_shown(after, ts_event_ms=5))
+            held = {"b": dict(body["bids"]), "a": dict(body["asks"])}
+            assert encode_book(place, *levels, number=7, ts_event_ms=5) == encode_shown(after, ts_event_ms=5)
+        else:
+            body = json.loads(encode_change(place, kind, before, after, ts_event_ms=5))
+            assert (body["U"], body["u"], body["s"]) == (before.number + 1, after.number, place.symbol)
+            assert body.get("pu") == (None if kind is Market.SPOT else before.number)
+            for side, book in held.items():
+                for price, quantity in body[side]:
+                    book.pop(price, None)
+                    if quantity != "0":
+                        book[price] = quantity
+        assert held == {"b": dict(after.bids), "a": dict(after.asks)}
+        before = after
+
+
+def test_a_name_of_a_derivatives_market_is_its_perpetual() -> None:
+    assert unified_names(["BTC/USDT", "ETH/USDT:USDT", "XBTUSD"], Market.USDM) == ("BTC/USDT:USDT", "ETH/USDT:USDT", "XBTUSD")
+    assert unified_names(["BTC/USDT"], Market.SPOT) == ("BTC/USDT",)

@@ -1,11 +1,13 @@
 """Books from frames: what is kept, when a snapshot is asked for, when a feed is torn down, and how far a book is trusted."""
 
+import msgspec
 import pytest
 
 from smartmoney.core.book.codes import FoldCode
 from smartmoney.core.book.trust import TrustLimits
 from smartmoney.core.domain.commands import ReconnectFeed, RequestSnapshot
 from smartmoney.core.domain.entries import EntryKind
+from smartmoney.core.domain.instruments import Market as MarketKind
 from smartmoney.core.domain.signals import FeedTrust
 from smartmoney.core.engine import market as market_module
 from smartmoney.core.engine.market import (
@@ -20,6 +22,7 @@ from smartmoney.core.engine.market import (
 )
 from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.runtime.codecs import binance_codec
+from smartmoney.venues.unified import encode_change, encode_shown, grid_of, shown_book
 
 from .bench import Clock, S, depth, instrument, snapshot, trade
 
@@ -330,6 +333,29 @@ def test_a_feed_that_proves_no_sequence_goes_stale_sooner_and_says_so():
     assert "no sequence" in feed.market.trust(0).reason
     feed.after(3.1)
     assert feed.trust() is FeedTrust.STALE
+
+
+@pytest.mark.parametrize("kind", [MarketKind.SPOT, MarketKind.USDM])
+def test_whole_books_told_as_changes_keep_the_sequence_and_warm_the_features(kind):
+    feed = Feed(proves_sequence=False)
+    feed.market = Market(binance_codec(proves_sequence=False), [instrument("BTCUSDT", kind)], FeatureParameters(), TrustLimits())
+    grid, before = grid_of(instrument("BTCUSDT", kind)), None
+    for number in range(1, 202):
+        bid = 100.0 + 0.5 * (number % 3)
+        book = shown_book(grid, [[bid, 1.0], [99.0, 2.0 + number % 2]], [[bid + 0.5, 3.0]], number=10 * number)
+        if number == 50:
+            book = msgspec.structs.replace(before, number=10 * number)  # nothing has changed
+        event_ms = feed.clock.event_ms()
+        if before is None:
+            feed.snapshot(encode_shown(book, ts_event_ms=event_ms))
+        else:
+            feed.frame(encode_change(grid, kind, before, book, ts_event_ms=event_ms))
+        before = book
+        feed.after(0.1)
+    assert (feed.market.gaps, feed.market.resyncs, feed.trust()) == (0, 1, FeedTrust.SYNCED)
+    assert top_of_book(feed.market.states[0]) == (200 + 201 % 3, 201 + 201 % 3)
+    assert int(feed.market.states[0]["f_imbalance_count"]) > 10
+    assert int(feed.market.states[0]["f_book_events"]) >= 190, "a snapshot each time would begin them anew"
 
 
 def test_counters_start_afresh_after_the_warm_start():

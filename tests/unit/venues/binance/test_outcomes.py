@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartmoney.venues.binance.outcomes import Outcome, classify
+from smartmoney.venues.binance.outcomes import classify
+from smartmoney.venues.outcomes import Outcome
 
 TABLE = [
     (200, 0, "", Outcome.DONE),

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from smartmoney.core.domain.entries import HaltRequested, OrderAccepted, OrderCanceled, OrderExpired, OrderFilled, OrderRejected
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import OrderIntent, OrderType, Purpose, Side
-from smartmoney.venues.binance.followed import FollowedOrders
-from smartmoney.venues.binance.order_news import NewsError, OrderNews, OrderState, TradeNews
+from smartmoney.venues.binance.order_calls import is_algo
+from smartmoney.venues.followed import FollowedOrders
+from smartmoney.venues.order_news import NewsError, OrderNews, OrderState, TradeNews
 
 ENDS = (OrderCanceled, OrderExpired, OrderRejected)
 NAME = "smrun-1-0"
@@ -33,10 +34,10 @@ def intent(kind=OrderType.LIMIT, lots=10, **more):
     return OrderIntent(client_order_id=NAME, instrument=0, side=Side.BUY, type=kind, lots=lots, purpose=Purpose.ENTRY, **more)
 
 
-def trade(number, lots, client_id=NAME, order_id=77):
+def trade(number, lots, client_id=NAME, order_id="77"):
     return TradeNews(
         symbol="BTCUSDT",
-        trade_id=number,
+        trade_id=str(number),
         order_id=order_id,
         client_id=client_id,
         side=Side.BUY,
@@ -49,7 +50,7 @@ def trade(number, lots, client_id=NAME, order_id=77):
     )
 
 
-def news(state, filled=0, trades=(), *, client_id=NAME, order_id=77, lots=10, **more):
+def news(state, filled=0, trades=(), *, client_id=NAME, order_id="77", lots=10, **more):
     return OrderNews(
         symbol="BTCUSDT",
         client_id=client_id,
@@ -85,7 +86,7 @@ def test_any_order_of_telling_with_losses_and_repeats_tells_each_thing_once(life
     parts, told = life
     kept = [each for each in told if data.draw(st.booleans())]
     heard = data.draw(st.permutations(kept + kept))
-    orders = FollowedOrders([grid()])
+    orders = FollowedOrders([grid()], is_algo)
     order = orders.follow(intent(lots=20))
     said = [payload for each in heard for payload in orders.learn(each)]
     # What polling does in the end: the order as it is now, and its trades.
@@ -108,7 +109,7 @@ def msgspec_last(told):
 
 
 def test_an_end_waits_for_the_fills_that_the_venue_counts():
-    orders = FollowedOrders([grid()])
+    orders = FollowedOrders([grid()], is_algo)
     order = orders.follow(intent())
     assert [type(each) for each in orders.learn(news(OrderState.EXPIRED, filled=4))] == [OrderAccepted]
     assert order.is_behind
@@ -117,28 +118,28 @@ def test_an_end_waits_for_the_fills_that_the_venue_counts():
 
 
 def test_an_order_cut_by_the_venue_ends_though_it_is_called_filled():
-    orders = FollowedOrders([grid(Market.USDM)])
+    orders = FollowedOrders([grid(Market.USDM)], is_algo)
     orders.follow(intent())
     said = orders.learn(news(OrderState.FILLED, 6, [trade(1, 6)]))
     assert [type(each) for each in said] == [OrderAccepted, OrderFilled, OrderExpired]
 
 
 def test_an_algo_order_s_trades_are_its_own_by_the_number_of_the_order_that_it_sent():
-    orders = FollowedOrders([grid(Market.USDM)])
+    orders = FollowedOrders([grid(Market.USDM)], is_algo)
     order = orders.follow(intent(OrderType.STOP_MARKET, stop_ticks=5, reduce_only=True))
-    accepted = orders.learn(news(OrderState.WORKING, order_id=2_000_001, is_algo=True))
+    accepted = orders.learn(news(OrderState.WORKING, order_id="2000001", is_algo=True))
     assert [each.venue_order_id for each in accepted] == ["algo-2000001"]
-    assert orders.learn(news(OrderState.TRIGGERED, order_id=2_000_001, is_algo=True, actual_order_id=99)) == []
+    assert orders.learn(news(OrderState.TRIGGERED, order_id="2000001", is_algo=True, actual_order_id="99")) == []
     assert order.needs_look
     said = orders.learn(
-        news(OrderState.FILLED, 10, [trade(5, 10, "somebody-elses-name", 99)], client_id="somebody-elses-name", order_id=99)
+        news(OrderState.FILLED, 10, [trade(5, 10, "somebody-elses-name", "99")], client_id="somebody-elses-name", order_id="99")
     )
     assert [each.fill.client_order_id for each in said if isinstance(each, OrderFilled)] == [NAME]
     assert order.is_ended
 
 
 def test_what_was_booked_by_an_earlier_run_is_not_booked_again():
-    orders = FollowedOrders([grid()], known_trades=[(0, "3")])
+    orders = FollowedOrders([grid()], is_algo, known_trades=[(0, "3")])
     orders.follow(intent(), "77", filled_lots=4)
     replies, unknown = orders.learn_trades([trade(3, 4, client_id=""), trade(4, 6, client_id="")])
     assert [each.fill.trade_id for each in replies] == ["4"]
@@ -150,30 +151,30 @@ def test_what_was_booked_by_an_earlier_run_is_not_booked_again():
     [(Market.SPOT, "web_1", HaltRequested), (Market.USDM, "web_1", OrderFilled), (Market.SPOT, "smlost-3-1", OrderFilled)],
 )
 def test_a_stranger_s_trade_is_noticed_and_booked_only_where_the_position_is_shared(market, name, kind):
-    orders = FollowedOrders([grid(market)])
-    said = orders.learn(news(OrderState.FILLED, 5, [trade(9, 5, name, 5)], client_id=name, order_id=5))
+    orders = FollowedOrders([grid(market)], is_algo)
+    said = orders.learn(news(OrderState.FILLED, 5, [trade(9, 5, name, "5")], client_id=name, order_id="5"))
     assert [type(each) for each in said] == [kind]
-    assert orders.learn(news(OrderState.FILLED, 5, [trade(9, 5, name, 5)], client_id=name, order_id=5)) == []
+    assert orders.learn(news(OrderState.FILLED, 5, [trade(9, 5, name, "5")], client_id=name, order_id="5")) == []
 
 
 def test_a_trade_off_the_grid_is_said_and_not_rounded():
-    orders = FollowedOrders([grid()])
+    orders = FollowedOrders([grid()], is_algo)
     orders.follow(intent())
     with pytest.raises(NewsError, match="cannot be booked"):
         orders.learn(news(OrderState.WORKING, 1, [trade(1, Decimal("0.5"))]))
 
 
 def test_an_order_of_ours_without_a_record_is_reported_with_what_it_must_have_been():
-    orders = FollowedOrders([grid()])
-    stop = news(OrderState.WORKING, client_id="smold-1-0", order_id=1, list_id=4)
+    orders = FollowedOrders([grid()], is_algo)
+    stop = news(OrderState.WORKING, client_id="smold-1-0", order_id="1", list_id="4")
     stop = type(stop)(
         **{**{f: getattr(stop, f) for f in stop.__struct_fields__}, "side": Side.SELL, "stop_price": Decimal(59000), "price": Decimal(0)}
     )
-    target = news(OrderState.WORKING, client_id="smold-1-1", order_id=2, list_id=4)
+    target = news(OrderState.WORKING, client_id="smold-1-1", order_id="2", list_id="4")
     target = type(target)(**{**{f: getattr(target, f) for f in target.__struct_fields__}, "side": Side.SELL})
     reports = [orders.report_of(each, [stop, target]) for each in (stop, target)]
     assert [(r.intent.purpose, r.intent.reduce_only, r.intent.oco_group) for r in reports] == [
         (Purpose.STOP, True, "smold-1-0"),
         (Purpose.TARGET, True, "smold-1-0"),
     ]
-    assert orders.report_of(news(OrderState.WORKING, client_id="web_2", order_id=3), []) is None
+    assert orders.report_of(news(OrderState.WORKING, client_id="web_2", order_id="3"), []) is None

@@ -9,7 +9,7 @@ Invariants: a trade id is booked once per instrument, whatever was said; an orde
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -25,8 +25,7 @@ from smartmoney.core.domain.entries import (
 )
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import Fill, Liquidity, OrderIntent, OrderReport, OrderType, Purpose, Side, TimeInForce
-from smartmoney.venues.binance.order_calls import is_algo
-from smartmoney.venues.binance.order_news import ENDED, NewsError, OrderNews, OrderState, TradeNews
+from smartmoney.venues.order_news import ENDED, NewsError, OrderNews, OrderState, TradeNews
 
 OURS = re.compile(r"sm[A-Za-z0-9_]{1,16}-\d+-\d+")
 """The form of our client order ids (`core.execution.desk`)."""
@@ -41,8 +40,8 @@ class Followed(msgspec.Struct, kw_only=True):
 
     intent: OrderIntent
     is_algo: bool
-    order_id: int = 0
-    actual_order_id: int = 0
+    order_id: str = ""
+    actual_order_id: str = ""
     filled_lots: int = 0
     promised_lots: int = 0
     is_told: bool = False
@@ -55,13 +54,11 @@ class Followed(msgspec.Struct, kw_only=True):
     @property
     def venue_order_id(self) -> str:
         """Return the venue's name of it, empty while it has none."""
-        if not self.order_id:
-            return ""
-        return f"{ALGO_PREFIX}{self.order_id}" if self.is_algo else str(self.order_id)
+        return f"{ALGO_PREFIX}{self.order_id}" if self.is_algo and self.order_id else self.order_id
 
     @property
-    def trade_order_id(self) -> int:
-        """Return the number under which its trades are listed, 0 while there is none."""
+    def trade_order_id(self) -> str:
+        """Return the identifier under which its trades are listed, empty while there is none."""
         return self.actual_order_id if self.is_algo else self.order_id
 
     @property
@@ -73,12 +70,21 @@ class Followed(msgspec.Struct, kw_only=True):
 class FollowedOrders:
     """Know every order of ours, and every trade that was told."""
 
-    def __init__(self, instruments: Sequence[Instrument], known_trades: Iterable[tuple[int, str]] = ()) -> None:
-        """Start with the trades (instrument, trade id) that were booked before."""
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        is_algo: Callable[[Instrument, OrderIntent], bool],
+        known_trades: Iterable[tuple[int, str]] = (),
+    ) -> None:
+        """Start with the trades (instrument, trade id) that were booked before.
+
+        `is_algo` tells which orders the venue keeps apart from the others, under an identifier that is not that of their trades' order.
+        """
         self.instruments = tuple(instruments)
+        self._is_algo = is_algo
         self._index = {instrument.symbol: index for index, instrument in enumerate(self.instruments)}
         self._orders: dict[str, Followed] = {}
-        self._numbers: dict[tuple[int, int], str] = {}
+        self._numbers: dict[tuple[int, str], str] = {}
         self._ended: deque[str] = deque()
         self._trades: dict[tuple[int, str], None] = dict.fromkeys(known_trades)
 
@@ -97,20 +103,19 @@ class FollowedOrders:
         """Return the instrument of a symbol, None for one that is not ours."""
         return self._index.get(symbol)
 
-    def knows_trade(self, index: int, trade_id: int) -> bool:
+    def knows_trade(self, index: int, trade_id: str) -> bool:
         """Tell whether a trade was told."""
-        return (index, str(trade_id)) in self._trades
+        return (index, trade_id) in self._trades
 
     def follow(self, intent: OrderIntent, venue_order_id: str = "", filled_lots: int = 0) -> Followed:
         """Follow an order: one that is being sent, or one of an earlier run."""
         order = self._orders.get(intent.client_order_id)
         if order is not None:
             return order
-        number = int(venue_order_id.removeprefix(ALGO_PREFIX) or 0)
         order = Followed(
             intent=intent,
-            is_algo=is_algo(self.instruments[intent.instrument], intent),
-            order_id=number,
+            is_algo=self._is_algo(self.instruments[intent.instrument], intent),
+            order_id=venue_order_id.removeprefix(ALGO_PREFIX),
             filled_lots=filled_lots,
             promised_lots=filled_lots,
             is_told=bool(venue_order_id),
@@ -163,6 +168,7 @@ class FollowedOrders:
             if order is None:
                 unknown.append(trade)
                 continue
+            replies += self._accept(order, trade)
             replies += self._trade(index, trade, order)
             replies += self._settle(order)
         return replies, unknown
@@ -190,7 +196,7 @@ class FollowedOrders:
     def report(self, order: Followed, news: OrderNews | None = None) -> OrderReport:
         """Return a followed order as a report."""
         filled = order.filled_lots if news is None else max(order.filled_lots, self._lots(order.intent.instrument, news.filled))
-        number = order.venue_order_id or (str(news.order_id) if news is not None else "")
+        number = order.venue_order_id or (news.order_id if news is not None else "")
         return OrderReport(intent=order.intent, venue_order_id=number, filled_lots=filled)
 
     def _identify(self, order: Followed, news: OrderNews) -> list[Payload]:
@@ -206,6 +212,18 @@ class FollowedOrders:
         order.is_told = True
         return [OrderAccepted(client_order_id=order.intent.client_order_id, venue_order_id=order.venue_order_id)]
 
+    def _accept(self, order: Followed, trade: TradeNews) -> list[Payload]:
+        """Tell the acceptance of an order that is first heard of by its trade."""
+        if order.is_algo:
+            order.actual_order_id = order.actual_order_id or trade.order_id
+        else:
+            order.order_id = order.order_id or trade.order_id
+        self._number(order)
+        if order.is_told or order.is_ended or not order.order_id:
+            return []
+        order.is_told = True
+        return [OrderAccepted(client_order_id=order.intent.client_order_id, venue_order_id=order.venue_order_id)]
+
     def _number(self, order: Followed) -> None:
         if order.trade_order_id:
             self._numbers[order.intent.instrument, order.trade_order_id] = order.intent.client_order_id
@@ -214,7 +232,7 @@ class FollowedOrders:
         return None if news.is_algo else self._orders.get(self._numbers.get((index, news.order_id), ""))
 
     def _trade(self, index: int, trade: TradeNews, order: Followed | None) -> list[Payload]:
-        key = (index, str(trade.trade_id))
+        key = (index, trade.trade_id)
         if key in self._trades:
             return []
         fill = self._fill(index, trade, trade.client_id if order is None else order.intent.client_order_id)
@@ -235,7 +253,7 @@ class FollowedOrders:
         instrument = self.instruments[index]
         if instrument.market is Market.USDM or OURS.fullmatch(trade.client_id):
             return self._trade(index, trade, None)
-        key = (index, str(trade.trade_id))
+        key = (index, trade.trade_id)
         if key in self._trades:
             return []
         self._trades[key] = None
@@ -246,7 +264,7 @@ class FollowedOrders:
         instrument = self.instruments[index]
         try:
             return Fill(
-                trade_id=str(trade.trade_id),
+                trade_id=trade.trade_id,
                 client_order_id=client_order_id,
                 instrument=index,
                 side=trade.side,
@@ -294,7 +312,7 @@ class FollowedOrders:
         purpose = Purpose.ENTRY
         if reduces:
             purpose = Purpose.STOP if waits else Purpose.EXIT if is_market else Purpose.TARGET
-        pair = [one for one in siblings if one.list_id == news.list_id and news.list_id >= 0 and one.stop_price > 0]
+        pair = [one for one in siblings if news.list_id and one.list_id == news.list_id and one.stop_price > 0]
         return OrderIntent(
             client_order_id=news.client_id,
             instrument=index,

@@ -1,0 +1,105 @@
+"""What ccxt shows becomes exact news, and what is no exact number is refused."""
+
+from decimal import Decimal
+
+import pytest
+
+from smartmoney.core.domain.instruments import Instrument, Market
+from smartmoney.venues.ccxt_news import CcxtReader, Sized, read_balances
+from smartmoney.venues.ccxt_terms import VENUES
+from smartmoney.venues.order_news import NewsError, OrderState
+
+GRID = Instrument(
+    venue="ccxt:okx",
+    market=Market.USDM,
+    symbol="BTC-USDT-SWAP",
+    name="BTC/USDT:USDT",
+    base="BTC",
+    quote="USDT",
+    tick_size=Decimal("0.1"),
+    lot_size=Decimal("0.001"),
+)
+SIZED = Sized(instrument=GRID, contract_size=Decimal("0.01"))
+OKX, BYBIT = CcxtReader(VENUES["okx"], [SIZED]), CcxtReader(VENUES["bybit"], [SIZED])
+
+
+def shown(**more):
+    order = {"symbol": "BTC/USDT:USDT", "id": "7", "clientOrderId": "smaZ1Z0", "status": "open", "side": "buy", "type": "limit"}
+    return {**order, "amount": "1.2", "filled": "0.5", "price": "59000.1", "reduceOnly": False, "info": {}, **more}
+
+
+def test_contracts_become_base_units_and_ids_become_ours():
+    news = OKX.order(shown(), is_apart=False)
+    assert (news.symbol, news.client_id, news.order_id, news.state) == ("BTC-USDT-SWAP", "sma-1-0", "7", OrderState.WORKING)
+    assert (news.quantity, news.filled, news.price, news.kind) == (Decimal("0.012"), Decimal("0.005"), Decimal("59000.1"), "LIMIT")
+    assert SIZED.amount(12) == "1.2"
+    assert SIZED.amount(1_000) == "100"
+
+
+@pytest.mark.parametrize(
+    ("status", "force", "is_apart", "raw", "state"),
+    [
+        ("closed", "GTC", False, {}, OrderState.FILLED),
+        ("canceled", "GTC", False, {}, OrderState.CANCELED),
+        ("canceled", "IOC", False, {}, OrderState.EXPIRED),
+        ("canceled", "FOK", False, {}, OrderState.EXPIRED),
+        ("rejected", None, False, {}, OrderState.REJECTED),
+        ("canceling", None, False, {}, OrderState.WORKING),
+        ("closed", None, True, {"state": "effective"}, OrderState.TRIGGERED),
+        ("open", None, True, {"X": "TRIGGERED"}, OrderState.TRIGGERED),
+        ("canceled", None, True, {"state": "canceled"}, OrderState.CANCELED),
+    ],
+)
+def test_a_status_is_what_the_venue_means_by_it(status, force, is_apart, raw, state):
+    assert OKX.order(shown(status=status, timeInForce=force, info=raw), is_apart=is_apart).state is state
+
+
+def test_an_order_apart_tells_what_it_sent_and_what_it_sent_is_told_by_its_name():
+    raw = {"algoClOrdId": "smaZ1Z0", "ordId": "99", "state": "effective"}
+    algo = OKX.order(shown(clientOrderId=None, info=raw, status="closed", stopLossPrice="58000"), is_apart=True)
+    assert (algo.client_id, algo.actual_order_id, algo.is_algo, algo.filled, algo.stop_price) == ("sma-1-0", "99", True, 0, Decimal(58_000))
+    child = OKX.order(shown(id="99", clientOrderId=None, info={"algoClOrdId": "smaZ1Z0", "ordId": "99"}), is_apart=False)
+    assert (child.client_id, child.order_id, child.is_algo) == ("sma-1-0", "99", False)
+
+
+def test_what_merely_takes_note_or_is_not_ours_is_no_news():
+    assert BYBIT.order(shown(status=None, side=None), is_apart=False) is None
+    assert BYBIT.order(shown(symbol="ETH/USDT:USDT"), is_apart=False) is None
+    assert BYBIT.trade({"symbol": "ETH/USDT:USDT"}) is None
+
+
+def test_a_streamed_fee_of_okx_is_what_was_paid():
+    trade = {"symbol": "BTC/USDT:USDT", "id": "5", "order": "7", "side": "buy", "price": "60000", "amount": "1.2", "timestamp": 5}
+    streamed = OKX.trade({**trade, "fee": {"cost": "-0.36", "currency": "USDT"}, "info": {"fillFee": "-0.36", "clOrdId": "smaZ1Z0"}})
+    listed = OKX.trade({**trade, "fee": {"cost": "0.36", "currency": "USDT"}, "info": {"fee": "-0.36"}})
+    rebate = OKX.trade({**trade, "fee": {"cost": "0.1", "currency": "USDT"}, "info": {"fillFee": "0.1"}})
+    assert (streamed.fee, listed.fee, rebate.fee) == (Decimal("0.36"), Decimal("0.36"), Decimal("-0.1"))
+    assert (streamed.client_id, listed.client_id, streamed.quantity) == ("sma-1-0", "", Decimal("0.012"))
+
+
+@pytest.mark.parametrize("value", [0.1, "nan", "inf", "1e", True, [], "x"])
+def test_what_is_no_exact_number_is_refused(value):
+    with pytest.raises(NewsError):
+        OKX.order(shown(amount=value), is_apart=False)
+
+
+@pytest.mark.parametrize("body", [None, {}, [None], "x"])
+def test_what_is_no_list_is_refused(body):
+    for read in (OKX.trades, OKX.positions, read_balances):
+        with pytest.raises(NewsError):
+            read(body)
+
+
+def test_positions_are_signed_and_one_without_a_side_is_refused():
+    row = {"symbol": "BTC/USDT:USDT", "contracts": "1.2", "side": "short", "entryPrice": "60000"}
+    (held,) = OKX.positions([row, {"symbol": "ETH/USDT:USDT", "contracts": "1", "side": "long"}])
+    assert (held.name, held.quantity) == ("BTC-USDT-SWAP", Decimal("-0.012"))
+    assert OKX.positions([{**row, "contracts": "0", "side": None}])[0].quantity == 0
+    with pytest.raises(NewsError, match="neither long nor short"):
+        OKX.positions([{**row, "side": None}])
+    assert read_balances({"total": {"USDT": "10000"}})[0].quantity == 10_000
+
+
+def test_a_number_that_counts_as_true_is_not_one():
+    with pytest.raises(NewsError):
+        read_balances({"total": {"USDT": 0.5}})
