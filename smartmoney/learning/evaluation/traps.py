@@ -132,9 +132,9 @@ def _minutes(values: Floats, quiet: NDArray[np.bool_]) -> Floats:
 
 
 def _threshold(scores: Sequence[Floats], quiet: Sequence[NDArray[np.bool_]], hours: float) -> float:
-    """Return what is exceeded by as many quiet minutes as there are hours."""
+    """Return what is exceeded by as many quiet minutes as there are whole hours: in less than one, by none."""
     highest = np.sort(np.concatenate([_minutes(score, free) for score, free in zip(scores, quiet, strict=True)]))[::-1]
-    allowed = max(1, round(hours))
+    allowed = int(hours)
     return float(np.nextafter(highest[allowed], np.inf)) if len(highest) > allowed else float("inf")
 
 
