@@ -24,7 +24,7 @@ class TrainingSettings(Section):
     """Captured hours that a training needs; for the gate before the six days that it keeps untouched."""
     max_hours: float = Field(default=48.0, gt=0, le=8760)
     """Hours that are learned from, the newest; older ones are left out."""
-    memory_mb: int = Field(default=1280, ge=256, le=1_048_576)
+    memory_mb: int = Field(default=1536, ge=256, le=1_048_576)
     """Memory that the process may have; it gives up beyond, and the daemon is untouched."""
     limit_h: float = Field(default=12.0, gt=0, le=168)
     """The process is ended after so many hours."""
