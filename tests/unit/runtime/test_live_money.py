@@ -11,7 +11,7 @@ from smartmoney.adapters.clock import SystemClock
 from smartmoney.core.domain.entries import FundingPaid, HaltRequested, MoneyMoved
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.runtime.live_money import LOOK_BACK_MS, LiveMoney, MoneyBeginning
-from smartmoney.venues.binance.money_news import BOOKED, MOVED, MoneyEvent
+from smartmoney.venues.binance.money_news import BOOKED, MOVED
 from smartmoney.venues.binance.outcomes import Outcome
 
 MADE_MS = 1_700_000_000_000
@@ -107,7 +107,7 @@ def test_every_payment_is_booked_once_wherever_lives_end(rows, steps):
         listed.now_ms += hours * HOUR_MS
         listed.fails = what == "fail"
         if what == "told":
-            lives.money.note(MoneyEvent(reason="FUNDING_FEE"))
+            lives.money.note("FUNDING_FEE")
         lives.look(first=False)
         if what.startswith("kill"):
             lives.commit(1 if what == "kill after one" else 0)
