@@ -15,6 +15,7 @@ from smartmoney.core.domain.entries import (
 )
 from smartmoney.core.domain.orders import TimeInForce
 from smartmoney.runtime.live_account import ReadFailed
+from smartmoney.venues.outcomes import Outcome
 from tests.contract.venues import PATIENCE_S
 
 from .bybit_venue import BybitVenue
@@ -245,6 +246,7 @@ async def test_a_ban_of_the_address_is_respected_for_ten_minutes():
         answer = await under.side.open_orders(under.instrument, is_urgent=True)
         assert (answer.outcome.value, answer.is_local) == ("limited", True)
         assert 590 < float(answer.message.split("another ")[1].split(" s")[0]) <= 600
+        assert (await under.side.sync_clock()).outcome is Outcome.LIMITED, "the clock's probes are requests, too"
         assert len(under.venue.calls) == count, "nothing leaves meanwhile"
 
 
