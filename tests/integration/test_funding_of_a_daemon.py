@@ -38,7 +38,7 @@ def until(condition, patience_s=60.0):
         time.sleep(0.05)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_each_payment_is_booked_once_over_kills_and_is_part_of_equity_and_replay(tmp_path):
     with rehearsal(tmp_path, "usdm") as stage:
         with stage.daemon("--json") as daemon:

@@ -30,7 +30,8 @@ KILLS_A_LEG = 25
 """Then the next exchange and account: a ledger that grows without end would be all that the judge reads."""
 PROTECTED_WITHIN_S = 10.0
 PATIENCE_S = 120.0
-CENSUS_S = 12.0
+CENSUS_ORDERS = 16
+"""A life has met every point of its way by then: entries, stops, exits, cancels, looks and readings."""
 SPRUNG_WITHIN_S = 20.0
 WIRE = [
     (pattern, nth, phase)
@@ -124,7 +125,10 @@ async def census(lives):
     counted = lives.folder / "census.json"
     lives.start(TRAP_CENSUS=str(counted))
     assert await lives.is_ready()
-    await asyncio.sleep(CENSUS_S)
+    end = time.monotonic() + PATIENCE_S
+    while not counted.exists() or len(lives.stage.ours(await asyncio.to_thread(lives.stage.ledger))) < CENSUS_ORDERS:
+        assert time.monotonic() < end, f"it hardly trades: {lives.said()[-3000:]}"
+        await asyncio.sleep(0.1)
     met = json.loads(counted.read_text())
     assert await lives.kill() == -signal.SIGKILL
     return met
