@@ -21,7 +21,7 @@ from smartmoney.adapters.ccxt_lazily import exchange_class
 from smartmoney.adapters.clock import Clock
 from smartmoney.adapters.connection_budget import WeightBudget
 from smartmoney.adapters.credentials import Credentials
-from smartmoney.adapters.order_side import Answer
+from smartmoney.adapters.order_side import Answer, left_alone
 from smartmoney.adapters.websocket_transport import check_address
 from smartmoney.core.domain.instruments import Market
 from smartmoney.venues.binance.order_calls import Call
@@ -109,8 +109,11 @@ class BinanceAccount:
         return str(sign(*arguments))
 
     async def sync_clock(self) -> Answer:
-        """Measure the venue's clock: the probe with the shortest way there and back counts."""
+        """Measure the venue's clock: the probe with the shortest way there and back counts. Not while it asked to be left alone."""
         async with self._syncing:
+            quiet_s = self._quiet_s()
+            if quiet_s > 0:
+                return left_alone(quiet_s)
             best: tuple[int, int] | None = None
             answer = Answer(outcome=Outcome.UNKNOWN, message="no probe of the clock")
             section = "public" if self.market is Market.SPOT else "fapiPublic"
@@ -140,12 +143,9 @@ class BinanceAccount:
         refusal = await self._wait_for_room(call)
         if refusal is not None:
             return refusal
-        reason = last_look() if last_look is not None else None
-        if reason is not None:
-            return Answer(outcome=Outcome.REFUSED, message=reason, is_local=True)
-        answer = await self._send(call)
+        answer = await self._look_and_send(call, last_look)
         if answer.outcome is Outcome.CLOCK and (await self.sync_clock()).is_done:
-            answer = await self._send(call)
+            answer = await self._look_and_send(call, last_look)
         return answer
 
     async def close(self) -> None:
@@ -154,10 +154,10 @@ class BinanceAccount:
 
     async def _wait_for_room(self, call: Call) -> Answer | None:
         """Wait for the end of a Retry-After and for the budget; return the refusal where waiting is no use."""
-        quiet_s = (self._quiet_until_ns - self._clock.monotonic_ns()) / _NS
+        quiet_s = self._quiet_s()
         may_wait = call.is_urgent or not call.orders
         if quiet_s > 0 and (not may_wait or quiet_s > PATIENCE_S):
-            return Answer(outcome=Outcome.LIMITED, message=f"the venue asked to be left alone for another {quiet_s:.0f} s", is_local=True)
+            return left_alone(quiet_s)
         if quiet_s > 0:
             await self._clock.sleep(quiet_s)
         if call.is_urgent:
@@ -167,11 +167,20 @@ class BinanceAccount:
         await self._weight.acquire(call.weight)
         return None
 
+    def _quiet_s(self) -> float:
+        return (self._quiet_until_ns - self._clock.monotonic_ns()) / _NS
+
     def _orders_in_window(self) -> int:
         oldest_ns = self._clock.monotonic_ns() - 10 * _NS
         while self._orders_ns and self._orders_ns[0] < oldest_ns:
             self._orders_ns.popleft()
         return len(self._orders_ns)
+
+    async def _look_and_send(self, call: Call, last_look: Callable[[], str | None] | None) -> Answer:
+        reason = last_look() if last_look is not None else None
+        if reason is not None:
+            return Answer(outcome=Outcome.REFUSED, message=reason, is_local=True)
+        return await self._send(call)
 
     async def _send(self, call: Call) -> Answer:
         from ccxt.base.errors import BaseError

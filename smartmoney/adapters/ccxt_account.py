@@ -23,7 +23,7 @@ from smartmoney.adapters.ccxt_feed import check_either, only_here
 from smartmoney.adapters.clock import Clock
 from smartmoney.adapters.connection_budget import WeightBudget
 from smartmoney.adapters.credentials import Credentials
-from smartmoney.adapters.order_side import Answer, LastLook
+from smartmoney.adapters.order_side import Answer, LastLook, left_alone
 from smartmoney.core.domain.instruments import Market
 from smartmoney.venues.ccxt_terms import VenueTerms, classify, is_answer, read_fault
 from smartmoney.venues.outcomes import Outcome
@@ -107,8 +107,11 @@ class CcxtAccount:
         return self._clock.wall_ns() // 1_000_000 + self._offset_ms
 
     async def sync_clock(self) -> Answer:
-        """Measure the venue's clock: the probe with the shortest way there and back counts."""
+        """Measure the venue's clock: the probe with the shortest way there and back counts. Not while it asked to be left alone."""
         async with self._syncing:
+            quiet_s = self._quiet_s()
+            if quiet_s > 0:
+                return left_alone(quiet_s)
             best: tuple[int, int] | None = None
             answer = Answer(outcome=Outcome.UNKNOWN, message="no probe of the clock")
             for _ in range(CLOCK_PROBES):
@@ -161,10 +164,10 @@ class CcxtAccount:
         await self.client.close()
 
     async def _wait_for_room(self, orders: int, *, is_urgent: bool) -> Answer | None:
-        quiet_s = (self._quiet_until_ns - self._clock.monotonic_ns()) / _NS
+        quiet_s = self._quiet_s()
         may_wait = is_urgent or not orders
         if quiet_s > 0 and (not may_wait or quiet_s > PATIENCE_S):
-            return Answer(outcome=Outcome.LIMITED, message=f"the venue asked to be left alone for another {quiet_s:.0f} s", is_local=True)
+            return left_alone(quiet_s)
         if quiet_s > 0:
             await self._clock.sleep(quiet_s)
         if is_urgent:
@@ -177,6 +180,9 @@ class CcxtAccount:
             return Answer(outcome=Outcome.LIMITED, message="too many orders at once; the rest is kept for stops and exits", is_local=True)
         await self._budget.acquire(1)
         return None
+
+    def _quiet_s(self) -> float:
+        return (self._quiet_until_ns - self._clock.monotonic_ns()) / _NS
 
     async def _carry(self, call: Callable[[], Awaitable[Any]], last_look: LastLook | None) -> Answer:
         import ccxt

@@ -2,9 +2,10 @@
 
 ccxt reconnects when it is asked again, keeps only an order's last state between two questions, and does not say when a subscription was
 confirmed. So whoever listens reads the account by REST at every `up` (said once a private socket stands, and once more a moment later) and
-regularly besides.
+regularly besides. Nor does it say why a login was refused: to it a venue's own fault is a wrong key, too. So a refused login is a stream that is
+down, and what the key is worth is said by the venue's code, at the next reading.
 
-Invariants: what ccxt shows is handed on unread; a refused key is tried again once a minute at most; no message holds a key.
+Invariants: what ccxt shows is handed on unread; a refused login is tried again once a minute at most; no message holds a key.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ _NS = 1_000_000_000
 _LOOK_S = 0.1
 _AGAIN_S = 1.0
 """A subscription that was sent is confirmed by then."""
-KEY_REFUSED_S = 60.0
+LOGIN_REFUSED_S = 60.0
 log = structlog.get_logger("account")
 
 
@@ -67,8 +68,8 @@ class CcxtStream:
                     raise
                 self._down("connection closed")
             except ccxt.AuthenticationError as failure:
-                self._down(f"the venue does not take the key ({type(failure).__name__})", key_refused=True)
-                await self._clock.sleep(KEY_REFUSED_S)
+                self._down(f"the login was refused ({type(failure).__name__})")
+                await self._clock.sleep(LOGIN_REFUSED_S)
                 continue
             except (ccxt.BaseError, aiohttp.ClientError, OSError, TimeoutError) as failure:
                 self._down(type(failure).__name__)
@@ -101,6 +102,6 @@ class CcxtStream:
             socket.isConnected and not socket.closed() and (socket.subscriptions or socket.futures) for socket in sockets
         )
 
-    def _down(self, reason: str, *, key_refused: bool = False) -> None:
+    def _down(self, reason: str) -> None:
         self.is_up = False
-        self._listener.private_down(reason, key_refused=key_refused)
+        self._listener.private_down(reason, key_refused=False)

@@ -51,6 +51,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         return f"{status}{code}{self.message}".strip() or self.outcome.value
 
 
+def left_alone(quiet_s: float) -> Answer:
+    """Return the answer to what does not leave, because the venue asked to be left alone for some seconds more."""
+    return Answer(outcome=Outcome.LIMITED, message=f"the venue asked to be left alone for another {quiet_s:.0f} s", is_local=True)
+
+
 class TradesMark(msgspec.Struct, frozen=True, kw_only=True):
     """Say up to where an instrument's trades were read: the venue's time in ms, and its next trade number where it counts them."""
 

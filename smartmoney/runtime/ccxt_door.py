@@ -97,7 +97,8 @@ async def _bybit_identify(account: CcxtAccount) -> tuple[str, list[Problem]]:
     try:
         may = answer.body["result"]
         permissions = may["permissions"]
-        trade, wallet = set(permissions.get("ContractTrade") or ()), set(permissions.get("Wallet") or ())
+        # A permission that is not named at all was not asked about: that is a problem, and no proof that the key has it not.
+        trade, wallet = set(permissions["ContractTrade"]), set(permissions["Wallet"])
         addresses = [str(one) for one in may.get("ips") or ()]
         number = str(may["userID"])
         judged = [

@@ -77,7 +77,8 @@ class LiveMoney:
         self._looks_left = 0
         self._regular_ns = clock.monotonic_ns() + round(EVERY_S * _S)
         self._look_ns = 0
-        self._is_understood = True
+        self._puzzling: set[str] = set()
+        """Kinds that could not be understood at the last look: a halt was asked for already."""
 
     def note(self, reason: str) -> None:
         """Take note that the stream told of money that moved, and why in the venue's words."""
@@ -96,7 +97,7 @@ class LiveMoney:
         except TimeoutError:
             log.warning("funding before this start could not be read in time")
         except (ReadFailed, NewsError) as failure:
-            self._failed(failure)
+            self._failed(FUNDING, failure)
 
     async def run(self, beat: Beat) -> None:
         """Read the list regularly, and for a while after the stream has told of something."""
@@ -116,12 +117,15 @@ class LiveMoney:
                 continue
 
     async def look(self, kinds: Sequence[str], *, is_urgent: bool = False) -> None:
-        """Read some kinds once and post what is new."""
-        try:
-            for kind in kinds:
+        """Read some kinds once and post what is new; one that cannot be understood keeps the others from nothing."""
+        for kind in kinds:
+            try:
                 await self._read(kind, is_urgent=is_urgent)
-        except (ReadFailed, NewsError) as failure:
-            self._failed(failure)
+            except NewsError as failure:
+                self._failed(kind, failure)
+            except ReadFailed as failure:
+                self._failed(kind, failure)
+                return
 
     def _look_soon(self, kinds: tuple[str, ...]) -> None:
         self._wanted.update(kinds)
@@ -143,7 +147,7 @@ class LiveMoney:
         for row in await self._rows(kind, now_ms, is_urgent=is_urgent):
             self._take(row)
         self._read_until_ms[kind] = max(self._read_until_ms[kind], now_ms)
-        self._is_understood = True
+        self._puzzling.discard(kind)
 
     async def _rows(self, kind: str, now_ms: int, *, is_urgent: bool) -> list[Income]:
         """Return the rows of a kind that may be new, window by window."""
@@ -180,10 +184,10 @@ class LiveMoney:
             return
         self._post(MoneyMoved(asset=row.asset, amount=row.amount, reason=row.kind, reference=row.reference, ts_event_ns=at_ns))
 
-    def _failed(self, failure: Exception) -> None:
-        log.warning("the list of incomes could not be read", problem=str(failure))
+    def _failed(self, kind: str, failure: Exception) -> None:
+        log.warning("the list of incomes could not be read", kind=kind, problem=str(failure))
         self._regular_ns = self._clock.monotonic_ns() + round(AFTER_UP_S * _S)
-        if isinstance(failure, NewsError) and self._is_understood:
+        if isinstance(failure, NewsError) and kind not in self._puzzling:
             # Equity without its funding is a number that nobody may trade by.
-            self._is_understood = False
+            self._puzzling.add(kind)
             self._post(HaltRequested(reason=f"the venue's incomes cannot be understood: {failure}"))

@@ -133,17 +133,20 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_fault(faults: Faults, body: object) -> tuple[int, str] | None:
-    """Return code and text of an answer that says no, None of one that does not. An order's own code goes before its list's."""
+    """Return code and text of an answer that says no, None of one that does not. An order's own code goes before its list's.
+
+    It goes before a list's success, too: ccxt calls such an order rejected whatever its code, a duplicate's for one.
+    """
     if not isinstance(body, dict):
-        return None
-    code = _code(body.get(faults.code))
-    if code is None or code == 0 or (faults.is_negative and code > 0):
         return None
     rows = body.get("data")
     for row in rows if faults.row_code and isinstance(rows, list) else ():
         own = _code(row.get(faults.row_code)) if isinstance(row, dict) else None
         if own:
             return own, str(row.get(faults.row_text, ""))
+    code = _code(body.get(faults.code))
+    if code is None or code == 0 or (faults.is_negative and code > 0):
+        return None
     return code, str(body.get(faults.text, ""))
 
 

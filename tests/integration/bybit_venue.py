@@ -49,6 +49,8 @@ class BybitVenue(ScriptedVenue):
         self.margin_mode = "ISOLATED_MARGIN"
         self.position_index = 0
         self.limit_reset_ms = None
+        self.login_fault = ""
+        self.logins_refused = 0
 
     # ---- REST
 
@@ -271,7 +273,9 @@ class BybitVenue(ScriptedVenue):
             key, expires, signature = said["args"]
             expected = hmac.new(SECRET.encode(), f"GET/realtime{expires}".encode(), hashlib.sha256).hexdigest()
             is_good = key == KEY and signature == expected
-            message = {"success": is_good, "ret_msg": "" if is_good else "error:sign", "op": "auth", "conn_id": "c-1"}
+            is_good = is_good and not self.login_fault
+            self.logins_refused += not is_good
+            message = {"success": is_good, "ret_msg": "" if is_good else self.login_fault or "error:sign", "op": "auth", "conn_id": "c-1"}
             await socket.send_str(json.dumps(message if is_good else {**message, "request": {"op": "auth", "args": []}}))
         elif said["op"] == "subscribe":
             socket.topics.update(said["args"])

@@ -2,6 +2,7 @@
 
 import pytest
 
+from smartmoney.adapters import ccxt_stream
 from smartmoney.core.domain.entries import (
     CancelRejected,
     HaltRequested,
@@ -15,6 +16,7 @@ from smartmoney.core.domain.entries import (
 )
 from smartmoney.core.domain.orders import TimeInForce
 from smartmoney.runtime.live_account import ReadFailed
+from smartmoney.venues.outcomes import Outcome
 from tests.contract.venues import PATIENCE_S
 
 from .bybit_venue import BybitVenue
@@ -245,6 +247,7 @@ async def test_a_ban_of_the_address_is_respected_for_ten_minutes():
         answer = await under.side.open_orders(under.instrument, is_urgent=True)
         assert (answer.outcome.value, answer.is_local) == ("limited", True)
         assert 590 < float(answer.message.split("another ")[1].split(" s")[0]) <= 600
+        assert (await under.side.sync_clock()).outcome is Outcome.LIMITED, "the clock's probes are requests, too"
         assert len(under.venue.calls) == count, "nothing leaves meanwhile"
 
 
@@ -298,6 +301,21 @@ async def test_a_fallen_stream_is_noticed_and_comes_back():
         order = await resting(under)
         await under.venue.fill(order.client_order_id, "0.012")
         await under.until(lambda: under.said.filled(order.client_order_id) == 12)
+
+
+async def test_a_login_that_the_venue_cannot_serve_is_no_refused_key(monkeypatch):
+    monkeypatch.setattr(ccxt_stream, "LOGIN_REFUSED_S", 0.05)
+    async with bybit() as under:
+        under.venue.login_fault = "error:USVC1111"
+        await under.venue.drop_sockets()
+        await under.until(lambda: under.venue.logins_refused >= 4)
+        assert not under.gateway.is_stream_up
+        assert not any(isinstance(each, HaltRequested) for each in under.said.all)
+        under.venue.login_fault = ""
+        await under.until(lambda: under.gateway.is_stream_up)
+        under.venue.script("v5/order/realtime", *[Script(10003, "API key is invalid.") for _ in range(8)])
+        under.gateway.request_account(0)
+        await under.until(lambda: any(isinstance(each, HaltRequested) for each in under.said.all))
 
 
 async def test_more_trades_than_a_page_holds_are_all_found():

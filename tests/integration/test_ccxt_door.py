@@ -73,6 +73,7 @@ async def test_a_key_as_it_must_be_passes_and_the_leverage_is_set(name, keys):
         ("bybit", lambda v: v.key["permissions"].update(ContractTrade=["Position"]), "key", "may not trade contracts"),
         ("bybit", lambda v: v.key.update(uta=0), "key", "no unified one"),
         ("bybit", lambda v: v.key.pop("permissions"), "key", "cannot be read"),
+        ("bybit", lambda v: v.key["permissions"].pop("Wallet"), "key", "cannot be read"),
         ("bybit", lambda v: setattr(v, "margin_mode", "REGULAR_MARGIN"), "margin", "REGULAR_MARGIN"),
         ("bybit", lambda v: setattr(v, "position_index", 1), "margin", "hedge mode"),
         (

@@ -27,12 +27,14 @@ class Venue:
 
     def __init__(self):
         self.asked = []
+        self.times = 0
         self.script = [(200, {}, {})]
         self.offset_ms = 0
         self.clock = JumpClock()
 
     async def handle(self, request):
         if request.path.endswith("/time"):
+            self.times += 1
             return web.json_response({"serverTime": self.clock.wall_ns() // 1_000_000 + self.offset_ms})
         body = await request.text()
         self.asked.append((request.method, request.path, request.query_string or body))
@@ -135,6 +137,24 @@ async def test_a_ban_longer_than_patience_is_an_answer_at_once():
         for call in (STOP, READ, ENTRY):
             answer = await account.ask(call)
             assert (answer.outcome, answer.is_local) == (Outcome.LIMITED, True)
+        assert len(venue.asked) == 1
+
+
+async def test_the_clock_is_not_measured_while_the_venue_asked_to_be_left_alone():
+    async with account_at((418, {"code": -1003, "msg": "banned"}, {"Retry-After": "600"})) as (venue, account):
+        await account.ask(READ)
+        answer = await account.sync_clock()
+        assert (answer.outcome, answer.is_local, venue.times) == (Outcome.LIMITED, True, 0)
+        await venue.clock.advance(601)
+        assert (await account.sync_clock()).is_done
+
+
+async def test_what_is_sent_again_for_its_timestamp_is_looked_at_again():
+    skewed = (400, {"code": -1021, "msg": "Timestamp for this request is outside of the recvWindow."}, {})
+    reasons = [None, "halted meanwhile"]
+    async with account_at(skewed, (200, {"orderId": 1}, {})) as (venue, account):
+        answer = await account.ask(ENTRY, lambda: reasons.pop(0))
+        assert (answer.is_local, answer.why()) == (True, "halted meanwhile")
         assert len(venue.asked) == 1
 
 

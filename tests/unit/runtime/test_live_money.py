@@ -160,3 +160,14 @@ def test_a_list_that_cannot_be_understood_halts_once():
     lives.look(first=False)
     lives.look(first=False)
     assert [type(each) for each in lives.posted] == [HaltRequested]
+
+
+def test_a_kind_that_cannot_be_understood_halts_once_and_hides_no_other():
+    listed = Listed()
+    listed.rows.append((0, {"incomeType": "INSURANCE_CLEAR", "time": MADE_MS, "income": "much", "tranId": 1}))
+    listed.pay("FUNDING_FEE", MADE_MS, 0, 2)
+    listed.pay("TRANSFER", MADE_MS, 0, 3, symbol="")
+    lives = Lives(listed)
+    for _ in range(3):
+        lives.look(first=False)
+    assert [type(each) for each in lives.posted] == [FundingPaid, HaltRequested, MoneyMoved]

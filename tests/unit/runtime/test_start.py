@@ -83,6 +83,22 @@ def test_a_kernel_that_is_not_in_the_cache_is_compiled_and_then_loaded(tmp_path,
     assert loaded == {"found": [36.0, 81.0], "hits": [2], "restored": True}
 
 
+@pytest.mark.parametrize(("kind", "kept"), [("nbi", 0), ("nbc", 100)], ids=["an empty index", "a kernel cut short"])
+def test_a_kernel_that_cannot_be_read_is_compiled_anew_and_then_loaded(tmp_path, monkeypatch, kind, kept):
+    (tmp_path / "kernels_for_tests.py").write_text(KERNELS)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    run(MISSING)
+    files = list((tmp_path / "cache").rglob(f"*.{kind}"))
+    assert len(files) > 1
+    for file in files:
+        file.write_bytes(file.read_bytes()[:kept])
+    again, loaded = run(MISSING), run(MISSING)
+    assert again["found"] == loaded["found"] == [36.0, 81.0]
+    assert again["hits"] == [0]
+    assert loaded["hits"] == [2]
+
+
 CCXT = """
 import json, sys
 from smartmoney.adapters.ccxt_lazily import exchange_class

@@ -84,6 +84,7 @@ def test_an_order_s_own_code_goes_before_its_list_s():
     assert read_fault(OKX.faults, both) == (51008, "Insufficient balance")
     assert read_fault(OKX.faults, {"code": "2", "msg": "Bulk operation partially succeeded", "data": []})[0] == 2
     assert read_fault(OKX.faults, {"code": "0", "data": []}) is None
+    assert read_fault(OKX.faults, {"code": "0", "data": [{"sCode": "51016", "sMsg": "clOrdId duplicate"}]}) == (51016, "clOrdId duplicate")
     assert read_fault(BYBIT.faults, {"retCode": 10006, "retMsg": "Too many visits!"}) == (10006, "Too many visits!")
     assert read_fault(BINANCE.faults, {"code": 200}) is None
     assert not is_answer(BYBIT.faults, {})
