@@ -2,8 +2,8 @@
 
 ccxt reconnects when it is asked again, keeps only an order's last state between two questions, and does not say when a subscription was
 confirmed. So whoever listens reads the account by REST at every `up` (said once a private socket stands, and once more a moment later) and
-regularly besides. Nor does it say why a login was refused: to it a venue's own fault is a wrong key, too. So a refused login is a stream that is
-down, and what the key is worth is said by the venue's code, at the next reading.
+regularly besides. Nor does it say why a login was refused: to it a venue's own fault is a wrong key, too. So a refused login is a stream
+that is down, and what the key is worth is said by the venue's code, at the next reading.
 
 Invariants: what ccxt shows is handed on unread; a refused login is tried again once a minute at most; no message holds a key.
 """

@@ -161,8 +161,7 @@ class LiveOrders:
         if opened.active_wall_ns is not None:
             since_ms = min(since_ms, opened.active_wall_ns // _MS + (side.clock_offset_ms or 0)) - LOOK_BACK_MS
         beginning = Beginning(orders=tuple(state.orders), positions=state.positions, since_ms=since_ms)
-        if isinstance(self.venue, BinanceVenue) and side.market is Market.USDM:
-            self._money = LiveMoney(self.venue.account, self._instruments, self._known_money(opened), post, clock=clock)
+        self._money = self.venue.money(self._instruments, self._known_money(opened), post)
         self.gateway = LiveGateway(side, followed, beginning, post, clock=clock, is_latched=is_latched, money=self._money)
         self._stream = self.venue.stream(self.gateway, jitter=Random(self._seed))
 

@@ -140,10 +140,10 @@ def gather(layout: StateLayout, settings: Settings, now_wall_ns: int) -> Past:
 
 def _pieces(folder: Path, settings: Settings, since_ns: int, now_wall_ns: int, *, is_first: bool) -> list[Piece]:
     files = [folder]
-    market, venue = market_of(files), venue_of(files)
-    if market is None or (market.value, venue) != (settings.market, settings.venue):
-        return []
     try:
+        market, venue = market_of(files), venue_of(files)
+        if market is None or (market.value, venue) != (settings.market, settings.venue):
+            return []
         # What a later run was warmed with is the end of the one before; the built-in market's own past is nobody's else.
         live_ns = 0 if is_first else live_began(folder)
         found = captured_rows(folder, feature_parameters(settings), max(since_ns, live_ns), now_wall_ns)

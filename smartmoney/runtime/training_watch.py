@@ -189,6 +189,9 @@ class TrainingWatch:
         try:
             await promote(self._store, self._activate, found.model, f"training: {found.text}")
         except (ControlError, GateNotPassed, ModelNotFound, BundleRefused, OSError) as error:
+            if self._engine.brain.model_hash == found.model:
+                said = f"{found.name} decides, but only until the next start: it could not be noted as champion ({error})"
+                return "promoted", f"{said}; promote it by hand: {found.text}"
             return "kept", f"it could not be promoted: {error}"
         return "promoted", f"{found.name} decides: {found.text}"
 
@@ -198,7 +201,7 @@ async def promote(store: ModelStore, activate: Activate, model: str, reason: str
 
     Raises:
         ControlError: the daemon refuses it.
-        GateNotPassed, ModelNotFound, BundleRefused, OSError: the store does.
+        GateNotPassed, ModelNotFound, BundleRefused, OSError: the store does; where it cannot be written, the bundle decides already.
     """
     check_gate(await asyncio.to_thread(store.load, model))
     await activate(model)

@@ -1,10 +1,12 @@
 """A training from captures, whole, in this process: what it learns from, what it is judged on, what it keeps."""
 
+import shutil
 import time
 
 import numpy as np
 import pytest
 
+from smartmoney.adapters.capture_segment import segments_of
 from smartmoney.adapters.journal import record
 from smartmoney.adapters.journal_rows import TrainingNote
 from smartmoney.adapters.model_store import ModelStore
@@ -50,6 +52,16 @@ def test_it_gathers_the_runs_of_this_market_and_keeps_the_newest_fifth_from_lear
     assert shorter.hours(now_ns) == pytest.approx(2.0, abs=0.01)
     assert gather(layout, load_settings(overrides={**TERMS, "market": "usdm"}), now_ns).pieces == ()
     assert gather(layout, load_settings(overrides={**TERMS, "instruments": ["ETH/USDT"]}), now_ns).pieces == ()
+
+
+def test_a_capture_that_cannot_be_read_is_left_out(past, tmp_path):
+    shutil.copytree(past[0].captures, StateLayout(tmp_path).captures)
+    (whole,) = StateLayout(tmp_path).captures.iterdir()
+    damaged = shutil.copytree(whole, whole.with_name("0damaged"))
+    for segment in segments_of(damaged):
+        segment.write_bytes(bytes(segment.stat().st_size))
+    found = gather(StateLayout(tmp_path), load_settings(overrides=TERMS), past[1])
+    assert {one.run_id for one in found.pieces} == {whole.name}
 
 
 def test_what_came_after_the_start_of_the_training_is_not_learned_from(past):

@@ -124,6 +124,21 @@ def test_a_challenger_waits_when_somebody_else_was_promoted_meanwhile(tmp_path, 
     assert desk.engine.brain.model_hash == other.hash
 
 
+def test_a_model_that_decides_and_could_not_be_noted_as_champion_is_told_to_decide(tmp_path, bundles, monkeypatch):
+    def full(_store, _model, _reason, _wall_ns):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ModelStore, "promote", full)
+    small = bundles.small_bundle()
+    desk = Desk(tmp_path)
+    desk.store.add(small)
+    _, (_, note) = asyncio.run(desk.trained(giving(passed(small))))
+    assert desk.engine.brain.model_hash == small.hash
+    assert note.act == "promoted"
+    assert "only until the next start" in note.text
+    assert "No space left" in note.text
+
+
 @pytest.mark.parametrize("fault", ["daemon", "gate", "missing"])
 def test_a_promotion_that_is_refused_leaves_who_decides(tmp_path, bundles, fault):
     small = bundles.small_bundle()
