@@ -150,7 +150,9 @@ async def test_ccxts_own_binance_feeds_book_and_trades(exchange: dict[Market, En
     feed = CcxtFeed(client, found, inbox, clock=clock, jitter=Random(3))
     running = asyncio.create_task(feed.run())
     try:
-        await until(lambda: any(b"depthUpdate" in raw for _, _, raw in inbox.frames[5:]) and any(b'"trade"' in raw for _, _, raw in inbox.frames))
+        await until(
+            lambda: any(b"depthUpdate" in raw for _, _, raw in inbox.frames[5:]) and any(b'"trade"' in raw for _, _, raw in inbox.frames)
+        )
         feed.reconnect("test")
         seen = len(inbox.frames)
         await until(lambda: len(inbox.events) == 3 and len(inbox.frames) > seen + 10)
