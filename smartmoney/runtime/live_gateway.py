@@ -435,6 +435,7 @@ class LiveGateway:
             return
         self._first_ask_ns = None
         self._asked.clear()
+        self._key_refused = False
         is_first = self._reported_ns is None
         self._reported_ns = self._clock.monotonic_ns()
         self._post(report)
@@ -466,7 +467,7 @@ class LiveGateway:
                 self._look_for(name)
 
     def _halt_for_key(self, reason: str) -> None:
-        """Ask for a halt, once: a key that is refused does not come back by asking."""
+        """Ask for a halt, once until the account could be read again: a key that is refused does not come back by asking."""
         if not self._key_refused:
             self._key_refused = True
             self._post(HaltRequested(reason=f"the venue does not take the key: {reason}"))

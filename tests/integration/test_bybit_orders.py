@@ -270,6 +270,10 @@ async def test_a_key_that_is_refused_halts_and_no_message_holds_the_secret(caplo
         await under.until(lambda: any(isinstance(each, HaltRequested) for each in under.said.all))
         assert SECRET not in str(under.said.all)
         assert SECRET not in caplog.text
+        await under.report()  # The key works again, and a person has resumed …
+        under.venue.script(CREATE, Script(10003, "API key is invalid."))
+        under.submit(under.entry())
+        await under.until(lambda: sum(isinstance(each, HaltRequested) for each in under.said.all) == 2)
 
 
 async def test_what_somebody_else_and_what_the_venue_itself_trades_is_booked_as_such():
