@@ -32,6 +32,7 @@ def test_the_configured_depth_decides_the_columns():
     assert schema_hash(1) == SCHEMA_HASH
 
 
+@pytest.mark.slow
 def test_products_obey_the_mirror_as_their_factors_do():
     rows = random_stream(3, 700, wild=False)
     products = interactions(3)

@@ -150,7 +150,7 @@ def test_funding_of_the_run_is_told(forgotten, tmp_path):
     layout = StateLayout(tmp_path / "state")
     shutil.copytree(earlier.root, layout.root)
     with JournalReader.open(layout.journal) as reader:
-        (mode, account), header, instruments = reader.whose(), reader.run(run_id), reader.instruments()
+        (mode, account), header, instruments = reader.owner(), reader.run(run_id), reader.instruments()
     journal = Journal.open(layout.journal, mode, account, initial_cash=Decimal(0))
     journal.begin_run(msgspec.structs.replace(header, run_id="funded"), instruments)
     paid = RecordCash(kind="funding", amount=Decimal("-1.25"), reason=instruments[0].name, reference="f1", peak=None)

@@ -93,7 +93,7 @@ pointer_of = cast("Callable[[Any], Any]", intrinsic(_pointer_of))
 word_at = cast("Callable[[Any, int], Any]", intrinsic(_word_at))
 prefetch_at = cast("Callable[[Any, int], None]", intrinsic(_prefetch_at))
 """`prefetch_at(array, i)`: a contiguous array of one dimension; what is beyond it may be named, and is not read."""
-_trailing_zeros = cast("Callable[[Any], Any]", intrinsic(_zeros_below))
+trailing_zeros = cast("Callable[[Any], Any]", intrinsic(_zeros_below))
 
 
 @spliced
@@ -101,7 +101,7 @@ def digits_in(word: Any) -> Any:
     """Return how many of a word's first bytes are decimal digits, 0 to 8."""
     digits = word ^ _ZEROS
     other = (((digits & _LOW) + _BEYOND_NINE) | digits) & _HIGH
-    return np.int64(_trailing_zeros(other) >> _U3)
+    return np.int64(trailing_zeros(other) >> _U3)
 
 
 @spliced
@@ -109,7 +109,7 @@ def two_stops_in(word: Any) -> tuple[Any, Any]:
     """Return where a word's first and second byte that is no decimal digit are, 0 to 8; 8 for none."""
     digits = word ^ _ZEROS
     other = (((digits & _LOW) + _BEYOND_NINE) | digits) & _HIGH
-    return np.int64(_trailing_zeros(other) >> _U3), np.int64(_trailing_zeros(other & (other - _ONE)) >> _U3)
+    return np.int64(trailing_zeros(other) >> _U3), np.int64(trailing_zeros(other & (other - _ONE)) >> _U3)
 
 
 @spliced
@@ -137,11 +137,11 @@ def plain_in(word: Any) -> Any:
     found = (
         ((quotes - _ONES) & ~quotes) | ((escapes - _ONES) & ~escapes) | ((deletes - _ONES) & ~deletes) | ((word - _SPACES) & ~word) | word
     )
-    return np.int64(_trailing_zeros(found & _HIGH) >> _U3)
+    return np.int64(trailing_zeros(found & _HIGH) >> _U3)
 
 
 @spliced
 def line_end_in(word: Any) -> Any:
     """Return how many of a word's first bytes are no line end, 0 to 8."""
     ends = word ^ _LINE_ENDS
-    return np.int64(_trailing_zeros((ends - _ONES) & ~ends & _HIGH) >> _U3)
+    return np.int64(trailing_zeros((ends - _ONES) & ~ends & _HIGH) >> _U3)

@@ -111,7 +111,8 @@ def bucket_of(distance_bps: float) -> int:
 
 @inner
 def _bit(side: int, tick: int) -> Any:
-    return 1 << ((2 * tick + side) & 63)
+    # The sign's bit is left alone: outside the compiler a shift into it is a number that no field holds.
+    return 1 << (((2 * tick + side) & 63) * 63 >> 6)
 
 
 @inner

@@ -135,6 +135,7 @@ def test_what_is_asked_of_a_dataset_wrongly_is_answered(call, tmp_path, monkeypa
     assert expected in " ".join(said.replace("│", " ").split())
 
 
+@pytest.mark.slow
 def test_what_features_are_worth_by_training_and_by_shuffling(call, captured, bundles):
     layout, run_id = captured
     small = bundles.small_bundle()

@@ -109,6 +109,7 @@ def test_a_target_that_keeps_a_distance_is_as_likely_as_the_sum_over_every_set_o
     assert found == (pytest.approx(math.log(total), abs=1e-7) if total > 0 else -math.inf)
 
 
+@pytest.mark.slow
 def test_an_iceberg_is_as_likely_as_by_one_dense_matrix():
     world = world_of("iceberg")
     events = np.array([[400, 1], [405, 2], [900, 1], [905, 3], [1500, 0], [1505, 5], [1900, 0], [1905, 4]], np.int64) * [1_000_000, 1]

@@ -37,6 +37,7 @@ def column(scores, name):
     return np.array([getattr(score, name) for score in scores])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_public_rows_of_a_book_hold_exactly_the_generators_events(kind):
     world = msgspec.structs.replace(default_world(kind), warm_s=60.0)
