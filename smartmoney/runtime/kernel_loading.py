@@ -9,24 +9,8 @@ Invariants: whoever leaves the context finds numba as it was; what lies in the c
 """
 
 import contextlib
-import pickle
 from collections.abc import Iterator
 from typing import Any
-
-_DAMAGE = (
-    pickle.PickleError,
-    EOFError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    ImportError,
-    ArithmeticError,
-    RuntimeError,
-    AssertionError,
-    MemoryError,
-)
-"""What reading a pickle that is no longer one, or an object file that is none, was seen or is known to raise."""
 
 
 @contextlib.contextmanager
@@ -43,7 +27,7 @@ def loading_first() -> Iterator[None]:
         system.initialize(target_context)
         try:
             return cache._load_overload(signature, target_context)  # noqa: SLF001  # numba has no public way
-        except _DAMAGE:
+        except Exception:  # noqa: BLE001  # what reading a damaged pickle or object file raises is anything
             # Forgotten, or it would be read again before the new one is written.
             cache.flush()
             return None
