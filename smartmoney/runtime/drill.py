@@ -22,6 +22,8 @@ from smartmoney.runtime.drill_stage import OWNERS_BTC, DrillFailed, Running, Sta
 from smartmoney.runtime.drill_watch import Watch, duplicates, of_others, orphans
 
 SETTLE_S = 15.0
+FIRST_S = 180.0
+"""A first start compiles, warms up and waits for its book."""
 LEASE_S = 5.0
 FILLS = 50
 """Fills whose stops are timed before the first kill, if they come within `FILLS_S`."""
@@ -111,7 +113,7 @@ class _Drill:
     async def kills(self, count: int) -> None:
         """Kill a trading daemon again and again; each start must find its position, its stop and its orders."""
         daemon = await self._ready(strategy_class="smartmoney.runtime.drill_strategies:Churn")
-        await self._wanted(lambda look: look.held != 0, "a first position")
+        await self._wanted(lambda look: look.held != 0, "a first position", FIRST_S)
         await self.watch.until(lambda _: len(self.watch.covers_ms) >= FILLS, FILLS_S)
         slowest = 0.0
         for number in range(count):
@@ -182,19 +184,20 @@ class _Drill:
 
     async def frozen(self) -> None:
         """Freeze the daemon: once the guard acts by itself, once a person halts."""
-        daemon = await self._ready(execution__entry="maker", strategy__max_position_size=0.2)
-        guard = await self._stage.guard(LEASE_S)
+        self._report.frozen_to_guard_ms = await self._frozen(0.2, LEASE_S, asked=False)
+        self._report.frozen_halt_ms = await self._frozen(0.4, 60.0, asked=True)
+
+    async def _frozen(self, size: float, lease_s: float, *, asked: bool) -> float:
+        """Start daemon and guard, freeze the daemon, end both; return how long an entry was shown."""
+        climb = "smartmoney.runtime.drill_strategies:Climb"
+        daemon = await self._ready(strategy_class=climb, execution__entry="maker", strategy__max_position_size=size)
+        guard = await self._stage.guard(lease_s)
         await self._stage.resume()
-        self._report.frozen_to_guard_ms = await self._freeze(daemon, asked=False)
+        took = await self._freeze(daemon, asked=asked)
         self._report.guard_rss_mb = _rss_mb(guard.process.pid)
         await daemon.end(signal.SIGTERM)
         await guard.end()
-        daemon = await self._ready(execution__entry="maker", strategy__max_position_size=0.3)
-        guard = await self._stage.guard(60.0)
-        await self._stage.resume()
-        self._report.frozen_halt_ms = await self._freeze(daemon, asked=True)
-        await daemon.end(signal.SIGTERM)
-        await guard.end()
+        return took
 
     async def _freeze(self, daemon: Running, *, asked: bool) -> float:
         """Stop the process while an entry rests, wait for the guard, let it go on; return how long the exchange showed an entry."""
