@@ -42,7 +42,7 @@ test: $(VENV)/development ## run the tests (under five minutes)
 	@$(RUN) kernels > /dev/null
 	@$(PY) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not slow and not campaign"
 
-test-slow: $(VENV)/development ## run the slow tests alone (about six minutes)
+test-slow: $(VENV)/development ## run the slow tests alone (about ten minutes)
 	@$(RUN) kernels > /dev/null
 	@$(PY) -m pytest -q -n 3 --dist loadfile -m "slow and not campaign"
 

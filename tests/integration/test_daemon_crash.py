@@ -17,6 +17,8 @@ from smartmoney.core.domain.entries import RunStarted
 
 from .daemons import Daemon, has_ended, long_only, smartmoney
 
+pytestmark = pytest.mark.slow
+
 
 class Killed(msgspec.Struct):
     """Three lives of one account: killed while it holds, killed while halted, ended in order."""

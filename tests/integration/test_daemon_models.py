@@ -12,6 +12,8 @@ from smartmoney.adapters.state_directory import StateLayout
 
 from .daemons import PATIENCE_S, Daemon, environment, smartmoney
 
+pytestmark = pytest.mark.slow
+
 PROBE = """
 import json, sys
 from smartmoney.cli.main import main

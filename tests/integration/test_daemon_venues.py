@@ -6,6 +6,8 @@ import pytest
 
 from .daemons import Daemon, smartmoney
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def exchange(tmp_path_factory):

@@ -9,6 +9,8 @@ from smartmoney.adapters.state_directory import StateLayout
 
 from .daemons import Daemon, long_only, smartmoney
 
+pytestmark = pytest.mark.slow
+
 PRICES_WITHIN_BPS = 0.2
 
 
