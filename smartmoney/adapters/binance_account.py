@@ -9,7 +9,6 @@ Invariants: a request's outcome is never better than what was proven; nothing le
 most a part of the budgets, so that stops, exits and cancels find room; no message holds a key, a signature or an address with one.
 """
 
-import asyncio
 import hashlib
 import hmac
 import logging
@@ -22,6 +21,7 @@ from smartmoney.adapters.clock import Clock
 from smartmoney.adapters.connection_budget import WeightBudget
 from smartmoney.adapters.credentials import Credentials
 from smartmoney.adapters.order_side import Answer, left_alone
+from smartmoney.adapters.venue_clock import VenueClock
 from smartmoney.adapters.websocket_transport import check_address
 from smartmoney.core.domain.instruments import Market
 from smartmoney.venues.binance.order_calls import Call
@@ -35,9 +35,6 @@ RECEIVE_WINDOW_MS = 3_000
 TIMEOUT_MS = 5_000
 PATIENCE_S = 30.0
 """An urgent request, or a read, waits so long for the end of a Retry-After."""
-CLOCK_PROBES = 3
-CLOCK_OFFSET_MAX_MS = 1_000
-"""Two measurements of the offset that differ by more than this are a clock that nobody should trade by."""
 _ORDERS_PER_10_S = {Market.SPOT: 100, Market.USDM: 300}
 _SHARE = 0.6
 """What may wait uses this share of the venue's limits."""
@@ -74,10 +71,7 @@ class BinanceAccount:
         self._weight = WeightBudget(clock, per_minute=LIMITS[market].weight_per_minute, share=_SHARE)
         self._orders_ns: deque[int] = deque()
         self._quiet_until_ns = 0
-        self._offset_ms = 0
-        self._synced_ns: int | None = None
-        self._is_clock_steady = True
-        self._syncing = asyncio.Lock()
+        self._venue_clock = VenueClock(clock)
         self.requests = 0
 
     @property
@@ -88,16 +82,16 @@ class BinanceAccount:
     @property
     def clock_offset_ms(self) -> int | None:
         """Return the venue's clock less ours, in ms; None before it was measured."""
-        return None if self._synced_ns is None else self._offset_ms
+        return self._venue_clock.offset_ms
 
     @property
     def is_clock_good(self) -> bool:
         """Tell whether the last two measurements of the venue's clock agree."""
-        return self._synced_ns is not None and self._is_clock_steady
+        return self._venue_clock.is_good
 
     def venue_ms(self) -> int:
         """Return the venue's clock as well as we know it, in ms."""
-        return self._clock.wall_ns() // 1_000_000 + self._offset_ms
+        return self._venue_clock.venue_ms()
 
     def signature(self, text: str) -> str:
         """Return the signature of a text, by the kind of key that this is (HMAC, or an RSA or Ed25519 key in PEM)."""
@@ -109,29 +103,13 @@ class BinanceAccount:
         return str(sign(*arguments))
 
     async def sync_clock(self) -> Answer:
-        """Measure the venue's clock: the probe with the shortest way there and back counts. Not while it asked to be left alone."""
-        async with self._syncing:
-            quiet_s = self._quiet_s()
-            if quiet_s > 0:
-                return left_alone(quiet_s)
-            best: tuple[int, int] | None = None
-            answer = Answer(outcome=Outcome.UNKNOWN, message="no probe of the clock")
-            section = "public" if self.market is Market.SPOT else "fapiPublic"
-            for _ in range(CLOCK_PROBES):
-                sent_ns = self._clock.wall_ns()
-                answer = await self._send(Call(section=section, method="GET", path="time"))
-                came_ns = self._clock.wall_ns()
-                if not answer.is_done:
-                    return answer
-                venue_ms = int(answer.body["serverTime"])
-                offset_ms = venue_ms - (sent_ns + came_ns) // 2_000_000
-                if best is None or came_ns - sent_ns < best[0]:
-                    best = (came_ns - sent_ns, offset_ms)
-            assert best is not None
-            self._is_clock_steady = self._synced_ns is None or abs(best[1] - self._offset_ms) <= CLOCK_OFFSET_MAX_MS
-            self._offset_ms = best[1]
-            self._synced_ns = self._clock.monotonic_ns()
-            return answer
+        """Measure the venue's clock. Not while it asked to be left alone."""
+        return await self._venue_clock.measure(self._ask_time, self._quiet_s)
+
+    async def _ask_time(self) -> tuple[Answer, int | None]:
+        section = "public" if self.market is Market.SPOT else "fapiPublic"
+        answer = await self._send(Call(section=section, method="GET", path="time"))
+        return answer, int(answer.body["serverTime"]) if answer.is_done else None
 
     async def ask(self, call: Call, last_look: Callable[[], str | None] | None = None) -> Answer:
         """Send a request and return what its answer proves; nothing is raised but a cancellation.

@@ -10,7 +10,6 @@ while the venue asked to be left alone; numbers stay the venue's texts; in a reh
 holds a key, a signature or an address with one.
 """
 
-import asyncio
 import contextvars
 import logging
 from collections import deque
@@ -24,6 +23,7 @@ from smartmoney.adapters.clock import Clock
 from smartmoney.adapters.connection_budget import WeightBudget
 from smartmoney.adapters.credentials import Credentials
 from smartmoney.adapters.order_side import Answer, LastLook, left_alone
+from smartmoney.adapters.venue_clock import VenueClock
 from smartmoney.core.domain.instruments import Market
 from smartmoney.venues.ccxt_terms import VenueTerms, classify, is_answer, read_fault
 from smartmoney.venues.outcomes import Outcome
@@ -33,8 +33,6 @@ _NS = 1_000_000_000
 RECEIVE_WINDOW_MS = 3_000
 TIMEOUT_MS = 5_000
 PATIENCE_S = 30.0
-CLOCK_PROBES = 3
-CLOCK_OFFSET_MAX_MS = 1_000
 KEEP_ALIVE_MS = 5_000
 """A private socket that answers no pings is found within about twice this."""
 _SHARE = 0.6
@@ -86,48 +84,30 @@ class CcxtAccount:
         self._budget = WeightBudget(clock, per_minute=terms.requests_per_minute, share=_SHARE)
         self._orders_ns: deque[int] = deque()
         self._quiet_until_ns = 0
-        self._offset_ms = 0
-        self._synced_ns: int | None = None
-        self._is_clock_steady = True
-        self._syncing = asyncio.Lock()
+        self._venue_clock = VenueClock(clock)
         self.requests = 0
 
     @property
     def clock_offset_ms(self) -> int | None:
         """Return the venue's clock less ours, in ms; None before it was measured."""
-        return None if self._synced_ns is None else self._offset_ms
+        return self._venue_clock.offset_ms
 
     @property
     def is_clock_good(self) -> bool:
         """Tell whether the last two measurements of the venue's clock agree."""
-        return self._synced_ns is not None and self._is_clock_steady
+        return self._venue_clock.is_good
 
     def venue_ms(self) -> int:
         """Return the venue's clock as well as we know it, in ms."""
-        return self._clock.wall_ns() // 1_000_000 + self._offset_ms
+        return self._venue_clock.venue_ms()
 
     async def sync_clock(self) -> Answer:
-        """Measure the venue's clock: the probe with the shortest way there and back counts. Not while it asked to be left alone."""
-        async with self._syncing:
-            quiet_s = self._quiet_s()
-            if quiet_s > 0:
-                return left_alone(quiet_s)
-            best: tuple[int, int] | None = None
-            answer = Answer(outcome=Outcome.UNKNOWN, message="no probe of the clock")
-            for _ in range(CLOCK_PROBES):
-                sent_ns = self._clock.wall_ns()
-                answer = await self._carry(self.client.fetch_time, None)
-                came_ns = self._clock.wall_ns()
-                if not answer.is_done or not isinstance(answer.body, int):
-                    return answer if not answer.is_done else Answer(outcome=Outcome.UNKNOWN, message="the venue tells no time")
-                offset_ms = answer.body - (sent_ns + came_ns) // 2_000_000
-                if best is None or came_ns - sent_ns < best[0]:
-                    best = (came_ns - sent_ns, offset_ms)
-            assert best is not None
-            self._is_clock_steady = self._synced_ns is None or abs(best[1] - self._offset_ms) <= CLOCK_OFFSET_MAX_MS
-            self._offset_ms = best[1]
-            self._synced_ns = self._clock.monotonic_ns()
-            return answer
+        """Measure the venue's clock. Not while it asked to be left alone."""
+        return await self._venue_clock.measure(self._ask_time, self._quiet_s)
+
+    async def _ask_time(self) -> tuple[Answer, int | None]:
+        answer = await self._carry(self.client.fetch_time, None)
+        return answer, answer.body if isinstance(answer.body, int) else None
 
     async def load_markets(self) -> Answer:
         """Load the venue's markets into ccxt's client."""
