@@ -215,12 +215,13 @@ def captured_hours(captures: Path, now_wall_ns: int, settings: Settings) -> floa
     """
     until_ns = settings.training.learned_until(now_wall_ns)
     reached_ns = until_ns - round(settings.training.max_hours * HOUR_NS)
+    spans = []
+    for folder in captures.iterdir() if captures.is_dir() else ():
+        with contextlib.suppress(CaptureDamaged, msgspec.MsgspecError, OSError):
+            spans.append(_span_ns(folder, now_wall_ns))
     total_ns = 0
-    for folder in sorted(captures.iterdir()) if captures.is_dir() else ():
-        try:
-            begun_ns, ended_ns = _span_ns(folder, now_wall_ns)
-        except (CaptureDamaged, msgspec.MsgspecError, OSError):
-            continue
+    # By time, not by name: the names of runs that began within one second sort by chance.
+    for begun_ns, ended_ns in sorted(spans):
         total_ns += max(0, min(ended_ns, until_ns) - max(begun_ns, reached_ns))
         reached_ns = max(reached_ns, ended_ns)
     return total_ns / HOUR_NS
