@@ -1,7 +1,8 @@
 """What a head needs beside its forest: volatility at the horizon, the scale of gross returns, conformal thresholds, terciles of risk.
 
 All of it from out-of-fold probabilities. gross = s σ̂ Φ⁻¹(confidence); s is the slope of what moves in the forecast's direction on that, so
-a head that foretells nothing gets s near 0 and never offers a return above its cost.
+a head that foretells nothing gets s near 0 and never offers a return above its cost. Families count alike here, however many worlds one
+has: confidence is then true of a market that is any of them. A head that foretells one family only gets what s is without that one.
 """
 
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ _KNOWN_MIN = 0.95
 """A volatility that is missing more often than the first one by more than a twentieth would keep a head silent for too long."""
 _FLOOR_SHARE = 0.1
 _CONFIDENCE_MAX = 0.999
+ONE_FAMILY = 0.5
+"""Where s falls below this share of itself without one family, that family makes it, and it is no law of markets."""
 
 
 class HeadRows(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +128,7 @@ def sigmas(sigma: Sigma, volatility: Floats) -> Floats:
     return np.asarray(np.maximum(sigma.floor_bps, sigma.scale * volatility**sigma.power), np.float64)
 
 
-def fit_facts(raw_up: Floats, rows: HeadRows, made: Sample, regime: NDArray[np.int64]) -> HeadFacts:
+def fit_facts(raw_up: Floats, rows: HeadRows, made: Sample, regime: NDArray[np.int64], family: NDArray[np.int64]) -> HeadFacts:
     """Fit calibrator, return scale, volatility, conformal thresholds and terciles on out-of-fold rows.
 
     Args:
@@ -133,9 +136,11 @@ def fit_facts(raw_up: Floats, rows: HeadRows, made: Sample, regime: NDArray[np.i
         rows: the labelled rows; arrays of the same length.
         made: the sample that they are rows of.
         regime: `(rows,)` likeliest regime, an index of `Regime`.
+        family: `(rows,)` number of the family that the row's world is of.
     """
     known = np.isfinite(raw_up)
-    raw, up, moved, weight = raw_up[known], rows.up[known], rows.moved_bps[known], rows.weight[known]
+    raw, up, moved, whose = raw_up[known], rows.up[known], rows.moved_bps[known], family[known]
+    weight = alike(rows.weight[known], whose)
     confidence = np.maximum(raw, 1.0 - raw)
     right = np.where(raw >= 0.5, up, 1.0 - up)
     calibrator = calibrate(confidence, right, weight)
@@ -144,11 +149,32 @@ def fit_facts(raw_up: Floats, rows: HeadRows, made: Sample, regime: NDArray[np.i
     sigma, spread = likeliest_sigma(volatilities, moved, weight)
     return HeadFacts(
         calibrator=calibrator,
-        return_scale=return_scale(p, moved, weight, spread),
+        return_scale=common_scale(p, moved, weight, spread, whose),
         sigma=sigma,
         conformal=conformal_thresholds(np.where(up > 0.5, p, 1.0 - p), regime[known], weight, 5),
         terciles_bps=_terciles(spread),
     )
+
+
+def alike(weight: Floats, family: NDArray[np.int64]) -> Floats:
+    """Return weights that sum to the same in each family, and in all to the number of independent rows that an average over them has."""
+    totals = np.bincount(family, weight)
+    held = totals > 0.0
+    if not held.any():
+        return weight
+    each = held.sum() / (1.0 / totals[held]).sum()
+    shares = np.divide(each, totals, out=np.zeros_like(totals), where=held)
+    return np.asarray(weight * shares[family], np.float64)
+
+
+def common_scale(p_up: Floats, moved_bps: Floats, weight: Floats, sigma_bps: Floats, family: NDArray[np.int64]) -> float:
+    """Return s of gross = s σ Φ⁻¹(confidence); where one family makes most of it, s without that family."""
+    scale = return_scale(p_up, moved_bps, weight, sigma_bps)
+    named = np.unique(family)
+    if len(named) < 2:
+        return scale
+    without = [return_scale(*(values[family != one] for values in (p_up, moved_bps, weight, sigma_bps))) for one in named.tolist()]
+    return min(without) if min(without) < ONE_FAMILY * scale else scale
 
 
 def return_scale(p_up: Floats, moved_bps: Floats, weight: Floats, sigma_bps: Floats) -> float:

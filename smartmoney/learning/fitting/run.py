@@ -14,7 +14,7 @@ from smartmoney.core.models.bundle import Calibrator, HiddenMarkov
 from smartmoney.learning.boosting.models import FlowDetector, HeadModel, Layout, RegimeClassifier, softmax
 from smartmoney.learning.boosting.trees import TrainingRefused, cut
 from smartmoney.learning.calibration import Reliability, calibrate, calibrated_apart, fit_temperature, reliability, weighted_auc
-from smartmoney.learning.fitting.heads import HeadFacts, HeadRows, fit_facts, head_rows
+from smartmoney.learning.fitting.heads import HeadFacts, HeadRows, alike, fit_facts, head_rows
 from smartmoney.learning.fitting.plan import (
     Fold,
     Recipe,
@@ -227,6 +227,13 @@ class _OutOfFold:
             self._head_rows[horizon] = head_rows(self._sources, made, horizon, self._recipe.every_s, self._recipe.half_life_s)
         return self._head_rows[horizon]
 
+    def _family_of(self, made: Sample) -> NDArray[np.int64]:
+        """Return each row's family by number. Recordings are of one: they are the market that is asked about, in whatever pieces."""
+        if self.fresh.is_empty:
+            return np.zeros(len(made.source), np.int64)
+        names = list(dict.fromkeys(one.family for one in self._sources))
+        return np.array([names.index(one.family) for one in self._sources])[made.source]
+
     def _truth_of(self, made: Sample) -> TruthRows:
         if self._truth is None:
             self._truth = truth_rows(self._sources, made, self._recipe.every_s)
@@ -339,7 +346,8 @@ class _OutOfFold:
         step = enough(losses, rows.effective)
         settings = self._recipe.head_trees()
         calibrating = self._calibrating.up[horizon][step, rows.at]
-        facts = fit_facts(calibrating, rows, made, self._calibrating.regimes(-1)[rows.at])
+        family = self._family_of(made)[rows.at]
+        facts = fit_facts(calibrating, rows, made, self._calibrating.regimes(-1)[rows.at], family)
         model = fit_head(made, rows, everything, shape, settings, horizon, steps_of(settings.rounds)[step])
         unseen = self.unseen.up[horizon][step, rows.at]
         known = np.isfinite(unseen)
@@ -347,9 +355,9 @@ class _OutOfFold:
             model=msgspec.structs.replace(model, calibrator=facts.calibrator),
             facts=facts,
             auc=weighted_auc(unseen, rows.up, rows.weight),
-            quality=_head_quality(calibrating, unseen, rows, made),
+            quality=_head_quality(calibrating, unseen, rows, made, family),
             fresh_auc=weighted_auc(self.fresh.up[horizon][step, rows.at], rows.up, rows.weight) if horizon in self.fresh.up else None,
-            fresh_quality=_head_quality(calibrating, self.fresh.up[horizon][step, rows.at], rows, made)
+            fresh_quality=_head_quality(calibrating, self.fresh.up[horizon][step, rows.at], rows, made, family)
             if horizon in self.fresh.up
             else None,
             labels=int(known.sum()),
@@ -357,15 +365,18 @@ class _OutOfFold:
         )
 
 
-def _head_quality(calibrating: Floats, raw: Floats, rows: HeadRows, made: Sample) -> Reliability:
+def _head_quality(calibrating: Floats, raw: Floats, rows: HeadRows, made: Sample, family: NDArray[np.int64]) -> Reliability:
     """Return how true raw probabilities are, calibrated as the head is, but by calibrators that have not seen the row's group."""
     groups = made.group[rows.at]
     right = np.where(calibrating >= 0.5, rows.up, 1.0 - rows.up)
     sureness = np.maximum(calibrating, 1.0 - calibrating), np.maximum(raw, 1.0 - raw)
-    sure = np.clip(calibrated_apart(sureness[0], right, rows.weight, groups, judged=sureness[1]), 0.5, 1.0)
+    weight = np.zeros(len(rows.weight))
+    fitted = np.isfinite(calibrating)
+    weight[fitted] = alike(rows.weight[fitted], family[fitted])
+    sure = np.clip(calibrated_apart(sureness[0], right, weight, groups, judged=sureness[1]), 0.5, 1.0)
     p = np.where(raw >= 0.5, sure, 1.0 - sure)
     known = np.isfinite(raw)
-    return reliability(p[known], rows.up[known], rows.weight[known], groups[known])
+    return reliability(p[known], rows.up[known], alike(rows.weight[known], family[known]), groups[known])
 
 
 def fit_stage(

@@ -49,7 +49,7 @@ def _styles(**weights: float) -> dict[str, float]:
 
 
 FAMILIES: tuple[Family, ...] = (
-    Family(name="day", scenarios=("mixed_day",)),
+    Family(name="day", scenarios=("mixed_day",), times=2),
     Family(name="clockwork", scenarios=("mixed_day",), changes={"informed": {**_styles(twap=1, jittered=1), "every_s": 1000, "size": 14}}),
     Family(name="volume", scenarios=("mixed_day",), changes={"informed": {**_styles(pov=1, poisson=1), "every_s": 900, "duration_s": 300}}),
     Family(
@@ -58,7 +58,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(name="lively", scenarios=("first_run",), markets=(Market.SPOT, Market.USDM), times=4),
     Family(name="one_sided", scenarios=("accumulation", "distribution"), times=2),
     Family(name="wild", scenarios=("volatile", "trending"), times=3),
-    Family(name="nothing", scenarios=("no_information", "calm"), times=2),
+    Family(name="nothing", scenarios=("no_information", "calm"), markets=(Market.USDM, Market.USDM, Market.SPOT), times=4),
 )
 """The families that the default model is trained on; each stands for one way of being different."""
 
