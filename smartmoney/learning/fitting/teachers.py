@@ -18,8 +18,8 @@ Floats = NDArray[np.float64]
 WAYS: tuple[tuple[str, ...], ...] = (("poisson",), ("twap", "jittered"), ("iceberg",))
 """Kinds of target that act alike: at random, by a clock, by refilling."""
 NO_WAY = -1
-TEACHER = TreeSettings(rounds=30, depth=2, rate=0.15, leaf_rows_min=8.0, columns_max=1024, gain_share_min=0.0)
-"""A teacher may read every column: thirty trees of two questions each choose few by themselves."""
+TEACHER = TreeSettings(rounds=60, depth=1, rate=0.15, leaf_rows_min=8.0, columns_max=1024, gain_share_min=0.0)
+"""A teacher may read every column: sixty trees of one question each choose few, and add up what each says, as evidence does."""
 
 
 def way_of(family: str) -> int:

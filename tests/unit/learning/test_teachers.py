@@ -10,9 +10,9 @@ from smartmoney.simulation.oracle_world import KINDS
 WINDOWS = 400
 
 
-def noisy_windows(seed, ways=len(WAYS)):
+def noisy_windows(seed):
     """Return rows of windows, one each: column k leans up where a target of way k is there; twenty more columns say nothing."""
-    rng = np.random.default_rng(seed)
+    rng, ways = np.random.default_rng(seed), len(WAYS)
     way = np.arange(WINDOWS) % ways
     has_target = rng.random(WINDOWS) < 0.5
     x = rng.standard_normal((WINDOWS, ways + 20))
