@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Matrix = NDArray[np.float32]
+Labels = NDArray[np.int64] | Floats
 
 THREADS = 1
 """Fixed, since sums in another order make other trees: the same bundle must come out on any machine."""
@@ -48,12 +49,12 @@ class Grown(msgspec.Struct, frozen=True, kw_only=True):
     gains: Floats
 
 
-def grow(x: Matrix, y: NDArray[np.int64], weights: Floats, settings: TreeSettings, *, classes: int = 2, rounds: int | None = None) -> Grown:
+def grow(x: Matrix, y: Labels, weights: Floats, settings: TreeSettings, *, classes: int = 2, rounds: int | None = None) -> Grown:
     """Grow a forest on the columns that matter.
 
     Args:
         x: `(rows, columns)` float32, NaN where unknown; mirrored rows are the caller's.
-        y: `(rows,)` class numbers.
+        y: `(rows,)` class numbers; with two classes also probabilities of the second one.
         weights: `(rows,)` independent rows that each row is worth.
         settings: size and regularisation.
         classes: 2 for one logistic output, more for a softmax.
@@ -102,7 +103,7 @@ def margins(grown: Grown, x: Matrix) -> Floats:
     return np.asarray(found, np.float64)
 
 
-def _train(x: Matrix, y: NDArray[np.int64], weights: Floats, settings: TreeSettings, classes: int) -> Any:
+def _train(x: Matrix, y: Labels, weights: Floats, settings: TreeSettings, classes: int) -> Any:
     import xgboost as xgb
 
     parameters: dict[str, Any] = {

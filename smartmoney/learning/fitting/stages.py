@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from smartmoney.core.models.bundle import HiddenMarkov
 from smartmoney.learning.boosting.models import MIRRORED, FlowDetector, HeadModel, Layout, RegimeClassifier, layout_of
-from smartmoney.learning.boosting.trees import Grown, Matrix, TrainingRefused, TreeSettings, grow
+from smartmoney.learning.boosting.trees import Grown, Labels, Matrix, TrainingRefused, TreeSettings, grow
 from smartmoney.learning.fitting.heads import HeadRows
 from smartmoney.learning.fitting.plan import Recipe, Sample
+from smartmoney.learning.fitting.teachers import NO_WAY, taught, way_of
 from smartmoney.learning.sets.rows import Rows
 from smartmoney.learning.staging import stage_spec
 from smartmoney.simulation import truth
@@ -37,6 +38,10 @@ class TruthRows(msgspec.Struct, frozen=True, kw_only=True):
     weight: Floats
     is_window: NDArray[np.bool_]
     """Rows of oracle worlds, which have no regime."""
+    has_target: NDArray[np.bool_]
+    """Rows of oracle worlds while a target acts."""
+    way: NDArray[np.int64]
+    """How the target of an oracle world acts, or would (`teachers.WAYS`)."""
 
 
 def layout(hmm: HiddenMarkov, recipe: Recipe) -> Layout:
@@ -58,7 +63,8 @@ def truth_rows(sources: Sequence[Rows], made: Sample, every_s: int) -> TruthRows
         known = regime >= 0
         labelled = np.where(known, TRUTH_TO_REGIME[np.maximum(regime, 0)], -1)
         weight = _window_weights(one, rows) if is_window else np.where(known, min(1.0, every_s / _TRUTH_REACH_S), 0.0)
-        parts.append((at, labelled, buying, selling, weight, np.full(len(at), is_window)))
+        way = np.full(len(at), way_of(one.family) if is_window else NO_WAY)
+        parts.append((at, labelled, buying, selling, weight, np.full(len(at), is_window), is_window & (buying | selling), way))
     if not parts:
         raise TrainingRefused("none of the rows has truth; the regime part needs a synthetic market, or a champion to stand on")
     columns: list[NDArray[Any]] = [np.concatenate(column) for column in zip(*parts, strict=True)]
@@ -99,18 +105,22 @@ def fit_classifier(
 def fit_detector(
     made: Sample, rows: TruthRows, usable: NDArray[np.bool_], shape: Layout, settings: TreeSettings, rounds: int | None = None
 ) -> FlowDetector:
-    """Fit the detector of informed buying; half of the weight is on oracle worlds where there are some.
+    """Fit the detector of informed buying; half of the weight is on oracle worlds where there are some, of which teachers tell.
 
     Raises:
         TrainingRefused: nobody informed buys or sells in the rows, or always somebody does.
     """
     chosen = usable[rows.at] & (rows.weight > 0.0)
-    at, buying, selling, weight = rows.at[chosen], rows.buying[chosen], rows.selling[chosen], rows.weight[chosen].copy()
+    at, buying, selling, weight = rows.at[chosen], rows.buying[chosen], rows.selling[chosen], rows.weight[chosen]
     window = rows.is_window[chosen]
-    if window.any() and not window.all():
-        weight[window] *= weight[~window].sum() / weight[window].sum()
     columns = shape.columns(("window:", "hmm:"))
-    x, labels, weights = _doubled(made.x[at], shape, buying.astype(np.int64), selling.astype(np.int64), weight)
+    x, there, weights = _doubled(made.x[at], shape, buying.astype(np.int64), selling.astype(np.int64), weight)
+    labels, twice = there.astype(np.float64), np.tile(window, 2)
+    if window.any():
+        target, way = np.tile(rows.has_target[chosen], 2), np.tile(rows.way[chosen], 2)
+        labels[twice] = taught(x[twice][:, columns], there[twice] > 0, target[twice], way[twice], weights[twice])
+    if window.any() and not window.all():
+        weights[twice] *= weights[~twice].sum() / weights[twice].sum()
     return FlowDetector(grown=_grown(x, columns, labels, weights, settings, 2, rounds), layout=shape)
 
 
@@ -147,7 +157,7 @@ def _doubled(
 
 
 def _grown(
-    x: Matrix, columns: NDArray[np.int64], y: NDArray[np.int64], weights: Floats, settings: TreeSettings, classes: int, rounds: int | None
+    x: Matrix, columns: NDArray[np.int64], y: Labels, weights: Floats, settings: TreeSettings, classes: int, rounds: int | None
 ) -> Grown:
     grown = grow(x[:, columns], y, weights, settings, classes=classes, rounds=rounds)
     return msgspec.structs.replace(grown, columns=columns[grown.columns])
