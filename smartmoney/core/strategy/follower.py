@@ -13,6 +13,7 @@ from smartmoney.core.strategy.analyzer import ModelsNotTrainedError
 from smartmoney.core.strategy.base import OrderFlowStrategy
 from smartmoney.core.strategy.parameters import StrategyParameters, strategy_parameters
 
+BELOW_THRESHOLD = "confidence below confidence_threshold"
 STRATEGY_NAME = "smart_money_follower"
 
 
@@ -80,7 +81,7 @@ class SmartMoneyFollowerStrategy(OrderFlowStrategy):
         chosen = self.parameters.for_regime(analysis["regime"]["current_regime"])
         confidence, liquidity = opportunity["confidence"], opportunity["liquidity_score"]
         if not confidence >= chosen.confidence_threshold:
-            self.decline(RefusalCode.LOW_CONFIDENCE, "confidence below confidence_threshold", confidence, chosen.confidence_threshold)
+            self.decline(RefusalCode.LOW_CONFIDENCE, BELOW_THRESHOLD, confidence, chosen.confidence_threshold)
             return None
         if not (liquidity >= chosen.min_liquidity_score or self._closes(opportunity["signal"])):
             self.decline(RefusalCode.LOW_LIQUIDITY, "liquidity score below min_liquidity_score", liquidity, chosen.min_liquidity_score)
