@@ -64,6 +64,7 @@ class Brain:
         self._mode = started.mode
         self._run_id = started.run_id
         self._fees_bps, self._crossed_spreads = round_trip(parameters.execution)
+        self._instruments = started.instruments
         self._grids = [(one.tick_size.as_integer_ratio(), one.lot_size.as_integer_ratio()) for one in started.instruments]
         self._interval_ns = round(parameters.desk.strategy.update_frequency * _S)
         self._due_ns: int | None = None
@@ -209,7 +210,7 @@ class Brain:
 
     def _quiet(self) -> QuietDesk:
         cost = (self._fees_bps, self._crossed_spreads)
-        return QuietDesk(self.desk, len(self._grids), round_trip=cost, interval_ns=self._interval_ns, slack_ns=_SLACK_NS)
+        return QuietDesk(self.desk, self._instruments, round_trip=cost, interval_ns=self._interval_ns, slack_ns=_SLACK_NS)
 
     def _model(self, model: str) -> MarketModel:
         """Return a model by hash; the prior by its name, or by none."""

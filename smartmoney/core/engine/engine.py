@@ -149,6 +149,9 @@ class Engine:
 
         A frame at which it ends (`folded`) is left to `step_folded`. `waits` is what the venue of our orders waits for.
         """
+        portfolio, ledger = self.executor.portfolio, self.executor.ledger
+        may_follow = self.money.equity is not None and ledger.risk_lots(0) == (0, 0)
+        self.brain.quiet.hold(portfolio.position_lots(0), portfolio.cash, portfolio.position(0).quantity, may_follow=may_follow)
         until = rest.until(self, waits, int(frames.rows[2, at]), frames.origin_ns)
         passed = self.market.pass_frames(frames, at, end, timer, until, self.brain.quiet)
         if passed.decided:

@@ -123,7 +123,7 @@ class Market:
         self._stretch = StretchFold(
             codec.fold_stretch,
             self.states,
-            Limits(QUIET_PROBE_S * _S, SILENCE_RECONNECT_S * _S, limits.lag_s_max * _S, limits.trade_outside_max),
+            Limits(QUIET_PROBE_S * _S, SILENCE_RECONNECT_S * _S, self._fresh_ns, limits.lag_s_max * _S, limits.trade_outside_max),
         )
 
     def on_frame(self, entry: Entry) -> list[Command]:
@@ -137,16 +137,15 @@ class Market:
         that need no look.
         """
         origin_ns = frames.origin_ns
-        stale_ns = self._stale_at(until.watched) if until.watched else NEVER
         is_each = until.each or self.applied_hook is not None
-        act_ns, tick_ns = min(until.act_mono_ns, stale_ns), min(until.tick_mono_ns, stale_ns, self._tick_due())
-        if is_each != until.each or act_ns != until.act_mono_ns or tick_ns != until.tick_mono_ns:
+        tick_ns = min(until.tick_mono_ns, self._tick_due())
+        if is_each != until.each or tick_ns != until.tick_mono_ns:
             until = Until(
                 each=is_each,
                 watched=until.watched,
                 prices=until.prices,
                 marks=until.marks,
-                act_mono_ns=act_ns,
+                act_mono_ns=until.act_mono_ns,
                 tick_mono_ns=tick_ns,
                 round_mono_ns=until.round_mono_ns,
             )
@@ -304,11 +303,6 @@ class Market:
             elif feed.request_due is not None:
                 due = min(due, feed.request_due)
         return due
-
-    def _stale_at(self, watched: Sequence[int]) -> int:
-        """Return the monotonic time at which the first of some books is too old to be trusted, unless depth comes."""
-        ages = [self._feeds[index].depth_mono or 0 for index in watched]
-        return min(ages) + self._fresh_ns if ages else NEVER
 
     def _trusted_from(self) -> int:
         """Return the monotonic time from which what was malformed is forgotten."""

@@ -117,9 +117,9 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     """Be a quiet decision: a refusal at a tick that was passed over. Those of one tick follow each other in the order of instruments.
 
     `entries` are the stretch's up to that tick, it included; `body` is the command that journals the refusal, encoded; `is_asked`: the
-    strategy was, of `offer`, if there was one; `label` and `probability` are the regime's (None: unknown as yet). The touch is that of the
-    refusal's instrument, and the one before it the latest whole one at the ticks since the round before, of which the last was at
-    `before_ns` (None: there was none).
+    strategy was, of `offer`, if there was one, and gave a signal of so much confidence (`signalled`) that led to nothing; `label` and
+    `probability` are the regime's (None: unknown as yet). The touch is that of the refusal's instrument, and the one before it the latest
+    whole one at the ticks since the round before, of which the last was at `before_ns` (None: there was none).
     """
 
     entries: int
@@ -128,6 +128,7 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     is_asked: bool
     offer: Offer | None
+    signalled: float | None
     label: Regime | None
     probability: float
     bid_ticks: int
@@ -181,6 +182,7 @@ class Limits(msgspec.Struct, frozen=True):
 
     quiet_ns: int
     silence_ns: int
+    fresh_ns: int
     lag_max_ns: float
     outside_max: float
 
@@ -200,7 +202,7 @@ class StretchFold:
         self._prices: tuple[WaitedPrice, ...] = ()
         self._told: Any = self._control.view(np.uint8)
         self._rows: Any = self._feeds.view(np.uint8)
-        self._limits = (limits.quiet_ns, limits.silence_ns)
+        self._limits = (limits.quiet_ns, limits.silence_ns, limits.fresh_ns)
         self._control["lag_max"], self._control["outside_max"] = limits.lag_max_ns, limits.outside_max
 
     def run(

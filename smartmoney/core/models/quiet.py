@@ -1,9 +1,9 @@
 """Quiet decisions: rounds of decisions at which every instrument is refused, for a reason that needs nothing but features and model.
 
-A round is quiet when each instrument either lacks a number, or is offered nothing by the model, or only what the strategy has not enough
-confidence in, in books that are trusted. Such a round is taken inside a stretch of frames, and what it came to is written to a log, from
-which Python draws the consequences. Anything else ends the stretch before its tick, and Python decides; that the models have taken the row
-already changes nothing, since a clock that does not move on changes nothing.
+A round is quiet when each instrument either lacks a number, or is offered nothing by the model, or nothing that leads to an order
+(`core.models.following`), in books that are trusted. Such a round is taken inside a stretch of frames, and what it came to is written to
+a log, from which Python draws the consequences. Anything else ends the stretch before its tick, and Python decides; that the models have
+taken the row already changes nothing, since a clock that does not move on changes nothing.
 
 `SCREEN` (one record) says what a decision is judged by, `WATCHED` (one record an instrument) what is known of each, `LOG` (one record a
 decision) what was decided. Times are ns of our wall clock; NOTHING is "never" or "none".
@@ -16,12 +16,11 @@ import numpy as np
 
 from smartmoney.core.book.stretch import NOTHING
 from smartmoney.core.book.typed import inner, int64
-from smartmoney.core.domain.signals import Regime
 from smartmoney.core.features.row import read_row
 from smartmoney.core.models.checks import HEADS_MAX
+from smartmoney.core.models.following import FOLLOWING, HOLDING, MISSING, NOTHING_OFFERED, UNSURE, judge
 from smartmoney.core.models.kernel import decide, speaking_head
 
-_REGIMES = len(Regime)
 SCREEN_FIELDS: list[tuple[str, str]] = [
     ("is_on", "<i8"),  # 1: rounds may be taken here
     ("due_ns", "<i8"),  # the next round; in and out
@@ -29,6 +28,7 @@ SCREEN_FIELDS: list[tuple[str, str]] = [
     ("decided", "<i8"),  # decisions in the log; 0 to begin with
     ("asked", "<i8"),  # the instrument whose strategy was asked last; NOTHING to begin with
     ("before_ns", "<i8"),  # the tick before, since the latest round; NOTHING to begin with
+    *HOLDING,
     ("slack_ns", "<i8"),  # ticks may be earlier than `due_ns` by so much
     ("interval_ns", "<i8"),  # between rounds
     ("pause_ns", "<i8"),  # between analyses of an instrument
@@ -42,7 +42,7 @@ SCREEN = np.dtype(
         ("fees_bps", "<f8"),  # what a round trip costs, with ...
         ("crossed_spreads", "<f8"),  # ... so many spreads
         ("least", "<f8"),  # a confidence below it is no offer
-        ("follows", "<f8", _REGIMES),  # nor one that is followed below this, by regime
+        *FOLLOWING,
     ],
     align=True,
 )
@@ -56,7 +56,11 @@ LOG = np.dtype(
         ("tick_ns", "<i8"),
         ("before_ns", "<i8"),  # the tick before, if it came after the round before
         ("instrument", "<i8"),
+        ("code", "<i8"),  # what the decision came to (`core.models.following`)
         ("missing", "<i8"),  # the input that is missing: 0 bid, 1 ask, 2 cost, 3 + place in `picks`; NOTHING: none is
+        ("value", "<f8"),  # what missed ...
+        ("limit", "<f8"),  # ... which limit, where there was an offer
+        ("sized", "<f8"),  # confidence of the signal that came of the offer; NaN: none did
         ("head", "<i8"),  # that made an offer; NOTHING: none did
         ("sign", "<i8"),  # +1: it was to buy
         ("confidence", "<f8"),  # of the offer
@@ -108,9 +112,11 @@ def _is_trusted(q: Any, c: Any, feed: Any, s: Any, now_ns: int) -> bool:
 
 
 @inner
-def _is_refused(q: Any, mind: Any, cost_bps: float, one: Any, count: int) -> bool:
-    """Tell whether the horizon that speaks offers nothing, or too little to be followed; note its offer."""
+def _is_refused(q: Any, s: Any, mind: Any, cost_bps: float, row: Any, one: Any, count: int) -> bool:
+    """Tell whether the horizon that speaks offers nothing, or nothing that leads to an order; note its offer."""
     one.head = _NOTHING
+    one.code = NOTHING_OFFERED
+    one.sized = math.nan
     best = speaking_head(mind, q.tradable, cost_bps)
     if best < 0 or not mind.confidence[best] >= q.least:
         return True
@@ -118,7 +124,8 @@ def _is_refused(q: Any, mind: Any, cost_bps: float, one: Any, count: int) -> boo
     one.sign = 1 if mind.lean[best] > 0.0 else -1
     one.confidence = mind.confidence[best]
     # What a model saw is kept with its offer, and the scratch that holds it is that of the latest instrument.
-    return count == 1 and not mind.confidence[best] >= q.follows[mind.label]
+    one.code = judge(q, s, mind, best, cost_bps, row, one) if count == 1 else UNSURE
+    return bool(one.code != UNSURE)
 
 
 @inner
@@ -144,13 +151,14 @@ def _is_quiet(c: Any, feeds: Any, states: Any, i: int, desk: Any, model: Any, on
     cost_bps = q.fees_bps + q.crossed_spreads * row[q.spread_at]
     one.instrument = i
     one.missing = _missing(s, picks, row, cost_bps)
+    one.code = MISSING
     one.label = _NOTHING
     one.bid_tick, one.ask_tick = s.best_bid_tick, s.best_ask_tick
     one.bid_before, one.ask_before = feeds[i].tick_bid, feeds[i].tick_ask
     if one.missing == _NOTHING:
         if not _is_trusted(q, c, feeds[i], s, c.tick_ns) or not _analyse(q, w, c.tick_ns, i, s.last_event_ns, minds, row, model):
             return False
-        if not _is_refused(q, minds[i], cost_bps, one, len(states)):
+        if not _is_refused(q, s, minds[i], cost_bps, row, one, len(states)):
             return False
         rows[1 + i][:] = row
     if one.missing == _NOTHING or w.is_known != 0:

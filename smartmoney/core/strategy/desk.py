@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from smartmoney.core.alpha.prior import PriorParameters
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.orders import Side
-from smartmoney.core.domain.signals import FeedTrust, MarketData, Opportunity, Refusal, RefusalCode, Regime, Signal
+from smartmoney.core.domain.signals import FeedTrust, MarketData, Opportunity, Refusal, RefusalCode, Signal
 from smartmoney.core.features.schema import COLUMNS
 from smartmoney.core.models.explanation import Seen
 from smartmoney.core.models.layout import forget
@@ -28,7 +28,8 @@ from smartmoney.core.strategy.analyzer import Evidence, OrderFlowAnalyzer
 from smartmoney.core.strategy.base import Declined, OrderFlowStrategy, PortfolioView
 from smartmoney.core.strategy.driving import drive
 from smartmoney.core.strategy.feature_row import FeatureRow
-from smartmoney.core.strategy.follower import BELOW_THRESHOLD, SmartMoneyFollowerStrategy
+from smartmoney.core.strategy.follower import SmartMoneyFollowerStrategy
+from smartmoney.core.strategy.following import not_warm, nothing_offered
 from smartmoney.core.strategy.model import MarketModel, PriorModel
 from smartmoney.core.strategy.parameters import DeskParameters, StrategyParameters
 from smartmoney.core.strategy.rate_limit import SlidingRate
@@ -39,7 +40,6 @@ from smartmoney.core.strategy.trained import TrainedModel
 _ANALYSIS_SLACK_NS = 50_000_000
 """Half a tick: decisions a second apart by the clock must not miss an analysis that is due each second."""
 _FAULT_TEXT_MAX = 300
-_NOTHING_ABOVE = "none above feature_engine.confidence_threshold"
 
 
 class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,31 +155,26 @@ class StrategyDesk:
         """Return of each instrument that settled in whether its regime is known, and when it was analysed last, in monotonic ns."""
         return [(mind.reading is not None, mind.analysed_mono_ns) for mind in self._minds.values()]
 
-    def follows(self) -> list[float]:
-        """Return the confidence that the built-in strategy follows, by regime."""
-        assert isinstance(self.strategy, SmartMoneyFollowerStrategy)
-        return [self.strategy.parameters.for_regime(regime.value).confidence_threshold for regime in Regime]
-
     def passed_by(
         self,
-        labels: Sequence[str],
+        said: Sequence[tuple[str, float | None]],
         analysed: Sequence[int | None],
         asked: int | None,
         features: Sequence[FeatureRow],
         costs_bps: Sequence[float],
     ) -> None:
-        """Have come to decisions at which nothing was offered that is followed, the states of the model being changed already.
+        """Have come to decisions that led to no order, the states of the model being changed already.
 
         Args:
-            labels: the regime of each decision at which the strategy was asked.
+            said: of each at which the strategy was asked, the regime and the confidence of its signal, None where there was none.
             analysed: when each instrument was analysed last, in monotonic ns; None for never.
             asked: the instrument of which the strategy was asked last.
             features: of each instrument at its latest analysis, NaN before one.
             costs_bps: of a round trip, then.
         """
         assert isinstance(self.strategy, SmartMoneyFollowerStrategy)
-        for label in labels:
-            self.strategy.pass_by(label)
+        for label, confidence in said:
+            self.strategy.pass_by(label, confidence)
         for index, at_ns in enumerate(analysed):
             mind = self._minds[index]
             if at_ns is not None and (mind.reading is None or at_ns != mind.analysed_mono_ns):
@@ -400,21 +395,6 @@ def prior_model(parameters: DeskParameters, regime: RegimeParameters) -> PriorMo
     """Return the untrained prior, configured."""
     alpha = PriorParameters(horizon_s=parameters.horizon_s, bar_s=parameters.bar_s, large_order_threshold=parameters.large_order_threshold)
     return PriorModel(regime, alpha)
-
-
-def nothing_offered(instrument: int) -> Refusal:
-    """Return the refusal of a decision at which the model offers nothing."""
-    return Refusal(code=RefusalCode.NO_OPPORTUNITY, instrument=instrument, detail=_NOTHING_ABOVE)
-
-
-def low_confidence(instrument: int, confidence: float, threshold: float) -> Refusal:
-    """Return the refusal of a decision at which the built-in strategy does not follow what the model offers."""
-    return Refusal(code=RefusalCode.LOW_CONFIDENCE, instrument=instrument, detail=BELOW_THRESHOLD, value=confidence, limit=threshold)
-
-
-def not_warm(instrument: int, missing: str) -> Refusal:
-    """Return the refusal of a decision that lacks an input."""
-    return Refusal(code=RefusalCode.NOT_WARM, instrument=instrument, detail=missing)
 
 
 def _row_of(features: Mapping[str, float]) -> NDArray[np.float64]:

@@ -24,6 +24,16 @@ _NEVER = int64(NOTHING)
 
 
 @inner
+def _is_stale(c: Any, feeds: Any, now_ns: int) -> bool:
+    """Tell whether a watched book is too old to be trusted."""
+    if c.watched != 0:
+        for i in range(len(feeds)):
+            if feeds[i].is_watched != 0 and now_ns - feeds[i].depth_ns > c.fresh_ns:
+                return True
+    return False
+
+
+@inner
 def _pass_ticks(c: Any, feeds: Any, states: Any, desk: Any, model: Any, until_ns: int) -> bool:
     """Pass over the ticks up to a time; False, at the first one that has to be run."""
     q = desk[0][0]
@@ -31,7 +41,7 @@ def _pass_ticks(c: Any, feeds: Any, states: Any, desk: Any, model: Any, until_ns
         return False
     while c.tick_ns <= until_ns:
         now = c.tick_ns
-        if now >= c.tick_due_ns:
+        if now >= c.tick_due_ns or _is_stale(c, feeds, now):
             return False
         heard = _NEVER
         for i in range(len(feeds)):
@@ -116,7 +126,8 @@ def fold_stretch(buffer: bytes, frames: Any, control: Any, feeds: Any, watches: 
             return
         if code != IGNORED:
             is_watched = c.watched != 0 and feeds[index].is_watched != 0
-            if wall_ns >= c.act_ns or (is_watched and _is_touched(c, feeds[index], states[index], watches, index, code == TRADE)):
+            is_late = wall_ns >= c.act_ns or _is_stale(c, feeds, wall_ns)
+            if is_late or (is_watched and _is_touched(c, feeds[index], states[index], watches, index, code == TRADE)):
                 c.folded = folded
                 return
             if is_watched:
