@@ -9,6 +9,7 @@ import hashlib
 import itertools
 from collections.abc import Sequence
 from decimal import Decimal
+from operator import attrgetter
 
 import msgspec
 import numpy as np
@@ -17,8 +18,9 @@ from smartmoney.core.domain.commands import Command, RecordEquity, RecordRefusal
 from smartmoney.core.domain.entries import Entry, OrderFilled, RunStarted, Tick, WarmUpEnded
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.orders import Fill, OrderIntent, Purpose
+from smartmoney.core.domain.signals import Regime
 from smartmoney.core.engine.engine import Engine
-from smartmoney.core.engine.stretch import Passed
+from smartmoney.core.engine.stretch import Decided, Passed
 from smartmoney.core.portfolio.portfolio import ClosedTrade, Portfolio
 from smartmoney.learning.matched_null import NullDraws, Stretch, Trade, draw_null
 from smartmoney.learning.price_path import PricePath
@@ -39,6 +41,7 @@ from smartmoney.runtime.forecast_watch import ForecastWatch
 
 ORDERS_REMEMBERED = 4_096
 SIGNAL = "signal"
+_WALL = attrgetter("wall_ns")
 _STANDING_NS_MAX = 5_000_000_000
 """A regime is taken to stand from one decision to the next, but not over a hole."""
 
@@ -189,15 +192,39 @@ class Chronicler:
             self._trips.fill(payload.fill, entry.ts_wall_ns)
 
     def pass_over(self, passed: Passed) -> None:
-        """See that frames and ticks went by of which nothing came: the last of those ticks is looked at."""
+        """See that frames and ticks went by of which nothing came but refusals.
+
+        Those ticks are looked at, the one before each round of them, and the last.
+        """
+        for round_ns, decided in itertools.groupby(passed.decided, key=_WALL):
+            self._see_round(round_ns, tuple(decided))
+        for index in {one.refusal.instrument for one in passed.decided if one.offer is not None}:
+            self._forecasts.heard(index, self._engine.brain.desk.opportunities(index))
         if passed.frames:
-            self.last_wall = passed.last_wall_ns
+            self.last_wall = max(self.last_wall, passed.last_wall_ns)
         ticked_ns = passed.ticked_wall_ns
         if ticked_ns is not None:
             self.last_wall = max(self.last_wall, ticked_ns)
             for touch in passed.ticked:
                 self._see(touch.instrument, touch.bid_ticks, touch.ask_ticks, ticked_ns)
             self._forecasts.look(self._mids, ticked_ns)
+
+    def _see_round(self, now_ns: int, decided: Sequence[Decided]) -> None:
+        before_ns = decided[0].before_ns
+        if before_ns is not None:
+            for one in decided:
+                if one.bid_before > 0:
+                    self._see(one.refusal.instrument, one.bid_before, one.ask_before, before_ns)
+            self._forecasts.look(self._mids, before_ns)
+        self.last_wall = now_ns
+        for one in decided:
+            self._see(one.refusal.instrument, one.bid_ticks, one.ask_ticks, now_ns)
+        self._forecasts.look(self._mids, now_ns)
+        for one in decided:
+            index, offer = one.refusal.instrument, one.offer
+            if offer is not None:
+                self._forecasts.offered(index, offer.horizon_s, offer.sign, offer.confidence, self._mids[index], now_ns)
+            self._note_decision(index, one.refusal.code.value, one.label, one.probability)
 
     def asked(self, command: Command, mono_ns: int) -> None:
         """See a command, after the step that gave it."""
@@ -266,20 +293,27 @@ class Chronicler:
             self._mids[index] = None
 
     def _decided(self, index: int, code: str) -> str:
+        """Take a decision and its forecasts; return the regime in which it was taken."""
+        desk = self._engine.brain.desk
+        reading = desk.regime(index)
+        self._forecasts.said(index, desk.opportunities(index), self._mids[index], self.last_wall)
+        if reading is None:
+            return self._note_decision(index, code, None, 0.0)
+        return self._note_decision(index, code, reading.label, reading.probability)
+
+    def _note_decision(self, index: int, code: str, label: Regime | None, probability: float) -> str:
         """Count a decision and note the regime in which it was taken."""
-        reading = self._engine.brain.desk.regime(index)
-        regime = UNKNOWN if reading is None else str(reading.label)
+        regime = UNKNOWN if label is None else label.value
         by = self._decisions.setdefault(code, {})
         by[regime] = by.get(regime, 0) + 1
-        self._forecasts.said(index, self._engine.brain.desk.opportunities(index), self._mids[index], self.last_wall)
         changes = self._regimes[index]
         elapsed = self.last_wall - self._decided_ns[index]
         if changes and elapsed > 0:
-            label = changes[-1].label
-            self._stood_s[label] = self._stood_s.get(label, 0.0) + min(elapsed, _STANDING_NS_MAX) / 1e9
+            stood = changes[-1].label
+            self._stood_s[stood] = self._stood_s.get(stood, 0.0) + min(elapsed, _STANDING_NS_MAX) / 1e9
         self._decided_ns[index] = self.last_wall
-        if reading is not None and (not changes or changes[-1].label != regime):
-            changes.append(RegimeChange(self.last_wall, regime, reading.probability))
+        if label is not None and (not changes or changes[-1].label != regime):
+            changes.append(RegimeChange(self.last_wall, regime, probability))
             if len(changes) > REGIME_CHANGES_MAX:
                 self._regimes[index] = without_shortest(changes)
         return regime

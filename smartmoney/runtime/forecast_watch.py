@@ -30,12 +30,21 @@ class ForecastWatch:
             return
         self._last[index] = forecasts
         best = forecasts[0]
+        self.offered(index, best.horizon_s, best.side.sign, best.confidence, mid, now_ns)
+
+    def heard(self, index: int, forecasts: tuple[Opportunity, ...]) -> None:
+        """Know an instrument's forecasts, of which `offered` was told already."""
+        if forecasts:
+            self._last[index] = forecasts
+
+    def offered(self, index: int, horizon_s: float, sign: int, confidence: float, mid: float | None, now_ns: int) -> None:
+        """Take a new forecast of an instrument."""
         if mid is None or len(self._pending) >= PENDING_MAX:
             self._count.lost += 1
             return
         self._number += 1
-        due_ns = now_ns + round(best.horizon_s * 1e9)
-        heapq.heappush(self._pending, (due_ns, self._number, now_ns, index, best.side.sign, best.confidence, mid))
+        due_ns = now_ns + round(horizon_s * 1e9)
+        heapq.heappush(self._pending, (due_ns, self._number, now_ns, index, sign, confidence, mid))
 
     def look(self, mids: Sequence[float | None], now_ns: int) -> None:
         """Judge what has come due; `mids` by instrument, None where there is no book."""

@@ -12,9 +12,11 @@ from smartmoney.adapters.exchange_warm import capture_path, prerun
 from smartmoney.adapters.recording_blocks import blocks_of, merge_blocks, read_blocks
 from smartmoney.adapters.recordings import RecordedFrame, read_recording
 from smartmoney.core.domain.instruments import Market
+from smartmoney.core.engine.brain import Brain
 from smartmoney.runtime.chronicler import Chronicler
 from smartmoney.runtime.replay_frames import FrameReplay, frame_summary
 from smartmoney.settings.load import load_settings
+from smartmoney.settings.scenario import load_scenario
 from smartmoney.simulation.market import SyntheticMarket
 from smartmoney.simulation.order_latency import OrderLatency
 from smartmoney.venues.binance.grid_inference import infer_grid, infer_grid_of_blocks
@@ -22,8 +24,12 @@ from smartmoney.venues.binance.grid_inference import infer_grid, infer_grid_of_b
 from .test_same_inbox import EAGER
 
 SECONDS = 240
+WARM_SECONDS = 720
+"""The built-in model decides from its sixth minute on."""
+DAY_NS = 86_400 * 10**9
 VERY_EAGER = {key: 0.05 if "confidence" in key and "mm_" not in key else value for key, value in EAGER.items()}
-STYLES = [{}, {"execution.entry": "maker"}]
+TRAINED = {**VERY_EAGER, "model": "default"}
+STYLES = [VERY_EAGER, {**VERY_EAGER, "execution.entry": "maker"}]
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +37,15 @@ def recorded(tmp_path_factory):
     """Record some minutes of the built-in market."""
     base = tmp_path_factory.mktemp("recorded") / "feed"
     prerun(SyntheticMarket(5, symbols=("BTCUSDT",)), 1_700_000_000_000_000_000, SECONDS, base)
+    return {kind: list(read_recording(capture_path(base, kind, "BTCUSDT"))) for kind in (Market.SPOT, Market.USDM)}
+
+
+@pytest.fixture(scope="module")
+def recorded_long(tmp_path_factory):
+    """Record the built-in market for as long as its model takes to warm up, and as long again."""
+    base = tmp_path_factory.mktemp("long") / "feed"
+    market = SyntheticMarket(3, load_scenario("first_run"), symbols=("BTCUSDT",))
+    prerun(market, 1_700_000_000_000_000_000, WARM_SECONDS, base)
     return {kind: list(read_recording(capture_path(base, kind, "BTCUSDT"))) for kind in (Market.SPOT, Market.USDM)}
 
 
@@ -54,12 +69,14 @@ def outcome(blocks, instruments, chosen, *, each):
         watch.first_wall,
         watch.last_wall,
     )
-    return {"summary": summary, "view": repr(view), "book": book, "money": money, "frames": replay.recorded_frames}
+    told = watch.told("")
+    story = (told.decisions, told.by_regime, told.exits, [one.regimes for one in told.instruments])
+    return {"summary": summary, "view": repr(view), "book": book, "money": money, "frames": replay.recorded_frames, "story": story}
 
 
 def assert_same(frames, market, changes, instruments=None, sizes=None):
     """Assert that stretches, in blocks of these sizes, come to what single frames come to; return the outcome."""
-    chosen = load_settings(overrides={"market": market.value, **VERY_EAGER, **changes})
+    chosen = load_settings(overrides={"market": market.value, **changes})
     grid = instruments or infer_grid(((one.frame, one.symbol) for one in frames), market)
     one_by_one = outcome(blocks_of(frames), grid, chosen, each=True)
     together = outcome(cut(frames, sizes), grid, chosen, each=False)
@@ -82,7 +99,74 @@ def cut(frames, sizes):
 def test_a_run_with_fills_and_resting_orders(recorded, market, changes):
     summary = assert_same(recorded[market], market, changes)
     assert summary["orders"] > 10
-    assert summary["fills"] > 0 or changes
+    assert summary["fills"] > 0 or "execution.entry" in changes
+
+
+QUIET = {
+    "as configured": {},
+    "it trades": TRAINED,
+    "small, by a wide band": {**TRAINED, "strategy.max_position_size": 0.011, "strategy.rebalance_band": 0.9},
+    "dear": {**TRAINED, "advanced_features.feature_engine.risk_adjustment_factor": 40.0},
+    "analyses are rarer than decisions": {**TRAINED, "advanced_features.update_frequency": 2.0},
+}
+
+
+@pytest.fixture
+def decisions(monkeypatch):
+    """Count the decisions that Python took."""
+    taken = []
+    decide = Brain.decide
+    monkeypatch.setattr(Brain, "decide", lambda *given: taken.append(given[2]) or decide(*given))
+    return taken
+
+
+@pytest.mark.parametrize("name", QUIET)
+@pytest.mark.parametrize("market", [Market.SPOT, Market.USDM])
+def test_quiet_decisions_of_a_trained_model(recorded_long, decisions, market, name):
+    summary = assert_same(recorded_long[market], market, QUIET[name])
+    in_stretches = len(decisions) - summary["decisions"]
+    assert summary["decisions"] > 700
+    assert in_stretches < 0.6 * summary["decisions"]
+    assert summary["refusals"]["no_opportunity"] > 50
+
+
+@pytest.mark.slow
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    least=st.floats(0.5, 0.65),
+    threshold=st.floats(0.5, 0.7),
+    confidence=st.floats(0.4, 0.65),
+    size=st.floats(0.01, 1.0),
+    band=st.floats(0.0, 1.0),
+    every=st.sampled_from([0.3, 1.0, 1.7]),
+    shift=st.integers(0, WARM_SECONDS * 10**9),
+)
+def test_quiet_decisions_under_any_settings_and_over_midnight(recorded_long, least, threshold, confidence, size, band, every, shift):
+    frames = recorded_long[Market.USDM]
+    later = -(frames[0].ts_wall_ns + shift) % DAY_NS
+    moved = [msgspec.structs.replace(one, ts_wall_ns=one.ts_wall_ns + later) for one in frames]
+    changes = {
+        "advanced_features.feature_engine.confidence_threshold": least,
+        "strategy.confidence_threshold": threshold,
+        "advanced_features.signal_generation.min_confidence": confidence,
+        "strategy.max_position_size": size,
+        "strategy.rebalance_band": band,
+        "strategy.update_frequency": every,
+        "strategy.min_liquidity_score": 0.2,
+    }
+    assert_same(moved, Market.USDM, changes)
+
+
+def test_quiet_decisions_on_two_instruments(recorded_long):
+    frames = recorded_long[Market.USDM]
+    other = [
+        msgspec.structs.replace(one, frame=one.frame.replace(b"BTCUSDT", b"ETHUSDT"), symbol="ETHUSDT" if one.is_snapshot else None)
+        for one in frames
+    ]
+    mine = [msgspec.structs.replace(one, symbol="BTCUSDT") if one.is_snapshot else one for one in frames]
+    both = sorted(mine + other, key=lambda one: one.ts_wall_ns)
+    summary = assert_same(both, Market.USDM, {})
+    assert summary["refusals"]["no_opportunity"] > 100
 
 
 def test_gaps_and_what_is_no_frame(recorded):
@@ -101,7 +185,7 @@ def test_gaps_and_what_is_no_frame(recorded):
     snapshot = next(one for one in frames if one.is_snapshot)
     for at in (len(frames) * quarter // 4 for quarter in (1, 2, 3)):  # too old, and of nobody: an answer that heals nothing
         frames.insert(at, msgspec.structs.replace(snapshot, ts_wall_ns=frames[at].ts_wall_ns))
-    summary = assert_same(frames, Market.USDM, {})
+    summary = assert_same(frames, Market.USDM, STYLES[0])
     assert summary["gaps"] > 0
     assert len(summary["fold_codes"]) >= 5
 
@@ -114,7 +198,7 @@ def test_silence_and_holes_in_the_recording(recorded):
         pauses = {fifth: 3_000_000_000, 2 * fifth: 4_900_000_000, 3 * fifth: 30_000_000_000, 4 * fifth: 86_400_000_000_000}
         later += pauses.get(number, 0)
         frames.append(msgspec.structs.replace(one, ts_wall_ns=one.ts_wall_ns + later))
-    assert_same(frames, Market.SPOT, {})
+    assert_same(frames, Market.SPOT, STYLES[0])
 
 
 def test_two_instruments_of_which_one_has_no_snapshot(recorded):
@@ -125,7 +209,7 @@ def test_two_instruments_of_which_one_has_no_snapshot(recorded):
     ]
     mine = [msgspec.structs.replace(one, symbol="BTCUSDT") if one.is_snapshot else one for one in recorded[Market.USDM][:4000]]
     both = sorted(mine + other, key=lambda one: one.ts_wall_ns)
-    summary = assert_same(both, Market.USDM, {})
+    summary = assert_same(both, Market.USDM, STYLES[0])
     assert summary["fold_codes"]["buffer"] > 100
 
 
@@ -135,7 +219,7 @@ def test_wherever_the_blocks_are_cut(recorded, sizes, start):
     frames = recorded[Market.USDM]
     kept = [one for one in frames[:400] if one.is_snapshot] + frames[start : start + 3000]
     kept = [msgspec.structs.replace(one, ts_wall_ns=max(one.ts_wall_ns, kept[-1].ts_wall_ns - 60_000_000_000)) for one in kept]
-    assert_same(kept, Market.USDM, {}, sizes=sizes)
+    assert_same(kept, Market.USDM, STYLES[0], sizes=sizes)
 
 
 CAPTURED = [("hftbacktest/spot/btcusdt_20240808.gz", Market.SPOT), ("hftbacktest/usdm/ethusdt_20240808.gz", Market.USDM)]

@@ -21,6 +21,7 @@ CONTROL_FIELDS: list[tuple[str, str]] = [
     ("hole_ns", "i8"),  # a pause as long as this is no pause but a hole
     ("quiet_ns", "i8"),  # depth that is quiet for longer asks for a tick to be run
     ("silence_ns", "i8"),  # so does a feed that says nothing at all
+    ("fresh_ns", "i8"),  # a watched book whose depth is older needs a look
     # What was passed over, the last frame left out when it needs a look.
     ("folded", "i8"),  # what the fold of the frame that needs a look returned, else NOTHING
     ("ticks", "i8"),

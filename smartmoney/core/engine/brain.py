@@ -5,17 +5,20 @@ instrument; nothing here sends anything.
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from smartmoney.core.book.kernel import shown_lots
 from smartmoney.core.book.state import ASK, BID
+from smartmoney.core.book.stretch import NEVER
 from smartmoney.core.domain.entries import Entry, RunStarted
 from smartmoney.core.domain.signals import MarketData, Refusal, Signal
 from smartmoney.core.engine.market import States
 from smartmoney.core.engine.parameters import EngineParameters
+from smartmoney.core.engine.quiet import QuietDesk
+from smartmoney.core.engine.stretch import Decided
 from smartmoney.core.engine.view import DecisionView as LastDecision
 from smartmoney.core.engine.view import RegimeView
 from smartmoney.core.execution.parameters import round_trip
@@ -61,9 +64,12 @@ class Brain:
         self._mode = started.mode
         self._run_id = started.run_id
         self._fees_bps, self._crossed_spreads = round_trip(parameters.execution)
+        self._instruments = started.instruments
         self._grids = [(one.tick_size.as_integer_ratio(), one.lot_size.as_integer_ratio()) for one in started.instruments]
         self._interval_ns = round(parameters.desk.strategy.update_frequency * _S)
         self._due_ns: int | None = None
+        self.quiet = self._quiet()
+        """Takes decisions at which nothing is offered, inside a stretch of frames."""
         self._values = np.full(len(FEATURES), np.nan)
         self._last: dict[int, LastDecision] = {}
         self._signals: dict[str, Signal] = {}
@@ -75,14 +81,22 @@ class Brain:
         return self.desk.model.name
 
     @property
+    def round_ns(self) -> int | None:
+        """Return when the next round of decisions is due that may be quiet; None where none may be."""
+        return self._due_ns if self.quiet.is_on else None
+
+    @property
     def due_ns(self) -> int:
-        """Return the monotonic time from which a round of decisions is due."""
-        return 0 if self._due_ns is None else self._due_ns - _SLACK_NS
+        """Return the monotonic time from which a tick has to be run for a round of decisions: never, where it may be quiet."""
+        if self._due_ns is None:
+            return 0
+        return NEVER if self.quiet.is_on else self._due_ns - _SLACK_NS
 
     def activate(self, model: str) -> None:
         """Switch to another model between decisions; regimes start afresh."""
         self.desk.activate(self._model(model))
         self.model_hash = model
+        self.quiet = self._quiet()
 
     def is_due(self, now_mono_ns: int) -> bool:
         """Tell whether a round of decisions is due, and plan the next one."""
@@ -91,6 +105,12 @@ class Brain:
             return False
         self._due_ns = max(due_ns + self._interval_ns, now_mono_ns + self._interval_ns // 2)
         return True
+
+    def pass_rounds(self, decided: Sequence[Decided], origin_ns: int) -> None:
+        """Take note of quiet decisions; the desk has come to them."""
+        self._due_ns = self.quiet.due_ns - origin_ns
+        for one in {one.refusal.instrument: one for one in decided}.values():
+            self.note_refusal(one.refusal, one.wall_ns - origin_ns)
 
     def restart_clock(self) -> None:
         """Make the next round due at once: the warm start ran on another stretch of the clock."""
@@ -187,6 +207,10 @@ class Brain:
         """Return the strategy's summary of itself, the state of its modules and the weightiest features."""
         importance = list(self.desk.feature_importance().items())[:5]
         return {**self.desk.performance(), "modules": self.desk.feature_status(), "top_features": dict(importance)}
+
+    def _quiet(self) -> QuietDesk:
+        cost = (self._fees_bps, self._crossed_spreads)
+        return QuietDesk(self.desk, self._instruments, round_trip=cost, interval_ns=self._interval_ns, slack_ns=_SLACK_NS)
 
     def _model(self, model: str) -> MarketModel:
         """Return a model by hash; the prior by its name, or by none."""

@@ -19,7 +19,10 @@ class Digest:
 
     def add(self, seq: int, command: Command) -> None:
         """Fold one command of the step of entry `seq`."""
-        body = encode_command(command)
+        self.add_encoded(seq, encode_command(command))
+
+    def add_encoded(self, seq: int, body: bytes) -> None:
+        """Fold one command that is encoded already."""
         self._chain.update(seq.to_bytes(8, "little") + len(body).to_bytes(4, "little") + body)
 
     def hexdigest(self) -> str:

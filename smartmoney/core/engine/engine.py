@@ -54,7 +54,7 @@ from smartmoney.core.engine.digest import Digest
 from smartmoney.core.engine.market import Market, VenueCodec
 from smartmoney.core.engine.money import Money
 from smartmoney.core.engine.parameters import EngineParameters, decode_parameters
-from smartmoney.core.engine.stretch import Frames, Passed, Timer, Touch, Waits
+from smartmoney.core.engine.stretch import Decided, Frames, Passed, Timer, Touch, Waits
 from smartmoney.core.engine.view import EngineView
 from smartmoney.core.engine.views import build_view
 from smartmoney.core.execution.executor import Executor
@@ -149,8 +149,13 @@ class Engine:
 
         A frame at which it ends (`folded`) is left to `step_folded`. `waits` is what the venue of our orders waits for.
         """
+        portfolio, ledger = self.executor.portfolio, self.executor.ledger
+        may_follow = self.money.equity is not None and ledger.risk_lots(0) == (0, 0)
+        self.brain.quiet.hold(portfolio.position_lots(0), portfolio.cash, portfolio.position(0).quantity, may_follow=may_follow)
         until = rest.until(self, waits, int(frames.rows[2, at]), frames.origin_ns)
-        passed = self.market.pass_frames(frames, at, end, timer, until)
+        passed = self.market.pass_frames(frames, at, end, timer, until, self.brain.quiet)
+        if passed.decided:
+            self._pass_rounds(passed.decided, frames.origin_ns)
         if frames_passed := passed.frames:
             wall_ns = passed.last_wall_ns
             seq = self._entry.seq + frames_passed + passed.ticks
@@ -159,6 +164,16 @@ class Engine:
         if looked_ns and until.marks:
             self._look_back(passed.touches, looked_ns, looked_ns - frames.origin_ns)
         return passed
+
+    def _pass_rounds(self, decided: Sequence[Decided], origin_ns: int) -> None:
+        """Count and digest the quiet decisions of a stretch, as their ticks would have."""
+        seq, refusals = self._entry.seq, self.counters.refusals
+        self.counters.decisions += len(decided)
+        for one in decided:
+            self._digest.add_encoded(seq + one.entries, one.body)
+            code = one.refusal.code.value
+            refusals[code] = refusals.get(code, 0) + 1
+        self.brain.pass_rounds(decided, origin_ns)
 
     def tick_due_ns(self) -> int:
         """Return the monotonic time before which ticks have nothing to do but for the feeds'; 0 when each has, or might."""

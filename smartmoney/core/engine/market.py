@@ -4,6 +4,7 @@ Invariants: a frame is folded at most once; depth that arrives while a book wait
 folded after it; a book is synced only after a snapshot that bridges to the kept frames; nothing here reads a clock.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from smartmoney.core.domain.commands import Command, ReconnectFeed, RequestSnaps
 from smartmoney.core.domain.entries import Entry
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.signals import FeedTrust
+from smartmoney.core.engine.quiet import QuietDesk
 from smartmoney.core.engine.stretch import FeedStamps, Fold, Frames, Limits, Passed, StretchFold, Timer, Until
 from smartmoney.core.features.parameters import FeatureParameters
 
@@ -116,30 +118,39 @@ class Market:
         self._malformed_mono: int | None = None
         self._now = 0
         self._reconnect_mono = 0
+        self._fresh_ns = int((limits.stale_after_s if codec.proves_sequence else limits.unproven_stale_after_s) * _S)
+        """A book whose depth is older is not trusted."""
         self._stretch = StretchFold(
             codec.fold_stretch,
             self.states,
-            Limits(QUIET_PROBE_S * _S, SILENCE_RECONNECT_S * _S, limits.lag_s_max * _S, limits.trade_outside_max),
+            Limits(QUIET_PROBE_S * _S, SILENCE_RECONNECT_S * _S, self._fresh_ns, limits.lag_s_max * _S, limits.trade_outside_max),
         )
 
     def on_frame(self, entry: Entry) -> list[Command]:
         """Fold one websocket frame."""
         return self.on_folded(entry, self._fold(entry.frame, self.states, entry.instrument, entry.ts_wall_ns))
 
-    def pass_frames(self, frames: Frames, at: int, end: int, timer: Timer, until: Until) -> Passed:
+    def pass_frames(self, frames: Frames, at: int, end: int, timer: Timer, until: Until, quiet: QuietDesk) -> Passed:
         """Fold frames from `at` on in one call, until one needs a look (`core.engine.stretch`); that one is left to `on_folded`.
 
-        `end` is one past the last frame that may be folded; `timer` is moved over the ticks that were passed.
+        `end` is one past the last frame that may be folded; `timer` is moved over the ticks that were passed; `quiet` takes the decisions
+        that need no look.
         """
         origin_ns = frames.origin_ns
-        stale_ns = self._stale_at(until.watched) if until.watched else NEVER
         is_each = until.each or self.applied_hook is not None
-        act_ns, tick_ns = min(until.act_mono_ns, stale_ns), min(until.tick_mono_ns, stale_ns, self._tick_due())
-        if is_each != until.each or act_ns != until.act_mono_ns or tick_ns != until.tick_mono_ns:
+        tick_ns = min(until.tick_mono_ns, self._tick_due())
+        if is_each != until.each or tick_ns != until.tick_mono_ns:
             until = Until(
-                each=is_each, watched=until.watched, prices=until.prices, marks=until.marks, act_mono_ns=act_ns, tick_mono_ns=tick_ns
+                each=is_each,
+                watched=until.watched,
+                prices=until.prices,
+                marks=until.marks,
+                act_mono_ns=until.act_mono_ns,
+                tick_mono_ns=tick_ns,
+                round_mono_ns=until.round_mono_ns,
             )
-        passed = self._stretch.run(frames, at, end, timer, until, [self._stamps(feed, origin_ns) for feed in self._feeds])
+        quiet.tell(until.round_mono_ns, self._trusted_from(), self._fresh_ns, origin_ns)
+        passed = self._stretch.run(frames, at, end, timer, until, [self._stamps(feed, origin_ns) for feed in self._feeds], quiet)
         if frames_passed := passed.frames:
             self._note_passed(passed, frames_passed, origin_ns)
         return passed
@@ -293,11 +304,9 @@ class Market:
                 due = min(due, feed.request_due)
         return due
 
-    def _stale_at(self, watched: Sequence[int]) -> int:
-        """Return the monotonic time at which the first of some books is too old to be trusted, unless depth comes."""
-        after_s = self._limits.stale_after_s if self.codec.proves_sequence else self._limits.unproven_stale_after_s
-        ages = [self._feeds[index].depth_mono or 0 for index in watched]
-        return min(ages) + int(after_s * _S) if ages else NEVER
+    def _trusted_from(self) -> int:
+        """Return the monotonic time from which what was malformed is forgotten."""
+        return 0 if self._malformed_mono is None else self._malformed_mono + math.ceil(self._limits.malformed_quiet_s * _S)
 
     def _note_passed(self, passed: Passed, frames: int, origin_ns: int) -> None:
         self._now = passed.last_wall_ns - origin_ns

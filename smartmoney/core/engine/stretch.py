@@ -8,16 +8,20 @@ waits, touches its price, or marks what is held outside the bounds within which 
 import itertools
 from collections.abc import Callable, Sequence
 from struct import Struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from smartmoney.core.book.stretch import CONTROL_FIELDS, FEED_FIELDS, NEVER, NOTHING, WATCH_FIELDS
+from smartmoney.core.domain.signals import Refusal, Regime
 
-Fold = Callable[[bytes, NDArray[np.int64], Any, Any, Any, Any], None]
-"""`fold(buffer, rows, control, feeds, watches, states)`, as `venues.binance.codec.fold_stretch`."""
+if TYPE_CHECKING:
+    from smartmoney.core.engine.quiet import QuietDesk
+
+Fold = Callable[[bytes, NDArray[np.int64], Any, Any, Any, Any, Any, Any], None]
+"""`fold(buffer, rows, control, feeds, watches, states, desk, model)`, as `venues.binance.codec.fold_stretch`."""
 
 
 class Frames(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +77,7 @@ class Until(msgspec.Struct, frozen=True, kw_only=True):
 
     `each`: after one frame. `watched`: instruments in which something is held or wanted; `prices`: at which orders wait there; `marks`:
     of what is held. The first frame that moves a market at or after `act_mono_ns` needs a look; ticks before `tick_mono_ns` have nothing
-    to do unless the feeds are amiss.
+    to do unless the feeds are amiss, or a round of decisions is due (`round_mono_ns`; None: that is a part of `tick_mono_ns`).
     """
 
     each: bool = False
@@ -82,6 +86,7 @@ class Until(msgspec.Struct, frozen=True, kw_only=True):
     marks: tuple[Mark, ...] = ()
     act_mono_ns: int = NEVER
     tick_mono_ns: int = 0
+    round_mono_ns: int | None = None
 
 
 class Timer(msgspec.Struct):
@@ -100,13 +105,47 @@ class Touch(msgspec.Struct, frozen=True):
     ask_ticks: int
 
 
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """Be what a model offered: how far ahead in s, +1 to buy and -1 to sell, how confident."""
+
+    horizon_s: float
+    sign: int
+    confidence: float
+
+
+class Decided(msgspec.Struct, frozen=True, kw_only=True):
+    """Be a quiet decision: a refusal at a tick that was passed over. Those of one tick follow each other in the order of instruments.
+
+    `entries` are the stretch's up to that tick, it included; `body` is the command that journals the refusal, encoded; `is_asked`: the
+    strategy was, of `offer`, if there was one, and gave a signal of so much confidence (`signalled`) that led to nothing; `label` and
+    `probability` are the regime's (None: unknown as yet). The touch is that of the refusal's instrument, and the one before it the latest
+    whole one at the ticks since the round before, of which the last was at `before_ns` (None: there was none).
+    """
+
+    entries: int
+    wall_ns: int
+    refusal: Refusal
+    body: bytes
+    is_asked: bool
+    offer: Offer | None
+    signalled: float | None
+    label: Regime | None
+    probability: float
+    bid_ticks: int
+    ask_ticks: int
+    before_ns: int | None
+    bid_before: int
+    ask_before: int
+
+
 class Passed(msgspec.Struct, frozen=True, kw_only=True):
     """Say what a stretch passed over: the frames before `at`, and so many ticks among them.
 
-    `folded` is what the fold of frame `at` returned, None where the stretch ended before one: that frame is folded and nothing else is
-    done with it. `moved_wall_ns` is when a frame last moved a market, `ticked_wall_ns` the last tick; `ticked` are the latest whole touches
-    at the ticks, `touches` those of the watched instruments after the last frame, `trade_ids` the last trades of all instruments. `heard`
-    is when each feed's latest frame and depth came, NOTHING for never.
+    `folded` is what the fold of frame `at` returned, None where the stretch ended before one: that frame is folded and nothing else is done
+    with it. `moved_wall_ns` is when a frame last moved a market, `ticked_wall_ns` the last tick; `ticked` are the latest whole touches at
+    the ticks since the last round of decisions, `touches` those of the watched instruments after the last frame, `trade_ids` the last
+    trades of all instruments. `heard` is when each feed's latest frame and depth came, NOTHING for never; `decided` is what was decided at
+    the ticks.
     """
 
     at: int
@@ -122,6 +161,7 @@ class Passed(msgspec.Struct, frozen=True, kw_only=True):
     touches: tuple[Touch, ...]
     trade_ids: tuple[int, ...]
     heard: tuple[tuple[int, int], ...]
+    decided: tuple[Decided, ...] = ()
 
     @property
     def frames(self) -> int:
@@ -142,6 +182,7 @@ class Limits(msgspec.Struct, frozen=True):
 
     quiet_ns: int
     silence_ns: int
+    fresh_ns: int
     lag_max_ns: float
     outside_max: float
 
@@ -161,13 +202,15 @@ class StretchFold:
         self._prices: tuple[WaitedPrice, ...] = ()
         self._told: Any = self._control.view(np.uint8)
         self._rows: Any = self._feeds.view(np.uint8)
-        self._limits = (limits.quiet_ns, limits.silence_ns)
+        self._limits = (limits.quiet_ns, limits.silence_ns, limits.fresh_ns)
         self._control["lag_max"], self._control["outside_max"] = limits.lag_max_ns, limits.outside_max
 
-    def run(self, frames: Frames, at: int, end: int, timer: Timer, until: Until, stamps: Sequence[FeedStamps]) -> Passed:
+    def run(
+        self, frames: Frames, at: int, end: int, timer: Timer, until: Until, stamps: Sequence[FeedStamps], quiet: "QuietDesk"
+    ) -> Passed:
         """Fold frames from `at` on, before `end`; move the timer over the ticks that were passed.
 
-        `stamps` say when each feed was last heard.
+        `stamps` say when each feed was last heard; `quiet` has been told of the stretch.
         """
         origin_ns = frames.origin_ns
         is_watched = bool(until.watched)
@@ -190,8 +233,8 @@ class StretchFold:
         else:
             for index, one in enumerate(stamps):
                 _FEED.pack_into(self._rows, index * _FEED.size, one.frame_ns, one.depth_ns, one.is_probed, *_UNWATCHED)
-        self._fold(frames.buffer, frames.rows, self._control, self._feeds, self._watches, self._states)
-        return self._heard(timer, is_watched=is_watched)
+        self._fold(frames.buffer, frames.rows, self._control, self._feeds, self._watches, self._states, quiet.records, quiet.model)
+        return self._heard(timer, quiet.hear(origin_ns), is_watched=is_watched)
 
     def _tell_watched(self, until: Until, stamps: Sequence[FeedStamps]) -> None:
         marks = {mark.instrument: (mark.side, mark.low_ticks, mark.high_ticks) for mark in until.marks}
@@ -206,7 +249,7 @@ class StretchFold:
             rows = [(one.instrument, one.direction, one.touch_side, one.ticks, one.side, one.lots) for one in until.prices]
             self._watches = np.array(rows, WATCH_FIELDS)
 
-    def _heard(self, timer: Timer, *, is_watched: bool) -> Passed:
+    def _heard(self, timer: Timer, decided: tuple[Decided, ...], *, is_watched: bool) -> Passed:
         at, timer.next_ns, folded, ticks, applied, trades, ignored, last_ns, moved_ns = _HEAR.unpack_from(self._told)
         rows = list(_FEED.iter_unpack(self._rows))
         return Passed(
@@ -223,6 +266,7 @@ class StretchFold:
             touches=tuple([Touch(index, row[_BID], row[_ASK]) for index, row in enumerate(rows) if row[_WATCHED]]) if is_watched else (),
             trade_ids=tuple([row[_TRADE] for row in rows]) if is_watched else (),
             heard=tuple([row[:2] for row in rows]),
+            decided=decided,
         )
 
 

@@ -114,7 +114,7 @@ class Executor:
         if desk.closed or desk.executed or wishes != (None, None, None):
             return 0
         if not len(desk.ledger) and not desk.portfolio.is_exposed:
-            return NEVER
+            return NEVER if all(plan.is_clear for plan in desk.plans) else 0
         due_ns, protective = NEVER, 0
         for index, plan in enumerate(desk.plans):
             if desk.portfolio.position(index).quantity == 0:

@@ -9,6 +9,7 @@ from smartmoney.core.domain.orders import Purpose, Side
 
 _MS = 1_000_000
 _EXIT_BACKOFF_NS = (0, 250 * _MS, 500 * _MS, 1_000 * _MS, 2_000 * _MS, 5_000 * _MS)
+_NOTHING = (None,) * 5
 _PROTECT_BACKOFF_NS = (0, 200 * _MS, 500 * _MS, 1_000 * _MS, 2_000 * _MS, 5_000 * _MS)
 
 
@@ -52,6 +53,12 @@ class PositionPlan(msgspec.Struct, kw_only=True):
     protect_failures: int = 0
     target_failures: int = 0
     protect_not_before_ns: int = 0
+
+    @property
+    def is_clear(self) -> bool:
+        """Tell whether there is nothing to forget."""
+        wishes = (self.stop_ticks, self.target_ticks, self.deadline_mono_ns, self.signal_id, self.exit)
+        return wishes == _NOTHING and self.target_failures == self.protect_not_before_ns == 0
 
     def clear(self) -> None:
         """Forget everything: the position is gone. Stops that were refused count until one is taken: the next position's may be, too."""

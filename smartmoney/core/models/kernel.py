@@ -208,6 +208,26 @@ def decide_one(s: Any, row: Any, ts_event_ns: int, m: Any, links: Any, walks: An
         _forecast(m, s, h, row)
 
 
+@inner
+def speaking_head(mind: Any, tradable: Any, cost_bps: float) -> int:
+    """Return the head with the largest expected return for its risk among those that may speak and are sure of one side; -1 for none."""
+    best = -1
+    most = 0.0
+    for h in range(len(tradable)):
+        if tradable[h] != 0 and mind.single[h] != 0 and mind.lean[h] != 0.0:
+            worth = (mind.gross[h] - cost_bps) / mind.sigma[h]
+            if math.isfinite(worth) and (best < 0 or worth > most):
+                best = h
+                most = worth
+    return best
+
+
+@entry
+def who_speaks(minds: Any, i: int, tradable: Any, cost_bps: float) -> int:
+    """Do `speaking_head` for one record of an array."""
+    return speaking_head(minds[i], tradable, cost_bps)
+
+
 @entry
 def decide(minds: Any, i: int, row: Any, ts_event_ns: int, m: Any, links: Any, walks: Any, factors: Any, mirror: Any, wide: Any) -> None:
     """Take one row of features and write the regime and the forecasts of an instrument.

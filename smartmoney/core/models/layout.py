@@ -133,6 +133,12 @@ def lay_out(bundle: Bundle, parameters: RegimeParameters) -> Layout:
     )
 
 
+def nothing_to_decide() -> tuple[Any, ...]:
+    """Return arguments of `decide` that are of its types and never read: no model is there."""
+    parts = (np.zeros(1, MODEL), np.zeros(0, LINK), np.zeros(0, WALK), np.zeros((0, FACTORS_MAX), np.int64), np.zeros(0, MIRROR))
+    return (*parts, np.zeros((2, 0), np.float32))
+
+
 def fresh_mind() -> NDArray[np.void]:
     """Return an instrument's record before the first step: neutral, every forecast unknown."""
     mind = np.zeros(1, MIND)

@@ -20,23 +20,26 @@ from smartmoney.core.domain.orders import Side
 from smartmoney.core.domain.signals import FeedTrust, MarketData, Opportunity, Refusal, RefusalCode, Signal
 from smartmoney.core.features.schema import COLUMNS
 from smartmoney.core.models.explanation import Seen
+from smartmoney.core.models.layout import forget
 from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.core.regime.reading import RegimeReading
 from smartmoney.core.strategy import gates, rules
 from smartmoney.core.strategy.analyzer import Evidence, OrderFlowAnalyzer
 from smartmoney.core.strategy.base import Declined, OrderFlowStrategy, PortfolioView
 from smartmoney.core.strategy.driving import drive
+from smartmoney.core.strategy.feature_row import FeatureRow
 from smartmoney.core.strategy.follower import SmartMoneyFollowerStrategy
+from smartmoney.core.strategy.following import not_warm, nothing_offered
 from smartmoney.core.strategy.model import MarketModel, PriorModel
 from smartmoney.core.strategy.parameters import DeskParameters, StrategyParameters
 from smartmoney.core.strategy.rate_limit import SlidingRate
 from smartmoney.core.strategy.said import strongest
 from smartmoney.core.strategy.target import Holding, Plan, is_tradable, plan_order
+from smartmoney.core.strategy.trained import TrainedModel
 
 _ANALYSIS_SLACK_NS = 50_000_000
 """Half a tick: decisions a second apart by the clock must not miss an analysis that is due each second."""
 _FAULT_TEXT_MAX = 300
-_NOTHING_ABOVE = "none above feature_engine.confidence_threshold"
 
 
 class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +119,7 @@ class StrategyDesk:
         self._inputs = gates.Inputs(self.model.features_required)
         self.rate = SlidingRate(parameters.signals.max_signals_per_minute)
         self._minds: dict[int, _Mind] = {}
-        self._analysis_pause_ns = round(parameters.analysis_interval_s * 1e9) - _ANALYSIS_SLACK_NS
+        self.analysis_pause_ns = round(parameters.analysis_interval_s * 1e9) - _ANALYSIS_SLACK_NS
         self._by_regime = {name: parameters.strategy.for_regime(name) for name in parameters.strategy.overrides}
 
     def initialize(self) -> str:
@@ -129,6 +132,56 @@ class StrategyDesk:
 
         outcome = _guarded(prepare)
         return f"strategy fault: {outcome.text}" if isinstance(outcome, _Fault) else str(outcome)
+
+    def plain_model(self) -> TrainedModel | None:
+        """Return the model when what is said where it offers nothing is known beforehand; None with a strategy of a user's own."""
+        if type(self.strategy) is SmartMoneyFollowerStrategy and type(self.model) is TrainedModel:
+            return self.model
+        return None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Return the features that a decision needs, in the order in which they are looked at."""
+        return (*gates.RULE_FEATURES, *self.model.features_required)
+
+    def settle_in(self, states: NDArray[np.void]) -> None:
+        """Keep what a trained model knows of each instrument in an array from here on; it has not been asked yet."""
+        for index in range(len(states)):
+            state = states[index : index + 1]
+            forget(state)
+            self._minds[index] = _Mind(state)
+
+    def analysed(self) -> list[tuple[bool, int]]:
+        """Return of each instrument that settled in whether its regime is known, and when it was analysed last, in monotonic ns."""
+        return [(mind.reading is not None, mind.analysed_mono_ns) for mind in self._minds.values()]
+
+    def passed_by(
+        self,
+        said: Sequence[tuple[str, float | None]],
+        analysed: Sequence[int | None],
+        asked: int | None,
+        features: Sequence[FeatureRow],
+        costs_bps: Sequence[float],
+    ) -> None:
+        """Have come to decisions that led to no order, the states of the model being changed already.
+
+        Args:
+            said: of each at which the strategy was asked, the regime and the confidence of its signal, None where there was none.
+            analysed: when each instrument was analysed last, in monotonic ns; None for never.
+            asked: the instrument of which the strategy was asked last.
+            features: of each instrument at its latest analysis, NaN before one.
+            costs_bps: of a round trip, then.
+        """
+        assert isinstance(self.strategy, SmartMoneyFollowerStrategy)
+        for label, confidence in said:
+            self.strategy.pass_by(label, confidence)
+        for index, at_ns in enumerate(analysed):
+            mind = self._minds[index]
+            if at_ns is not None and (mind.reading is None or at_ns != mind.analysed_mono_ns):
+                self._conclude(mind, features[index], costs_bps[index], at_ns)
+        if asked is not None:
+            mind = self._minds[asked]
+            self._bind_analyzers(self._evidence(features[asked], mind.reading or RegimeReading(), mind.opportunities))
 
     def activate(self, model: MarketModel) -> None:
         """Switch the model between decisions; regimes start afresh."""
@@ -147,7 +200,7 @@ class StrategyDesk:
         if view.warming:
             return _refuse(view, RefusalCode.WARMING, "slow features are warming up from recorded data")
         if mind is None or mind.reading is None:
-            return _refuse(view, RefusalCode.NOT_WARM, missing or "regime")
+            return not_warm(view.instrument, missing or "regime")
         if view.untrained_in_live:
             return _refuse(view, RefusalCode.MODEL_UNTRAINED, f"live mode refuses {self.model.name}")
         is_synced = view.market.trust is FeedTrust.SYNCED
@@ -216,32 +269,34 @@ class StrategyDesk:
         mind = self._minds.get(view.instrument)
         if mind is None:
             mind = self._minds[view.instrument] = _Mind(self.model.fresh_state())
-        due_ns = mind.analysed_mono_ns + self._analysis_pause_ns
+        due_ns = mind.analysed_mono_ns + self.analysis_pause_ns
         # A warm start runs on another stretch of the clock: a stamp in the future is no reason to wait.
         if mind.reading is not None and mind.analysed_mono_ns <= view.now_mono_ns < due_ns:
             return mind
         features = view.market.features
         row = _row_of(features) if view.row is None else view.row
         mind.state = self.model.step(mind.state, row, features, view.now_event_ns)
-        mind.reading = self.model.reading(mind.state)
-        mind.analysed_mono_ns = view.now_mono_ns
-        mind.opportunities = self._opportunities(view, mind.state, mind.reading)
-        mind.seen = self.model.seen(mind.opportunities[0].horizon_s) if mind.opportunities else None
+        self._conclude(mind, features, view.cost_bps, view.now_mono_ns)
         return mind
 
-    def _opportunities(self, view: DecisionView, state: Any, reading: RegimeReading) -> tuple[Opportunity, ...]:
+    def _conclude(self, mind: _Mind, features: Mapping[str, float], cost_bps: float, now_mono_ns: int) -> None:
+        """Note what an analysis came to, the state of the model being changed already."""
+        mind.reading = self.model.reading(mind.state)
+        mind.analysed_mono_ns = now_mono_ns
+        mind.opportunities = self._opportunities(mind.state, features, cost_bps, mind.reading)
+        mind.seen = self.model.seen(mind.opportunities[0].horizon_s) if mind.opportunities else None
+
+    def _opportunities(self, state: Any, features: Mapping[str, float], cost_bps: float, reading: RegimeReading) -> tuple[Opportunity, ...]:
         regime = str(reading.label)
         chosen = self._by_regime.get(regime, self.parameters.strategy)
         stop, target = rules.exit_fractions(
             regime,
-            view.market.features["liquidity_stress"],
+            features["liquidity_stress"],
             chosen.stop_loss_base,
             chosen.take_profit_base,
             self.parameters.liquidity_stress_threshold,
         )
-        found = self.model.opportunities(
-            state, view.market.features, reading, stop_bps=1e4 * stop, target_bps=1e4 * target, cost_bps=view.cost_bps
-        )
+        found = self.model.opportunities(state, features, reading, stop_bps=1e4 * stop, target_bps=1e4 * target, cost_bps=cost_bps)
         if not found:
             return ()
         least = self.parameters.engine.confidence_threshold
@@ -252,7 +307,7 @@ class StrategyDesk:
         if not mind.opportunities and type(self.strategy) is SmartMoneyFollowerStrategy:
             # Most decisions: what it says of nothing is known.
             self.strategy.pass_by(str(reading.label))
-            return _refuse(view, RefusalCode.NO_OPPORTUNITY, _NOTHING_ABOVE)
+            return nothing_offered(view.instrument)
         market = msgspec.structs.replace(view.market, symbol=view.grid.name, features=MappingProxyType(view.market.features))
         portfolio = PortfolioView(
             position=float(view.grid.quantity(view.position_lots)), equity=None if view.equity is None else float(view.equity)
@@ -272,7 +327,7 @@ class StrategyDesk:
             return _refuse(view, outcome.code, outcome.detail, outcome.value, outcome.limit)
         if mind.opportunities:
             return _refuse(view, RefusalCode.NO_OPPORTUNITY, "the strategy gave no signal")
-        return _refuse(view, RefusalCode.NO_OPPORTUNITY, _NOTHING_ABOVE)
+        return nothing_offered(view.instrument)
 
     def _gated(self, view: DecisionView, mind: _Mind, signal: Signal, plan: Plan, chosen: StrategyParameters) -> Decision:
         opportunity = next((o for o in mind.opportunities if o.side is signal.signal_type.side), None)

@@ -13,6 +13,7 @@ from smartmoney.core.strategy.analyzer import ModelsNotTrainedError
 from smartmoney.core.strategy.base import OrderFlowStrategy
 from smartmoney.core.strategy.parameters import StrategyParameters, strategy_parameters
 
+BELOW_THRESHOLD = "confidence below confidence_threshold"
 STRATEGY_NAME = "smart_money_follower"
 
 
@@ -60,9 +61,11 @@ class SmartMoneyFollowerStrategy(OrderFlowStrategy):
             "imbalance_significant": found.imbalance_significant,
         }
 
-    def pass_by(self, regime: str) -> None:
-        """Take note of a decision at which there is no opportunity, as `generate_signals` would, which then has no signal to give."""
+    def pass_by(self, regime: str, signalled: float | None = None) -> None:
+        """Take note of a decision as `generate_signals` would, of whose signal only the confidence is wanted; None: it gives none."""
         self.performance.record_regime(regime)
+        if signalled is not None:
+            self.performance.record_signal(signalled)
 
     async def generate_signals(self) -> list[Signal]:
         """Return a signal for each opportunity that is confident and liquid enough."""
@@ -72,7 +75,7 @@ class SmartMoneyFollowerStrategy(OrderFlowStrategy):
         )
         signals = [signal for opportunity in opportunities if (signal := self._consider(opportunity, conditions)) is not None]
         for signal in signals:
-            self.performance.record_signal(signal)
+            self.performance.record_signal(signal.confidence)
         return signals
 
     def _consider(self, opportunity: Mapping[str, Any], conditions: Mapping[str, Any]) -> Signal | None:
@@ -80,7 +83,7 @@ class SmartMoneyFollowerStrategy(OrderFlowStrategy):
         chosen = self.parameters.for_regime(analysis["regime"]["current_regime"])
         confidence, liquidity = opportunity["confidence"], opportunity["liquidity_score"]
         if not confidence >= chosen.confidence_threshold:
-            self.decline(RefusalCode.LOW_CONFIDENCE, "confidence below confidence_threshold", confidence, chosen.confidence_threshold)
+            self.decline(RefusalCode.LOW_CONFIDENCE, BELOW_THRESHOLD, confidence, chosen.confidence_threshold)
             return None
         if not (liquidity >= chosen.min_liquidity_score or self._closes(opportunity["signal"])):
             self.decline(RefusalCode.LOW_LIQUIDITY, "liquidity score below min_liquidity_score", liquidity, chosen.min_liquidity_score)

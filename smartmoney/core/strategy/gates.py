@@ -17,6 +17,10 @@ RULE_FEATURES = ("weighted_imbalance", "liquidity_stress", "liquidity_score", "m
 """What the rules themselves read, whatever the model."""
 
 
+PRICES_AND_COST = ("bid", "ask", "cost_bps")
+"""What is looked at before features."""
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Hold the numbers of one decision that gates compare. Returns and cost in bps."""
 

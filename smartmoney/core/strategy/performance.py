@@ -4,8 +4,6 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any
 
-from smartmoney.core.domain.signals import Signal
-
 REGIMES_KEPT = 100
 SIGNALS_KEPT = 100
 
@@ -17,7 +15,8 @@ class Performance:
         self.signals_generated = 0
         self.signals_executed = 0
         self.profitable_signals = 0
-        self.recent_signals: deque[Signal] = deque(maxlen=SIGNALS_KEPT)
+        self.recent_signals: deque[float] = deque(maxlen=SIGNALS_KEPT)
+        """Confidences of the latest signals."""
         self.recent_regimes: deque[str] = deque(maxlen=REGIMES_KEPT)
         self._confidence_sum = 0.0
 
@@ -25,11 +24,11 @@ class Performance:
         """Note the regime of one decision."""
         self.recent_regimes.append(str(regime))
 
-    def record_signal(self, signal: Signal) -> None:
+    def record_signal(self, confidence: float) -> None:
         """Note a signal that was given."""
         self.signals_generated += 1
-        self._confidence_sum += signal.confidence
-        self.recent_signals.append(signal)
+        self._confidence_sum += confidence
+        self.recent_signals.append(confidence)
 
     def record_executed(self) -> None:
         """Note that a signal's order was filled."""

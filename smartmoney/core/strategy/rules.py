@@ -71,9 +71,14 @@ def conditions(regime: str, probability: float, weighted_imbalance: float, liqui
     )
 
 
+def size_factor(regime: str) -> float:
+    """Return how much of a full size a regime is worth."""
+    return _REGIME_SIZE.get(regime, 1.0)
+
+
 def position_size(confidence: float, regime: str, liquidity_stress: float, market_score: float, max_position_size: float) -> float:
     """Return the target position as a fraction of equity, within [0.01, max_position_size]."""
-    size = max_position_size * confidence * _REGIME_SIZE.get(regime, 1.0) * max(0.5, 1.0 - liquidity_stress) * market_score
+    size = max_position_size * confidence * size_factor(regime) * max(0.5, 1.0 - liquidity_stress) * market_score
     return min(max(SIZE_FLOOR, size), max_position_size)
 
 

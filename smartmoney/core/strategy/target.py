@@ -12,6 +12,10 @@ from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.orders import Side
 from smartmoney.core.domain.signals import RefusalCode
 
+NO_SHORTS = "spot has no shorts, and nothing is held"
+TOO_SMALL = "the target is below the venue's minimum order"
+AWAY_TOO_LITTLE = "too few lots away from the target to order"
+
 
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
     """State what is held and working of one instrument, in signed lots, and the equity behind it in quote (None while unknown)."""
@@ -48,7 +52,7 @@ def plan_order(side: Side, size: float, price: Decimal, instrument: Instrument, 
     if is_held and held < 0:
         return _close(sign, held, working, price, instrument)
     if side is Side.SELL and not instrument.allows_short:
-        return _nothing(0, RefusalCode.NO_POSITION, "spot has no shorts, and nothing is held")
+        return _nothing(0, RefusalCode.NO_POSITION, NO_SHORTS)
     if holding.equity is None:
         return _nothing(0, RefusalCode.NOT_WARM, "equity")
     target = max(0, instrument.floor_lots(Decimal(repr(size)) * holding.equity / price))
@@ -60,8 +64,8 @@ def plan_order(side: Side, size: float, price: Decimal, instrument: Instrument, 
     if is_tradable(wanted, price, instrument) and abs(wanted) >= band_lots:
         return Plan(target_lots=sign * target, delta_lots=sign * wanted, reduces=wanted < 0)
     if not is_held and working <= 0:
-        return _nothing(sign * target, RefusalCode.BELOW_MIN_NOTIONAL, "the target is below the venue's minimum order")
-    return _nothing(sign * target, RefusalCode.AT_TARGET, "too few lots away from the target to order")
+        return _nothing(sign * target, RefusalCode.BELOW_MIN_NOTIONAL, TOO_SMALL)
+    return _nothing(sign * target, RefusalCode.AT_TARGET, AWAY_TOO_LITTLE)
 
 
 def _close(sign: int, held: int, working: int, price: Decimal, instrument: Instrument) -> Plan:

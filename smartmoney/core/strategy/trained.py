@@ -19,16 +19,16 @@ from smartmoney.core.models.bundle import Bundle, BundleSpec, Head
 from smartmoney.core.models.checks import HEADS_MAX
 from smartmoney.core.models.columns import products_of
 from smartmoney.core.models.explanation import Seen
-from smartmoney.core.models.kernel import decide
+from smartmoney.core.models.kernel import decide, who_speaks
 from smartmoney.core.models.layout import MIND, REGIMES, forget, fresh_mind, lay_out
 from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.core.regime.reading import RegimeReading
 
 _REGIMES = tuple(Regime)
 _ALWAYS = ("liquidity_score", "liquidity_stress")
-_CLOCK, _LABEL, _FORECASTS = Struct("<q"), Struct(f"<{REGIMES}d2q"), Struct(f"<{4 * HEADS_MAX}d{HEADS_MAX}q")
+_CLOCK, _LABEL, _FORECASTS = Struct("<q"), Struct(f"<{REGIMES}d2q"), Struct(f"<{4 * HEADS_MAX}d")
 _CLOCK_AT, _LABEL_AT, _FORECASTS_AT = (int(np.dtype(MIND).fields[name][1]) for name in ("ts_event_ns", "smoothed", "lean"))  # type: ignore[index]  # it has fields
-"""Runs of fields of a record, which one call reads: time; smoothed, label, label_since_ns; lean, confidence, sigma, gross, single."""
+"""Runs of fields of a record, which one call reads: time; smoothed, label, label_since_ns; lean, confidence, sigma, gross."""
 _CLOCK_RESTART_NS = 60_000_000_000
 """A clock that falls back by more than this is another clock."""
 
@@ -42,9 +42,13 @@ class TrainedModel:
         self.bundle = bundle
         self.name = bundle.name
         self.features_required = features_required(bundle.spec)
-        self._tradable = tuple(h for h, head in enumerate(bundle.spec.heads) if head.tradable)
+        self.tradable = np.zeros(HEADS_MAX, np.int64)
+        """1 for each head that may speak."""
+        self.tradable[: len(bundle.spec.heads)] = [head.tradable for head in bundle.spec.heads]
+        self.horizons_s = [float(head.horizon_s) for head in bundle.spec.heads]
         self._layout = lay_out(bundle, parameters)
-        self._arguments = self._layout.arguments()
+        self.arguments = self._layout.arguments()
+        """What a compiled decision takes of the model."""
         total = math.fsum(bundle.spec.importance.values())
         shares = {name: gain / total for name, gain in bundle.spec.importance.items()} if total > 0 else {}
         self._importance = dict(sorted(shares.items(), key=lambda item: -item[1]))
@@ -66,7 +70,7 @@ class TrainedModel:
             forget(state)
         elif now_event_ns <= last_ns:
             return state
-        decide(state, 0, row, now_event_ns, *self._arguments)
+        decide(state, 0, row, now_event_ns, *self.arguments)
         return state
 
     def reading(self, state: NDArray[np.void]) -> RegimeReading:
@@ -94,19 +98,11 @@ class TrainedModel:
     ) -> tuple[Opportunity, ...]:
         """Return the forecast of the horizon that speaks, or none: no horizon is sure of one side, or something is not a number."""
         del regime, stop_bps, target_bps
+        h = who_speaks(state, 0, self.tradable, cost_bps)
+        if h < 0:
+            return ()
         told = _FORECASTS.unpack_from(state.tobytes(), _FORECASTS_AT)
-        singles = told[4 * HEADS_MAX :]
-        if not any(singles):
-            return ()
         leans, confidences, sigmas, grosses = (told[first : first + HEADS_MAX] for first in range(0, 4 * HEADS_MAX, HEADS_MAX))
-        best: tuple[float, int] | None = None
-        for h in self._tradable:
-            worth = (grosses[h] - cost_bps) / sigmas[h] if singles[h] and leans[h] != 0.0 else math.nan
-            if math.isfinite(worth) and (best is None or worth > best[0]):
-                best = (worth, h)
-        if best is None:
-            return ()
-        h = best[1]
         head = self.bundle.spec.heads[h]
         return (
             Opportunity(

@@ -220,9 +220,9 @@ def fold_batch(
             return at, folded
 
 
-def fold_stretch(buffer: bytes, rows: Any, control: Any, feeds: Any, watches: Any, states: States) -> None:
+def fold_stretch(buffer: bytes, rows: Any, control: Any, feeds: Any, watches: Any, states: States, desk: Any, model: Any) -> None:
     """Do `stretch.fold_stretch`; a frame that needs the slow path is the last one, and `control.folded` is what that path returned."""
-    stretch.fold_stretch(buffer, rows, control, feeds, watches, states)
+    stretch.fold_stretch(buffer, rows, control, feeds, watches, states, desk, model)
     if control["folded"][0] & CODE_MASK == UNKNOWN and control["folded"][0] >= 0:
         at = int(control["at"][0]) - 1
         control["folded"] = fold_slow(buffer[int(rows[0, at]) : int(rows[1, at])], states, -1, int(rows[2, at]))

@@ -2,7 +2,7 @@
 
 Invariants: each frame is folded exactly as `fold` would; a frame after which somebody could have acted (a code that is not everyday, a
 price that is waited for, a mark beyond its bounds, a request that arrives) is the last one; a tick that could do anything is not passed
-over.
+over, but for decisions that are quiet (`core.models.quiet`), which are taken here.
 Stopping too early costs time and changes nothing. Layout: `core.book.stretch`.
 """
 
@@ -16,6 +16,7 @@ from smartmoney.core.book.kernel import level_lots
 from smartmoney.core.book.stretch import NOTHING
 from smartmoney.core.book.typed import BID_SIDE, entry, inner, int64
 from smartmoney.core.book.words import pointer_of
+from smartmoney.core.models.quiet import is_round_due, take_round
 from smartmoney.venues.binance.kernel import apply_frame, scan_frame
 
 _NO_HINT = int64(-1)
@@ -23,13 +24,24 @@ _NEVER = int64(NOTHING)
 
 
 @inner
-def _pass_ticks(c: Any, feeds: Any, states: Any, until_ns: int) -> bool:
+def _is_stale(c: Any, feeds: Any, now_ns: int) -> bool:
+    """Tell whether a watched book is too old to be trusted."""
+    if c.watched != 0:
+        for i in range(len(feeds)):
+            if feeds[i].is_watched != 0 and now_ns - feeds[i].depth_ns > c.fresh_ns:
+                return True
+    return False
+
+
+@inner
+def _pass_ticks(c: Any, feeds: Any, states: Any, desk: Any, model: Any, until_ns: int) -> bool:
     """Pass over the ticks up to a time; False, at the first one that has to be run."""
+    q = desk[0][0]
     if until_ns - c.tick_ns > c.hole_ns:
         return False
     while c.tick_ns <= until_ns:
         now = c.tick_ns
-        if now >= c.tick_due_ns:
+        if now >= c.tick_due_ns or _is_stale(c, feeds, now):
             return False
         heard = _NEVER
         for i in range(len(feeds)):
@@ -40,10 +52,15 @@ def _pass_ticks(c: Any, feeds: Any, states: Any, until_ns: int) -> bool:
             heard = max(heard, feeds[i].frame_ns)
         if heard >= 0 and now - heard > c.silence_ns:
             return False
-        for i in range(len(feeds)):
-            if 0 < states[i].best_bid_tick <= states[i].best_ask_tick:
-                feeds[i].tick_bid = states[i].best_bid_tick
-                feeds[i].tick_ask = states[i].best_ask_tick
+        if is_round_due(q, now):
+            if not take_round(c, feeds, states, desk, model):
+                return False
+        else:
+            q.before_ns = now
+            for i in range(len(feeds)):
+                if 0 < states[i].best_bid_tick <= states[i].best_ask_tick:
+                    feeds[i].tick_bid = states[i].best_bid_tick
+                    feeds[i].tick_ask = states[i].best_ask_tick
         c.ticks += 1
         c.tick_ns += c.tick_step_ns
     return True
@@ -75,8 +92,11 @@ def _is_touched(c: Any, feed: Any, s: Any, watches: Any, index: int, is_trade: b
 
 
 @entry
-def fold_stretch(buffer: bytes, frames: Any, control: Any, feeds: Any, watches: Any, states: Any) -> None:
-    """Fold `frames` (rows: begin and end in the buffer, wall time) from `control.at` on; what came of it is in `control` and `feeds`."""
+def fold_stretch(buffer: bytes, frames: Any, control: Any, feeds: Any, watches: Any, states: Any, desk: Any, model: Any) -> None:
+    """Fold `frames` (rows: begin and end in the buffer, wall time) from `control.at` on; what came of it is in `control` and `feeds`.
+
+    `desk` and `model` are those of `core.models.quiet.take_round`; what came of quiet decisions is there.
+    """
     c = control[0]
     text = pointer_of(buffer)
     size = len(buffer)
@@ -90,7 +110,7 @@ def fold_stretch(buffer: bytes, frames: Any, control: Any, feeds: Any, watches: 
     end = min(c.end, frames.shape[1])
     while c.at < end:
         wall_ns = frames[2, c.at]
-        if c.tick_ns <= wall_ns and not _pass_ticks(c, feeds, states, wall_ns):
+        if c.tick_ns <= wall_ns and not _pass_ticks(c, feeds, states, desk, model, wall_ns):
             return
         start = min(max(frames[0, c.at], 0), size)
         folded = scan_frame(text, start, min(max(frames[1, c.at], start), size), states)
@@ -106,7 +126,8 @@ def fold_stretch(buffer: bytes, frames: Any, control: Any, feeds: Any, watches: 
             return
         if code != IGNORED:
             is_watched = c.watched != 0 and feeds[index].is_watched != 0
-            if wall_ns >= c.act_ns or (is_watched and _is_touched(c, feeds[index], states[index], watches, index, code == TRADE)):
+            is_late = wall_ns >= c.act_ns or _is_stale(c, feeds, wall_ns)
+            if is_late or (is_watched and _is_touched(c, feeds[index], states[index], watches, index, code == TRADE)):
                 c.folded = folded
                 return
             if is_watched:

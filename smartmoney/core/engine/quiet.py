@@ -1,0 +1,163 @@
+"""Quiet decisions between the engine and the compiled rounds that take them (`core.models.quiet`).
+
+Invariants: what follows from a round is what would follow from `StrategyDesk.decide` at its tick, in the same order; rounds are taken only
+for the built-in strategy and a trained model, whose answers are known beforehand where they lead to no order.
+"""
+
+import math
+from collections.abc import Iterator
+from decimal import Decimal
+from struct import Struct
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smartmoney.core.book.stretch import NOTHING
+from smartmoney.core.domain.commands import RecordRefusal, encode_command
+from smartmoney.core.domain.instruments import Instrument
+from smartmoney.core.domain.signals import Refusal, Regime
+from smartmoney.core.engine.stretch import Decided, Offer
+from smartmoney.core.features.schema import COLUMNS, FEATURE_INDEX
+from smartmoney.core.models.following import HOLDING, MISSING, NOTHING_OFFERED
+from smartmoney.core.models.layout import MIND, nothing_to_decide
+from smartmoney.core.models.quiet import LOG, LOG_MAX, SCREEN, SCREEN_FIELDS, WATCHED
+from smartmoney.core.strategy import following
+from smartmoney.core.strategy.desk import StrategyDesk
+from smartmoney.core.strategy.feature_row import FeatureRow
+from smartmoney.core.strategy.gates import PRICES_AND_COST
+
+_REGIMES = tuple(Regime)
+_NAMES = [name for name, _ in SCREEN_FIELDS]
+_TELL = Struct(f"<{_NAMES.index('may_follow')}q" + "".join({"<i8": "q", "<f8": "d"}[kind] for _, kind in HOLDING))
+_HEAR = Struct(f"<{_NAMES.index('may_follow')}q")
+_WATCHED = Struct("<2q")
+
+
+class QuietDesk:
+    """Own the records through which compiled rounds decide, for one model; a `desk` that has none to offer gets no rounds."""
+
+    def __init__(
+        self,
+        desk: StrategyDesk,
+        instruments: tuple[Instrument, ...],
+        *,
+        round_trip: tuple[float, float],
+        interval_ns: int,
+        slack_ns: int,
+    ) -> None:
+        """Take over the desk's states of its model, which has not decided yet; `round_trip` is its cost: fees in bps, spreads crossed."""
+        count = len(instruments)
+        self._desk = desk
+        self._model = desk.plain_model()
+        self._screen = np.zeros(1, SCREEN)
+        self._watched = np.zeros(count, WATCHED)
+        self._log = np.zeros(LOG_MAX, LOG)
+        self._rows = np.full((1 + count, len(COLUMNS)), np.nan)
+        self._told: Any = self._screen.view(np.uint8)
+        self._known: Any = self._watched.view(np.uint8)
+        self._commands: dict[tuple[int, int], tuple[Refusal, bytes]] = {}
+        self._stale_ns = -1
+        self._fees_bps, self._crossed_spreads = round_trip
+        self._inputs = (*PRICES_AND_COST, *desk.inputs)
+        self._holding: tuple[int, int, float, float] = (0, 0, 0.0, 0.0)
+        self._money: tuple[Decimal | None, Decimal | None] = (None, None)
+        self.model: tuple[Any, ...] = nothing_to_decide()
+        minds, picks = np.zeros(count, MIND), np.zeros(0, np.int64)
+        if self._model is not None:
+            desk.settle_in(minds)
+            self.model = self._model.arguments
+            picks = np.array([FEATURE_INDEX[name] for name in desk.inputs], np.int64)
+            screen = self._screen[0]
+            screen["slack_ns"], screen["interval_ns"], screen["pause_ns"] = slack_ns, interval_ns, desk.analysis_pause_ns
+            screen["spread_at"], screen["tradable"] = FEATURE_INDEX["spread_bps"], self._model.tradable
+            screen["fees_bps"], screen["crossed_spreads"] = round_trip
+            screen["least"] = desk.parameters.engine.confidence_threshold
+            for name, value in following.numbers(desk, instruments[0]).items():
+                screen[name] = value
+        self.records: tuple[NDArray[Any], ...] = (self._screen, self._watched, self._log, picks, self._rows, minds)
+        """What `take_round` calls the desk."""
+
+    @property
+    def is_on(self) -> bool:
+        """Tell whether the desk still decides as it did when this was made."""
+        return self._model is not None and self._desk.plain_model() is self._model
+
+    @property
+    def due_ns(self) -> int:
+        """Return when the next round is due, on our wall clock."""
+        return int(_HEAR.unpack_from(self._told)[1])
+
+    def hold(self, lots: int, cash: Decimal, quantity: Decimal, *, may_follow: bool) -> None:
+        """Say what is held of the first instrument, in lots and in base, and of cash, in quote.
+
+        `may_follow`: equity is known, and no entry works.
+        """
+        if cash is not self._money[0] or quantity is not self._money[1] or lots != self._holding[1] or may_follow != self._holding[0]:
+            self._money = cash, quantity
+            self._holding = int(may_follow), lots, float(cash), float(quantity)
+
+    def tell(self, due_ns: int | None, trusted_ns: int, stale_ns: int, origin_ns: int) -> None:
+        """Prepare the records for a stretch. Times are monotonic; `due_ns` None: no rounds."""
+        is_on = due_ns is not None and self.is_on
+        times = (due_ns or 0) + origin_ns, trusted_ns + origin_ns
+        _TELL.pack_into(self._told, 0, is_on, *times, 0, NOTHING, NOTHING, *self._holding)
+        if not is_on:
+            return
+        if stale_ns != self._stale_ns:
+            self._stale_ns = stale_ns
+            self._screen["stale_ns"] = stale_ns
+        for index, (is_known, analysed_ns) in enumerate(self._desk.analysed()):
+            _WATCHED.pack_into(self._known, index * _WATCHED.size, is_known, analysed_ns + origin_ns)
+
+    def hear(self, origin_ns: int) -> tuple[Decided, ...]:
+        """Return the decisions of the latest stretch, and let the desk have come to them."""
+        _, _, _, count, asked, _ = _HEAR.unpack_from(self._told)
+        if not count:
+            return ()
+        decided = tuple(self._read(self._log[:count].tolist()))
+        analysed = [ns - origin_ns if known else None for known, ns in self._watched.tolist()]
+        rows = [FeatureRow(row) for row in self._rows[1:].tolist()]
+        costs = [self._fees_bps + self._crossed_spreads * row["spread_bps"] for row in rows]
+        said = [(one.label.value, one.signalled) for one in decided if one.is_asked and one.label is not None]
+        self._desk.passed_by(said, analysed, asked if asked != NOTHING else None, rows, costs)
+        return decided
+
+    def _read(self, rows: list[tuple[Any, ...]]) -> Iterator[Decided]:
+        for row in rows:
+            entries, tick_ns, before_ns, instrument, code, missing, value, limit, sized, head, sign, confidence, label, *rest = row
+            probability, bid, ask, bid_before, ask_before = rest
+            if code in {MISSING, NOTHING_OFFERED}:
+                refusal, body = self._plain(instrument, missing)
+            else:
+                refusal = following.refusal(code, instrument, value, limit)
+                body = encode_command(RecordRefusal(refusal=refusal))
+            is_offer = code != MISSING and head != NOTHING
+            yield Decided(
+                entries=entries,
+                wall_ns=tick_ns,
+                refusal=refusal,
+                body=body,
+                is_asked=code != MISSING,
+                offer=Offer(horizon_s=self._horizon_s(head), sign=sign, confidence=confidence) if is_offer else None,
+                signalled=sized if is_offer and not math.isnan(sized) else None,
+                label=None if label == NOTHING else _REGIMES[label],
+                probability=probability,
+                bid_ticks=bid,
+                ask_ticks=ask,
+                before_ns=None if before_ns == NOTHING else before_ns,
+                bid_before=bid_before,
+                ask_before=ask_before,
+            )
+
+    def _horizon_s(self, head: int) -> float:
+        assert self._model is not None
+        return self._model.horizons_s[head]
+
+    def _plain(self, instrument: int, missing: int) -> tuple[Refusal, bytes]:
+        """Return a refusal without numbers, of which a run has few kinds, and its command."""
+        known = self._commands.get((instrument, missing))
+        if known is None:
+            given = following.nothing_offered(instrument) if missing == NOTHING else following.not_warm(instrument, self._inputs[missing])
+            known = self._commands[instrument, missing] = given, encode_command(RecordRefusal(refusal=given))
+        return known

@@ -1,0 +1,205 @@
+"""Quiet decisions: rounds of decisions at which every instrument is refused, for a reason that needs nothing but features and model.
+
+A round is quiet when each instrument either lacks a number, or is offered nothing by the model, or nothing that leads to an order
+(`core.models.following`), in books that are trusted. Such a round is taken inside a stretch of frames, and what it came to is written to
+a log, from which Python draws the consequences. Anything else ends the stretch before its tick, and Python decides; that the models have
+taken the row already changes nothing, since a clock that does not move on changes nothing.
+
+`SCREEN` (one record) says what a decision is judged by, `WATCHED` (one record an instrument) what is known of each, `LOG` (one record a
+decision) what was decided. Times are ns of our wall clock; NOTHING is "never" or "none".
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from smartmoney.core.book.stretch import NOTHING
+from smartmoney.core.book.typed import inner, int64
+from smartmoney.core.features.row import read_row
+from smartmoney.core.models.checks import HEADS_MAX
+from smartmoney.core.models.following import FOLLOWING, HOLDING, MISSING, NOTHING_OFFERED, UNSURE, judge
+from smartmoney.core.models.kernel import decide, speaking_head
+
+SCREEN_FIELDS: list[tuple[str, str]] = [
+    ("is_on", "<i8"),  # 1: rounds may be taken here
+    ("due_ns", "<i8"),  # the next round; in and out
+    ("trusted_ns", "<i8"),  # no book is trusted before
+    ("decided", "<i8"),  # decisions in the log; 0 to begin with
+    ("asked", "<i8"),  # the instrument whose strategy was asked last; NOTHING to begin with
+    ("before_ns", "<i8"),  # the tick before, since the latest round; NOTHING to begin with
+    *HOLDING,
+    ("slack_ns", "<i8"),  # ticks may be earlier than `due_ns` by so much
+    ("interval_ns", "<i8"),  # between rounds
+    ("pause_ns", "<i8"),  # between analyses of an instrument
+    ("stale_ns", "<i8"),  # depth that is older is not trusted
+    ("spread_at", "<i8"),  # column of the spread in bps
+]
+SCREEN = np.dtype(
+    [
+        *SCREEN_FIELDS,
+        ("tradable", "<i8", HEADS_MAX),  # 1: this head may speak
+        ("fees_bps", "<f8"),  # what a round trip costs, with ...
+        ("crossed_spreads", "<f8"),  # ... so many spreads
+        ("least", "<f8"),  # a confidence below it is no offer
+        *FOLLOWING,
+    ],
+    align=True,
+)
+
+WATCHED = np.dtype([("is_known", "<i8"), ("analysed_ns", "<i8")], align=True)
+"""Whether there is a reading of the regime, and when the latest analysis was; both in and out."""
+
+LOG = np.dtype(
+    [
+        ("entries", "<i8"),  # frames and ticks of the stretch up to this tick, it included
+        ("tick_ns", "<i8"),
+        ("before_ns", "<i8"),  # the tick before, if it came after the round before
+        ("instrument", "<i8"),
+        ("code", "<i8"),  # what the decision came to (`core.models.following`)
+        ("missing", "<i8"),  # the input that is missing: 0 bid, 1 ask, 2 cost, 3 + place in `picks`; NOTHING: none is
+        ("value", "<f8"),  # what missed ...
+        ("limit", "<f8"),  # ... which limit, where there was an offer
+        ("sized", "<f8"),  # confidence of the signal that came of the offer; NaN: none did
+        ("head", "<i8"),  # that made an offer; NOTHING: none did
+        ("sign", "<i8"),  # +1: it was to buy
+        ("confidence", "<f8"),  # of the offer
+        ("label", "<i8"),  # of the regime
+        ("probability", "<f8"),
+        ("bid_tick", "<i8"),  # the touch
+        ("ask_tick", "<i8"),
+        ("bid_before", "<i8"),  # the latest whole one at the ticks since the round before
+        ("ask_before", "<i8"),
+    ],
+    align=True,
+)
+
+LOG_MAX = 256
+"""Decisions that a log takes; the one after them is Python's."""
+
+_NOTHING = int64(NOTHING)
+_LATEST = int64(0)
+_BID, _ASK, _COST, _PICKED = int64(0), int64(1), int64(2), int64(3)
+_CLOCK_RESTART_NS = int64(60_000_000_000)
+
+
+@inner
+def is_round_due(q: Any, now_ns: int) -> bool:
+    """Tell whether a round of decisions is due at a tick."""
+    return bool(q.is_on != 0 and now_ns >= q.due_ns - q.slack_ns)
+
+
+@inner
+def _missing(s: Any, picks: Any, row: Any, cost_bps: float) -> int:
+    """Return which input is missing or not finite, NOTHING when a decision can be made."""
+    if s.best_bid_tick <= 0:
+        return _BID
+    if s.best_ask_tick <= 0:
+        return _ASK
+    if not math.isfinite(cost_bps):
+        return _COST
+    for k in range(len(picks)):
+        if not math.isfinite(row[picks[k]]):
+            return _PICKED + k
+    return _NOTHING
+
+
+@inner
+def _is_trusted(q: Any, c: Any, feed: Any, s: Any, now_ns: int) -> bool:
+    is_fresh = s.phase == 1 and feed.depth_ns >= 0 and now_ns - feed.depth_ns <= q.stale_ns
+    is_plain = s.crossed_now == 0 and now_ns >= q.trusted_ns
+    return bool(is_fresh and is_plain and s.lag_ns <= c.lag_max and s.trade_outside <= c.outside_max)
+
+
+@inner
+def _is_refused(q: Any, s: Any, mind: Any, cost_bps: float, row: Any, one: Any, count: int) -> bool:
+    """Tell whether the horizon that speaks offers nothing, or nothing that leads to an order; note its offer."""
+    one.head = _NOTHING
+    one.code = NOTHING_OFFERED
+    one.sized = math.nan
+    best = speaking_head(mind, q.tradable, cost_bps)
+    if best < 0 or not mind.confidence[best] >= q.least:
+        return True
+    one.head = best
+    one.sign = 1 if mind.lean[best] > 0.0 else -1
+    one.confidence = mind.confidence[best]
+    # What a model saw is kept with its offer, and the scratch that holds it is that of the latest instrument.
+    one.code = judge(q, s, mind, best, cost_bps, row, one) if count == 1 else UNSURE
+    return bool(one.code != UNSURE)
+
+
+@inner
+def _analyse(q: Any, w: Any, now_ns: int, i: int, event_ns: int, minds: Any, row: Any, model: Any) -> bool:
+    """Let an instrument's model take the row; False where that is not plain, or nothing is to be analysed yet."""
+    last_ns = minds[i].ts_event_ns
+    if w.is_known != 0 and w.analysed_ns <= now_ns < w.analysed_ns + q.pause_ns:
+        return False
+    if event_ns < last_ns - _CLOCK_RESTART_NS:
+        return False
+    if event_ns > last_ns:
+        m, links, walks, factors, mirror, wide = model
+        decide(minds, i, row, event_ns, m, links, walks, factors, mirror, wide)
+    return True
+
+
+@inner
+def _is_quiet(c: Any, feeds: Any, states: Any, i: int, desk: Any, model: Any, one: Any) -> bool:
+    """Tell whether an instrument is refused for nothing but features and model; write what for to its place in the log."""
+    screen, watched, _, picks, rows, minds = desk
+    q, s, w, row = screen[0], states[i], watched[i], rows[0]
+    read_row(states, i, _LATEST, row)
+    cost_bps = q.fees_bps + q.crossed_spreads * row[q.spread_at]
+    one.instrument = i
+    one.missing = _missing(s, picks, row, cost_bps)
+    one.code = MISSING
+    one.label = _NOTHING
+    one.bid_tick, one.ask_tick = s.best_bid_tick, s.best_ask_tick
+    one.bid_before, one.ask_before = feeds[i].tick_bid, feeds[i].tick_ask
+    if one.missing == _NOTHING:
+        if not _is_trusted(q, c, feeds[i], s, c.tick_ns) or not _analyse(q, w, c.tick_ns, i, s.last_event_ns, minds, row, model):
+            return False
+        if not _is_refused(q, s, minds[i], cost_bps, row, one, len(states)):
+            return False
+        rows[1 + i][:] = row
+    if one.missing == _NOTHING or w.is_known != 0:
+        one.label = minds[i].label
+        one.probability = minds[i].smoothed[minds[i].label]
+    return True
+
+
+@inner
+def take_round(c: Any, feeds: Any, states: Any, desk: Any, model: Any) -> bool:
+    """Decide on every instrument at the tick `c.tick_ns`; False if Python has to, and then nothing is logged.
+
+    Args:
+        c: the stretch's control record.
+        feeds: FEED array. Mutated.
+        states: of the instruments.
+        desk: SCREEN array of one; WATCHED array; LOG array; int64, the columns that must be finite, in the order in which they are looked
+            at; float64[1 + instruments, features], the row being read and the latest of each of which a strategy was asked; MIND array. All
+            but the columns mutated.
+        model: what `decide` takes, from `m` on.
+    """
+    screen, watched, log, _, _, _ = desk
+    q = screen[0]
+    first = q.decided
+    if first + len(states) > len(log):
+        return False
+    for i in range(len(states)):
+        if not _is_quiet(c, feeds, states, i, desk, model, log[first + i]):
+            return False
+    for i in range(len(states)):
+        one = log[first + i]
+        one.entries = c.applied + c.trades + c.ignored + c.ticks + 1
+        one.tick_ns = c.tick_ns
+        one.before_ns = q.before_ns
+        if one.missing == _NOTHING:
+            watched[i].is_known = 1
+            watched[i].analysed_ns = c.tick_ns
+            q.asked = i
+        feeds[i].tick_bid = _NOTHING
+        feeds[i].tick_ask = _NOTHING
+    q.decided = first + len(states)
+    q.before_ns = _NOTHING
+    q.due_ns = max(q.due_ns + q.interval_ns, c.tick_ns + q.interval_ns // 2)
+    return True

@@ -1,0 +1,86 @@
+"""What compiled decisions need to know of the built-in strategy and its desk (`core.models.following`), and the refusals they come to."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from smartmoney.core.domain.instruments import Instrument
+from smartmoney.core.domain.signals import Refusal, RefusalCode, Regime
+from smartmoney.core.features.schema import FEATURE_INDEX
+from smartmoney.core.models import following as compiled
+from smartmoney.core.strategy import gates, rules
+from smartmoney.core.strategy.follower import BELOW_THRESHOLD, SmartMoneyFollowerStrategy
+from smartmoney.core.strategy.target import AWAY_TOO_LITTLE, NO_SHORTS, TOO_SMALL
+
+if TYPE_CHECKING:
+    from smartmoney.core.strategy.desk import StrategyDesk
+
+NOTHING_ABOVE = "none above feature_engine.confidence_threshold"
+_GATES = {gate.code: gate.detail for gate in gates.GATES}
+_REFUSALS = {
+    int(compiled.LOW_CONFIDENCE): (RefusalCode.LOW_CONFIDENCE, BELOW_THRESHOLD),
+    int(compiled.BELOW_MIN_CONFIDENCE): (RefusalCode.BELOW_MIN_CONFIDENCE, _GATES[RefusalCode.BELOW_MIN_CONFIDENCE]),
+    int(compiled.EDGE_TOO_SMALL): (RefusalCode.EDGE_TOO_SMALL, _GATES[RefusalCode.EDGE_TOO_SMALL]),
+    int(compiled.NO_POSITION): (RefusalCode.NO_POSITION, NO_SHORTS),
+    int(compiled.BELOW_MIN_NOTIONAL): (RefusalCode.BELOW_MIN_NOTIONAL, TOO_SMALL),
+    int(compiled.AT_TARGET): (RefusalCode.AT_TARGET, AWAY_TOO_LITTLE),
+}
+
+
+def refusal(code: int, instrument: int, value: float, limit: float) -> Refusal:
+    """Return the refusal that an offer came to."""
+    name, detail = _REFUSALS[code]
+    return Refusal(code=name, instrument=instrument, detail=detail, value=value, limit=limit)
+
+
+def nothing_offered(instrument: int) -> Refusal:
+    """Return the refusal of a decision at which the model offers nothing."""
+    return Refusal(code=RefusalCode.NO_OPPORTUNITY, instrument=instrument, detail=NOTHING_ABOVE)
+
+
+def not_warm(instrument: int, missing: str) -> Refusal:
+    """Return the refusal of a decision that lacks an input."""
+    return Refusal(code=RefusalCode.NOT_WARM, instrument=instrument, detail=missing)
+
+
+def numbers(desk: "StrategyDesk", instrument: Instrument) -> Mapping[str, Any]:
+    """Return the fields FOLLOWING of a desk with the built-in strategy."""
+    assert isinstance(desk.strategy, SmartMoneyFollowerStrategy)
+    parameters = desk.parameters
+    own = [desk.strategy.parameters.for_regime(regime.value) for regime in Regime]
+    gated = [parameters.strategy.for_regime(regime.value) for regime in Regime]
+    exits = [
+        2.0 * max(*rules.exit_fractions(regime.value, 1.0, one.stop_loss_base, one.take_profit_base, 0.0))
+        for regime, one in zip(Regime, own, strict=True)
+    ]
+    # A strategy whose stops do not enclose the price gives no usable signal: nothing of it is known beforehand.
+    is_plain = all(
+        min(one.stop_loss_base, one.take_profit_base) > 0.0 and wide < 1.0 and 0.0 < one.max_position_size <= 1.0
+        for one, wide in zip(own, exits, strict=True)
+    )
+    return {
+        "threshold": [one.confidence_threshold for one in own],
+        "min_liquidity": [
+            max(one.min_liquidity_score, gate.min_liquidity_score) if is_plain else float("nan")
+            for one, gate in zip(own, gated, strict=True)
+        ],
+        "weights": [(one.weights.regime, one.weights.imbalance, one.weights.liquidity) for one in own],
+        "base_score": [rules.regime_score(regime.value, 1.0) for regime in Regime],
+        "size_factor": [rules.size_factor(regime.value) for regime in Regime],
+        "max_size": [one.max_position_size for one in own],
+        "band": [one.rebalance_band for one in gated],
+        "stable": rules.STABLE_PROBABILITY,
+        "unstable_factor": rules.UNSTABLE_FACTOR,
+        "size_floor": rules.SIZE_FLOOR,
+        "min_makers": parameters.mm_confidence_threshold,
+        "min_confidence": parameters.signals.min_confidence,
+        "cost_factor": parameters.engine.risk_adjustment_factor,
+        "tick": float(instrument.tick_size),
+        "lot": float(instrument.lot_size),
+        "min_notional": float(instrument.min_notional),
+        "min_lots": instrument.min_lots,
+        "allows_short": instrument.allows_short,
+        "imbalance_at": FEATURE_INDEX["weighted_imbalance"],
+        "stress_at": FEATURE_INDEX["liquidity_stress"],
+        "liquidity_at": FEATURE_INDEX["liquidity_score"],
+        "makers_at": FEATURE_INDEX["mm_presence"],
+    }
