@@ -39,7 +39,8 @@ class DrillReport(msgspec.Struct, kw_only=True):
     operator's word to no entry at the exchange. `halt_to_flat_ms`: from the drawdown's halt on disk to nothing held. `frozen_to_guard_ms`:
     from the freeze to entries gone and one stop, by the guard alone, its lease included; `frozen_halt_ms` the same by `smartmoney halt`.
     `fill_to_stop_ms`: the slowest. `restart_to_ready_ms`: the slowest, from the start of the process (`restart_p50_ms`: the median);
-    `restart_long_ms`: the last, with a journal of 10,000 events more. `naked_ms_max`: while a daemon ran; `naked_dead_ms_max`: while it was killed or frozen.
+    `restart_long_ms`: the last, with a journal of 10,000 events more. `naked_ms_max`: while a daemon ran; `naked_dead_ms_max`: while it
+    was killed or frozen.
     """
 
     market: str
