@@ -19,11 +19,12 @@ from typing import Self
 import msgspec
 import zstandard
 
-from smartmoney.adapters.capture_format import GAP_KIND, CaptureDamaged, Gap, encode_entry, encode_gap
+from smartmoney.adapters.capture_format import GAP_KIND, CaptureDamaged, Gap, encode_entry, encode_frames, encode_gap
 from smartmoney.adapters.capture_reader import CaptureReader, read_capture
 from smartmoney.adapters.capture_segment import COMPRESSION_LEVEL, SegmentWriter, segment_path, segments_of
 from smartmoney.adapters.capture_store import CaptureVerdict, RetentionReport, apply_retention, close_torn_segments, verify_capture
 from smartmoney.core.domain.entries import Entry
+from smartmoney.core.engine.stretch import Frames
 
 __all__ = [
     "CaptureDamaged",
@@ -51,6 +52,16 @@ class CaptureFailed(Exception):
     """Report that entries could not be made durable: no order that depends on them may leave."""
 
     exit_code = 1
+
+
+class _Row(msgspec.Struct, frozen=True):
+    """Be frames that wait together: from `at` on, before `end`, the first of them entry `first_seq`."""
+
+    frames: Frames
+    at: int
+    end: int
+    first_seq: int
+    size: int
 
 
 class CaptureWriter:
@@ -88,7 +99,7 @@ class CaptureWriter:
         self._queue_entries = queue_entries
         self._queue_bytes = queue_bytes
         self._level = level
-        self._queue: deque[Entry | Gap] = deque()
+        self._queue: deque[Entry | Gap | _Row] = deque()
         self._bytes_in = 0
         self._bytes_out = 0
         self._lost_pending = 0
@@ -126,21 +137,34 @@ class CaptureWriter:
 
     def append(self, entry: Entry) -> bool:
         """Put an entry into the queue (0.5 us, never waits); return False if it had to be left out."""
-        size = len(entry.frame)
+        if not self._has_room(entry.seq, 1, len(entry.frame)):
+            return False
+        self._queue.append(entry)
+        if len(self._queue) & _WAKE_MASK == 0:
+            self._wake.set()
+        return True
+
+    def append_frames(self, frames: Frames, at: int, end: int, first_seq: int) -> bool:
+        """Do `append` with the frames from `at` on, before `end`, as entries of no known connection, in one go."""
+        size = int((frames.rows[1, at:end] - frames.rows[0, at:end]).sum())
+        if not self._has_room(first_seq, end - at, size):
+            return False
+        self._queue.append(_Row(frames, at, end, first_seq, size))
+        self._wake.set()
+        return True
+
+    def _has_room(self, first_seq: int, count: int, size: int) -> bool:
+        """Count entries in, or count them as lost."""
         waiting = len(self._queue)
+        self._last_seq = first_seq + count - 1
         if waiting >= self._queue_entries or self._bytes_in - self._bytes_out + size > self._queue_bytes or self._failure is not None:
-            self.lost += 1
-            self._lost_pending += 1
-            self._last_seq = entry.seq
+            self.lost += count
+            self._lost_pending += count
             return False
         if self._lost_pending:
-            self._queue.append(Gap(entry.seq, self._lost_pending))
+            self._queue.append(Gap(first_seq, self._lost_pending))
             self._lost_pending = 0
         self._bytes_in += size
-        self._last_seq = entry.seq
-        self._queue.append(entry)
-        if waiting & _WAKE_MASK == _WAKE_MASK:
-            self._wake.set()
         return True
 
     def ensure_durable(self, seq: int, timeout_s: float = 10.0) -> None:
@@ -216,15 +240,25 @@ class CaptureWriter:
             if isinstance(item, Gap):
                 pieces.extend(encode_gap(item, 0, 0))
                 self._segment.note(GAP_KIND, item.before_seq, time.time_ns(), item.count)
-                continue
-            pieces.extend(encode_entry(item))
-            self._bytes_out += len(item.frame)
-            self._taken_seq = item.seq
-            self._segment.note(int(item.kind), item.seq, item.ts_wall_ns)
+            elif isinstance(item, _Row):
+                pieces.extend(self._encoded(item))
+                break
+            else:
+                pieces.extend(encode_entry(item))
+                self._bytes_out += len(item.frame)
+                self._taken_seq = item.seq
+                self._segment.note(int(item.kind), item.seq, item.ts_wall_ns)
         if pieces:
             if not self._segment.has_open_frame:
                 self._frame_mono_s = time.monotonic()
             self._segment.add(b"".join(pieces))
+
+    def _encoded(self, row: _Row) -> list[bytes]:
+        walls = row.frames.rows[2]
+        self._segment.note_frames(row.first_seq, row.end - row.at, int(walls[row.at]), int(walls[row.end - 1]))
+        self._bytes_out += row.size
+        self._taken_seq = row.first_seq + row.end - row.at - 1
+        return encode_frames(row.frames, row.at, row.end, row.first_seq)
 
     def _meet_deadlines(self) -> None:
         wanted = self._wanted_seq

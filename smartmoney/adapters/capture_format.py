@@ -16,6 +16,7 @@ import msgspec
 import zstandard
 
 from smartmoney.core.domain.entries import Entry, EntryKind, decode_payload, encode_payload
+from smartmoney.core.engine.stretch import Frames
 
 MAGIC = b"SMCAP\x00\x00\x01"
 """Name and version of the format: the first bytes of every segment, inside the compression."""
@@ -28,7 +29,6 @@ _HEADER = struct.Struct("<IBIhQqqq")
 _CRC = struct.Struct("<I")
 _COUNT = struct.Struct("<Q")
 _READ_BYTES = 1 << 18
-_EVENT = int(EntryKind.EVENT)
 _KINDS = {int(kind): kind for kind in EntryKind}
 
 
@@ -58,6 +58,47 @@ class TornTail(msgspec.Struct, frozen=True):
 
 Damage = Gap | TornTail
 
+Row = tuple[int, int, int, int, int, int, int, int, int]
+"""A record: where its payload begins and ends, then kind, connection, instrument, seq, ts_event_ns, ts_wall_ns, ts_mono_ns."""
+
+
+class Records(msgspec.Struct, frozen=True):
+    """Hold whole records, one after the other: their bytes, and a row for each entry (gaps have none)."""
+
+    plain: bytes
+    rows: list[Row]
+
+    def payload(self, row: Row) -> bytes:
+        """Return the payload of one of them."""
+        return self.plain[row[0] : row[1]]
+
+    def entry(self, row: Row) -> Entry:
+        """Return one of them as the entry that was written."""
+        kind, payload = _KINDS[row[2]], self.payload(row)
+        return Entry(
+            seq=row[5],
+            kind=kind,
+            ts_wall_ns=row[7],
+            ts_mono_ns=row[8],
+            ts_event_ns=row[6],
+            connection=row[3],
+            instrument=row[4],
+            frame=b"" if kind is EntryKind.EVENT else payload,
+            payload=decode_payload(payload) if kind is EntryKind.EVENT else None,
+        )
+
+
+def encode_frames(frames: Frames, at: int, end: int, first_seq: int) -> list[bytes]:
+    """Return the pieces of websocket frames of no known connection, as `encode_entry` makes them of one."""
+    pieces: list[bytes] = []
+    pack, size, crc, kind = _HEADER.pack, _CRC.pack, zlib.crc32, int(EntryKind.FRAME)
+    buffer, origin_ns = frames.buffer, frames.origin_ns
+    for seq, (begin, stop, wall_ns) in enumerate(frames.rows[:3, at:end].T.tolist(), first_seq):
+        payload = buffer[begin:stop]
+        header = pack(stop - begin, kind, 0, -1, seq, 0, wall_ns, wall_ns - origin_ns)
+        pieces += (header, payload, size(crc(payload, crc(header))))
+    return pieces
+
 
 def encode_entry(entry: Entry) -> tuple[bytes, bytes, bytes]:
     """Return header, payload and checksum of an entry, in the order they are written.
@@ -80,7 +121,14 @@ def encode_gap(gap: Gap, ts_wall_ns: int, ts_mono_ns: int) -> tuple[bytes, bytes
 
 
 def read_segment(path: Path, *, may_be_torn: bool, on_damage: Callable[[Damage], None] | None = None) -> Iterator[Entry]:
-    """Yield the entries of one segment, in order.
+    """Yield the entries of one segment, in order; arguments and errors as `read_records`."""
+    for records in read_records(path, may_be_torn=may_be_torn, on_damage=on_damage):
+        for row in records.rows:
+            yield records.entry(row)
+
+
+def read_records(path: Path, *, may_be_torn: bool, on_damage: Callable[[Damage], None] | None = None) -> Iterator[Records]:
+    """Yield the records of one segment, some thousands at a time. Cost: some 1.5 us a record.
 
     Args:
         path: the segment.
@@ -91,30 +139,30 @@ def read_segment(path: Path, *, may_be_torn: bool, on_damage: Callable[[Damage],
         CaptureDamaged: it is not a segment, or it is damaged though it was closed.
         OSError: it cannot be read.
     """
-    plain = bytearray()
+    rest = b""
     source = _Decompressed(path)
     has_magic = False
-    is_damaged = False
     for chunk in source:
-        plain += chunk
+        plain = rest + chunk
         if not has_magic:
             if len(plain) < len(MAGIC):
+                rest = plain
                 continue
             if plain[: len(MAGIC)] != MAGIC:
                 raise CaptureDamaged(f"{path} is not a capture segment of this version")
-            del plain[: len(MAGIC)]
+            plain = plain[len(MAGIC) :]
             has_magic = True
-        position, is_damaged, entries = _whole_records(path, plain, on_damage)
-        yield from entries
-        del plain[:position]
+        position, is_damaged, rows = _whole_records(path, plain, on_damage)
+        yield Records(plain[:position], rows)
+        rest = plain[position:]
         if is_damaged:
             source.fault = "a record's checksum is wrong"
             break
-    if plain or source.fault or not has_magic:
+    if rest or source.fault or not has_magic:
         if not may_be_torn:
             raise CaptureDamaged(f"{path}: {source.fault or 'it ends in the middle of a record'}")
         if on_damage is not None:
-            on_damage(TornTail(path, path.stat().st_size - source.frames_end, len(plain)))
+            on_damage(TornTail(path, path.stat().st_size - source.frames_end, len(rest)))
 
 
 class _Decompressed:
@@ -148,40 +196,26 @@ class _Decompressed:
             self.fault = "its compression ends in the middle"
 
 
-def _whole_records(path: Path, plain: bytearray, on_damage: Callable[[Damage], None] | None) -> tuple[int, bool, list[Entry]]:
-    """Return where the rest starts, whether it starts with a damaged record, and the entries before it."""
-    entries: list[Entry] = []
-    position = 0
-    end = len(plain)
-    while end - position >= _HEADER.size:
-        length, kind, connection, instrument, seq, event_ns, wall_ns, mono_ns = _HEADER.unpack_from(plain, position)
+def _whole_records(path: Path, plain: bytes, on_damage: Callable[[Damage], None] | None) -> tuple[int, bool, list[Row]]:
+    """Return where the rest starts, whether it starts with a damaged record, and the entries' rows before it."""
+    rows: list[Row] = []
+    position, end, view = 0, len(plain), memoryview(plain)
+    unpack, read_crc, crc, known, sizes = _HEADER.unpack_from, _CRC.unpack_from, zlib.crc32, _KINDS, (_HEADER.size, _CRC.size)
+    while end - position >= sizes[0]:
+        length, kind, connection, instrument, seq, event_ns, wall_ns, mono_ns = unpack(plain, position)
         if length > PAYLOAD_BYTES_MAX:
-            return position, True, entries
-        start = position + _HEADER.size
+            return position, True, rows
+        start = position + sizes[0]
         after = start + length
-        if end - after < _CRC.size:
+        if end - after < sizes[1]:
             break
-        payload = bytes(plain[start:after])
-        if _CRC.unpack_from(plain, after)[0] != zlib.crc32(payload, zlib.crc32(plain[position:start])):
-            return position, True, entries
-        position = after + _CRC.size
-        if kind == GAP_KIND:
-            if on_damage is not None:
-                on_damage(Gap(seq, _COUNT.unpack(payload)[0]))
-            continue
-        if kind not in _KINDS:
+        if read_crc(plain, after)[0] != crc(view[position:after]):
+            return position, True, rows
+        position = after + sizes[1]
+        if kind in known:
+            rows.append((start, after, kind, connection, instrument, seq, event_ns, wall_ns, mono_ns))
+        elif kind != GAP_KIND:
             raise CaptureDamaged(f"{path}: entry {seq} has the unknown kind {kind}")
-        entries.append(
-            Entry(
-                seq=seq,
-                kind=_KINDS[kind],
-                ts_wall_ns=wall_ns,
-                ts_mono_ns=mono_ns,
-                ts_event_ns=event_ns,
-                connection=connection,
-                instrument=instrument,
-                frame=b"" if kind == _EVENT else payload,
-                payload=decode_payload(payload) if kind == _EVENT else None,
-            )
-        )
-    return position, False, entries
+        elif on_damage is not None:
+            on_damage(Gap(seq, _COUNT.unpack_from(plain, start)[0]))
+    return position, False, rows

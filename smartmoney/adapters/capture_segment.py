@@ -12,8 +12,10 @@ import zstandard
 
 from smartmoney.adapters.capture_format import GAP_KIND, MAGIC, SEGMENT_SUFFIX
 from smartmoney.adapters.state_directory import sync_folder, write_durably
+from smartmoney.core.domain.entries import EntryKind
 
 FORMAT_VERSION = 1
+_FRAME = int(EntryKind.FRAME)
 COMPRESSION_LEVEL = 1
 """zstd's fastest ordinary level: frames shrink about eightfold, at several hundred MB/s."""
 
@@ -103,6 +105,13 @@ class SegmentWriter:
         self._last = (seq, wall_ns)
         self._kinds[kind] = self._kinds.get(kind, 0) + 1
         self._lost += lost
+
+    def note_frames(self, first_seq: int, count: int, first_wall_ns: int, last_wall_ns: int) -> None:
+        """Count so many websocket frames in a row."""
+        if self._first is None:
+            self._first = (first_seq, first_wall_ns)
+        self._last = (first_seq + count - 1, last_wall_ns)
+        self._kinds[_FRAME] = self._kinds.get(_FRAME, 0) + count
 
     def end_frame(self) -> None:
         """Hand everything to the operating system: `kill -9` cannot lose it any more."""

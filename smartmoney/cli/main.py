@@ -7,6 +7,10 @@ that `--help` is quick.
 import json
 import os
 import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Annotated
 
 import typer
@@ -90,8 +94,26 @@ def _root(version: Annotated[bool, typer.Option("--version", callback=_version, 
     del version
 
 
+class _CacheOfKernels(MetaPathFinder):
+    """Prepare the cache of compiled kernels in front of whatever imports numba first, in whichever command.
+
+    numba settles on its cache while it is imported; without this one it takes to the package's own folder, which may be read-only.
+    """
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Find nothing."""
+        del path, target
+        if fullname == "numba":
+            sys.meta_path.remove(self)
+            from smartmoney.runtime import kernel_cache
+
+            kernel_cache.prepare()
+        return None
+
+
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    sys.meta_path.insert(0, _CacheOfKernels())
     try:
         app()
     except KeyboardInterrupt:

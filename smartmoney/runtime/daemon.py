@@ -46,7 +46,7 @@ from smartmoney.runtime.summary import Summary, summarise
 from smartmoney.runtime.supervisor import Beat, ChildSpec, Restart, Supervisor
 from smartmoney.runtime.training_watch import Notes, TrainingWatch
 from smartmoney.runtime.venue_session import BinanceSession, VenueSession, open_venue
-from smartmoney.runtime.warm_start import warm_items
+from smartmoney.runtime.warm_start import warm_blocks, warm_up
 from smartmoney.settings.models import Settings
 
 log = structlog.get_logger("daemon")
@@ -68,8 +68,6 @@ RETENTION_EVERY_S = 3600.0
 _SCRATCH = "scratch-"
 WARM_ENTRIES_UNWRITTEN_MAX = 50_000
 """The warm start is folded faster than a disk may write: it waits for the capture after so many entries."""
-
-WARM_ENTRIES_PER_BEAT = 1_000
 
 Screen = Callable[["Running"], None]
 
@@ -230,16 +228,21 @@ class Daemon:
         )
 
     def _warm_up(self) -> None:
+        loop, run = self._loop, self._run
         recordings = self._venue.warm_recordings if self._options.warm is None else {"": self._options.warm}
-        run_id = self._run.started.run_id
-        for item in warm_items(self._venue.instruments, recordings, self._state.layout.captures, run_id):
-            self._loop.process(item)
-            if self._loop.seq % WARM_ENTRIES_PER_BEAT == 0:
-                self._lookout.heartbeats.starting()
-            if self._loop.seq % WARM_ENTRIES_UNWRITTEN_MAX == 0:
-                self._run.capture.ensure_durable(self._loop.seq)
-        self._loop.process(_event(WarmUpEnded()))
-        log.info("warm start done", entries=self._loop.seq)
+        written = 0
+
+        def go_on() -> None:
+            nonlocal written
+            self._lookout.heartbeats.starting()
+            if loop.seq - written > WARM_ENTRIES_UNWRITTEN_MAX:
+                written = loop.seq
+                run.capture.ensure_durable(written)
+
+        instruments = self._venue.instruments
+        warm_up(loop, instruments, warm_blocks(instruments, recordings, self._state.layout.captures, run.started.run_id), go_on)
+        loop.process(_event(WarmUpEnded()))
+        log.info("warm start done", entries=loop.seq)
 
     async def _finish(self) -> None:
         """Stop as a crash would be recovered from: entries are withdrawn, protection stays, everything that was said is made durable."""

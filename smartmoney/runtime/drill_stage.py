@@ -142,7 +142,9 @@ class Stage:
             "strategy_class": "smartmoney.runtime.drill_strategies:Hold",
             "strategy": {"min_liquidity_score": 0.01, "rebalance_band": 0, "max_drawdown": 0.5, "update_frequency": 0.5},
             "risk": {"max_daily_loss": 0.9, "max_orders_per_minute": 1200, "reserved_orders_per_minute": 600},
+            # What the model thinks of the moment must not keep the drill from trading.
             "advanced_features": {
+                "feature_engine": {"risk_adjustment_factor": 0},
                 "liquidity_patterns": {"mm_confidence_threshold": 0.01},
                 "signal_generation": {"max_signals_per_minute": 1000},
             },

@@ -13,6 +13,7 @@ from smartmoney.core.domain.orders import Approved
 from smartmoney.core.engine.market import Market
 from smartmoney.core.engine.stretch import Passed, Waits
 from smartmoney.core.portfolio.portfolio import Portfolio
+from smartmoney.runtime.elsewhere import Elsewhere
 from smartmoney.simulation.kernel_depth import KernelDepth
 from smartmoney.simulation.paper import PaperVenue
 
@@ -32,6 +33,12 @@ class OrderGateway(Protocol):
     def advance(self, entry: Entry) -> Sequence[Payload]:
         """Return what the venue answers as of this entry (paper; a real venue answers on its own stream)."""
 
+    def waits(self) -> Waits:
+        """Return what the venue waits for in the market (paper; a real venue waits elsewhere)."""
+
+    def pass_over(self, passed: Passed) -> None:
+        """Note entries that `advance` was spared."""
+
 
 def refusal_before_send(approved: Approved, now_mono_ns: int, halt_epoch: int, *, is_latched: bool) -> SendRefused | None:
     """Check an approved order for the last time; None lets it go. Orders that reduce risk pass a halt and a slow disk."""
@@ -44,7 +51,7 @@ def refusal_before_send(approved: Approved, now_mono_ns: int, halt_epoch: int, *
     return None
 
 
-class NoGateway:
+class NoGateway(Elsewhere):
     """Carry nothing: a replay of a run has its replies in the capture, and a run that is being opened has no venue yet."""
 
     def submit(self, approved: Approved, now_mono_ns: int) -> None:
@@ -55,11 +62,6 @@ class NoGateway:
 
     def request_account(self, now_mono_ns: int) -> None:
         """Ask nobody."""
-
-    def advance(self, entry: Entry) -> Sequence[Payload]:
-        """Answer nothing."""
-        del entry
-        return ()
 
 
 class PaperGateway:

@@ -21,7 +21,6 @@ from smartmoney.adapters.order_side import Answer, OrderSide
 from smartmoney.core.domain.entries import (
     AccountReported,
     CancelRejected,
-    Entry,
     HaltRequested,
     OrderCanceled,
     OrderRejected,
@@ -31,6 +30,7 @@ from smartmoney.core.domain.entries import (
 )
 from smartmoney.core.domain.instruments import Market
 from smartmoney.core.domain.orders import Approved, OrderIntent, Purpose
+from smartmoney.runtime.elsewhere import Elsewhere
 from smartmoney.runtime.live_account import Beginning, LiveAccount, ReadFailed
 from smartmoney.runtime.live_again import StopsAgain, place_until_not_busy
 from smartmoney.runtime.live_money import LiveMoney
@@ -67,7 +67,7 @@ _FUNDS_PAUSE_S = 60.0
 _TURN_S = 0.5
 
 
-class LiveGateway:
+class LiveGateway(Elsewhere):
     """Be the order gateway of a live (or rehearsed) account."""
 
     def __init__(
@@ -149,11 +149,6 @@ class LiveGateway:
             self._first_ask_ns = self._clock.monotonic_ns()
         self._asked.set()
         self._poll_now.set()
-
-    def advance(self, entry: Entry) -> Sequence[Payload]:
-        """Answer nothing here: a live venue answers when it does."""
-        del entry
-        return ()
 
     # ---- the stream
 

@@ -6,6 +6,7 @@ paper venue answers to an entry is the next entry; commands leave in the order i
 
 import asyncio
 from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -13,7 +14,8 @@ from smartmoney.adapters.journal_rows import Explanation, TrainingNote, Witness
 from smartmoney.core.domain.commands import Command, SubmitOrder
 from smartmoney.core.domain.entries import Entry, EntryKind, OrderReply, Tick
 from smartmoney.core.engine.engine import Engine
-from smartmoney.runtime.clock import now
+from smartmoney.core.engine.stretch import Frames, Timer
+from smartmoney.runtime.clock import Stamp, now
 from smartmoney.runtime.gateway import OrderGateway
 from smartmoney.runtime.inbox import Inbox
 from smartmoney.runtime.latency import LatencyRecorder
@@ -51,11 +53,19 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     has_orders: bool
 
 
+class FrameRecorder(Recorder, Protocol):
+    """Take many frames at once, too."""
+
+    def append_frames(self, frames: Frames, at: int, end: int, first_seq: int) -> object:
+        """Take frames from `at` on, before `end`, as entries of which the first has this number."""
+
+
 class Loop(Steps):
     """Step entries. `outbox` is bounded: when the sender falls behind, the loop waits and the inbox applies its overflow policy."""
 
-    def __init__(self, engine: Engine, inbox: Inbox, capture: Recorder, gateway: OrderGateway, outbox: "asyncio.Queue[Batch]") -> None:
+    def __init__(self, engine: Engine, inbox: Inbox, capture: FrameRecorder, gateway: OrderGateway, outbox: "asyncio.Queue[Batch]") -> None:
         super().__init__(engine, capture, gateway)
+        self._capture = capture
         self._inbox = inbox
         self._outbox = outbox
         self._lines: list[Line] = []
@@ -80,6 +90,26 @@ class Loop(Steps):
             turned.set()
             # A full inbox must not starve the sockets, the ticker and the control socket.
             await asyncio.sleep(0)
+
+    def process_frames(self, frames: Frames, at: int, end: int, timer: Timer) -> int:
+        """Step frames of the warm start from `at` on, before `end`, up to the next tick; return the next frame.
+
+        What comes of it, capture included, is what would come of the frames one by one.
+        """
+        while at < end:
+            passed = self._engine.pass_frames(frames, at, end, timer, self._gateway.waits())
+            assert passed.ticks == 0, "in a warm start each tick has something to do"
+            if passed.at > at:
+                self._capture.append_frames(frames, at, passed.at, self._seq + 1)
+                self.pass_over(passed.frames)
+                self._gateway.pass_over(passed)
+                at = passed.at
+            if passed.folded is None:
+                return at
+            wall_ns = int(frames.rows[2, at])
+            self.process_folded(Stamp(wall_ns, wall_ns - frames.origin_ns), frames.frame(at), passed.folded)
+            at += 1
+        return at
 
     async def next_turn(self) -> None:
         """Wait for the end of a turn."""

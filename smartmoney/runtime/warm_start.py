@@ -2,23 +2,30 @@
 
 The source is the recording that the built-in exchange hands over, a file of the user's, or the captures of earlier runs if they end
 recently enough. What lies between their end and now counts as a gap: the books are dropped, the slow means stay. A past that cannot be read
-is no reason not to start.
+is no reason not to start. Half an hour of a busy market is more than a hundred thousand frames: they stay bytes in blocks, and are folded
+in stretches.
 """
 
-import heapq
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
+import numpy as np
 import structlog
 
 from smartmoney.adapters.capture import CaptureDamaged, read_capture
+from smartmoney.adapters.capture_format import Records, Row, read_records
 from smartmoney.adapters.capture_segment import read_index, segments_of
-from smartmoney.adapters.recordings import RecordingDamaged, read_recording
-from smartmoney.core.domain.entries import Entry, EntryKind, RunStarted, Tick, WarmUpEnded
+from smartmoney.adapters.recording_blocks import Block, merge_blocks, read_blocks
+from smartmoney.adapters.recordings import RecordingDamaged
+from smartmoney.core.domain.entries import EntryKind, RunStarted, Tick, WarmUpEnded, encode_payload
 from smartmoney.core.domain.instruments import Instrument
+from smartmoney.core.engine.stretch import Frames, Timer
 from smartmoney.runtime.clock import Stamp, now
 from smartmoney.runtime.inbox import Item
+from smartmoney.venues.recorded_lines import BEGINS, ENDS, ROWS, SNAPSHOTS, WALLS
 
 log = structlog.get_logger("warm")
 
@@ -30,12 +37,70 @@ BOOK_SPAN_NS = 1800 * _S
 BEFORE_SNAPSHOT_NS = 5 * _S
 """Frames so long before a snapshot may be those that it needs."""
 TICK_NS = _S
+HOLE_NS_MAX = 5 * _S
+"""Ticks jump over a pause that is longer."""
 AGE_NS_MAX = 3600 * _S
 """A past that ended longer ago says nothing of the present."""
+_FRAME, _SNAPSHOT, _EVENT = int(EntryKind.FRAME), int(EntryKind.SNAPSHOT), int(EntryKind.EVENT)
+_WARM_UP_ENDED = encode_payload(WarmUpEnded())
 
 
-def warm_items(instruments: tuple[Instrument, ...], recordings: Mapping[str, Path], captures: Path, current_run: str) -> Iterator[Item]:
-    """Yield the frames of the recent past at their own times, with a tick each second. Yields nothing when there is no past.
+class WarmLoop(Protocol):
+    """Step the past."""
+
+    def process(self, item: Item) -> None:
+        """Step one item."""
+
+    def process_frames(self, frames: Frames, at: int, end: int, timer: Timer) -> int:
+        """Step frames from `at` on, before `end`, up to the next tick; return the next frame."""
+
+
+def warm_up(
+    loop: WarmLoop, instruments: tuple[Instrument, ...], blocks: Iterator[Block], on_tick: Callable[[], None] = lambda: None
+) -> None:
+    """Step the frames of the past at their own times, with a tick each second, after each of which `on_tick` is called.
+
+    The past lies on our monotonic clock (where it may be negative), and none of it in the future.
+    """
+    at = now()
+    index_of = {instrument.symbol.upper(): index for index, instrument in enumerate(instruments)}
+    timer, latest_ns = Timer(0, TICK_NS, HOLE_NS_MAX), 0
+    for block in blocks:
+        rows = block.rows.copy()
+        rows[WALLS] = np.maximum.accumulate(np.maximum(np.minimum(rows[WALLS], at.wall_ns), latest_ns))
+        latest_ns = int(rows[WALLS, -1])
+        frames = Frames(buffer=block.buffer, rows=rows, origin_ns=at.wall_ns - at.mono_ns)
+        here = 0
+        for snapshot in [*np.flatnonzero(rows[SNAPSHOTS]).tolist(), len(block)]:
+            while here < snapshot:
+                _tick(loop, timer, frames, here, on_tick)
+                here = loop.process_frames(frames, here, snapshot, timer)
+            if snapshot < len(block):
+                _tick(loop, timer, frames, snapshot, on_tick)
+                index = index_of.get(block.symbols.get(snapshot, "").upper(), 0 if len(instruments) == 1 else -1)
+                if index >= 0:
+                    loop.process(Item(EntryKind.SNAPSHOT, _stamp(frames, snapshot), instrument=index, frame=block.frame(snapshot)))
+                here = snapshot + 1
+
+
+def _tick(loop: WarmLoop, timer: Timer, frames: Frames, at: int, on_tick: Callable[[], None]) -> None:
+    """Step the ticks that are due before a frame."""
+    wall_ns = int(frames.rows[WALLS, at])
+    while timer.next_ns <= wall_ns:
+        if wall_ns - timer.next_ns > timer.hole_ns:
+            timer.next_ns = wall_ns
+        loop.process(Item(EntryKind.EVENT, Stamp(timer.next_ns, timer.next_ns - frames.origin_ns), payload=Tick()))
+        timer.next_ns += timer.step_ns
+        on_tick()
+
+
+def _stamp(frames: Frames, at: int) -> Stamp:
+    wall_ns = int(frames.rows[WALLS, at])
+    return Stamp(wall_ns, wall_ns - frames.origin_ns)
+
+
+def warm_blocks(instruments: tuple[Instrument, ...], recordings: Mapping[str, Path], captures: Path, current_run: str) -> Iterator[Block]:
+    """Yield the frames of the recent past in blocks, oldest first. Yields nothing when there is no past.
 
     Args:
         instruments: of the run that begins.
@@ -44,8 +109,7 @@ def warm_items(instruments: tuple[Instrument, ...], recordings: Mapping[str, Pat
         current_run: the run that begins, whose own capture is no past.
     """
     if recordings:
-        each = [_from_recording(path, symbol, instruments) for symbol, path in recordings.items()]
-        yield from _with_ticks(heapq.merge(*each, key=lambda item: item.stamp.wall_ns), 0)
+        yield from merge_blocks([_from_recording(path, symbol) for symbol, path in recordings.items()])
         return
     runs = _recent_runs(captures, current_run)
     if not runs:
@@ -53,33 +117,14 @@ def warm_items(instruments: tuple[Instrument, ...], recordings: Mapping[str, Pat
     since_ns = max(run.last_wall_ns for run in runs) - SPAN_NS
     log.info("warm start from earlier captures", runs=[run.folder.name for run in runs])
     for run in runs:
-        yield from _with_ticks(_from_run(run, since_ns, instruments), since_ns)
+        yield from _from_run(run, since_ns, instruments)
 
 
-def _with_ticks(items: Iterator[Item], ticks_from_ns: int) -> Iterator[Item]:
-    """Put a tick in front of the first item of each second, and the past on our monotonic clock (where it may be negative)."""
-    at = now()
-    tick_ns = ticks_from_ns
-    for item in items:
-        wall_ns = item.stamp.wall_ns
-        stamp = Stamp(wall_ns, at.mono_ns - max(0, at.wall_ns - wall_ns))
-        if wall_ns >= tick_ns:
-            tick_ns = wall_ns + TICK_NS
-            yield Item(EntryKind.EVENT, stamp, payload=Tick())
-        yield Item(item.kind, stamp, item.connection, item.instrument, item.frame)
-
-
-def _from_recording(path: Path, symbol: str, instruments: tuple[Instrument, ...]) -> Iterator[Item]:
-    index_of = {instrument.symbol.upper(): index for index, instrument in enumerate(instruments)}
+def _from_recording(path: Path, symbol: str) -> Iterator[Block]:
     try:
-        for frame in read_recording(path):
-            stamp = Stamp(frame.ts_wall_ns, 0)
-            if not frame.is_snapshot:
-                yield Item(EntryKind.FRAME, stamp, frame=frame.frame)
-                continue
-            index = index_of.get((frame.symbol or symbol).upper(), 0 if len(instruments) == 1 else -1)
-            if index >= 0:
-                yield Item(EntryKind.SNAPSHOT, stamp, instrument=index, frame=frame.frame)
+        for block in read_blocks(path):
+            named = {int(at): block.symbols.get(int(at), symbol) for at in np.flatnonzero(block.rows[SNAPSHOTS])}
+            yield Block(buffer=block.buffer, rows=block.rows, symbols=named)
     except RecordingDamaged as damage:
         log.warning("the recording ends early", file=str(path), problem=str(damage))
 
@@ -118,48 +163,72 @@ def _run_of(folder: Path) -> _Run | None:
     return _Run(folder, segments[0], wanted, last_ns)
 
 
-def _from_run(run: _Run, since_ns: int, instruments: tuple[Instrument, ...]) -> Iterator[Item]:
+def _from_run(run: _Run, since_ns: int, instruments: tuple[Instrument, ...]) -> Iterator[Block]:
     """Yield a run's frames since a time; before that, what is needed to have the books at that time."""
     try:
-        renumbered = _renumbering(run, instruments)
-        start_ns = _start_of(run, since_ns, renumbered)
-        for entry in _entries(run):
-            if entry.kind is EntryKind.EVENT or entry.ts_wall_ns < start_ns:
-                continue
-            index = renumbered.get(entry.instrument, -1)
-            if entry.kind is EntryKind.FRAME or index >= 0:
-                yield Item(entry.kind, Stamp(entry.ts_wall_ns, 0), entry.connection, index, entry.frame)
+        symbols = _symbols(run, instruments)
+        for records, start_ns in _since(_records(run), since_ns, symbols):
+            rows = [row for row in records.rows if row[7] >= start_ns and (row[2] == _FRAME or (row[2] == _SNAPSHOT and row[4] in symbols))]
+            if rows:
+                yield _block(records.plain, rows, symbols)
     except (CaptureDamaged, OSError) as error:
         log.warning("an earlier capture cannot be read", capture=run.folder.name, problem=str(error))
 
 
-def _renumbering(run: _Run, instruments: tuple[Instrument, ...]) -> dict[int, int]:
-    """Return this run's number of each instrument of an earlier run."""
-    index_of = {instrument.symbol: index for index, instrument in enumerate(instruments)}
+def _since(source: Iterator[Records], since_ns: int, symbols: Mapping[int, str]) -> Iterator[tuple[Records, int]]:
+    """Yield records with the time from which to fold them: a little before the last snapshots that lie before `since_ns`.
+
+    Until then they are held back, so that nothing is read twice: ten minutes of them, which is how far apart bookmarks lie.
+    """
+    latest: dict[int, int] = {}
+    held: deque[Records] = deque()
+    start_ns = 0
+    for records in source:
+        if start_ns:
+            yield records, start_ns
+            continue
+        for row in records.rows:
+            if row[2] == _SNAPSHOT and row[4] in symbols and since_ns - BOOK_SPAN_NS <= row[7] < since_ns:
+                latest[row[4]] = row[7]
+        held.append(records)
+        ends_ns = records.rows[-1][7] if records.rows else 0
+        needed_ns = min(latest.values(), default=min(ends_ns, since_ns)) - BEFORE_SNAPSHOT_NS
+        while held and (not held[0].rows or held[0].rows[-1][7] < needed_ns):
+            held.popleft()
+        if ends_ns >= since_ns:
+            start_ns = needed_ns if latest else since_ns
+            yield from ((one, start_ns) for one in held)
+            held.clear()
+
+
+def _block(plain: bytes, rows: list[Row], symbols: Mapping[int, str]) -> Block:
+    columns = np.zeros((ROWS, len(rows)), np.int64)
+    columns[BEGINS] = [row[0] for row in rows]
+    columns[ENDS] = [row[1] for row in rows]
+    columns[WALLS] = [row[7] for row in rows]
+    columns[SNAPSHOTS] = [row[2] == _SNAPSHOT for row in rows]
+    return Block(buffer=plain, rows=columns, symbols={at: symbols[row[4]] for at, row in enumerate(rows) if row[2] == _SNAPSHOT})
+
+
+def _symbols(run: _Run, instruments: tuple[Instrument, ...]) -> dict[int, str]:
+    """Return the symbols, by an earlier run's number of them, that this run trades too."""
+    ours = {instrument.symbol for instrument in instruments}
     first = next(iter(read_capture(run.first_segment)), None)
     if first is None or not isinstance(first.payload, RunStarted):
         return {}
-    symbols = [instrument.symbol for instrument in first.payload.instruments]
-    return {old: index_of[symbol] for old, symbol in enumerate(symbols) if symbol in index_of}
+    return {number: instrument.symbol for number, instrument in enumerate(first.payload.instruments) if instrument.symbol in ours}
 
 
-def _start_of(run: _Run, since_ns: int, renumbered: Mapping[int, int]) -> int:
-    """Return the time from which to fold: a little before the last snapshots that lie before `since_ns`."""
-    latest: dict[int, int] = {}
-    for entry in _entries(run):
-        if entry.ts_wall_ns >= since_ns:
-            break
-        if entry.kind is EntryKind.SNAPSHOT and entry.instrument in renumbered and entry.ts_wall_ns >= since_ns - BOOK_SPAN_NS:
-            latest[entry.instrument] = entry.ts_wall_ns
-    return min((at - BEFORE_SNAPSHOT_NS for at in latest.values()), default=since_ns)
-
-
-def _entries(run: _Run) -> Iterator[Entry]:
+def _records(run: _Run) -> Iterator[Records]:
     """Yield what a run lived through itself: its own warm start was the end of the run before it."""
     is_live = run.segments[0] != run.first_segment
     for segment in run.segments:
-        for entry in read_capture(segment):
+        for records in read_records(segment, may_be_torn=False):
             if is_live:
-                yield entry
-            else:
-                is_live = isinstance(entry.payload, WarmUpEnded)
+                yield records
+                continue
+            for number, row in enumerate(records.rows):
+                if row[2] == _EVENT and records.payload(row) == _WARM_UP_ENDED:
+                    is_live = True
+                    yield Records(records.plain, records.rows[number + 1 :])
+                    break

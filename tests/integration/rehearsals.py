@@ -55,6 +55,7 @@ strategy_class: {strategy}
 strategy: {{min_liquidity_score: 0.01, update_frequency: {every}, rebalance_band: 0}}
 risk: {{max_daily_loss: 0.9, max_orders_per_minute: 1200, reserved_orders_per_minute: 600}}
 advanced_features:
+  feature_engine: {{risk_adjustment_factor: 0}}
   liquidity_patterns: {{mm_confidence_threshold: 0.01}}
   signal_generation: {{max_signals_per_minute: 1000}}
 """

@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 UNIT = ROOT / "systemd" / "smartmoney.service"
 DIFF = ROOT / "systemd" / "smartmoney-diff.service"
 GUARD = ROOT / "systemd" / "smartmoney-guard.service"
+LIVE = {unit: unit.with_name(f"{unit.name}.d") / "live.conf" for unit in (UNIT, GUARD, DIFF)}
+"""What makes each of them a live one."""
 
 
 class Keys(dict):
@@ -78,13 +80,13 @@ def test_unit_limits_its_restarts_and_waits_for_an_orderly_stop(unit):
     assert int(unit["Service"]["TimeoutStopSec"][0]) >= 60
 
 
-@pytest.mark.parametrize("path", [UNIT, DIFF, GUARD])
+@pytest.mark.parametrize("path", [UNIT, DIFF, GUARD, *LIVE.values()])
 def test_unit_starts_a_command_that_exists_with_a_file_that_exists(path):
     from typer.main import get_command
 
     from smartmoney.cli.main import app
 
-    program, command, *arguments = read(path)["Service"]["ExecStart"][0].split()
+    program, command, *arguments = read(path)["Service"]["ExecStart"][-1].split()
     assert program == "/opt/smartmoney/.venv/bin/smartmoney"
     options = {option for parameter in get_command(app).commands[command].params for option in parameter.opts}
     assert {word for word in arguments if word.startswith("--")} <= options
@@ -119,6 +121,15 @@ def test_the_composed_guard_shares_the_state_and_nothing_else():
     assert guard["cap_drop"] == ["ALL"]
     assert guard["command"][0] == "guard"
     assert "ports" not in guard
+
+
+def test_live_units_share_a_state_of_their_own_that_stays_private(unit):
+    live = {path: read(dropin)["Service"] for path, dropin in LIVE.items()}
+    assert {tuple(service["StateDirectory"]) for service in live.values()} == {("", "smartmoney-live")}, "set back, then named"
+    for path, service in live.items():
+        # systemd sets the mode back along with the list of directories.
+        assert service["StateDirectoryMode"] == unit["Service"]["StateDirectoryMode"] == ["0700"], path
+        assert service["ExecStart"][0] == "", "instead of the unit's own command, not after it"
 
 
 def test_install_page_uses_the_paths_of_the_unit(unit):
@@ -157,7 +168,7 @@ def test_compose_locks_the_container_down():
 def test_live_keys_have_the_names_that_are_looked_for():
     names = [KEY_NAME, SECRET_NAME]
     for path in (UNIT, GUARD):
-        assert re.findall(r"^#LoadCredentialEncrypted=([\w.]+):/etc/credstore\.encrypted/", path.read_text(), re.MULTILINE) == names
+        assert re.findall(r"^LoadCredentialEncrypted=([\w.]+):/etc/credstore\.encrypted/", LIVE[path].read_text(), re.MULTILINE) == names
     composed = yaml.safe_load((ROOT / "deploy" / "compose.live.yaml").read_text())
     base = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())["services"]
     services, files = composed["services"], composed["secrets"]

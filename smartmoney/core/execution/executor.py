@@ -29,6 +29,7 @@ from smartmoney.core.domain.orders import Fill, OrderIntent, OrderReport, OrderS
 from smartmoney.core.domain.signals import Refusal, RefusalCode, Signal
 from smartmoney.core.execution import reconciliation
 from smartmoney.core.execution.desk import Desk
+from smartmoney.core.execution.guard_plan import GUARD_PREFIX
 from smartmoney.core.execution.lifecycle import ReportKind
 from smartmoney.core.execution.orders import OrderLedger, OrderRecord, Step
 from smartmoney.core.execution.parameters import EntryStyle, ExecutionParameters
@@ -327,6 +328,9 @@ class Executor:
     def _judge_fill(self, fill: Fill, record: OrderRecord | None, step: Step) -> list[Command]:
         """Say aloud what a fill should not have been. It is booked in any case."""
         name = self._desk.instruments[fill.instrument].name
+        if record is None and fill.client_order_id.startswith(GUARD_PREFIX):
+            quantity = self._desk.instruments[fill.instrument].quantity(fill.lots)
+            return [self._desk.request_halt(f"{name}: the guard traded while we did not: {fill.side.value} {quantity}")]
         if record is None:
             return [self._desk.request_halt(f"{name}: fill {fill.trade_id} of an order that is not ours: {fill.client_order_id}")]
         if record.intent.instrument != fill.instrument or record.intent.side is not fill.side:

@@ -156,3 +156,16 @@ def test_no_command_imports_numba_before_it_is_told_where_its_cache_is(words, tm
     command = [sys.executable, "-c", STOP_AT_PREPARE, *words]
     said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert said.stdout == "False\n", said.stderr
+
+
+def test_a_command_that_imports_kernels_without_a_word_finds_the_cache_prepared(cache, tmp_path):
+    said = subprocess.run(
+        [sys.executable, "-m", "smartmoney", "dataset", "ls", str(tmp_path / "nothing")],
+        env={**os.environ, "SMARTMONEY_CACHE_DIR": str(cache)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "Traceback" not in said.stderr
+    assert (cache / "kernels" / kernel_cache.fingerprint()).is_dir()

@@ -1,15 +1,19 @@
 """Warm start: from a recording, from earlier captures, from the middle of a long one; and never a reason not to start."""
 
 import math
+import shutil
 
+import msgspec
 import pytest
 
+from smartmoney.adapters.capture import CaptureWriter, read_capture, verify_capture
+from smartmoney.adapters.capture_segment import read_index
 from smartmoney.core.domain.entries import EntryKind, Tick, WarmUpEnded
 from smartmoney.runtime import warm_start
 from smartmoney.runtime.bookmarks import Bookmarks, encode_book
-from smartmoney.runtime.clock import now
+from smartmoney.runtime.clock import Stamp, now
 from smartmoney.runtime.inbox import Inbox, Item
-from smartmoney.runtime.warm_start import warm_items
+from smartmoney.runtime.warm_start import warm_blocks, warm_up
 
 from .market import S, capture_run, items_of, loop_of, record
 
@@ -20,6 +24,9 @@ class Nowhere:
     def append(self, entry):
         return True
 
+    def append_frames(self, frames, at, end, first_seq):
+        return True
+
 
 @pytest.fixture(scope="module")
 def past(tmp_path_factory):
@@ -28,14 +35,44 @@ def past(tmp_path_factory):
     return recordings["BTCUSDT"], instruments
 
 
-def warmed(items, instruments):
-    """Fold what a warm start yields, as the daemon does; return the engine and what was folded."""
-    engine, loop = loop_of(instruments, Nowhere())
-    folded = list(items)
-    for item in folded:
-        loop.process(item)
+class Seen:
+    """A loop that also keeps what is stepped: items, and frames with when they were, however they come."""
+
+    def __init__(self, loop, *, each=False):
+        self.loop, self.each = loop, each
+        self.items = []
+
+    def process(self, item):
+        self.items.append(item)
+        self.loop.process(item)
+
+    def process_frames(self, frames, at, end, timer):
+        reached = at
+        while self.each and reached < end and frames.rows[2, reached] < timer.next_ns:
+            self.loop.process(frame_item(frames, reached))
+            reached += 1
+        if not self.each:
+            reached = self.loop.process_frames(frames, at, end, timer)
+        self.items += [frame_item(frames, one) for one in range(at, reached)]
+        return reached
+
+
+def frame_item(frames, at):
+    wall_ns = int(frames.rows[2, at])
+    return Item(EntryKind.FRAME, Stamp(wall_ns, wall_ns - frames.origin_ns), frame=frames.frame(at))
+
+
+def warmed(blocks, instruments, *, each=False, capture=None):
+    """Fold the past as the daemon does, or frame by frame; return the engine and what was stepped."""
+    engine, loop = loop_of(instruments, capture or Nowhere())
+    seen = Seen(loop, each=each)
+    warm_up(seen, instruments, blocks)
     loop.take()
-    return engine, folded
+    return engine, seen.items
+
+
+def stepped(blocks, instruments):
+    return warmed(blocks, instruments)[1]
 
 
 def warm_features(engine):
@@ -48,7 +85,7 @@ def frames_of(items):
 
 def test_a_recording_warms_every_feature_and_the_regime(past, tmp_path):
     recording, instruments = past
-    engine, folded = warmed(warm_items(instruments, {"BTCUSDT": recording}, tmp_path, "x"), instruments)
+    engine, folded = warmed(warm_blocks(instruments, {"BTCUSDT": recording}, tmp_path, "x"), instruments)
     ticks = [item for item in folded if isinstance(item.payload, Tick)]
     assert len(ticks) == pytest.approx(SECONDS, abs=3)
     assert {"sigma_bar_bps", "rv_120s", "tfi_120s", "liquidity_score", "weighted_imbalance"} <= warm_features(engine).keys()
@@ -57,10 +94,29 @@ def test_a_recording_warms_every_feature_and_the_regime(past, tmp_path):
     assert int(engine.market.states[0]["phase"]) == 1
 
 
+def test_stretches_warm_and_are_captured_as_frames_one_by_one(past, tmp_path):
+    recording, instruments = past
+    capture_run(tmp_path, recording, instruments, before=list(items_of(recording))[:700])
+    found = []
+    for each in (False, True):
+        with CaptureWriter(tmp_path / f"out-{each}") as writer:
+            blocks = warm_blocks(instruments, {}, tmp_path, f"out-{each}")
+            engine, _ = warmed(blocks, instruments, each=each, capture=writer)
+        entries = list(read_capture(tmp_path / f"out-{each}"))
+        assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
+        kept = [(entry.kind, entry.ts_wall_ns, entry.connection, entry.instrument, entry.frame) for entry in entries]
+        index = read_index(next((tmp_path / f"out-{each}").glob("*.zst")))
+        counted = msgspec.structs.replace(index, plain_bytes=0, file_bytes=0, sha256="")
+        found.append((kept, counted, engine.market.states.tobytes(), engine.market.codes, engine.digest, warm_features(engine)))
+        assert verify_capture(tmp_path / f"out-{each}").problems == ()
+        shutil.rmtree(tmp_path / f"out-{each}")
+    assert found[0] == found[1]
+
+
 def test_the_past_lies_on_our_monotonic_clock_where_it_was(past, tmp_path):
     recording, instruments = past
     at = now()
-    folded = list(warm_items(instruments, {"BTCUSDT": recording}, tmp_path, "x"))
+    folded = stepped(warm_blocks(instruments, {"BTCUSDT": recording}, tmp_path, "x"), instruments)
     monos = [item.stamp.mono_ns for item in folded]
     assert monos == sorted(monos)
     first, last = folded[0].stamp, folded[-1].stamp
@@ -72,8 +128,8 @@ def test_the_past_lies_on_our_monotonic_clock_where_it_was(past, tmp_path):
 def test_the_capture_of_an_earlier_run_warms_as_its_recording_does(past, tmp_path):
     recording, instruments = past
     capture_run(tmp_path, recording, instruments)
-    from_capture, folded = warmed(warm_items(instruments, {}, tmp_path, "current"), instruments)
-    from_recording, _ = warmed(warm_items(instruments, {"BTCUSDT": recording}, tmp_path, "current"), instruments)
+    from_capture, folded = warmed(warm_blocks(instruments, {}, tmp_path, "current"), instruments)
+    from_recording, _ = warmed(warm_blocks(instruments, {"BTCUSDT": recording}, tmp_path, "current"), instruments)
     assert len(frames_of(folded)) > 1000
     assert warm_features(from_capture).keys() == warm_features(from_recording).keys()
     for name in ("best_bid_tick", "best_ask_tick", "last_update_id", "last_trade_id"):
@@ -84,7 +140,7 @@ def test_what_an_earlier_run_warmed_itself_with_is_not_folded_twice(past, tmp_pa
     recording, instruments = past
     capture_run(tmp_path, recording, instruments, run_id="first", cut=1500)
     capture_run(tmp_path, recording, instruments, run_id="second", before=list(items_of(recording))[:1500])
-    folded = list(warm_items(instruments, {}, tmp_path, "current"))
+    folded = stepped(warm_blocks(instruments, {}, tmp_path, "current"), instruments)
     frames = [item.frame for item in frames_of(folded)]
     alone = [item.frame for item in frames_of(items_of(recording))]
     first = [item.frame for item in frames_of(list(items_of(recording))[:1500])]
@@ -94,24 +150,25 @@ def test_what_an_earlier_run_warmed_itself_with_is_not_folded_twice(past, tmp_pa
 def test_the_run_that_begins_is_no_past(past, tmp_path):
     recording, instruments = past
     capture_run(tmp_path, recording, instruments, run_id="current", cut=300)
-    assert list(warm_items(instruments, {}, tmp_path, "current")) == []
+    assert stepped(warm_blocks(instruments, {}, tmp_path, "current"), instruments) == []
 
 
 def test_a_past_that_ended_long_ago_is_left_alone(tmp_path):
     old = now().wall_ns - warm_start.AGE_NS_MAX - 60 * S
     recordings, instruments = record(tmp_path, 30, old)
     capture_run(tmp_path / "captures", recordings["BTCUSDT"], instruments)
-    assert list(warm_items(instruments, {}, tmp_path / "captures", "current")) == []
+    assert stepped(warm_blocks(instruments, {}, tmp_path / "captures", "current"), instruments) == []
 
 
 def test_instruments_are_matched_by_symbol_when_their_order_has_changed(past, tmp_path):
     recording, instruments = past
     capture_run(tmp_path, recording, instruments)
     _, both = record(tmp_path, 1, now().wall_ns, symbols=("ETHUSDT", "BTCUSDT"))
-    folded = list(warm_items(both, {}, tmp_path, "current"))
+    folded = stepped(warm_blocks(both, {}, tmp_path, "current"), both)
     assert {item.instrument for item in folded if item.kind is EntryKind.SNAPSHOT} == {1}
-    assert list(warm_items(both[:1], {}, tmp_path, "current")) is not None
-    assert not [item for item in warm_items(both[:1], {}, tmp_path, "current") if item.kind is EntryKind.SNAPSHOT]
+    alone = stepped(warm_blocks(both[:1], {}, tmp_path, "current"), both[:1])
+    assert alone
+    assert not [item for item in alone if item.kind is EntryKind.SNAPSHOT]
 
 
 def test_the_middle_of_a_long_run_has_a_book_because_of_its_bookmark(past, tmp_path, monkeypatch):
@@ -139,7 +196,7 @@ def test_the_middle_of_a_long_run_has_a_book_because_of_its_bookmark(past, tmp_p
     without_first = [item for item in with_mark if item.kind is not EntryKind.SNAPSHOT or item is mark]
     capture_run(tmp_path, recording, instruments, cut=0, tail=without_first)
     monkeypatch.setattr(warm_start, "SPAN_NS", (SECONDS // 4) * S)
-    warm, folded = warmed(warm_items(instruments, {}, tmp_path, "current"), instruments)
+    warm, folded = warmed(warm_blocks(instruments, {}, tmp_path, "current"), instruments)
     assert len(frames_of(folded)) < len(frames_of(with_mark)) * 0.75, "not from the beginning"
     assert int(warm.market.states[0]["phase"]) == 1
     for item in everything[moved:]:
@@ -165,26 +222,25 @@ def test_a_capture_that_cannot_be_read_is_no_reason_not_to_start(past, tmp_path,
         index.write_text("{")
     if damage == "no index":
         index.unlink()
-    list(warm_items(instruments, {}, tmp_path, "current"))
+    stepped(warm_blocks(instruments, {}, tmp_path, "current"), instruments)
 
 
 def test_a_recording_that_ends_early_warms_with_what_is_whole(past, tmp_path):
     recording, instruments = past
     torn = tmp_path / "torn.gz"
     torn.write_bytes(recording.read_bytes()[: recording.stat().st_size // 2])
-    _, folded = warmed(warm_items(instruments, {"": torn}, tmp_path, "x"), instruments)
+    _, folded = warmed(warm_blocks(instruments, {"": torn}, tmp_path, "x"), instruments)
     assert len(frames_of(folded)) > 100
 
 
 def test_nothing_recorded_means_nothing_to_fold(past, tmp_path):
-    assert list(warm_items(past[1], {}, tmp_path / "none", "x")) == []
+    assert stepped(warm_blocks(past[1], {}, tmp_path / "none", "x"), past[1]) == []
 
 
 def test_after_the_warm_start_slow_features_stay_and_the_book_is_gone(past, tmp_path):
     recording, instruments = past
     engine, loop = loop_of(instruments, Nowhere())
-    for item in warm_items(instruments, {"BTCUSDT": recording}, tmp_path, "x"):
-        loop.process(item)
+    warm_up(loop, instruments, warm_blocks(instruments, {"BTCUSDT": recording}, tmp_path, "x"))
     loop.process(Item(EntryKind.EVENT, now(), payload=WarmUpEnded()))
     assert int(engine.market.states[0]["phase"]) == 0
     features = warm_features(engine)

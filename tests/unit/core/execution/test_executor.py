@@ -517,6 +517,17 @@ def test_a_fill_of_an_order_that_is_not_ours_is_booked_halts_and_is_protected_wi
     assert (stop.side, stop.stop_ticks, target.price_ticks) == (Side.BUY, 10_200, 9_600)
 
 
+def test_what_the_guard_traded_is_booked_and_halts_under_its_name():
+    bench = Bench()
+    bench.long()
+    order = OrderIntent(client_order_id="smg1a-1-0", instrument=0, side=Side.SELL, type=OrderType.MARKET, lots=1000, purpose=Purpose.EXIT)
+    bench.fill(order)
+    assert bench.executor.portfolio.position_lots(0) == 0
+    said = bench.executor.take_halt_request()
+    assert "the guard traded" in said
+    assert "sell" in said
+
+
 def test_an_overfilled_stop_flips_and_the_new_side_gets_its_own_levels():
     bench = Bench()
     stop, _ = bench.long()
