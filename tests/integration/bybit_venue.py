@@ -50,6 +50,7 @@ class BybitVenue(ScriptedVenue):
         self.position_index = 0
         self.limit_reset_ms = None
         self.login_fault = ""
+        self.names_parents = True
         self.logins_refused = 0
 
     # ---- REST
@@ -144,11 +145,12 @@ class BybitVenue(ScriptedVenue):
             force=params.get("timeInForce", "IOC" if params["orderType"] == "Market" else "GTC"),
             reduces=bool(params.get("reduceOnly", False)),
             status="Untriggered" if params.get("triggerPrice") else "New",
+            carried=params.get("stopLoss"),
         )
         return self._ok({"orderId": number, "orderLinkId": params["orderLinkId"]})
 
     def _order_cancel(self, params):
-        order = next((o for o in self.orders.values() if params.get("orderLinkId") in {None, o.client_id}), None)
+        order = next(iter(self._chosen(params)), None)
         if order is None or not order.is_live:
             return self._no(110001, "order not exists or too late to cancel")
         order.is_live, order.status = False, "Deactivated" if order.status == "Untriggered" else "Cancelled"
@@ -199,13 +201,16 @@ class BybitVenue(ScriptedVenue):
             "cumExecQty": f"{order.filled:f}",
             "cumExecValue": f"{order.value:f}",
             "cumExecFee": "0",
-            "stopOrderType": "Stop" if order.trigger else "",
+            "stopOrderType": "StopLoss" if order.parent else "Stop" if order.trigger else "",
+            "parentOrderLinkId": order.parent.client_id if order.parent and self.names_parents else "",
+            "createType": "CreateByStopLoss" if order.parent else "CreateByUser",
+            "stopLoss": order.carried or "",
             "triggerPrice": order.trigger,
             "triggerDirection": 0,
             "reduceOnly": order.reduces,
             "closeOnTrigger": False,
             "positionIdx": 0,
-            "tpslMode": "",
+            "tpslMode": "Full" if order.parent or order.carried else "",
             "createdTime": str(order.made_ms),
             "updatedTime": str(now_ms()),
         }
@@ -222,6 +227,8 @@ class BybitVenue(ScriptedVenue):
             order.is_live, order.status = False, "Filled"
         else:
             order.status = "PartiallyFilled"
+        self._keep_position_stop(order)
+        self.note_cover(order)
         trade = {
             "category": "linear",
             "symbol": "BTCUSDT",
@@ -249,6 +256,29 @@ class BybitVenue(ScriptedVenue):
         self.trades.append(trade)
         return trade
 
+    def _keep_position_stop(self, order):
+        """Make the position's stop out of the entry that carries it, and give it the position's size from then on."""
+        stop = next((o for o in self.stops() if o.parent is not None and o is not order), None)
+        if stop is not None:
+            stop.quantity = abs(self.position)
+            if not self.position:
+                stop.is_live, stop.status = False, "Deactivated"
+        elif self.attaches and order.carried and self.position:
+            number = str(uuid.uuid4())
+            self.orders[number] = Order(
+                "",
+                number=number,
+                side="Sell" if order.side == "Buy" else "Buy",
+                kind="Market",
+                quantity=abs(self.position),
+                price="",
+                trigger=order.carried,
+                force="IOC",
+                reduces=True,
+                status="Untriggered",
+                parent=order,
+            )
+
     def order_frame(self, *orders):
         return {"id": str(uuid.uuid4()), "topic": "order", "creationTime": now_ms(), "data": [self.row(order) for order in orders]}
 
@@ -263,7 +293,19 @@ class BybitVenue(ScriptedVenue):
         trade = self.execute(self.named(name), quantity, price)
         await self.push("execution", self.execution_frame(trade), times=times)
         await self.tell_order(name, times=times)
+        await self.push("order", self.order_frame(*self.position_stops()))
         return trade
+
+    def position_stops(self):
+        """Return the stops that were made out of entries, gone or not."""
+        return [order for order in self.orders.values() if order.parent is not None]
+
+    async def trigger(self, stop, price):
+        """Let a stop act: the same order goes on, and trades."""
+        stop.status = "Triggered"
+        trade = self.execute(stop, stop.quantity, price)
+        await self.push("execution", self.execution_frame(trade))
+        await self.push("order", self.order_frame(stop))
 
     # ---- the private socket
 

@@ -149,6 +149,7 @@ class OkxVenue(ScriptedVenue):
         if any(not o.is_algo and o.client_id == name for o in self.orders.values()):
             return self._each(51016, "Client order ID already exists.", clOrdId=name, ordId="")
         order = self._new(name, params, is_algo=False, price=params.get("px", ""), trigger="", kind=params["ordType"])
+        order.carried = next(iter(params.get("attachAlgoOrds", [])), None)
         return self._ok([{"clOrdId": name, "ordId": order.number, "tag": "", "ts": str(now_ms()), "sCode": "0", "sMsg": ""}])
 
     def _trade_order_algo(self, params):
@@ -171,7 +172,6 @@ class OkxVenue(ScriptedVenue):
             reduces=str(params.get("reduceOnly", "false")).lower() == "true",
             state="live",
             sent="",
-            parent=None,
             **more,
         )
         return self.orders[number]
@@ -180,7 +180,7 @@ class OkxVenue(ScriptedVenue):
         found = next((o for o in self.orders.values() if not o.is_algo and o.client_id == params.get("clOrdId")), None)
         if found is None or not found.is_live:
             return self._each(51400, "Cancellation failed as the order has been filled, canceled or does not exist.", ordId="")
-        found.is_live, found.state = False, "canceled"
+        self.end(found)
         return self._ok([{"clOrdId": found.client_id, "ordId": found.number, "sCode": "0", "sMsg": "", "ts": str(now_ms())}])
 
     def _trade_cancel_algos(self, params):
@@ -249,10 +249,22 @@ class OkxVenue(ScriptedVenue):
             "fee": "0",
             "feeCcy": "USDT",
             "cancelSource": order.reason,
-            "attachAlgoOrds": [],
+            "attachAlgoOrds": [order.carried] if order.carried else [],
         }
 
     # ---- what happens at the venue
+
+    def base(self, quantity):
+        return quantity * CONTRACT
+
+    def end(self, order, state="canceled"):
+        """End a plain order; only then is the stop made that it carries, for what it filled."""
+        order.is_live, order.state = False, state
+        if self.attaches and order.carried and order.filled:
+            side = "sell" if order.side == "buy" else "buy"
+            params = {"side": side, "sz": order.filled, "reduceOnly": "true"}
+            name, trigger = order.carried["attachAlgoClOrdId"], order.carried["slTriggerPx"]
+            self._new(name, params, is_algo=True, price="", trigger=trigger, kind="conditional")
 
     def trigger(self, name):
         """Let a stop send its market order, which is another order with a number of its own."""
@@ -264,14 +276,18 @@ class OkxVenue(ScriptedVenue):
         algo.is_live, algo.state, algo.sent = False, "effective", child.number
         return algo, child
 
-    def execute(self, order, contracts, price):
-        """Trade a part of an order; return (the fill as listed, the order as pushed)."""
+    def execute(self, order, contracts, price, *, is_cut=False):
+        """Trade a part of an order, and end it there if it `is_cut`; return (the fill as listed, the order as pushed)."""
         contracts, price = Decimal(contracts), Decimal(price)
         order.filled += contracts
         order.value += contracts * price
         self.position += contracts if order.side == "buy" else -contracts
-        order.state = "filled" if order.filled == order.quantity else "partially_filled"
-        order.is_live = order.state != "filled"
+        order.state = "partially_filled"
+        if order.filled == order.quantity:
+            self.end(order, "filled")
+        elif is_cut:
+            self.end(order)
+        self.note_cover(order)
         fee = f"{-contracts * CONTRACT * price * Decimal('0.0005'):f}"
         number = str(self.number())
         trade = {
@@ -316,6 +332,12 @@ class OkxVenue(ScriptedVenue):
     async def fill(self, order, contracts, price="60000", *, times=1):
         _, pushed = self.execute(order, contracts, price)
         await self.push("orders", self.frame(pushed), times=times)
+        await self.tell_stops()
+
+    async def tell_stops(self):
+        stops = [self.row(order) for order in self.orders.values() if order.is_algo]
+        if stops:
+            await self.push("orders-algo", self.frame(*stops, channel="orders-algo"))
 
     # ---- the private sockets
 
