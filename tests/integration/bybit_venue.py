@@ -147,6 +147,8 @@ class BybitVenue(ScriptedVenue):
             status="Untriggered" if params.get("triggerPrice") else "New",
             carried=params.get("stopLoss"),
         )
+        if self.fills_markets and self.orders[number].status == "New" and params["orderType"] == "Market":
+            self.execute(self.orders[number], params["qty"], "60000")
         return self._ok({"orderId": number, "orderLinkId": params["orderLinkId"]})
 
     def _order_cancel(self, params):

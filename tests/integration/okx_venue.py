@@ -53,6 +53,7 @@ class OkxVenue(ScriptedVenue):
             "perm": "read_only,trade",
             "ip": "127.0.0.1",
         }
+        self.timers = []
 
     # ---- REST
 
@@ -150,6 +151,8 @@ class OkxVenue(ScriptedVenue):
             return self._each(51016, "Client order ID already exists.", clOrdId=name, ordId="")
         order = self._new(name, params, is_algo=False, price=params.get("px", ""), trigger="", kind=params["ordType"])
         order.carried = next(iter(params.get("attachAlgoOrds", [])), None)
+        if self.fills_markets and params["ordType"] == "market":
+            self.execute(order, params["sz"], "60000")
         return self._ok([{"clOrdId": name, "ordId": order.number, "tag": "", "ts": str(now_ms()), "sCode": "0", "sMsg": ""}])
 
     def _trade_order_algo(self, params):
@@ -177,18 +180,32 @@ class OkxVenue(ScriptedVenue):
         return self.orders[number]
 
     def _trade_cancel_order(self, params):
-        found = next((o for o in self.orders.values() if not o.is_algo and o.client_id == params.get("clOrdId")), None)
+        found = self._named_by(params, is_algo=False)
         if found is None or not found.is_live:
             return self._each(51400, "Cancellation failed as the order has been filled, canceled or does not exist.", ordId="")
         self.end(found)
         return self._ok([{"clOrdId": found.client_id, "ordId": found.number, "sCode": "0", "sMsg": "", "ts": str(now_ms())}])
 
     def _trade_cancel_algos(self, params):
-        found = next((o for o in self.orders.values() if o.is_algo and o.client_id == params[0].get("algoClOrdId")), None)
+        found = self._named_by(params[0], is_algo=True)
         if found is None or not found.is_live:
             return self._each(51400, "Cancellation failed as the order does not exist.", algoId="")
         found.is_live, found.state = False, "canceled"
         return self._ok([{"algoId": found.number, "algoClOrdId": found.client_id, "sCode": "0", "sMsg": ""}])
+
+    def _named_by(self, params, *, is_algo):
+        number, name = ("algoId", "algoClOrdId") if is_algo else ("ordId", "clOrdId")
+        said = (params.get(number), params.get(name))
+        found = (
+            o
+            for o in self.orders.values()
+            if o.is_algo is is_algo and (o.number == said[0] or (said[0] is None and o.client_id == said[1]))
+        )
+        return next(found, None)
+
+    def _trade_cancel_all_after(self, params):
+        self.timers.append(params["timeOut"])
+        return self._ok([{"triggerTime": "0" if params["timeOut"] == "0" else str(now_ms()), "tag": "", "ts": str(now_ms())}])
 
     def _trade_orders_pending(self, _params):
         return self._ok([self.row(o) for o in self.orders.values() if o.is_live and not o.is_algo])

@@ -50,10 +50,12 @@ def now_ms():
 class ScriptedVenue:
     """Serve until `stop`. `calls` holds every request as (path, parameters, headers)."""
 
-    """`attaches`: it makes stops out of the entries that carry one. `naked` are the fills that left something held without a stop."""
+    """`attaches`: it makes stops out of the entries that carry one. `naked` are the fills that left something held without a
+    stop. `fills_markets`: an order at market trades at once."""
 
     skew_ms = 0
     attaches = True
+    fills_markets = False
 
     def __init__(self):
         self.orders = {}

@@ -72,6 +72,7 @@ ELSEWHERE = {
     "guard.timer_s",
     "guard.key_file",
     "guard.secret_file",
+    "guard.passphrase_file",
     "drift.action",
     "training.every_h",
     "training.on_drift",
