@@ -141,7 +141,9 @@ class CcxtOrders(AccountSide[CcxtAccount]):
         """Return what the stream says: `("orders" | "orders apart" | "trades", what ccxt shows)`. Raises: NewsError."""
         kind, shown = event
         if kind == "trades":
-            return PrivateNews(trades=self._reader.trades(list(shown)))
+            paid = [one for one in shown if (one.get("info") or {}).get("execType") in self._terms.paid_as]
+            moved = self._terms.paid_as[paid[0]["info"]["execType"]] if paid else None
+            return PrivateNews(trades=self._reader.trades([one for one in shown if one not in paid]), moved=moved)
         return PrivateNews(orders=self._reader.orders(list(shown), is_apart=kind == "orders apart"))
 
     # ---- the calls

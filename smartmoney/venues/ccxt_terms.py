@@ -110,6 +110,8 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     options: Mapping[str, Any] = {}
     signed_fee: str = ""
     """Names the raw field of a streamed trade whose fee is negative where it was paid, which ccxt hands on as it is."""
+    paid_as: Mapping[str, str] = {}
+    """The stream tells payments as executions of these types, which are no trades; the list of incomes has them under these kinds."""
     needs_passphrase: bool = False
     watches_apart: bool = False
     """Orders apart come on a stream of their own."""
@@ -255,8 +257,9 @@ _BYBIT = VenueTerms(
         "enableUnifiedAccount": True,
         "unifiedMarginStatus": 6,
         "brokerId": "",
-        "watchMyTrades": {"execType": ["Trade", "AdlTrade", "BustTrade", "Settle"]},
+        "watchMyTrades": {"execType": ["Trade", "AdlTrade", "BustTrade", "Settle", "Funding"]},
     },
+    paid_as={"Funding": "SETTLEMENT"},
     account_calls=("privateGetV5UserQueryApi", "privateGetV5AccountInfo"),
 )
 

@@ -51,6 +51,7 @@ class BybitVenue(ScriptedVenue):
         self.limit_reset_ms = None
         self.login_fault = ""
         self.names_parents = True
+        self.log = []
         self.logins_refused = 0
 
     # ---- REST
@@ -101,6 +102,11 @@ class BybitVenue(ScriptedVenue):
     def _account_wallet_balance(self, _params):
         coin = {"coin": "USDT", "walletBalance": "10000", "equity": "10000", "locked": "0", "totalOrderIM": "0", "availableToWithdraw": ""}
         return self._ok({"list": [{"accountType": "UNIFIED", "totalEquity": "10000", "coin": [coin]}]})
+
+    def _account_transaction_log(self, params):
+        rows = [row for row in reversed(self.log) if row["type"] == params["type"]]
+        rows = [row for row in rows if int(params["startTime"]) <= int(row["transactionTime"]) <= int(params["endTime"])]
+        return self._ok({"list": rows[: int(params["limit"])], "nextPageCursor": ""})
 
     def _position_set_leverage(self, params):
         if params["buyLeverage"] == self.leverage:
@@ -297,6 +303,19 @@ class BybitVenue(ScriptedVenue):
         await self.tell_order(name, times=times)
         await self.push("order", self.order_frame(*self.position_stops()))
         return trade
+
+    async def charge(self, amount, *, kind="SETTLEMENT"):
+        """Let funding be paid (or, of another kind, money be moved); funding is told on the stream as an execution."""
+        number, at_ms = self.number(), self.clock_ms()
+        funding = amount if kind == "SETTLEMENT" else ""
+        row = {"id": f"592324_BTCUSDT_{number}", "type": kind, "symbol": "BTCUSDT" if funding else "", "side": "Buy", "funding": funding}
+        self.log.append({**row, "change": amount, "cashFlow": "0", "fee": "0", "currency": "USDT", "transactionTime": str(at_ms)})
+        if funding:
+            paid = {"execType": "Funding", "execId": f"f{number}", "orderId": f"{at_ms}-8", "orderLinkId": "", "side": "Buy"}
+            said = {"execPrice": "60000", "execQty": "0.012", "execFee": amount, "execTime": str(at_ms), "isMaker": False}
+            frame = self.execution_frame({"category": "linear", "symbol": "BTCUSDT", "createType": "", **paid, **said})
+            await self.push("execution", frame)
+        return f"{kind}-592324_BTCUSDT_{number}-{at_ms}"
 
     def position_stops(self):
         """Return the stops that were made out of entries, gone or not."""

@@ -54,6 +54,7 @@ class OkxVenue(ScriptedVenue):
             "ip": "127.0.0.1",
         }
         self.timers = []
+        self.bills = []
 
     # ---- REST
 
@@ -111,6 +112,12 @@ class OkxVenue(ScriptedVenue):
     def _account_set_leverage(self, params):
         self.leverage = str(params["lever"])
         return self._ok([params])
+
+    def _account_bills(self, params):
+        rows = [row for row in reversed(self.bills) if row["type"] == params["type"]]
+        return self._ok([row for row in rows if int(params["begin"]) <= int(row["ts"]) <= int(params["end"])][: int(params["limit"])])
+
+    _account_bills_archive = _account_bills
 
     def _account_positions(self, _params):
         if not self.position:
@@ -350,6 +357,21 @@ class OkxVenue(ScriptedVenue):
         _, pushed = self.execute(order, contracts, price)
         await self.push("orders", self.frame(pushed), times=times)
         await self.tell_stops()
+
+    async def charge(self, amount, *, kind="FUNDING"):
+        """Let an isolated position pay its funding, or money be moved; the orders' stream says nothing of it."""
+        number = str(9_000_000_000_000_000_000 + self.number())
+        is_funding = kind == "FUNDING"
+        said = {"balChg": "0", "posBalChg": amount, "pnl": amount} if is_funding else {"balChg": amount, "posBalChg": "0", "pnl": "0"}
+        row = {
+            "billId": number,
+            "type": "8" if is_funding else "1",
+            "subType": "173" if is_funding else "11",
+            "ccy": "USDT",
+            "ts": str(self.clock_ms()),
+        }
+        self.bills.append({**row, "instId": "BTC-USDT-SWAP" if is_funding else "", "instType": "SWAP" if is_funding else "", **said})
+        return f"{kind}-{number}"
 
     async def tell_stops(self):
         stops = [self.row(order) for order in self.orders.values() if order.is_algo]
