@@ -146,12 +146,13 @@ class OkxGuard(_PerpetualGuard):
         return tuple(found)
 
     async def position(self, beat: Heartbeat, carried: Carried) -> Decimal:
-        """Return the symbol's position, signed, in base."""
+        """Return the symbol's position on isolated margin, signed, in base."""
         del beat
         size = await self._size(carried.instrument)
         body = await self._get("/api/v5/account/positions", {"instType": "SWAP", "instId": carried.instrument.symbol})
         try:
-            return sum((Decimal(str(row["pos"])) * size for row in body["data"]), Decimal(0))
+            mine = (row for row in body["data"] if row["mgnMode"] == "isolated")
+            return sum((Decimal(str(row["pos"])) * size for row in mine), Decimal(0))
         except _READ_FAULTS as failure:
             raise LookFailed(f"positions cannot be read ({type(failure).__name__} {failure})") from None
 

@@ -52,6 +52,7 @@ class BybitVenue(ScriptedVenue):
         self.login_fault = ""
         self.names_parents = True
         self.log = []
+        self.unified_status = 6
         self.logins_refused = 0
 
     # ---- REST
@@ -97,7 +98,9 @@ class BybitVenue(ScriptedVenue):
         return self._ok(self.key)
 
     def _account_info(self, _params):
-        return self._ok({"unifiedMarginStatus": 6, "marginMode": self.margin_mode, "dcpStatus": "OFF", "timeWindow": 0, "smpGroup": 0})
+        return self._ok(
+            {"unifiedMarginStatus": self.unified_status, "marginMode": self.margin_mode, "dcpStatus": "OFF", "timeWindow": 0, "smpGroup": 0}
+        )
 
     def _account_wallet_balance(self, _params):
         coin = {"coin": "USDT", "walletBalance": "10000", "equity": "10000", "locked": "0", "totalOrderIM": "0", "availableToWithdraw": ""}

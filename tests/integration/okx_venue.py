@@ -55,6 +55,7 @@ class OkxVenue(ScriptedVenue):
         }
         self.timers = []
         self.bills = []
+        self.margin_mode = "isolated"
 
     # ---- REST
 
@@ -125,7 +126,7 @@ class OkxVenue(ScriptedVenue):
         row = {
             "instId": "BTC-USDT-SWAP",
             "instType": "SWAP",
-            "mgnMode": "isolated",
+            "mgnMode": self.margin_mode,
             "posSide": "net",
             "pos": f"{self.position:f}",
             "avgPx": "60000",

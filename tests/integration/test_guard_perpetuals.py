@@ -259,6 +259,14 @@ async def test_a_clock_that_is_off_is_measured_and_the_key_is_never_shown(name, 
         assert SECRET not in caplog.text + here.layout.guard_journal.read_text()
 
 
+async def test_okx_a_position_on_cross_margin_is_somebody_elses(tmp_path):
+    async with guarded("okx", tmp_path) as here:
+        here.hold()
+        here.venue.margin_mode = "cross"
+        await here.settle(flatten=True)
+        assert here.hands.closed == here.hands.placed == 0
+
+
 async def test_okx_one_timer_is_the_accounts_and_is_set_while_any_entry_rests(tmp_path):
     async with guarded("okx", tmp_path) as here:
         terms = GuardTerms(timer_s=60.0)
