@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from smartmoney.adapters.binance_account import BinanceAccount
-from smartmoney.adapters.order_side import Answer, LastLook, PrivateNews, TradesMark, TradesPage
+from smartmoney.adapters.order_side import AccountSide, Answer, LastLook, PrivateNews, TradesMark, TradesPage
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import OrderIntent
 from smartmoney.venues.binance import order_calls as calls
@@ -18,38 +18,17 @@ from smartmoney.venues.outcomes import Outcome
 _DAY_MS = 86_400_000
 
 
-class BinanceOrders:
+class BinanceOrders(AccountSide[BinanceAccount]):
     """Ask a Binance account in the words of `adapters.order_side`."""
-
-    def __init__(self, account: BinanceAccount) -> None:
-        self.account = account
-
-    @property
-    def market(self) -> Market:
-        """Return the market whose account it is."""
-        return self.account.market
-
-    @property
-    def is_clock_good(self) -> bool:
-        """Tell whether the last two measurements of the venue's clock agree."""
-        return self.account.is_clock_good
-
-    @property
-    def clock_offset_ms(self) -> int | None:
-        """Return the venue's clock less ours, in ms."""
-        return self.account.clock_offset_ms
-
-    def venue_ms(self) -> int:
-        """Return the venue's clock as well as we know it, in ms."""
-        return self.account.venue_ms()
-
-    async def sync_clock(self) -> Answer:
-        """Measure the venue's clock again."""
-        return await self.account.sync_clock()
 
     def is_algo(self, instrument: Instrument, intent: OrderIntent) -> bool:
         """Tell whether an order lives among USD-M's algo orders."""
         return calls.is_algo(instrument, intent)
+
+    def is_nameless(self, intent: OrderIntent) -> bool:
+        """Tell that every order bears our id: entries carry no stops here."""
+        del intent
+        return False
 
     async def place(self, instrument: Instrument, intents: Sequence[OrderIntent], last_look: LastLook | None = None) -> Answer:
         """Send an order, or a spot pair. Raises: ValueError, NewsError."""
@@ -58,8 +37,9 @@ class BinanceOrders:
         answer = await self.account.ask(call, last_look)
         return _with_orders(answer, read_algo if calls.is_algo(instrument, first) else _read_one)
 
-    async def cancel(self, instrument: Instrument, client_id: str, *, is_algo: bool) -> Answer:
+    async def cancel(self, instrument: Instrument, client_id: str, *, is_algo: bool, number: str = "") -> Answer:
         """Cancel an order; of a spot pair it takes the other leg along. Raises: NewsError."""
+        del number
         answer = await self.account.ask(calls.cancel(instrument, client_id, as_algo=is_algo))
         if is_algo:
             return msgspec.structs.replace(answer, is_over=answer.is_done)

@@ -2,7 +2,7 @@
 
 Invariants: every order carries a client id of ours, in the venue's alphabet; amounts and prices leave as exact texts on the instrument's
 grid; a price never goes with a market order, which would make it an amount of quote currency at some venues; a list that may be cut short
-is no answer; a trade is asked for in windows so small that none is left out.
+is no answer; a trade is asked for in windows so small that none is left out; an entry that carries a stop says so in its own request.
 """
 
 import contextlib
@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from smartmoney.adapters.ccxt_account import CcxtAccount
-from smartmoney.adapters.order_side import Answer, LastLook, PrivateNews, TradesMark, TradesPage
+from smartmoney.adapters.order_side import AccountSide, Answer, LastLook, PrivateNews, TradesMark, TradesPage
 from smartmoney.core.domain.instruments import Instrument, Market
-from smartmoney.core.domain.orders import OrderIntent, OrderType, TimeInForce
+from smartmoney.core.domain.orders import OrderIntent, OrderType, TimeInForce, attached_id
 from smartmoney.venues.binance.order_calls import is_conditional, place_pair
 from smartmoney.venues.ccxt_news import CcxtReader, Sized, read_balances
 from smartmoney.venues.order_news import Held, OrderNews, TradeNews
@@ -27,44 +27,25 @@ _WINDOW_MS_MIN = 1
 _TRIGGERS = {OrderType.STOP_MARKET: "stopLossPrice", OrderType.TAKE_PROFIT_MARKET: "takeProfitPrice"}
 
 
-class CcxtOrders:
+class CcxtOrders(AccountSide[CcxtAccount]):
     """Ask one account at one venue about some instruments."""
 
     def __init__(self, account: CcxtAccount, instruments: Sequence[Sized]) -> None:
-        self.account = account
+        super().__init__(account)
         self._terms = account.terms
         self._row = account.terms.markets[account.market]
         self._sized = {sized.instrument.symbol: sized for sized in instruments}
         self._reader = CcxtReader(account.terms, instruments)
         self._window_ms = account.terms.trades_window_ms
 
-    @property
-    def market(self) -> Market:
-        """Return the market whose account it is."""
-        return self.account.market
-
-    @property
-    def is_clock_good(self) -> bool:
-        """Tell whether the last two measurements of the venue's clock agree."""
-        return self.account.is_clock_good
-
-    @property
-    def clock_offset_ms(self) -> int | None:
-        """Return the venue's clock less ours, in ms."""
-        return self.account.clock_offset_ms
-
-    def venue_ms(self) -> int:
-        """Return the venue's clock as well as we know it, in ms."""
-        return self.account.venue_ms()
-
-    async def sync_clock(self) -> Answer:
-        """Measure the venue's clock again."""
-        return await self.account.sync_clock()
-
     def is_algo(self, instrument: Instrument, intent: OrderIntent) -> bool:
         """Tell whether the venue keeps an order apart."""
         del instrument
         return self._row.stops_apart and is_conditional(intent)
+
+    def is_nameless(self, intent: OrderIntent) -> bool:
+        """Tell whether the venue made an order out of an entry, and does not take a name for such a one."""
+        return intent.attached_to is not None and not self._row.names_attached
 
     async def place(self, instrument: Instrument, intents: Sequence[OrderIntent], last_look: LastLook | None = None) -> Answer:
         """Send an order, or a pair where the venue has pairs. Raises: ValueError, NewsError."""
@@ -75,11 +56,11 @@ class CcxtOrders:
         answer = await self.account.ask(call, orders=1, is_urgent=first.reduce_only, last_look=last_look)
         return self._described(answer, is_apart=self.is_algo(instrument, first))
 
-    async def cancel(self, instrument: Instrument, client_id: str, *, is_algo: bool) -> Answer:
-        """Cancel an order. Raises: NewsError."""
-        params = {**self._named(client_id), **(self._row.apart_params if is_algo else {})}
+    async def cancel(self, instrument: Instrument, client_id: str, *, is_algo: bool, number: str = "") -> Answer:
+        """Cancel an order; one that is nameless there by the venue's `number`. Raises: NewsError."""
+        params = {**({} if number else self._named(client_id)), **(self._row.apart_params if is_algo else {})}
         client = self.account.client
-        answer = await self.account.ask(lambda: client.cancel_order(None, instrument.name, params), is_urgent=True)
+        answer = await self.account.ask(lambda: client.cancel_order(number or None, instrument.name, params), is_urgent=True)
         return self._described(answer, is_apart=is_algo)
 
     async def find(self, instrument: Instrument, client_id: str, *, is_algo: bool) -> Answer:
@@ -160,7 +141,9 @@ class CcxtOrders:
         """Return what the stream says: `("orders" | "orders apart" | "trades", what ccxt shows)`. Raises: NewsError."""
         kind, shown = event
         if kind == "trades":
-            return PrivateNews(trades=self._reader.trades(list(shown)))
+            paid = [one for one in shown if (one.get("info") or {}).get("execType") in self._terms.paid_as]
+            moved = self._terms.paid_as[paid[0]["info"]["execType"]] if paid else None
+            return PrivateNews(trades=self._reader.trades([one for one in shown if one not in paid]), moved=moved)
         return PrivateNews(orders=self._reader.orders(list(shown), is_apart=kind == "orders apart"))
 
     # ---- the calls
@@ -183,6 +166,8 @@ class CcxtOrders:
                 params["postOnly"] = True
             else:
                 params["timeInForce"] = intent.time_in_force.value.upper()
+        if row.attach is not None and not is_stop and intent.stop_ticks is not None:
+            params |= row.attach(_price(instrument, intent.stop_ticks), self._terms.to_wire(attached_id(intent.client_order_id)))
         if row.has_reduce_only and intent.reduce_only:
             params["reduceOnly"] = True
         kind = "limit" if intent.type is OrderType.LIMIT else "market"

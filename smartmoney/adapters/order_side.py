@@ -8,7 +8,7 @@ answer that cannot be read, and a cancellation.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -111,8 +111,11 @@ class OrderSide(Protocol):
             NewsError: the answer cannot be read.
         """
 
-    async def cancel(self, instrument: Instrument, client_id: str, *, is_algo: bool) -> Answer:
-        """Cancel an order. Raises: NewsError."""
+    def is_nameless(self, intent: OrderIntent) -> bool:
+        """Tell whether the venue knows an order by its own identifier only: a stop that it made out of an entry."""
+
+    async def cancel(self, instrument: Instrument, client_id: str, *, is_algo: bool, number: str = "") -> Answer:
+        """Cancel an order by our own id; one that is nameless there by the venue's `number`. Raises: NewsError."""
 
     async def find(self, instrument: Instrument, client_id: str, *, is_algo: bool) -> Answer:
         """Ask for one order by our own id. Raises: NewsError."""
@@ -134,3 +137,56 @@ class OrderSide(Protocol):
 
     def read_event(self, event: Any) -> PrivateNews:
         """Return what an event of the account's stream says. Raises: NewsError."""
+
+
+class Account(Protocol):
+    """Be the connection to an account, as far as an order side hands it on."""
+
+    market: Market
+
+    @property
+    def is_clock_good(self) -> bool:
+        """Tell whether the last two measurements of the venue's clock agree."""
+
+    @property
+    def clock_offset_ms(self) -> int | None:
+        """Return the venue's clock less ours, in ms; None before it was measured."""
+
+    def venue_ms(self) -> int:
+        """Return the venue's clock as well as we know it, in ms."""
+
+    async def sync_clock(self) -> Answer:
+        """Measure the venue's clock again."""
+
+
+_A = TypeVar("_A", bound=Account)
+
+
+class AccountSide(Generic[_A]):
+    """Hand on what every order side says of its account: market and clock."""
+
+    def __init__(self, account: _A) -> None:
+        self.account = account
+
+    @property
+    def market(self) -> Market:
+        """Return the market whose account it is."""
+        return self.account.market
+
+    @property
+    def is_clock_good(self) -> bool:
+        """Tell whether the last two measurements of the venue's clock agree."""
+        return self.account.is_clock_good
+
+    @property
+    def clock_offset_ms(self) -> int | None:
+        """Return the venue's clock less ours, in ms."""
+        return self.account.clock_offset_ms
+
+    def venue_ms(self) -> int:
+        """Return the venue's clock as well as we know it, in ms."""
+        return self.account.venue_ms()
+
+    async def sync_clock(self) -> Answer:
+        """Measure the venue's clock again."""
+        return await self.account.sync_clock()

@@ -25,6 +25,8 @@ from smartmoney.venues.order_news import Held, NewsError
 from smartmoney.venues.outcomes import Outcome
 
 _BYBIT_TRANSFERS = frozenset({"AccountTransfer", "SubMemberTransfer", "SubMemberTransferList"})
+_BYBIT_UNIFIED = frozenset({3, 4, 5, 6})
+"""Unified accounts 1.0 and 2.0, plain and Pro."""
 _BYBIT_NO_CHANGE = frozenset({110043})
 _OKX_LEVELS = frozenset({"2", "3"})
 """Futures mode and multi-currency margin: swaps on isolated margin."""
@@ -127,6 +129,7 @@ async def _bybit_margin(account: CcxtAccount, instrument: Instrument, leverage: 
     try:
         rows = [one["info"] for one in found.body]
         is_now = str(mode.body["result"]["marginMode"])
+        is_unified = int(mode.body["result"]["unifiedMarginStatus"]) in _BYBIT_UNIFIED
         is_one_way = all(int(row["positionIdx"]) == 0 for row in rows)
         is_set = bool(rows) and all(Decimal(str(row["leverage"])) == leverage for row in rows)
     except (KeyError, TypeError, ValueError, ArithmeticError) as failure:
@@ -136,6 +139,7 @@ async def _bybit_margin(account: CcxtAccount, instrument: Instrument, leverage: 
     return _wrong(
         "margin",
         [
+            (not is_unified, "the account is no unified one", "upgrade it at the exchange"),
             (is_now != "ISOLATED_MARGIN", f"the account is in {is_now}", remedy),
             (not is_one_way, f"{instrument.name} is in hedge mode", "switch it to one-way mode at the exchange"),
             (not is_set, f"{instrument.name} has not leverage {leverage}", f"close what stands there and set it{why}"),
@@ -162,6 +166,11 @@ async def _okx_identify(account: CcxtAccount) -> tuple[str, list[Problem]]:
         mode = [
             (row["posMode"] != "net_mode", "the account is in long/short mode, where a reduce-only order is none", "switch it to net mode"),
             (str(row["acctLv"]) not in _OKX_LEVELS, "the account's mode has no isolated swaps", "choose futures mode at the exchange"),
+            (
+                row.get("ctIsoMode", "automatic") not in {"automatic", ""},
+                "the margin of isolated positions is moved by hand, so that no order finds any",
+                "switch isolated margin of contracts to automatic transfers at the exchange",
+            ),
         ]
         return str(row["uid"]), _wrong("key", judged) + _wrong("margin", mode)
     except (KeyError, IndexError, TypeError, AttributeError) as failure:
@@ -172,16 +181,25 @@ async def _okx_margin(account: CcxtAccount, instrument: Instrument, leverage: in
     told = await account.ask(partial(account.client.set_leverage, leverage, instrument.name, {"mgnMode": "isolated"}), is_urgent=True)
     asked = {"instId": instrument.symbol, "mgnMode": "isolated"}
     found = await _ask(account, "privateGetAccountLeverageInfo", asked)
-    if not found.is_done:
-        return [unanswered("margin", f"{instrument.name}: leverage could not be asked", found)]
+    held = await _ask(account, "privateGetAccountPositions", {"instType": "SWAP", "instId": instrument.symbol})
+    for answer in (found, held):
+        if not answer.is_done:
+            return [unanswered("margin", f"{instrument.name}: leverage and positions could not be asked", answer)]
     try:
         rows = found.body["data"]
         is_set = bool(rows) and all(Decimal(str(row["lever"])) == leverage for row in rows)
+        is_crossed = any(row["mgnMode"] != "isolated" and Decimal(str(row["pos"] or 0)) != 0 for row in held.body["data"])
     except (KeyError, TypeError, ArithmeticError) as failure:
         return [_unreadable("margin", failure)]
     why = "" if told.is_done else f" (the venue says: {told.why()})"
     said = f"{instrument.name} has not leverage {leverage} on isolated margin"
-    return _wrong("margin", [(not is_set, said, f"close what stands there and set it{why}")])
+    return _wrong(
+        "margin",
+        [
+            (not is_set, said, f"close what stands there and set it{why}"),
+            (is_crossed, f"{instrument.name} is held on cross margin, where no stop of ours would reach it", "close it first"),
+        ],
+    )
 
 
 # ---- Binance, in a rehearsal

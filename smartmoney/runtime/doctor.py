@@ -22,11 +22,14 @@ from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.adapters.websocket_transport import InsecureAddressError
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.runtime.doctor_machine import Check, machine_checks
+from smartmoney.runtime.guard_process import guard_venue, open_guard_account
 from smartmoney.runtime.live import door_terms, live_endpoints, open_live_venue
 from smartmoney.runtime.live_ccxt import CcxtVenue
 from smartmoney.runtime.live_door import DoorClosed, Problem, live_door
 from smartmoney.runtime.models import BundleRefused, ModelNotFitForLive, ModelNotFound, Models
 from smartmoney.runtime.modes import is_rehearsal
+from smartmoney.runtime.terms import guard_options
+from smartmoney.settings.errors import ConfigurationError
 from smartmoney.settings.models import Settings
 from smartmoney.venues.binance.exchange_info import ExchangeInfoError
 from smartmoney.venues.binance.protocol import ProtocolError
@@ -47,6 +50,7 @@ async def examine(settings: Settings, layout: StateLayout) -> list[Check]:
     checks += venue_checks
     if is_live:
         checks.append(await asyncio.to_thread(_model, settings, layout))
+        checks.append(_guard(settings, layout))
         checks += await (_ccxt_account(settings) if settings.venue.startswith("ccxt:") else _account(settings, instruments, raw))
     return checks
 
@@ -107,6 +111,21 @@ def _model(settings: Settings, layout: StateLayout) -> Check:
     if is_rehearsal(settings):
         return Check(name="model", ok=None, found=f"{chosen}; a rehearsal takes any")
     return Check(name="model", ok=True, found=f"{chosen} has passed its gate here")
+
+
+def _guard(settings: Settings, layout: StateLayout) -> Check:
+    """Say whether a guard could act at the venue: with which key, and with whose timer."""
+    try:
+        access = guard_options(settings, layout.root).access
+        assert access is not None
+        account = open_guard_account(access)
+        timer = {"": "no timer of the venue's", "symbol": "a timer for each symbol", "account": "a timer for the account"}
+        found = f"could act at {access.venue}, with {timer[guard_venue(access, account).timer]}"
+        account.close()
+    except (ConfigurationError, CredentialsError) as error:
+        ok = None if is_rehearsal(settings) else False
+        return Check(name="guard's reach", ok=ok, found=str(error), remedy="docs/safety.md says where it acts and with which key")
+    return Check(name="guard's reach", ok=True, found=found)
 
 
 async def _account(settings: Settings, instruments: Sequence[Instrument], raw: bytes) -> list[Check]:

@@ -19,11 +19,12 @@ import structlog
 
 from smartmoney.adapters.control import ControlError, ControlRequest
 from smartmoney.adapters.guard_journal import GuardJournal
+from smartmoney.adapters.guard_venue import LookFailed, Timer
 from smartmoney.adapters.heartbeat import Heartbeat, boot_id, read_heartbeat
 from smartmoney.adapters.service import LatchFailed, ServiceNotifier, is_latched, set_latch
 from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.runtime.alert_queue import Alert
-from smartmoney.runtime.guard_hands import Hands, LookFailed
+from smartmoney.runtime.guard_hands import Hands
 from smartmoney.runtime.guard_lease import Judgement, Lease, judge
 
 log = structlog.get_logger("guard")
@@ -35,6 +36,7 @@ WATCH_S = 5.0
 """While the daemon is gone, what was settled is looked at this often."""
 _HAND_OVER_LOOK_S = 1.0
 COMPLAIN_S = 10.0
+_ACCOUNT = "account"
 ASKED_S_MAX = 30.0
 HAND_OVER_S = 25.0
 """The daemon adopts the guard's orders with its next report of the account; what it has not by then is withdrawn."""
@@ -60,14 +62,14 @@ class Guard:
         journal: GuardJournal,
         tell: Callable[[list[Alert]], None],
         *,
-        has_timer: bool,
+        timer: Timer,
     ) -> None:
         self._terms = terms
         self._layout = layout
         self._hands = hands
         self._journal = journal
         self._tell = tell
-        self._has_timer = has_timer
+        self._timer = timer
         self._boot = boot_id()
         self._armed: dict[str, float] = {}
         self._work: asyncio.Task[None] | None = None
@@ -146,15 +148,19 @@ class Guard:
                 is_late = time.monotonic() - self._handing_over > HAND_OVER_S
                 if await self._hands.hand_over(beat, is_late=is_late):
                     self._handing_over = None
-            if self._has_timer:
+            if self._timer:
                 await self._keep_timers(self._hands, beat)
         except LookFailed as error:
             self._problem = str(error)
 
     async def _keep_timers(self, hands: Hands, beat: Heartbeat) -> None:
-        """Set the venue's timer for symbols where entries rest, refresh it at a third of its time, and take it away where none does."""
+        """Set the venue's timer while entries rest, refresh it at a third of its time, and take it away where none does.
+
+        One is the symbol's, or one is the account's.
+        """
         now = time.monotonic()
-        wanted = {order.symbol for order in beat.orders if order.is_entry}
+        resting = {order.symbol for order in beat.orders if order.is_entry}
+        wanted = resting if self._timer == "symbol" or not resting else {_ACCOUNT}
         for symbol in wanted:
             if now >= self._armed.get(symbol, 0.0) and await hands.count_down(symbol, round(self._terms.timer_s * 1000)):
                 self._armed[symbol] = now + self._terms.timer_s / 3

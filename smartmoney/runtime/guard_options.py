@@ -1,6 +1,7 @@
 """What a guard's process is told at its start: plain values, no secret among them."""
 
 from decimal import Decimal
+from typing import Literal
 
 import msgspec
 
@@ -12,10 +13,12 @@ from smartmoney.runtime.guard import GuardTerms
 class GuardAccess(msgspec.Struct, frozen=True, kw_only=True):
     """Say where the guard's orders go and in which files its key lies (None: the environment's, credentials', a container's)."""
 
+    venue: Literal["binance", "bybit", "okx"]
     market: Market
     rest: str
     key_file: str | None
     secret_file: str | None
+    passphrase_file: str | None = None
 
 
 class GuardOptions(msgspec.Struct, frozen=True, kw_only=True):

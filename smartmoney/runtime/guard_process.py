@@ -17,16 +17,19 @@ import structlog
 
 from smartmoney.adapters.control import ControlServer
 from smartmoney.adapters.credentials import CredentialsError, read_credentials
-from smartmoney.adapters.guard_account import GuardAccount
+from smartmoney.adapters.guard_account import GuardAccount, Wire
+from smartmoney.adapters.guard_binance import BinanceGuard
 from smartmoney.adapters.guard_journal import GuardJournal
+from smartmoney.adapters.guard_perpetuals import BybitGuard, OkxGuard
+from smartmoney.adapters.guard_venue import GuardVenue, Timer
+from smartmoney.adapters.guard_wires import BinanceWire, BybitWire, OkxWire
 from smartmoney.adapters.service import ServiceNotifier
 from smartmoney.adapters.state_directory import StateLayout
-from smartmoney.core.domain.instruments import Market
 from smartmoney.runtime import logs
 from smartmoney.runtime.alerts import AlertDesk
 from smartmoney.runtime.guard import Guard
 from smartmoney.runtime.guard_hands import Hands
-from smartmoney.runtime.guard_options import GuardOptions
+from smartmoney.runtime.guard_options import GuardAccess, GuardOptions
 
 log = structlog.get_logger("guard")
 
@@ -53,6 +56,26 @@ def _alone(layout: StateLayout) -> Iterator[None]:
         os.close(fd)
 
 
+def open_guard_account(access: GuardAccess) -> GuardAccount:
+    """Return the guard's own connection; nothing is sent.
+
+    Raises:
+        CredentialsError: there is no key that it can use.
+    """
+    credentials = read_credentials(access.key_file, access.secret_file, os.environ, access.passphrase_file)
+    if access.venue == "okx" and not credentials.passphrase:
+        raise CredentialsError("OKX wants a passphrase beside the key; name its file in guard.passphrase_file, or give exchange.passphrase")
+    wires: dict[str, Wire] = {"binance": BinanceWire(access.market), "bybit": BybitWire(), "okx": OkxWire()}
+    return GuardAccount(wires[access.venue], access.rest, credentials)
+
+
+def guard_venue(access: GuardAccess, account: GuardAccount) -> GuardVenue:
+    """Return what the guard can do there."""
+    if access.venue == "binance":
+        return BinanceGuard(account, access.market)
+    return BybitGuard(account) if access.venue == "bybit" else OkxGuard(account)
+
+
 async def serve(options: GuardOptions) -> None:
     """Guard until SIGTERM or SIGINT.
 
@@ -64,17 +87,17 @@ async def serve(options: GuardOptions) -> None:
     with _alone(layout), contextlib.ExitStack() as stack:
         journal = GuardJournal(layout.guard_journal)
         stack.callback(journal.close)
-        hands, has_timer = None, False
+        hands: Hands | None = None
+        timer: Timer = ""
         if options.access is not None:
-            access = options.access
-            account = GuardAccount(access.market, access.rest, read_credentials(access.key_file, access.secret_file, os.environ))
+            account = open_guard_account(options.access)
             stack.callback(account.close)
-            hands = Hands(account, journal, options.stop_fraction)
-            has_timer = access.market is Market.USDM
+            venue = guard_venue(options.access, account)
+            hands, timer = Hands(venue, journal, options.stop_fraction), venue.timer
         alerts = AlertDesk(options.alerts, options.source)
         notifier = ServiceNotifier()
         stack.callback(notifier.close)
-        guard = Guard(options.terms, layout, hands, journal, alerts.tell, has_timer=has_timer)
+        guard = Guard(options.terms, layout, hands, journal, alerts.tell, timer=timer)
         server = await ControlServer.listen(layout.guard_socket, guard.handle)
         log.info("guard watches", state=str(layout.root), venue=hands is not None, rss_mb=rss_mb(), lease_s=options.terms.lease_s)
         tasks = [asyncio.create_task(guard.run(notifier)), asyncio.create_task(alerts.run(lambda: None))]

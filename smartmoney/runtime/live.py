@@ -19,9 +19,11 @@ from urllib.parse import urlsplit
 import structlog
 
 from smartmoney.adapters.binance_account import BinanceAccount
+from smartmoney.adapters.binance_money import BinanceMoney
 from smartmoney.adapters.binance_orders import BinanceOrders
 from smartmoney.adapters.clock import SystemClock
 from smartmoney.adapters.credentials import read_credentials
+from smartmoney.adapters.money_list import MoneyList
 from smartmoney.adapters.order_side import OrderSide
 from smartmoney.adapters.private_stream import PrivateStream, StreamListener
 from smartmoney.core.domain.entries import Payload
@@ -36,7 +38,6 @@ from smartmoney.runtime.storage import OpenAccount
 from smartmoney.runtime.supervisor import Beat, ChildSpec
 from smartmoney.settings.models import Settings
 from smartmoney.venues.binance import order_calls as calls
-from smartmoney.venues.binance.money_news import BOOKED, MOVED
 from smartmoney.venues.binance.protocol import Endpoints, endpoints
 from smartmoney.venues.followed import FollowedOrders
 from smartmoney.venues.order_news import NewsError
@@ -92,8 +93,8 @@ class LiveVenue(Protocol):
     def stream(self, listener: StreamListener, *, jitter: Random) -> PrivateFeed:
         """Return its stream, not begun."""
 
-    def money(self, instruments: tuple[Instrument, ...], beginning: MoneyBeginning, post: Callable[[Payload], None]) -> LiveMoney | None:
-        """Return who brings home payments without a trade, funding above all; None where the venue's are not read."""
+    def money(self) -> MoneyList | None:
+        """Return its list of payments without a trade, funding above all; None where there are none to be read."""
 
     async def close(self) -> None:
         """Close its connections."""
@@ -116,11 +117,9 @@ class BinanceVenue:
         """Return its stream, not begun."""
         return PrivateStream(self.account, self._where, listener, clock=SystemClock(), jitter=jitter)
 
-    def money(self, instruments: tuple[Instrument, ...], beginning: MoneyBeginning, post: Callable[[Payload], None]) -> LiveMoney | None:
-        """Return who brings home payments without a trade: on USD-M. Spot's money is seen by its balances."""
-        if self.account.market is not Market.USDM:
-            return None
-        return LiveMoney(self.account, instruments, beginning, post, clock=SystemClock())
+    def money(self) -> MoneyList | None:
+        """Return USD-M's list of incomes. Spot's money is seen by its balances."""
+        return BinanceMoney(self.account) if self.account.market is Market.USDM else None
 
     async def close(self) -> None:
         """Close its connections."""
@@ -161,7 +160,9 @@ class LiveOrders:
         if opened.active_wall_ns is not None:
             since_ms = min(since_ms, opened.active_wall_ns // _MS + (side.clock_offset_ms or 0)) - LOOK_BACK_MS
         beginning = Beginning(orders=tuple(state.orders), positions=state.positions, since_ms=since_ms)
-        self._money = self.venue.money(self._instruments, self._known_money(opened), post)
+        listed = self.venue.money()
+        if listed is not None:
+            self._money = LiveMoney(listed, self._instruments, self._known_money(opened, listed), post, clock=clock)
         self.gateway = LiveGateway(side, followed, beginning, post, clock=clock, is_latched=is_latched, money=self._money)
         self._stream = self.venue.stream(self.gateway, jitter=Random(self._seed))
 
@@ -173,13 +174,13 @@ class LiveOrders:
         )
         return children if self._money is None else (*children, ChildSpec(name="money", start=self._money.run, beat_s_max=SILENT_S_MAX))
 
-    def _known_money(self, opened: OpenAccount) -> MoneyBeginning:
+    def _known_money(self, opened: OpenAccount, listed: MoneyList) -> MoneyBeginning:
         """Return what the journal knows of payments: a new one knows none, and asks for none of the time before it was made."""
         offset_ms, state = self.venue.side.clock_offset_ms or 0, opened.state
         moved_ms = self.venue.side.venue_ms() if opened.active_wall_ns is None else opened.active_wall_ns // _MS + offset_ms
         made_ms = state.created_wall_ns // _MS + offset_ms
-        from_ms = {kind: max(made_ms, state.booked_until_ns.get(kind, 0) // _MS - INCOMES_LATE_MS) for kind in BOOKED}
-        return MoneyBeginning(from_ms={**from_ms, **dict.fromkeys(MOVED, moved_ms)}, booked=state.fundings)
+        from_ms = {kind: max(made_ms, state.booked_until_ns.get(kind, 0) // _MS - INCOMES_LATE_MS) for kind in listed.booked}
+        return MoneyBeginning(from_ms={**from_ms, **dict.fromkeys(listed.moved, moved_ms)}, booked=state.fundings)
 
     async def _listen(self, beat: Beat) -> None:
         task = asyncio.ensure_future(self._stream.run())

@@ -119,6 +119,8 @@ class LiveAccount:
     async def look_up(self, order: Followed) -> Answer:
         """Ask for one order by its client id and tell what is new; the answer says how that went."""
         instrument = self._instruments[order.intent.instrument]
+        if self._account.is_nameless(order.intent):
+            return await self._look_up_nameless(order)
         answer = await self._account.find(instrument, order.intent.client_order_id, is_algo=order.is_algo)
         self._learn(answer.news)
         if order.needs_look and order.actual_order_id:
@@ -127,6 +129,25 @@ class LiveAccount:
         if order.is_behind:
             await self.catch_up(order)
         return answer
+
+    async def _look_up_nameless(self, order: Followed) -> Answer:
+        """Ask for a stop that the venue made out of an entry: by its number, and before that is known in the list of what works."""
+        instrument = self._instruments[order.intent.instrument]
+        if order.order_id:
+            answer = await self._account.find_number(instrument, order.order_id)
+            self._learn(answer.news)
+        else:
+            answer = await self._account.open_orders(instrument, is_urgent=True)
+            self._learn(answer.news)
+            if answer.is_done and not order.order_id:
+                return Answer(outcome=Outcome.NOT_FOUND, message="the venue lists no such stop")
+        if order.is_behind:
+            await self.catch_up(order)
+        return answer
+
+    def is_nameless(self, order: Followed) -> bool:
+        """Tell whether the venue knows an order by its own number only."""
+        return self._account.is_nameless(order.intent)
 
     async def catch_up(self, order: Followed) -> None:
         """Fetch the trades of an order whose fills were not all told."""

@@ -5,25 +5,25 @@ one ccxt instance serves one account, and holds the account's private sockets be
 instrument's grid must be the same.
 """
 
-from collections.abc import Callable
 from random import Random
 from urllib.parse import urlsplit
 
 from smartmoney.adapters.ccxt_account import CcxtAccount, CcxtAccountError, open_ccxt_account
 from smartmoney.adapters.ccxt_feed import instruments_of
+from smartmoney.adapters.ccxt_money import CcxtMoney
 from smartmoney.adapters.ccxt_orders import CcxtOrders
 from smartmoney.adapters.ccxt_stream import CcxtStream
 from smartmoney.adapters.clock import Clock, SystemClock
 from smartmoney.adapters.credentials import Credentials, CredentialsError
+from smartmoney.adapters.money_list import MoneyList
 from smartmoney.adapters.order_side import OrderSide
 from smartmoney.adapters.private_stream import StreamListener
-from smartmoney.core.domain.entries import Payload
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.runtime.ccxt_door import DOORS, ccxt_door
 from smartmoney.runtime.live_door import DoorClosed, DoorTerms, Problem
-from smartmoney.runtime.live_money import LiveMoney, MoneyBeginning
 from smartmoney.runtime.modes import is_rehearsal
 from smartmoney.settings.models import Settings
+from smartmoney.venues.ccxt_money import MONEY
 from smartmoney.venues.ccxt_news import Sized
 from smartmoney.venues.ccxt_terms import VENUES, why_not_live
 from smartmoney.venues.unified import UnifiedError, addresses
@@ -56,10 +56,9 @@ class CcxtVenue:
         """Return its stream, not begun."""
         return CcxtStream(self.account, listener, clock=SystemClock(), jitter=jitter)
 
-    def money(self, instruments: tuple[Instrument, ...], beginning: MoneyBeginning, post: Callable[[Payload], None]) -> LiveMoney | None:
-        """Return None: what is paid without a trade is not read here (docs/going-live.md says so)."""
-        del instruments, beginning, post
-        return None
+    def money(self) -> MoneyList | None:
+        """Return the venue's list of payments without a trade; None where nobody has said how it is read (rehearsals at Binance)."""
+        return CcxtMoney(self.account) if self.account.terms.venue in MONEY else None
 
     async def close(self) -> None:
         """Close its connections."""

@@ -33,6 +33,7 @@ from smartmoney.core.domain.orders import Approved, OrderIntent, Purpose
 from smartmoney.runtime.elsewhere import Elsewhere
 from smartmoney.runtime.live_account import Beginning, LiveAccount, ReadFailed
 from smartmoney.runtime.live_again import StopsAgain, place_until_not_busy
+from smartmoney.runtime.live_attached import AttachedStops
 from smartmoney.runtime.live_money import LiveMoney
 from smartmoney.runtime.supervisor import Beat
 from smartmoney.venues.followed import Followed, FollowedOrders
@@ -97,6 +98,7 @@ class LiveGateway(Elsewhere):
         self._ending: dict[str, None] = {}
         """Orders whose cancel was taken note of, and whose end was not told yet."""
         self._again = StopsAgain(account, followed, beginning.orders, self._sent, self._learn, post, clock=clock)
+        self._attached = AttachedStops(self._reader, followed, post, clock=clock)
         self._funds_until_ns = [0 for _ in self._instruments]
         self._first_ask_ns: int | None = None
         self._poll_now = asyncio.Event()
@@ -116,15 +118,18 @@ class LiveGateway(Elsewhere):
         if len(self._tasks) >= room:
             self._post(SendRefused(client_order_id=intent.client_order_id, reason=f"{len(self._tasks)} requests are under way"))
             return
-        self._followed.follow(intent)
+        order = self._followed.follow(intent)
         self._again.note_new(intent.client_order_id)
+        if intent.attached_to is not None:
+            self._start(self._attached.wait_for(order))
+            return
         self._sent[intent.client_order_id] = asyncio.Event()
         group = intent.oco_group
         waiting = self._pairs.get(group) if group is not None else None
         if waiting is not None:
             waiting.append(intent)
             return
-        if group is not None and intent.purpose is Purpose.STOP and self._market_of(intent) is Market.SPOT:
+        if group is not None and intent.purpose is Purpose.STOP and self._instruments[intent.instrument].market is Market.SPOT:
             self._pairs[group] = [intent]
             self._start(self._send_pair(group, approved))
             return
@@ -177,16 +182,12 @@ class LiveGateway(Elsewhere):
             self._reader.tell(replies)
             if unknown:
                 self._poll_now.set()
-            if news.moved is not None:
-                self._money_told(news.moved)
+            if news.moved is not None and self._money is not None:
+                self._money.note(news.moved)
+            elif news.moved is not None:
+                self._poll_now.set()
         except NewsError as problem:
             log.warning("a private event cannot be read", problem=str(problem))
-            self._poll_now.set()
-
-    def _money_told(self, reason: str) -> None:
-        if self._money is not None:
-            self._money.note(reason)
-        else:
             self._poll_now.set()
 
     # ---- children of the supervisor
@@ -329,7 +330,7 @@ class LiveGateway(Elsewhere):
     async def _wait_for_sibling(self, order: Followed) -> None:
         """Wait for the cancel of a spot pair's other leg: it takes this one along."""
         group = order.intent.oco_group
-        if group is None or self._market_of(order.intent) is not Market.SPOT:
+        if group is None or self._instruments[order.intent.instrument].market is not Market.SPOT:
             return
         for other in list(self._followed.working()):
             name = other.intent.client_order_id
@@ -341,7 +342,10 @@ class LiveGateway(Elsewhere):
     async def _cancel_at_venue(self, order: Followed) -> None:
         name = order.intent.client_order_id
         instrument = self._instruments[order.intent.instrument]
-        answer = await self._account.cancel(instrument, name, is_algo=order.is_algo)
+        number = await self._attached.number_of(order)
+        if number is None:
+            return
+        answer = await self._account.cancel(instrument, name, is_algo=order.is_algo, number=number)
         if answer.is_over and not order.is_ended:
             self._followed.drop(name)
             self._post(OrderCanceled(client_order_id=name, reason="requested"))
@@ -470,9 +474,6 @@ class LiveGateway(Elsewhere):
     def _post_all(self, payloads: Sequence[Payload]) -> None:
         for payload in payloads:
             self._post(payload)
-
-    def _market_of(self, intent: OrderIntent) -> Market:
-        return self._instruments[intent.instrument].market
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)

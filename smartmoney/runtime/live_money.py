@@ -1,4 +1,4 @@
-"""Bring home what moved a USD-M account's money without a trade: funding is booked, transfers are told.
+"""Bring home what moved an account's money without a trade: funding is booked, transfers are told.
 
 The venue's list of incomes is the truth, and each of its rows has a number that is unique for ever; the stream, whose events have none,
 only says that the list is worth a look now. So a payment is booked once, whichever of the two speaks first, is late, doubled or lost, and
@@ -14,14 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 import structlog
 
-from smartmoney.adapters.binance_account import BinanceAccount
 from smartmoney.adapters.clock import Clock
+from smartmoney.adapters.money_list import MoneyList
 from smartmoney.core.domain.entries import FundingPaid, HaltRequested, MoneyMoved, Payload
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.runtime.live_account import ReadFailed
 from smartmoney.runtime.supervisor import Beat
-from smartmoney.venues.binance import order_calls as calls
-from smartmoney.venues.binance.money_news import BOOKED, FUNDING, MOVED, Income, MoneyEvent, read_incomes
+from smartmoney.venues.incomes import Income
 from smartmoney.venues.order_news import NewsError
 
 log = structlog.get_logger("money")
@@ -29,7 +28,7 @@ log = structlog.get_logger("money")
 EVERY_S = 60.0
 """The list is read this often without being told."""
 LOOKS_S = (0.5, 2.0, 8.0, 30.0)
-"""Waits between looks after the stream has told of something: the list may have it later. A look costs 30 of 2,400 a minute."""
+"""Waits between looks after the stream has told of something: the list may have it later."""
 AFTER_UP_S = 5.0
 """So long after the stream came up the list is read: what was paid before that was told to nobody."""
 FIRST_S_MAX = 8.0
@@ -37,10 +36,6 @@ FIRST_S_MAX = 8.0
 KEPT = 4096
 LOOK_BACK_MS = 86_400_000
 """A row may come into the list so long after its own time."""
-_WINDOW_MS = 7 * 86_400_000
-_HISTORY_MS = 89 * 86_400_000
-"""The venue keeps three months."""
-_PAGES_MAX = 20
 _TURN_S = 0.5
 _S = 1_000_000_000
 
@@ -57,14 +52,14 @@ class LiveMoney:
 
     def __init__(
         self,
-        account: BinanceAccount,
+        money: MoneyList,
         instruments: Sequence[Instrument],
         beginning: MoneyBeginning,
         post: Callable[[Payload], None],
         *,
         clock: Clock,
     ) -> None:
-        self._account = account
+        self._list = money
         self._index = {instrument.symbol: number for number, instrument in enumerate(instruments)}
         self._quotes = [instrument.quote for instrument in instruments]
         self._post = post
@@ -83,7 +78,7 @@ class LiveMoney:
     def note(self, reason: str) -> None:
         """Take note that the stream told of money that moved, and why in the venue's words."""
         log.info("money moved at the venue", reason=reason)
-        self._look_soon(MoneyEvent(reason=reason).kinds)
+        self._look_soon(self._list.kinds_of(reason))
 
     def stream_up(self) -> None:
         """Take note that the stream begins to tell: what happened before was told to nobody."""
@@ -93,11 +88,11 @@ class LiveMoney:
         """Post the payments of the time before this start, within a patience; what it did not reach comes with the next turn."""
         try:
             async with asyncio.timeout(FIRST_S_MAX):
-                await self._read(FUNDING, is_urgent=True)
+                await self._read(self._list.booked[0], is_urgent=True)
         except TimeoutError:
             log.warning("funding before this start could not be read in time")
         except (ReadFailed, NewsError) as failure:
-            self._failed(FUNDING, failure)
+            self._failed(self._list.booked[0], failure)
 
     async def run(self, beat: Beat) -> None:
         """Read the list regularly, and for a while after the stream has told of something."""
@@ -106,7 +101,7 @@ class LiveMoney:
             now_ns = self._clock.monotonic_ns()
             if now_ns >= self._regular_ns:
                 self._regular_ns = now_ns + round(EVERY_S * _S)
-                await self.look((*BOOKED, *MOVED))
+                await self.look((*self._list.booked, *self._list.moved))
             elif self._wanted and now_ns >= self._look_ns:
                 await self._look_again()
             try:
@@ -143,7 +138,7 @@ class LiveMoney:
 
     async def _read(self, kind: str, *, is_urgent: bool) -> None:
         """Post what is new of a kind, once all of it was read."""
-        now_ms = self._account.venue_ms()
+        now_ms = self._list.venue_ms()
         for row in await self._rows(kind, now_ms, is_urgent=is_urgent):
             self._take(row)
         self._read_until_ms[kind] = max(self._read_until_ms[kind], now_ms)
@@ -152,34 +147,26 @@ class LiveMoney:
     async def _rows(self, kind: str, now_ms: int, *, is_urgent: bool) -> list[Income]:
         """Return the rows of a kind that may be new, window by window."""
         found: list[Income] = []
-        start_ms = max(self._read_until_ms[kind] - LOOK_BACK_MS, self._from_ms[kind], now_ms - _HISTORY_MS)
+        start_ms = max(self._read_until_ms[kind] - LOOK_BACK_MS, self._from_ms[kind], now_ms - self._list.history_ms)
         while start_ms <= now_ms:
-            end_ms = start_ms + _WINDOW_MS - 1
-            for page in range(1, _PAGES_MAX + 1):
-                rows = await self._page(kind, start_ms, end_ms, page, is_urgent=is_urgent)
-                found += rows
-                if len(rows) < calls.INCOMES_MAX:
-                    break
+            end_ms = start_ms + self._list.window_ms - 1
+            listed = await self._list.incomes(kind, start_ms, end_ms, is_urgent=is_urgent)
+            if not listed.answer.is_done:
+                raise ReadFailed(f"incomes of kind {kind}", listed.answer)
+            found += listed.rows
             start_ms = end_ms + 1
         return found
 
-    async def _page(self, kind: str, start_ms: int, end_ms: int, page: int, *, is_urgent: bool) -> tuple[Income, ...]:
-        call = msgspec.structs.replace(calls.incomes(kind, start_ms, end_ms, page), is_urgent=is_urgent)
-        answer = await self._account.ask(call)
-        if not answer.is_done:
-            raise ReadFailed(f"{call.method} {call.path}", answer)
-        return read_incomes(answer.body)
-
     def _take(self, row: Income) -> None:
         index = self._index.get(row.symbol)
-        is_ours = row.kind in MOVED or (row.kind in BOOKED and index is not None)
+        is_ours = row.kind in self._list.moved or (row.kind in self._list.booked and index is not None)
         if row.reference in self._known or row.amount == 0 or not is_ours:
             return
         self._known[row.reference] = None
         if len(self._known) > KEPT:
             del self._known[next(iter(self._known))]
         at_ns = row.time_ms * 1_000_000
-        if row.kind in BOOKED and index is not None and row.asset == self._quotes[index]:
+        if row.kind in self._list.booked and index is not None and row.asset == self._quotes[index]:
             self._post(FundingPaid(instrument=index, amount=row.amount, reference=row.reference, ts_event_ns=at_ns))
             return
         self._post(MoneyMoved(asset=row.asset, amount=row.amount, reason=row.kind, reference=row.reference, ts_event_ns=at_ns))

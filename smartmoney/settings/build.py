@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from smartmoney.core.execution.parameters import EntryStyle, ExecutionParameters
+from smartmoney.core.execution.parameters import AttachedStops, EntryStyle, ExecutionParameters
 from smartmoney.core.features.parameters import FeatureParameters, ImbalanceParameters, LiquidityParameters
 from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.core.risk.parameters import RiskLimits
@@ -15,6 +15,7 @@ from smartmoney.simulation.paper_parameters import PaperParameters
 
 _FEES = {"spot": (Decimal(10), Decimal(10)), "usdm": (Decimal(2), Decimal(5))}
 """Maker and taker, in bps: Binance's published base rates."""
+_ATTACHED = {"ccxt:bybit": AttachedStops.POSITION, "ccxt:okx": AttachedStops.ORDER}
 _POSITION_FRACTION_MIN = Decimal("0.25")
 _POSITION_ROOM = Decimal("1.25")
 
@@ -116,6 +117,7 @@ def execution_parameters(settings: Settings) -> ExecutionParameters:
         default_stop_fraction=Decimal(str(settings.strategy.stop_loss_base)),
         default_target_fraction=Decimal(str(settings.strategy.take_profit_base)),
         linked_pairs=not (settings.mode == "live" and settings.market == "usdm"),
+        attached=_ATTACHED.get(settings.venue, AttachedStops.NONE) if settings.mode == "live" else AttachedStops.NONE,
         **given,
     )
 

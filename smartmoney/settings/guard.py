@@ -17,8 +17,11 @@ class GuardSettings(Section):
     action: Literal["cancel", "flatten"] = "cancel"
     """cancel: entries go, every position keeps one stop; flatten: everything is closed at market."""
     timer_s: float = Field(default=60.0, ge=10, le=600)
-    """USD-M: length of the venue's own dead-man timer, set while entries rest; it cancels stops too."""
+    """Length of the venue's own dead-man timer, where it has one (Binance USD-M, OKX: 120 at most), set while entries rest; it may cancel
+    stops too."""
     key_file: str | None = Field(default=None, min_length=1, max_length=4096)
     """File of a key of the guard's own; left out, the daemon's."""
     secret_file: str | None = Field(default=None, min_length=1, max_length=4096)
     """File of that key's secret."""
+    passphrase_file: str | None = Field(default=None, min_length=1, max_length=4096)
+    """File of that key's passphrase, where the exchange has one (OKX)."""

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 
 from smartmoney.core.domain.instruments import Instrument
-from smartmoney.core.domain.orders import Side
+from smartmoney.core.domain.orders import Side, attached_id
 from smartmoney.venues.ccxt_terms import VenueTerms
+from smartmoney.venues.followed import OURS
 from smartmoney.venues.order_news import Held, NewsError, OrderNews, OrderState, TradeNews
 
 _STATES = {
@@ -32,6 +33,8 @@ _RAW_IDS = ("orderLinkId", "algoClOrdId", "clOrdId", "clientAlgoId", "caid", "cl
 _RAW_SENT = ("actualOrderId", "ai", "ordId")
 _RAW_LISTS = ("orderListId", "g")
 _RAW_REASONS = ("rejectReason", "cancelSource", "failCode", "r")
+_RAW_ATTACHED = frozenset({"StopLoss", "PartialStopLoss"})
+"""Bybit's stops of a position: they have no client id, but name their entry's (`parentOrderLinkId`)."""
 _NO_REASON = frozenset({"", "0", "NONE", "EC_NoError"})
 _AT_ONCE = frozenset({"IOC", "FOK"})
 
@@ -79,6 +82,7 @@ class CcxtReader:
             return OrderNews(
                 symbol=sized.instrument.symbol,
                 client_id=self._client_id(order, raw),
+                attached_to=self._attached_to(raw),
                 order_id=str(order.get("id") or ""),
                 state=state,
                 side=Side(str(order["side"]).lower()),
@@ -86,7 +90,8 @@ class CcxtReader:
                 quantity=_number(order.get("amount")) * sized.contract_size,
                 filled=Decimal(0) if is_apart else _number(order.get("filled")) * sized.contract_size,
                 price=_number(order.get("price")),
-                stop_price=_number(order.get("triggerPrice") or order.get("stopLossPrice")),
+                # A plain order's stop-loss price is that of the stop which it carries, and no trigger of its own.
+                stop_price=_number(order.get("triggerPrice") or (order.get("stopLossPrice") if is_apart else None)),
                 is_algo=is_apart,
                 is_reduce_only=bool(order.get("reduceOnly")),
                 list_id=_list_id(raw),
@@ -153,7 +158,13 @@ class CcxtReader:
         return -_number(signed) if signed else _number(fee.get("cost"))
 
     def _client_id(self, order: Mapping[str, Any], raw: Mapping[str, Any]) -> str:
-        return self._terms.from_wire(str(order.get("clientOrderId") or "") or _first(raw, _RAW_IDS))
+        entry = self._attached_to(raw)
+        return attached_id(entry) if entry else self._terms.from_wire(str(order.get("clientOrderId") or "") or _first(raw, _RAW_IDS))
+
+    def _attached_to(self, raw: Mapping[str, Any]) -> str:
+        """Return the entry of ours out of which the venue made an order, where it names the order after nothing else."""
+        parent = str(raw.get("parentOrderLinkId") or "") if raw.get("stopOrderType") in _RAW_ATTACHED else ""
+        return parent if parent and OURS.fullmatch(parent) else ""
 
 
 def read_balances(body: object) -> tuple[Held, ...]:

@@ -10,7 +10,7 @@ algo trading and error pages (2026-07); binance-spot-api-docs errors.md (2026-07
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -64,6 +64,10 @@ class MarketTerms(msgspec.Struct, frozen=True, kw_only=True):
     stop_params: Mapping[str, Any] = {}
     apart_params: Mapping[str, Any] = {}
     apart_list_params: Mapping[str, Any] = {}
+    attach: Callable[[str, str], Mapping[str, Any]] | None = None
+    """Returns what an entry says beside to carry a stop: of its trigger price and its name at the venue. None where entries carry none."""
+    names_attached: bool = True
+    """The stop that an entry carried has the name that was given to it; else the venue knows it by its own number only."""
     orders_max: int = 10
     """Orders within `orders_window_s` that the venue takes."""
     orders_window_s: float = 1.0
@@ -106,6 +110,8 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     options: Mapping[str, Any] = {}
     signed_fee: str = ""
     """Names the raw field of a streamed trade whose fee is negative where it was paid, which ccxt hands on as it is."""
+    paid_as: Mapping[str, str] = {}
+    """The stream tells payments as executions of these types, which are no trades; the list of incomes has them under these kinds."""
     needs_passphrase: bool = False
     watches_apart: bool = False
     """Orders apart come on a stream of their own."""
@@ -197,6 +203,17 @@ def _code(value: object) -> int | None:
         return None
 
 
+def _attach_to_position(price: str, _name: str) -> dict[str, Any]:
+    """Return Bybit's words: a stop for the whole position (Full), which it resizes, and withdraws with the position."""
+    return {"stopLoss": {"triggerPrice": price}, "slTriggerBy": "LastPrice", "slOrderType": "Market", "tpslMode": "Full"}
+
+
+def _attach_to_order(price: str, name: str) -> dict[str, Any]:
+    """Return OKX's words: an algo order under a name of ours, made when the entry has ended (since 2026-07-01 also a cut one)."""
+    stop = {"attachAlgoClOrdId": name, "slTriggerPx": price, "slOrdPx": "-1", "slTriggerPxType": "last"}
+    return {"attachAlgoOrds": [stop]}
+
+
 _BYBIT = VenueTerms(
     venue="bybit",
     markets={
@@ -206,6 +223,8 @@ _BYBIT = VenueTerms(
             # One-way mode is position 0. The stop is an order like another: same list, same id before and after its trigger.
             plain_params={"positionIdx": 0},
             stop_params={"positionIdx": 0, "triggerBy": "LastPrice"},
+            attach=_attach_to_position,
+            names_attached=False,
             orders_max=10,
             orders_window_s=1.0,
         )
@@ -238,8 +257,9 @@ _BYBIT = VenueTerms(
         "enableUnifiedAccount": True,
         "unifiedMarginStatus": 6,
         "brokerId": "",
-        "watchMyTrades": {"execType": ["Trade", "AdlTrade", "BustTrade", "Settle"]},
+        "watchMyTrades": {"execType": ["Trade", "AdlTrade", "BustTrade", "Settle", "Funding"]},
     },
+    paid_as={"Funding": "SETTLEMENT"},
     account_calls=("privateGetV5UserQueryApi", "privateGetV5AccountInfo"),
 )
 
@@ -254,6 +274,7 @@ _OKX = VenueTerms(
             stop_params={"tdMode": "isolated"},
             apart_params={"trigger": True},
             apart_list_params={"ordType": "conditional"},
+            attach=_attach_to_order,
             orders_max=60,
             orders_window_s=2.0,
         )

@@ -139,7 +139,7 @@ class FollowedOrders:
         index = self._index.get(news.symbol)
         if index is None:
             return []
-        order = self._orders.get(news.client_id) or self._of_number(index, news)
+        order = self._find(index, news)
         if order is None:
             return [payload for trade in news.trades for payload in self._strange(index, trade)]
         replies = self._identify(order, news)
@@ -186,7 +186,7 @@ class FollowedOrders:
         index = self._index.get(news.symbol)
         if index is None:
             return None
-        order = self._orders.get(news.client_id) or self._of_number(index, news)
+        order = self._find(index, news)
         if order is None:
             if not OURS.fullmatch(news.client_id):
                 return None
@@ -227,6 +227,20 @@ class FollowedOrders:
     def _number(self, order: Followed) -> None:
         if order.trade_order_id:
             self._numbers[order.intent.instrument, order.trade_order_id] = order.intent.client_order_id
+
+    def _find(self, index: int, news: OrderNews) -> Followed | None:
+        return self._orders.get(news.client_id) or self._of_number(index, news) or self._of_level(index, news)
+
+    def _of_level(self, index: int, news: OrderNews) -> Followed | None:
+        """Return the stop that an entry of ours carried, which the venue shows without a name: known by instrument, side and trigger."""
+        if news.client_id or not news.is_reduce_only or news.stop_price <= 0:
+            return None
+        for order in self.working():
+            intent = order.intent
+            is_it = intent.attached_to is not None and intent.instrument == index and intent.side is news.side
+            if is_it and order.order_id in {"", news.order_id} and intent.stop_ticks == self._ticks(index, news.stop_price):
+                return order
+        return None
 
     def _of_number(self, index: int, news: OrderNews) -> Followed | None:
         return None if news.is_algo else self._orders.get(self._numbers.get((index, news.order_id), ""))
@@ -300,6 +314,10 @@ class FollowedOrders:
             if gone is not None:
                 self._numbers.pop((gone.intent.instrument, gone.trade_order_id), None)
 
+    def _ticks(self, index: int, price: Decimal) -> int | None:
+        ticks = price / self.instruments[index].tick_size
+        return int(ticks) if ticks == int(ticks) else None
+
     def _lots(self, index: int, quantity: Decimal) -> int:
         return self.instruments[index].floor_lots(quantity)
 
@@ -325,4 +343,5 @@ class FollowedOrders:
             stop_ticks=instrument.ticks(news.stop_price) if waits else None,
             reduce_only=reduces,
             oco_group=pair[0].client_id if pair else (news.client_id if purpose is Purpose.STOP else None),
+            attached_to=news.attached_to or None,
         )

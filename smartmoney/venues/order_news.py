@@ -67,6 +67,8 @@ class OrderNews(msgspec.Struct, frozen=True, kw_only=True):
     list_id: str = ""
     """Names the pair that it belongs to; empty outside one."""
     actual_order_id: str = ""
+    attached_to: str = ""
+    """The client id of the entry that carried it, where the venue made it and says so."""
     reason: str = ""
     trades: tuple[TradeNews, ...] = ()
 

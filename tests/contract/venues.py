@@ -13,6 +13,7 @@ from random import Random
 import msgspec
 
 from smartmoney.adapters.binance_account import BinanceAccount
+from smartmoney.adapters.binance_money import BinanceMoney
 from smartmoney.adapters.binance_orders import BinanceOrders
 from smartmoney.adapters.ccxt_account import open_ccxt_account
 from smartmoney.adapters.ccxt_feed import instruments_of
@@ -230,7 +231,7 @@ class LiveUnder(Under):
         for report in orders:
             self.followed.follow(report.intent, report.venue_order_id, report.filled_lots)
         beginning = beginning or Beginning(since_ms=self.server.now_ns() // 1_000_000 - 1)
-        self.money = LiveMoney(self.account, [self.instrument], money or self._no_money(), self.said.post, clock=clock)
+        self.money = LiveMoney(BinanceMoney(self.account), [self.instrument], money or self._no_money(), self.said.post, clock=clock)
         self.gateway = LiveGateway(
             side,
             self.followed,

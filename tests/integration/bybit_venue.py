@@ -50,6 +50,9 @@ class BybitVenue(ScriptedVenue):
         self.position_index = 0
         self.limit_reset_ms = None
         self.login_fault = ""
+        self.names_parents = True
+        self.log = []
+        self.unified_status = 6
         self.logins_refused = 0
 
     # ---- REST
@@ -95,11 +98,18 @@ class BybitVenue(ScriptedVenue):
         return self._ok(self.key)
 
     def _account_info(self, _params):
-        return self._ok({"unifiedMarginStatus": 6, "marginMode": self.margin_mode, "dcpStatus": "OFF", "timeWindow": 0, "smpGroup": 0})
+        return self._ok(
+            {"unifiedMarginStatus": self.unified_status, "marginMode": self.margin_mode, "dcpStatus": "OFF", "timeWindow": 0, "smpGroup": 0}
+        )
 
     def _account_wallet_balance(self, _params):
         coin = {"coin": "USDT", "walletBalance": "10000", "equity": "10000", "locked": "0", "totalOrderIM": "0", "availableToWithdraw": ""}
         return self._ok({"list": [{"accountType": "UNIFIED", "totalEquity": "10000", "coin": [coin]}]})
+
+    def _account_transaction_log(self, params):
+        rows = [row for row in reversed(self.log) if row["type"] == params["type"]]
+        rows = [row for row in rows if int(params["startTime"]) <= int(row["transactionTime"]) <= int(params["endTime"])]
+        return self._ok({"list": rows[: int(params["limit"])], "nextPageCursor": ""})
 
     def _position_set_leverage(self, params):
         if params["buyLeverage"] == self.leverage:
@@ -144,11 +154,14 @@ class BybitVenue(ScriptedVenue):
             force=params.get("timeInForce", "IOC" if params["orderType"] == "Market" else "GTC"),
             reduces=bool(params.get("reduceOnly", False)),
             status="Untriggered" if params.get("triggerPrice") else "New",
+            carried=params.get("stopLoss"),
         )
+        if self.fills_markets and self.orders[number].status == "New" and params["orderType"] == "Market":
+            self.execute(self.orders[number], params["qty"], "60000")
         return self._ok({"orderId": number, "orderLinkId": params["orderLinkId"]})
 
     def _order_cancel(self, params):
-        order = next((o for o in self.orders.values() if params.get("orderLinkId") in {None, o.client_id}), None)
+        order = next(iter(self._chosen(params)), None)
         if order is None or not order.is_live:
             return self._no(110001, "order not exists or too late to cancel")
         order.is_live, order.status = False, "Deactivated" if order.status == "Untriggered" else "Cancelled"
@@ -199,13 +212,16 @@ class BybitVenue(ScriptedVenue):
             "cumExecQty": f"{order.filled:f}",
             "cumExecValue": f"{order.value:f}",
             "cumExecFee": "0",
-            "stopOrderType": "Stop" if order.trigger else "",
+            "stopOrderType": "StopLoss" if order.parent else "Stop" if order.trigger else "",
+            "parentOrderLinkId": order.parent.client_id if order.parent and self.names_parents else "",
+            "createType": "CreateByStopLoss" if order.parent else "CreateByUser",
+            "stopLoss": order.carried or "",
             "triggerPrice": order.trigger,
             "triggerDirection": 0,
             "reduceOnly": order.reduces,
             "closeOnTrigger": False,
             "positionIdx": 0,
-            "tpslMode": "",
+            "tpslMode": "Full" if order.parent or order.carried else "",
             "createdTime": str(order.made_ms),
             "updatedTime": str(now_ms()),
         }
@@ -222,6 +238,8 @@ class BybitVenue(ScriptedVenue):
             order.is_live, order.status = False, "Filled"
         else:
             order.status = "PartiallyFilled"
+        self._keep_position_stop(order)
+        self.note_cover(order)
         trade = {
             "category": "linear",
             "symbol": "BTCUSDT",
@@ -249,6 +267,29 @@ class BybitVenue(ScriptedVenue):
         self.trades.append(trade)
         return trade
 
+    def _keep_position_stop(self, order):
+        """Make the position's stop out of the entry that carries it, and give it the position's size from then on."""
+        stop = next((o for o in self.stops() if o.parent is not None and o is not order), None)
+        if stop is not None:
+            stop.quantity = abs(self.position)
+            if not self.position:
+                stop.is_live, stop.status = False, "Deactivated"
+        elif self.attaches and order.carried and self.position:
+            number = str(uuid.uuid4())
+            self.orders[number] = Order(
+                "",
+                number=number,
+                side="Sell" if order.side == "Buy" else "Buy",
+                kind="Market",
+                quantity=abs(self.position),
+                price="",
+                trigger=order.carried,
+                force="IOC",
+                reduces=True,
+                status="Untriggered",
+                parent=order,
+            )
+
     def order_frame(self, *orders):
         return {"id": str(uuid.uuid4()), "topic": "order", "creationTime": now_ms(), "data": [self.row(order) for order in orders]}
 
@@ -263,7 +304,32 @@ class BybitVenue(ScriptedVenue):
         trade = self.execute(self.named(name), quantity, price)
         await self.push("execution", self.execution_frame(trade), times=times)
         await self.tell_order(name, times=times)
+        await self.push("order", self.order_frame(*self.position_stops()))
         return trade
+
+    async def charge(self, amount, *, kind="SETTLEMENT"):
+        """Let funding be paid (or, of another kind, money be moved); funding is told on the stream as an execution."""
+        number, at_ms = self.number(), self.clock_ms()
+        funding = amount if kind == "SETTLEMENT" else ""
+        row = {"id": f"592324_BTCUSDT_{number}", "type": kind, "symbol": "BTCUSDT" if funding else "", "side": "Buy", "funding": funding}
+        self.log.append({**row, "change": amount, "cashFlow": "0", "fee": "0", "currency": "USDT", "transactionTime": str(at_ms)})
+        if funding:
+            paid = {"execType": "Funding", "execId": f"f{number}", "orderId": f"{at_ms}-8", "orderLinkId": "", "side": "Buy"}
+            said = {"execPrice": "60000", "execQty": "0.012", "execFee": amount, "execTime": str(at_ms), "isMaker": False}
+            frame = self.execution_frame({"category": "linear", "symbol": "BTCUSDT", "createType": "", **paid, **said})
+            await self.push("execution", frame)
+        return f"{kind}-592324_BTCUSDT_{number}-{at_ms}"
+
+    def position_stops(self):
+        """Return the stops that were made out of entries, gone or not."""
+        return [order for order in self.orders.values() if order.parent is not None]
+
+    async def trigger(self, stop, price):
+        """Let a stop act: the same order goes on, and trades."""
+        stop.status = "Triggered"
+        trade = self.execute(stop, stop.quantity, price)
+        await self.push("execution", self.execution_frame(trade))
+        await self.push("order", self.order_frame(stop))
 
     # ---- the private socket
 

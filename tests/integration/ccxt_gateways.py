@@ -6,6 +6,7 @@ from random import Random
 
 from smartmoney.adapters.ccxt_account import open_ccxt_account
 from smartmoney.adapters.ccxt_feed import instruments_of
+from smartmoney.adapters.ccxt_money import CcxtMoney
 from smartmoney.adapters.ccxt_orders import CcxtOrders
 from smartmoney.adapters.ccxt_stream import CcxtStream
 from smartmoney.adapters.clock import SystemClock
@@ -14,6 +15,7 @@ from smartmoney.core.domain.instruments import Market
 from smartmoney.core.domain.orders import OrderType, Purpose, Side, TimeInForce
 from smartmoney.runtime.live_account import Beginning
 from smartmoney.runtime.live_gateway import LiveGateway
+from smartmoney.runtime.live_money import LiveMoney, MoneyBeginning
 from smartmoney.venues.ccxt_news import Sized
 from smartmoney.venues.ccxt_terms import VENUES
 from smartmoney.venues.followed import FollowedOrders
@@ -46,14 +48,19 @@ class CcxtUnder(Under):
         self.terms = VENUES[name]
         self.latched = False
 
-    async def make(self, since_ms=None):
+    async def make(self, since_ms=None, money=None):
         clock = SystemClock()
         self.account = await open_account(self.venue, self.terms.venue)
         ((self.instrument, size),) = instruments_of(self.account.client, ["BTC/USDT:USDT"])
         self.side = CcxtOrders(self.account, [Sized(instrument=self.instrument, contract_size=size)])
         self.followed = FollowedOrders([self.instrument], self.side.is_algo)
         beginning = Beginning(since_ms=self.account.venue_ms() - 1_000 if since_ms is None else since_ms)
-        self.gateway = LiveGateway(self.side, self.followed, beginning, self.said.post, clock=clock, is_latched=lambda: self.latched)
+        listed = CcxtMoney(self.account)
+        since = dict.fromkeys((*listed.booked, *listed.moved), self.account.venue_ms() - 60_000)
+        self.money = LiveMoney(listed, [self.instrument], money or MoneyBeginning(from_ms=since), self.said.post, clock=clock)
+        self.gateway = LiveGateway(
+            self.side, self.followed, beginning, self.said.post, clock=clock, is_latched=lambda: self.latched, money=self.money
+        )
         self.stream = CcxtStream(self.account, self.gateway, clock=clock, jitter=Random(1))
 
     async def turn(self):
@@ -64,7 +71,8 @@ class CcxtUnder(Under):
 
     @asynccontextmanager
     async def running(self, sockets=2):
-        tasks = [asyncio.create_task(self.gateway.run(lambda: None)), asyncio.create_task(self.stream.run())]
+        running = (self.gateway.run(lambda: None), self.stream.run(), self.money.run(lambda: None))
+        tasks = [asyncio.create_task(each) for each in running]
         try:
             await self.until(lambda: self.said.reports() and self.gateway.is_stream_up)
             await self.venue.subscribed(sockets)

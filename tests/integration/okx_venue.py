@@ -53,6 +53,9 @@ class OkxVenue(ScriptedVenue):
             "perm": "read_only,trade",
             "ip": "127.0.0.1",
         }
+        self.timers = []
+        self.bills = []
+        self.margin_mode = "isolated"
 
     # ---- REST
 
@@ -111,13 +114,19 @@ class OkxVenue(ScriptedVenue):
         self.leverage = str(params["lever"])
         return self._ok([params])
 
+    def _account_bills(self, params):
+        rows = [row for row in reversed(self.bills) if row["type"] == params["type"]]
+        return self._ok([row for row in rows if int(params["begin"]) <= int(row["ts"]) <= int(params["end"])][: int(params["limit"])])
+
+    _account_bills_archive = _account_bills
+
     def _account_positions(self, _params):
         if not self.position:
             return self._ok([])
         row = {
             "instId": "BTC-USDT-SWAP",
             "instType": "SWAP",
-            "mgnMode": "isolated",
+            "mgnMode": self.margin_mode,
             "posSide": "net",
             "pos": f"{self.position:f}",
             "avgPx": "60000",
@@ -149,6 +158,9 @@ class OkxVenue(ScriptedVenue):
         if any(not o.is_algo and o.client_id == name for o in self.orders.values()):
             return self._each(51016, "Client order ID already exists.", clOrdId=name, ordId="")
         order = self._new(name, params, is_algo=False, price=params.get("px", ""), trigger="", kind=params["ordType"])
+        order.carried = next(iter(params.get("attachAlgoOrds", [])), None)
+        if self.fills_markets and params["ordType"] == "market":
+            self.execute(order, params["sz"], "60000")
         return self._ok([{"clOrdId": name, "ordId": order.number, "tag": "", "ts": str(now_ms()), "sCode": "0", "sMsg": ""}])
 
     def _trade_order_algo(self, params):
@@ -171,24 +183,37 @@ class OkxVenue(ScriptedVenue):
             reduces=str(params.get("reduceOnly", "false")).lower() == "true",
             state="live",
             sent="",
-            parent=None,
             **more,
         )
         return self.orders[number]
 
     def _trade_cancel_order(self, params):
-        found = next((o for o in self.orders.values() if not o.is_algo and o.client_id == params.get("clOrdId")), None)
+        found = self._named_by(params, is_algo=False)
         if found is None or not found.is_live:
             return self._each(51400, "Cancellation failed as the order has been filled, canceled or does not exist.", ordId="")
-        found.is_live, found.state = False, "canceled"
+        self.end(found)
         return self._ok([{"clOrdId": found.client_id, "ordId": found.number, "sCode": "0", "sMsg": "", "ts": str(now_ms())}])
 
     def _trade_cancel_algos(self, params):
-        found = next((o for o in self.orders.values() if o.is_algo and o.client_id == params[0].get("algoClOrdId")), None)
+        found = self._named_by(params[0], is_algo=True)
         if found is None or not found.is_live:
             return self._each(51400, "Cancellation failed as the order does not exist.", algoId="")
         found.is_live, found.state = False, "canceled"
         return self._ok([{"algoId": found.number, "algoClOrdId": found.client_id, "sCode": "0", "sMsg": ""}])
+
+    def _named_by(self, params, *, is_algo):
+        number, name = ("algoId", "algoClOrdId") if is_algo else ("ordId", "clOrdId")
+        said = (params.get(number), params.get(name))
+        found = (
+            o
+            for o in self.orders.values()
+            if o.is_algo is is_algo and (o.number == said[0] or (said[0] is None and o.client_id == said[1]))
+        )
+        return next(found, None)
+
+    def _trade_cancel_all_after(self, params):
+        self.timers.append(params["timeOut"])
+        return self._ok([{"triggerTime": "0" if params["timeOut"] == "0" else str(now_ms()), "tag": "", "ts": str(now_ms())}])
 
     def _trade_orders_pending(self, _params):
         return self._ok([self.row(o) for o in self.orders.values() if o.is_live and not o.is_algo])
@@ -249,10 +274,22 @@ class OkxVenue(ScriptedVenue):
             "fee": "0",
             "feeCcy": "USDT",
             "cancelSource": order.reason,
-            "attachAlgoOrds": [],
+            "attachAlgoOrds": [order.carried] if order.carried else [],
         }
 
     # ---- what happens at the venue
+
+    def base(self, quantity):
+        return quantity * CONTRACT
+
+    def end(self, order, state="canceled"):
+        """End a plain order; only then is the stop made that it carries, for what it filled."""
+        order.is_live, order.state = False, state
+        if self.attaches and order.carried and order.filled:
+            side = "sell" if order.side == "buy" else "buy"
+            params = {"side": side, "sz": order.filled, "reduceOnly": "true"}
+            name, trigger = order.carried["attachAlgoClOrdId"], order.carried["slTriggerPx"]
+            self._new(name, params, is_algo=True, price="", trigger=trigger, kind="conditional")
 
     def trigger(self, name):
         """Let a stop send its market order, which is another order with a number of its own."""
@@ -264,14 +301,18 @@ class OkxVenue(ScriptedVenue):
         algo.is_live, algo.state, algo.sent = False, "effective", child.number
         return algo, child
 
-    def execute(self, order, contracts, price):
-        """Trade a part of an order; return (the fill as listed, the order as pushed)."""
+    def execute(self, order, contracts, price, *, is_cut=False):
+        """Trade a part of an order, and end it there if it `is_cut`; return (the fill as listed, the order as pushed)."""
         contracts, price = Decimal(contracts), Decimal(price)
         order.filled += contracts
         order.value += contracts * price
         self.position += contracts if order.side == "buy" else -contracts
-        order.state = "filled" if order.filled == order.quantity else "partially_filled"
-        order.is_live = order.state != "filled"
+        order.state = "partially_filled"
+        if order.filled == order.quantity:
+            self.end(order, "filled")
+        elif is_cut:
+            self.end(order)
+        self.note_cover(order)
         fee = f"{-contracts * CONTRACT * price * Decimal('0.0005'):f}"
         number = str(self.number())
         trade = {
@@ -316,6 +357,27 @@ class OkxVenue(ScriptedVenue):
     async def fill(self, order, contracts, price="60000", *, times=1):
         _, pushed = self.execute(order, contracts, price)
         await self.push("orders", self.frame(pushed), times=times)
+        await self.tell_stops()
+
+    async def charge(self, amount, *, kind="FUNDING"):
+        """Let an isolated position pay its funding, or money be moved; the orders' stream says nothing of it."""
+        number = str(9_000_000_000_000_000_000 + self.number())
+        is_funding = kind == "FUNDING"
+        said = {"balChg": "0", "posBalChg": amount, "pnl": amount} if is_funding else {"balChg": amount, "posBalChg": "0", "pnl": "0"}
+        row = {
+            "billId": number,
+            "type": "8" if is_funding else "1",
+            "subType": "173" if is_funding else "11",
+            "ccy": "USDT",
+            "ts": str(self.clock_ms()),
+        }
+        self.bills.append({**row, "instId": "BTC-USDT-SWAP" if is_funding else "", "instType": "SWAP" if is_funding else "", **said})
+        return f"{kind}-{number}"
+
+    async def tell_stops(self):
+        stops = [self.row(order) for order in self.orders.values() if order.is_algo]
+        if stops:
+            await self.push("orders-algo", self.frame(*stops, channel="orders-algo"))
 
     # ---- the private sockets
 

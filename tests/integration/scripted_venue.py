@@ -36,6 +36,9 @@ class Order:
         self.is_live = True
         self.reason = ""
         self.triggered = False
+        self.carried = None
+        """What the order says of a stop that is to be made out of it."""
+        self.parent = None
         self.made_ms = now_ms()
         self.__dict__.update(fields)
 
@@ -47,7 +50,12 @@ def now_ms():
 class ScriptedVenue:
     """Serve until `stop`. `calls` holds every request as (path, parameters, headers)."""
 
+    """`attaches`: it makes stops out of the entries that carry one. `naked` are the fills that left something held without a
+    stop. `fills_markets`: an order at market trades at once."""
+
     skew_ms = 0
+    attaches = True
+    fills_markets = False
 
     def __init__(self):
         self.orders = {}
@@ -58,6 +66,7 @@ class ScriptedVenue:
         self.sockets = []
         self.pushes = []
         self.is_muted = False
+        self.naked = []
         self.leverage = "1"
         self._holding = asyncio.Event()
 
@@ -70,6 +79,22 @@ class ScriptedVenue:
 
     def named(self, name):
         return next(order for order in self.orders.values() if order.client_id == name)
+
+    def stops(self):
+        """Return the stops that stand."""
+        return [order for order in self.orders.values() if order.is_live and order.trigger]
+
+    def note_cover(self, order):
+        """Take note of a fill that leaves something held without a stop for it."""
+        covered = sum(self.base(stop.quantity - stop.filled) for stop in self.stops())
+        if covered < abs(self.position_base()):
+            self.naked.append((order.client_id, self.position))
+
+    def position_base(self):
+        return self.base(self.position)
+
+    def base(self, quantity):
+        return quantity
 
     def asked(self, path):
         return [params for known, params, _ in self.calls if known == path]

@@ -76,6 +76,7 @@ async def test_a_key_as_it_must_be_passes_and_the_leverage_is_set(name, keys):
         ("bybit", lambda v: v.key["permissions"].pop("Wallet"), "key", "cannot be read"),
         ("bybit", lambda v: setattr(v, "margin_mode", "REGULAR_MARGIN"), "margin", "REGULAR_MARGIN"),
         ("bybit", lambda v: setattr(v, "position_index", 1), "margin", "hedge mode"),
+        ("bybit", lambda v: setattr(v, "unified_status", 1), "margin", "no unified one"),
         (
             "bybit",
             lambda v: v.script("v5/position/set-leverage", Script(110013, "Cannot set leverage due to risk limit level")),
@@ -88,6 +89,8 @@ async def test_a_key_as_it_must_be_passes_and_the_leverage_is_set(name, keys):
         ("okx", lambda v: v.config.update(ip=""), "key", "from any address"),
         ("okx", lambda v: v.config.update(posMode="long_short_mode"), "margin", "long/short mode"),
         ("okx", lambda v: v.config.update(acctLv="1"), "margin", "no isolated swaps"),
+        ("okx", lambda v: v.config.update(ctIsoMode="autonomy"), "margin", "moved by hand"),
+        ("okx", lambda v: v.__dict__.update(position=Decimal(1), margin_mode="cross"), "margin", "cross margin"),
         ("okx", lambda v: v.script("api/v5/account/set-leverage", Script(59101, "Leverage can't be modified")), "margin", "59101"),
         ("okx", lambda v: v.script("api/v5/account/config", Script(50110, "Your IP is not in the list")), "key", "50110"),
     ],
@@ -167,4 +170,6 @@ async def test_doctor_says_what_the_door_would_say(keys, tmp_path, monkeypatch):
     assert doors["door: key"].ok is False
     assert "any address" in doors["door: key"].found
     assert doors["door: margin"].ok is True
+    (reach,) = [one for one in checks if one.name == "guard's reach"]
+    assert (reach.ok, reach.found) == (True, "could act at bybit, with no timer of the venue's")
     assert SECRET not in str(checks)

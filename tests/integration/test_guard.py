@@ -12,7 +12,9 @@ import pytest
 from smartmoney.adapters.control import ControlRequest
 from smartmoney.adapters.credentials import Credentials
 from smartmoney.adapters.guard_account import GuardAccount
+from smartmoney.adapters.guard_binance import BinanceGuard
 from smartmoney.adapters.guard_journal import GuardJournal
+from smartmoney.adapters.guard_wires import BinanceWire
 from smartmoney.adapters.heartbeat import Carried, Heartbeat, HeartbeatFile, WorkingOrder, boot_id
 from smartmoney.adapters.service import ServiceNotifier, read_latch
 from smartmoney.adapters.state_directory import StateLayout
@@ -36,9 +38,9 @@ class Venue:
     def __init__(self, server, endpoints, market, folder):
         self.server, self.market = server, market
         self.rest = endpoints[market].rest
-        self.account = GuardAccount(market, self.rest, Credentials(KEY, SECRET))
+        self.account = GuardAccount(BinanceWire(market), self.rest, Credentials(KEY, SECRET))
         self.journal = GuardJournal(folder / "guard.journal")
-        self.hands = Hands(self.account, self.journal, Decimal("0.02"))
+        self.hands = Hands(BinanceGuard(self.account, market), self.journal, Decimal("0.02"))
         self.layout = StateLayout(folder)
         self.path = "/api/v3/" if market is Market.SPOT else "/fapi/v1/"
 
@@ -257,7 +259,7 @@ async def test_an_order_whose_answer_is_lost_is_placed_once(market, tmp_path):
 
 async def test_the_venues_timer_is_set_while_entries_rest_and_taken_away_after(tmp_path):
     async with venue_of(Market.USDM, tmp_path) as venue:
-        guard = Guard(GuardTerms(timer_s=30.0), venue.layout, venue.hands, venue.journal, lambda _: None, has_timer=True)
+        guard = Guard(GuardTerms(timer_s=30.0), venue.layout, venue.hands, venue.journal, lambda _: None, timer="symbol")
         entry = WorkingOrder(client_order_id="x", symbol="BTCUSDT", side=Side.BUY, is_entry=True, filled=Decimal(0))
         await guard._keep_timers(venue.hands, venue.beat(orders=(entry,)))
         assert guard._status()["timers"] == ["BTCUSDT"]
@@ -271,7 +273,7 @@ class Watching:
     def __init__(self, venue, **terms):
         self.told = []
         hands = venue.hands if venue is not None else None
-        self.guard = Guard(GuardTerms(**terms), venue.layout, hands, venue.journal, self.told.extend, has_timer=False)
+        self.guard = Guard(GuardTerms(**terms), venue.layout, hands, venue.journal, self.told.extend, timer="")
 
     async def __aenter__(self):
         self.notifier = ServiceNotifier()

@@ -82,7 +82,9 @@ class OrderIntent(msgspec.Struct, frozen=True, kw_only=True):
 
     Units: `price_ticks` and `stop_ticks` in ticks, `lots` in lots (> 0). `price_ticks` is None for market orders, `stop_ticks` is the
     trigger of STOP_MARKET and TAKE_PROFIT_MARKET. Orders of one `oco_group` cancel each other: a fill of one shrinks the others. A
-    stop says in `ends_in_ns` after how long, from its making, its position is to end: a restart must not begin the horizon anew.
+    stop says in `ends_in_ns` after how long, from its making, its position is to end: a restart must not begin the horizon anew. An entry
+    with `stop_ticks` carries a stop to the venue, which makes it out of the entry's fills; that stop is an order of its own here, named
+    by `attached_id`, and says in `attached_to` whose it is.
     """
 
     client_order_id: str
@@ -99,6 +101,19 @@ class OrderIntent(msgspec.Struct, frozen=True, kw_only=True):
     oco_group: str | None = None
     signal_id: str | None = None
     ends_in_ns: int | None = None
+    attached_to: str | None = None
+
+
+def attached_id(entry_id: str) -> str:
+    """Return the client id of the stop that an entry carries: the next index of the same journal entry, reserved by whoever makes both.
+
+    Raises:
+        ValueError: it is no client id of ours.
+    """
+    head, dash, index = entry_id.rpartition("-")
+    if not dash or not index.isdecimal():
+        raise ValueError(f"{entry_id!r} carries no stop: it is no client order id of ours")
+    return f"{head}-{int(index) + 1}"
 
 
 class Approved(msgspec.Struct, frozen=True, kw_only=True):

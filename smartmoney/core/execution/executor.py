@@ -27,7 +27,7 @@ from smartmoney.core.domain.entries import (
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.orders import Fill, OrderIntent, OrderReport, OrderStatus, OrderType, Purpose, Side, TimeInForce
 from smartmoney.core.domain.signals import Refusal, RefusalCode, Signal
-from smartmoney.core.execution import reconciliation
+from smartmoney.core.execution import attached, reconciliation
 from smartmoney.core.execution.desk import Desk
 from smartmoney.core.execution.guard_plan import GUARD_PREFIX
 from smartmoney.core.execution.lifecycle import ReportKind
@@ -201,6 +201,7 @@ class Executor:
         if record.status is OrderStatus.UNKNOWN:
             self._desk.wants_account = self._desk.wants_account or f"the outcome of {reply.client_order_id} is unknown"
         commands = self._on_refused(record, kind, view) if kind in _REFUSED else []
+        commands += attached.expect(self._desk, record, view)
         if kind is ReportKind.ACCEPT and record.intent.purpose is Purpose.STOP:
             self._desk.plans[record.intent.instrument].protect_failures = 0
         return commands + converge(self._desk, record.intent.instrument, view) + self._ask_account(view)
@@ -270,7 +271,7 @@ class Executor:
             return _refuse(RefusalCode.STRATEGY_FAULT, index, f"stop {stop} and target {target} do not enclose tick {opposite_touch}")
         is_maker = parameters.entry is EntryStyle.MAKER
         intent = OrderIntent(
-            client_order_id=self._desk.ids.next(view.seq),
+            client_order_id=attached.next_id(self._desk, view.seq),
             instrument=index,
             side=side,
             type=OrderType.LIMIT,
@@ -278,6 +279,7 @@ class Executor:
             purpose=Purpose.ENTRY,
             time_in_force=TimeInForce.GTC if is_maker else TimeInForce.IOC,
             price_ticks=quote.own_side(side) if is_maker else collar_ticks(side, quote.touch(side), parameters.collar_bps),
+            stop_ticks=attached.carried_ticks(self._desk, index, side, stop),
             post_only=is_maker,
             signal_id=signal.signal_id,
         )
@@ -323,6 +325,8 @@ class Executor:
         if entry_plan is not None and after * fill.side.sign > 0:
             plan.take(entry_plan, fill.side, view.now_mono_ns)
         self._note_executed(record, fill, plan)
+        if record is not None:
+            commands += attached.expect(desk, record, view)
         return commands + converge(desk, index, view) + self._ask_account(view)
 
     def _judge_fill(self, fill: Fill, record: OrderRecord | None, step: Step) -> list[Command]:
@@ -376,7 +380,7 @@ class Executor:
         desk.wants_account = desk.wants_account or "a reducing order was refused"
         if record.intent.purpose is Purpose.TARGET:
             plan.note_target_failure(view.now_mono_ns, desk.parameters.protect_attempts_max)
-        if record.intent.purpose is Purpose.STOP:
+        if record.intent.purpose is Purpose.STOP and record.intent.attached_to is None:
             plan.note_protect_failure(view.now_mono_ns)
             if plan.protect_failures >= desk.parameters.protect_attempts_max and plan.exit is None:
                 plan.want_exit(ExitPlan(reason="unprotectable", at_market=True, signal_id=plan.signal_id))

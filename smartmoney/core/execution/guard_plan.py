@@ -14,6 +14,8 @@ from smartmoney.core.domain.orders import Side
 
 OUR_PREFIX = "sm"
 GUARD_PREFIX = "smg"
+ATTACHED_NAME = "sm-attached"
+"""Names a stop that the venue made out of an entry of ours and gave no name of ours."""
 
 
 class SeenOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +27,8 @@ class SeenOrder(msgspec.Struct, frozen=True, kw_only=True):
     is_stop: bool
     is_algo: bool
     reduces: bool
+    number: str = ""
+    """The venue's own identifier, by which an order without a name is known there."""
 
     @property
     def is_ours(self) -> bool:

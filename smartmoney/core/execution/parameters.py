@@ -31,6 +31,17 @@ class EntryStyle(StrEnum):
     """A post-only limit at the touch, withdrawn after `entry_timeout_s`."""
 
 
+class AttachedStops(StrEnum):
+    """Say what a venue makes of the stop that an entry carries."""
+
+    NONE = "none"
+    """Entries carry none."""
+    POSITION = "position"
+    """It stands from the first fill on, always for all that is held, and goes with the position."""
+    ORDER = "order"
+    """It stands once the entry has ended, for what it filled, and does not go by itself."""
+
+
 class ExecutionParameters(msgspec.Struct, frozen=True, kw_only=True):
     """Configure the executor.
 
@@ -39,7 +50,8 @@ class ExecutionParameters(msgspec.Struct, frozen=True, kw_only=True):
     trip is estimated with; `default_*_fraction` place protection for a position whose own levels are not known (adopted after a crash, or
     a foreign fill); `protect_delay_s` is how long an immediate entry may keep reporting fills before its stop is placed regardless;
     `proof_window_s` is how long an order that was never acknowledged may still turn up at the venue (its receive window); `linked_pairs`
-    says that the venue takes what one order of a pair filled off the other (it does not where stop and target are two orders).
+    says that the venue takes what one order of a pair filled off the other (it does not where stop and target are two orders); `attached`
+    says what becomes of a stop that an entry carries to the venue.
     """
 
     entry: EntryStyle = EntryStyle.TAKER
@@ -58,6 +70,7 @@ class ExecutionParameters(msgspec.Struct, frozen=True, kw_only=True):
     protect_delay_s: float = 0.4
     protect_attempts_max: int = 3
     linked_pairs: bool = True
+    attached: AttachedStops = AttachedStops.NONE
     default_stop_fraction: Decimal = Decimal("0.02")
     default_target_fraction: Decimal = Decimal("0.04")
 

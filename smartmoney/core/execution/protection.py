@@ -5,11 +5,13 @@ nothing until something else does. Orders that reduce are never working for more
 an exit (or a resized pair) is sent only after the old pair is proven gone. That leaves a position without a stop for one cancel round trip,
 which is the price of never selling twice: spot inventory is locked by the old pair, and a venue without reduce-only would flip. Where the
 venue itself keeps what reduces from doing more (USD-M: stop and target are two reduce-only orders), a stop waits for less: an exit of
-unknown outcome does not keep it back, and a target is replaced without touching it.
+unknown outcome does not keep it back, and a target is replaced without touching it. A stop that the venue made out of an entry
+(`core.execution.attached`) is one of them: the right one of two stays, and the other goes once the right one is acknowledged.
 """
 
 from smartmoney.core.domain.commands import Command, Notify
 from smartmoney.core.domain.orders import OrderIntent, OrderStatus, OrderType, Purpose, Side, TimeInForce
+from smartmoney.core.execution.attached import resize
 from smartmoney.core.execution.desk import Desk
 from smartmoney.core.execution.orders import OrderRecord
 from smartmoney.core.execution.plan import ExitPlan, PositionPlan
@@ -28,6 +30,7 @@ def converge(desk: Desk, index: int, view: ExecutionView) -> list[Command]:
     held = desk.held_lots(index, view)
     if held == 0:
         return _stand_down(desk, index, view)
+    resize(desk, index, held)
     commands = desk.complete_plan(index, held, view)
     if desk.flattening is not None and (plan.exit is None or plan.exit.purpose is not Purpose.FLATTEN):
         plan.exit = ExitPlan(reason=desk.flattening, purpose=Purpose.FLATTEN, at_market=True)
@@ -104,6 +107,9 @@ def _protect(desk: Desk, index: int, held: int, view: ExecutionView) -> list[Com
         return []
     is_linked = desk.parameters.linked_pairs
     working = [record for record in desk.ledger.working(index) if record.intent.reduce_only and (is_linked or not record.is_doubtful_exit)]
+    spare = None if is_linked else _spare_stops(working, held, plan)
+    if spare is not None:
+        return [command for record in spare for command in desk.cancel(record, "one stop is enough", view)]
     is_stop_right = _is_stop_right(working, held, plan)
     if is_stop_right and (_is_target_right(working, held, plan) or view.now_mono_ns < plan.protect_not_before_ns):
         return []
@@ -190,6 +196,19 @@ def _is_entry_reporting(desk: Desk, index: int, view: ExecutionView) -> bool:
         record.intent.time_in_force is not TimeInForce.GTC and view.now_mono_ns - record.submitted_mono_ns < limit_ns
         for record in desk.ledger.entries(index)
     )
+
+
+def _spare_stops(working: list[OrderRecord], held: int, plan: PositionPlan) -> list[OrderRecord] | None:
+    """Return which stops beside the right one are to go, where the venue made one of its own; None while there are not two.
+
+    None of them goes before the venue has acknowledged the right one: until then it is not known to stand.
+    """
+    stops = [record for record in working if record.intent.purpose is Purpose.STOP]
+    right = [record for record in stops if _fits(record, held) and record.intent.stop_ticks == plan.stop_ticks]
+    if len(stops) < 2 or not right:
+        return None
+    stands = next((record for record in right if record.status in _AT_THE_VENUE), None)
+    return [] if stands is None else [record for record in stops if record is not stands]
 
 
 def _is_stop_right(working: list[OrderRecord], held: int, plan: PositionPlan) -> bool:

@@ -5,11 +5,11 @@ An event has no number of its own, so nothing is booked by it: it says that the 
 binance-spot-api-docs user-data-stream.md, balanceUpdate (2026-07).
 """
 
-from decimal import Decimal
 from typing import Any
 
 import msgspec
 
+from smartmoney.venues.incomes import Income, amount_of, oldest_first
 from smartmoney.venues.order_news import NewsError
 
 FUNDING = "FUNDING_FEE"
@@ -19,22 +19,6 @@ MOVED = ("TRANSFER",)
 """Kinds that are a person's, not the market's."""
 _OF_TRADES = frozenset({"ORDER", "MARGIN_TYPE_CHANGE", "MARGIN_TRANSFER", "WITHDRAW_REJECT"})
 """Reasons of an account's update that move no money by themselves, or money that a trade's own news tells."""
-
-
-class Income(msgspec.Struct, frozen=True, kw_only=True):
-    """Be one row of the list: positive came, negative left; `time_ms` is the venue's. `symbol` is empty where it has none."""
-
-    kind: str
-    symbol: str
-    amount: Decimal
-    asset: str
-    time_ms: int
-    number: str
-
-    @property
-    def reference(self) -> str:
-        """Return its name, unique for ever."""
-        return f"{self.kind}-{self.number}"
 
 
 class MoneyEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +44,7 @@ def read_incomes(body: object) -> tuple[Income, ...]:
         rows = [_income(one) for one in body]
     except (KeyError, ValueError, TypeError, ArithmeticError) as failure:
         raise NewsError(f"not an income: {type(failure).__name__} {failure}") from None
-    return tuple(sorted(rows, key=lambda row: (row.time_ms, row.number)))
+    return oldest_first(rows)
 
 
 def read_money_event(kind: str, raw: bytes) -> MoneyEvent | None:
@@ -89,13 +73,10 @@ class _AccountUpdate(msgspec.Struct):
 
 
 def _income(one: dict[str, Any]) -> Income:
-    amount = Decimal(str(one["income"]))
-    if not amount.is_finite():
-        raise NewsError(f"{one['income']!r} is no amount")
     return Income(
         kind=str(one["incomeType"]),
         symbol=str(one.get("symbol") or ""),
-        amount=amount,
+        amount=amount_of(one["income"]),
         asset=str(one["asset"]),
         time_ms=int(one["time"]),
         number=str(int(one["tranId"])),

@@ -3,10 +3,11 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from smartmoney.core.execution.parameters import EntryStyle
+from smartmoney.core.execution.parameters import AttachedStops, EntryStyle
 from smartmoney.core.strategy.follower import SmartMoneyFollowerStrategy
 from smartmoney.settings import Settings, build_parameters, load_settings, strategy_config
-from smartmoney.settings.build import fees_bps
+from smartmoney.settings.build import execution_parameters, fees_bps
+from smartmoney.venues.ccxt_terms import VENUES
 
 
 def leaves(value, path=()):
@@ -71,6 +72,7 @@ ELSEWHERE = {
     "guard.timer_s",
     "guard.key_file",
     "guard.secret_file",
+    "guard.passphrase_file",
     "drift.action",
     "training.every_h",
     "training.on_drift",
@@ -136,3 +138,14 @@ def test_strategy_constructed_from_settings_has_their_parameters():
     settings = load_settings(profile="conservative", overrides={"regime_overrides.volatile.max_position_size": 0.01})
     strategy = SmartMoneyFollowerStrategy(strategy_config(settings))
     assert strategy.parameters == build_parameters(settings).desk.strategy
+
+
+def test_entries_carry_a_stop_live_at_each_venue_that_makes_one_and_nowhere_else():
+    def attached(venue, mode="live", market="usdm"):
+        return execution_parameters(Settings(venue=venue, market=market, mode=mode, capital=500)).attached
+
+    for name, terms in VENUES.items():
+        makes = any(row.attach is not None for row in terms.markets.values())
+        assert (attached(f"ccxt:{name}") is not AttachedStops.NONE) == makes, name
+    assert attached("ccxt:bybit", mode="paper") is AttachedStops.NONE
+    assert attached("binance") is AttachedStops.NONE

@@ -5,8 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from smartmoney.venues.binance.money_news import BOOKED, MOVED, Income, read_incomes, read_money_event
+from smartmoney.venues.binance.money_news import BOOKED, MOVED, read_incomes, read_money_event
 from smartmoney.venues.binance.order_news import NewsError
+from smartmoney.venues.incomes import Income
 
 ROW = {
     "symbol": "BTCUSDT",

@@ -1,0 +1,226 @@
+"""Stops that travel with their entries at Bybit and OKX: no fill is naked there, and what the venue made is the one stop that there is."""
+
+import pytest
+
+from smartmoney.core.domain.orders import OrderType, Purpose, attached_id
+from smartmoney.core.execution.parameters import AttachedStops, EntryStyle
+
+from .bybit_venue import BybitVenue
+from .ccxt_trader import trader_at
+from .okx_venue import OkxVenue
+
+CREATE, PLACE, PLACE_STOP = "v5/order/create", "api/v5/trade/order", "api/v5/trade/order-algo"
+
+
+def plain(trader):
+    """Return the stops that were placed by themselves."""
+    return [each for each in trader.sent if each.type is OrderType.STOP_MARKET and each.attached_to is None]
+
+
+def targets(venue):
+    return [order for order in venue.orders.values() if order.is_live and order.reduces and not order.trigger]
+
+
+def record(trader, venue, intent):
+    return venue.named(trader.under.terms.to_wire(intent.client_order_id))
+
+
+# ---- Bybit: the position's own stop
+
+
+async def test_bybit_an_entry_carries_its_stop_and_no_fill_is_ever_naked():
+    async with trader_at(BybitVenue, "bybit") as (trader, venue):
+        entry = await trader.resting(12)
+        (sent,) = venue.asked(CREATE)
+        assert (sent["stopLoss"], sent["tpslMode"], sent["slTriggerBy"], sent["slOrderType"]) == ("58000", "Full", "LastPrice", "Market")
+        await venue.fill(entry.client_order_id, "0.005", "60000")
+        await trader.until(lambda: trader.is_covered and len(targets(venue)) == 1)
+        await venue.fill(entry.client_order_id, "0.007", "60000")
+        await trader.until(lambda: trader.is_covered and [order.quantity for order in targets(venue)] == [venue.position])
+        assert venue.naked == []
+        assert plain(trader) == [], "what the venue made is enough"
+        assert len(venue.position_stops()) == 1
+        assert trader.executor.ledger.get(attached_id(entry.client_order_id)).leaves == 12
+        assert trader.halted is None
+
+
+@pytest.mark.parametrize("names_parents", [True, False])
+async def test_bybit_a_stop_without_a_name_is_known_by_its_parent_or_by_where_it_lies(names_parents):
+    async with trader_at(BybitVenue, "bybit", entry=EntryStyle.TAKER) as (trader, venue):
+        venue.names_parents = names_parents
+        entry = await trader.resting(12)
+        await venue.fill(entry.client_order_id, "0.012", "60000")
+        await trader.until(lambda: trader.is_covered)
+        (stop,) = venue.position_stops()
+        await venue.trigger(stop, "57990")
+        await trader.until(lambda: trader.executor.is_flat)
+        (closed,) = trader.executor.take_closed_trades()
+        assert closed.reason == "stop"
+        assert trader.halted is None
+        assert venue.stops() == targets(venue) == []
+
+
+async def test_bybit_a_target_that_is_cut_has_the_stop_resized_by_the_venue_and_by_nobody_else():
+    async with trader_at(BybitVenue, "bybit", entry=EntryStyle.TAKER) as (trader, venue):
+        entry = await trader.resting(12)
+        await venue.fill(entry.client_order_id, "0.012", "60000")
+        await trader.until(lambda: trader.is_covered and targets(venue))
+        (target,) = targets(venue)
+        await venue.fill(target.client_id, "0.004", "66000")
+        await trader.until(lambda: trader.is_covered and [order.quantity - order.filled for order in targets(venue)] == [venue.position])
+        assert plain(trader) == []
+        (stop,) = venue.position_stops()
+        assert stop.is_live
+        assert trader.halted is None
+
+
+async def test_bybit_a_position_that_grows_keeps_its_one_stop():
+    async with trader_at(BybitVenue, "bybit", entry=EntryStyle.TAKER) as (trader, venue):
+        first = await trader.resting(12)
+        await venue.fill(first.client_order_id, "0.012", "60000")
+        await trader.until(lambda: trader.is_covered and targets(venue))
+        second = await trader.resting(20)
+        assert "stopLoss" not in venue.asked(CREATE)[-1]
+        await venue.fill(second.client_order_id, "0.008", "60000")
+        await trader.until(lambda: trader.is_covered and [order.quantity for order in targets(venue)] == [venue.position])
+        assert venue.naked == []
+        assert plain(trader) == []
+
+
+async def test_bybit_a_stop_that_somebody_took_away_is_replaced_by_one_of_ours():
+    async with trader_at(BybitVenue, "bybit", entry=EntryStyle.TAKER) as (trader, venue):
+        entry = await trader.resting(12)
+        await venue.fill(entry.client_order_id, "0.012", "60000")
+        await trader.until(lambda: trader.is_covered and targets(venue))
+        (stop,) = venue.position_stops()
+        stop.is_live, stop.status = False, "Deactivated"
+        await venue.push("order", venue.order_frame(stop))
+        await trader.until(lambda: trader.is_covered)
+        (own,) = plain(trader)
+        assert (own.lots, own.stop_ticks, venue.stops()[0].client_id) == (12, 580_000, own.client_order_id)
+        # … and the next entry, into what that one covers, carries the stop for all of it, upon which ours goes.
+        second = await trader.resting(20)
+        assert venue.asked(CREATE)[-1]["stopLoss"] == "58000"
+        await venue.fill(second.client_order_id, "0.008", "60000")
+        assert venue.naked == []
+        await trader.until(lambda: trader.is_covered)
+        assert venue.stops() == [order for order in venue.position_stops() if order.is_live]
+
+
+@pytest.mark.parametrize(("make", "name"), [(BybitVenue, "bybit"), (OkxVenue, "okx")])
+async def test_a_venue_that_makes_no_stop_gets_one_within_the_second(make, name):
+    async with trader_at(make, name, entry=EntryStyle.TAKER) as (trader, venue):
+        venue.attaches = False
+        entry = await trader.resting(12)
+        order = record(trader, venue, entry)
+        await venue.fill(order if name == "okx" else order.client_id, order.quantity, "60000")
+        began = order.made_ms
+        await trader.until(lambda: trader.is_covered)
+        (own,) = plain(trader)
+        assert own.stop_ticks == 580_000
+        assert venue.stops()[0].made_ms - began < 3_000  # the machine may be slow; half a second of it is ours
+        assert trader.halted is None
+
+
+@pytest.mark.parametrize(("make", "name"), [(BybitVenue, "bybit"), (OkxVenue, "okx")])
+async def test_a_flatten_takes_away_what_the_venue_made_and_leaves_nothing(make, name):
+    async with trader_at(make, name, entry=EntryStyle.TAKER) as (trader, venue):
+        entry = await trader.resting(12)
+        order = record(trader, venue, entry)
+        await venue.fill(order if name == "okx" else order.client_id, order.quantity, "60000")
+        await trader.until(lambda: trader.is_covered)
+        trader.carry_out(trader.executor.flatten("enough", trader.view()))
+
+        def closing():
+            return [o for o in venue.orders.values() if o.is_live and o.kind.lower() in {"market", "optimal_limit_ioc"} and not o.trigger]
+
+        await trader.until(closing)
+        assert venue.stops() == []
+        (leaving,) = closing()
+        await venue.fill(leaving if name == "okx" else leaving.client_id, leaving.quantity, "60000")
+        await trader.until(lambda: trader.executor.is_flat)
+        assert venue.position == 0
+
+
+# ---- OKX: an algo order under a name of ours, once the entry has ended
+
+
+async def test_okx_an_immediate_entry_carries_its_stop_and_no_fill_is_naked_though_it_is_cut():
+    async with trader_at(OkxVenue, "okx", entry=EntryStyle.TAKER) as (trader, venue):
+        entry = await trader.resting(12)
+        (carried,) = next(each for each in venue.asked(PLACE) if "sz" in each)["attachAlgoOrds"]
+        assert trader.under.terms.from_wire(carried["attachAlgoClOrdId"]) == attached_id(entry.client_order_id)
+        assert (carried["slTriggerPx"], carried["slOrdPx"], carried["slTriggerPxType"]) == ("58000", "-1", "last")
+        order = record(trader, venue, entry)
+        # Its fill and its end are one thing at the venue.
+        _, pushed = venue.execute(order, "0.5", "60000", is_cut=True)
+        assert venue.naked == []
+        await venue.push("orders", venue.frame(pushed))
+        await venue.tell_stops()
+        await trader.until(lambda: trader.is_covered and targets(venue))
+        assert plain(trader) == []
+        assert [stop.client_id for stop in venue.stops()] == [carried["attachAlgoClOrdId"]]
+        assert trader.halted is None
+
+
+async def test_okx_a_resting_entry_that_is_filled_bit_by_bit_ends_with_one_stop():
+    async with trader_at(OkxVenue, "okx") as (trader, venue):
+        entry = await trader.resting(12)
+        order = record(trader, venue, entry)
+        await venue.fill(order, "0.5")
+        await trader.until(lambda: trader.is_covered)
+        (own,) = plain(trader)
+        assert own.lots == 5, "until the entry has ended the venue makes none: ours stands meanwhile"
+        await venue.fill(order, "0.7")
+        await trader.until(lambda: trader.is_covered)
+        await trader.for_a_while()
+        assert trader.is_covered
+        (stop,) = venue.stops()
+        assert trader.under.terms.from_wire(stop.client_id) == attached_id(entry.client_order_id)
+        assert len(plain(trader)) == 1
+
+
+async def test_okx_an_entry_that_is_withdrawn_half_filled_ends_with_one_stop():
+    async with trader_at(OkxVenue, "okx") as (trader, venue):
+        entry = await trader.resting(12)
+        await venue.fill(record(trader, venue, entry), "0.5")
+        await trader.until(lambda: trader.is_covered)
+        trader.carry_out(trader.executor.cancel_entries("a signal that is void", trader.view()))
+        await trader.until(lambda: not trader.executor.ledger.get(entry.client_order_id).is_working)
+        await trader.until(lambda: trader.is_covered)
+        await trader.for_a_while()
+        assert trader.is_covered
+        assert trader.executor.portfolio.position_lots(0) == 5
+
+
+async def test_okx_the_stop_that_it_carried_acts_and_closes_the_position():
+    async with trader_at(OkxVenue, "okx", entry=EntryStyle.TAKER) as (trader, venue):
+        entry = await trader.resting(12)
+        await venue.fill(record(trader, venue, entry), "1.2")
+        await trader.until(lambda: trader.is_covered)
+        algo, child = venue.trigger(trader.under.terms.to_wire(attached_id(entry.client_order_id)))
+        await venue.tell_order(algo)
+        await venue.fill(child, "1.2", "57990")
+        await trader.until(lambda: trader.executor.is_flat)
+        (closed,) = trader.executor.take_closed_trades()
+        assert closed.reason == "stop"
+        assert trader.halted is None
+
+
+async def test_bybit_a_stop_of_which_the_stream_said_nothing_is_found_by_asking():
+    async with trader_at(BybitVenue, "bybit", entry=EntryStyle.TAKER) as (trader, venue):
+        entry = await trader.resting(12)
+        venue.is_muted = True
+        await venue.fill(entry.client_order_id, "0.012", "60000")
+        await trader.until(lambda: trader.is_covered)
+        assert plain(trader) == []
+        assert any(each.purpose is Purpose.STOP and each.attached_to == entry.client_order_id for each in trader.sent)
+
+
+async def test_without_the_venues_help_entries_carry_nothing():
+    async with trader_at(BybitVenue, "bybit", attached=AttachedStops.NONE) as (trader, venue):
+        entry = await trader.resting(12)
+        assert "stopLoss" not in venue.asked(CREATE)[-1]
+        await venue.fill(entry.client_order_id, "0.012", "60000")
+        await trader.until(lambda: trader.is_covered)
+        assert len(plain(trader)) == 1
