@@ -3,12 +3,14 @@
 * PSI of each feature against its deciles in training: from .10 watch, from .25 act.
 * ADWIN (Bifet and Gavaldà 2007, "Learning from time-changing data with adaptive windowing", SDM) on log-loss: a window that grows while
   nothing changes and drops its old part when two parts of it differ by more than chance.
-* Calibration: the mean of outcome minus probability, against its own error.
+  A jump stands until the mean is back, within its own error, at what it was before.
+* Calibration: the mean of outcome minus probability over the newest thousand forecasts, against its own error.
 
 Faults of the feed come first: a stale or gapped book drifts, too, and means something else.
 """
 
 import math
+from collections import deque
 from collections.abc import Iterable
 
 import msgspec
@@ -18,6 +20,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 PSI_WATCH, PSI_ACT = 0.10, 0.25
+CALIBRATION_WINDOW = 1_000
+"""Off by four standard errors of so many surer forecasts is off by some five in a hundred."""
 DELTA = 0.002
 CLOCK = 32
 _BUCKETS_A_ROW = 5
@@ -86,6 +90,11 @@ class Adwin:
     def variance(self) -> float:
         """Return the variance of the window."""
         return self._variance / self.width if self.width else 0.0
+
+    @property
+    def error(self) -> float:
+        """Return the standard error of the mean."""
+        return math.sqrt(self.variance / self.width) if self.width else 0.0
 
     def update(self, value: float) -> bool:
         """Take a value and tell whether the window was cut: what came before is not like what comes now.
@@ -164,27 +173,33 @@ def cut_bound(old_n: int, new_n: int, width: int, variance: float, delta: float)
     return math.sqrt(2.0 * m * variance * d) + 2.0 / 3.0 * d * m
 
 
-class CalibrationWatch(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold sums over forecasts whose outcome is known: of outcome − p, of p(1−p), and their number, by effective rows."""
+class CalibrationWatch:
+    """Hold the newest forecasts whose outcome is known: outcome − p, and p(1−p).
 
-    gap: float = 0.0
-    chance: float = 0.0
-    rows: float = 0.0
+    Only so many: over all there ever were, every model that is off by a little is off by any number of standard errors at last, and one
+    that was off never recovers.
+    """
 
-    def took(self, p: float, outcome: float, weight: float) -> "CalibrationWatch":
-        """Return the watch with one more forecast. What is not a number changes nothing."""
-        if not (math.isfinite(p) and math.isfinite(outcome) and weight > 0.0):
-            return self
-        return CalibrationWatch(gap=self.gap + weight * (outcome - p), chance=self.chance + weight * p * (1.0 - p), rows=self.rows + weight)
+    def __init__(self, window: int = CALIBRATION_WINDOW) -> None:
+        self._newest: deque[tuple[float, float]] = deque(maxlen=window)
+
+    def took(self, p: float, outcome: float) -> None:
+        """Take one more forecast. What is not a number changes nothing."""
+        if math.isfinite(p) and math.isfinite(outcome):
+            self._newest.append((outcome - p, p * (1.0 - p)))
 
     @property
     def z(self) -> float:
-        """Return by how many standard errors outcomes were above (below: negative) what was said; 0 with fewer than 20 rows."""
-        return self.gap / math.sqrt(self.chance) if self.rows >= 20.0 and self.chance > 0.0 else 0.0
+        """Return by how many standard errors outcomes were above (below: negative) what was said; 0 with fewer than 20 forecasts."""
+        chance = math.fsum(one for _, one in self._newest)
+        return math.fsum(gap for gap, _ in self._newest) / math.sqrt(chance) if len(self._newest) >= 20 and chance > 0.0 else 0.0
 
 
 class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Sum up the monitors: the worst feature and its PSI, cuts of the log-loss, the calibration's z. `level` is ok, watch or act."""
+    """Sum up the monitors: the worst feature and its PSI, jumps of the log-loss that stand, the calibration's z.
+
+    `level` is ok, watch or act.
+    """
 
     feature: str
     psi: float
@@ -194,7 +209,7 @@ class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def report(features: dict[str, float], cuts: int, calibration_z: float) -> DriftReport:
-    """Return what PSIs by feature, ADWIN's cuts and the calibration's z come to."""
+    """Return what PSIs by feature, the jumps that ADWIN found and the calibration's z come to."""
     worst = max(features, key=features.__getitem__, default="")
     value = features.get(worst, 0.0)
     acts = value >= PSI_ACT or cuts > 0 or abs(calibration_z) >= 4.0

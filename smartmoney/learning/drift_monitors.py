@@ -120,7 +120,7 @@ class DriftMonitors:
         self._losses: dict[int, Adwin] = {}
         self._calibration = CalibrationWatch()
         self._coverage = Coverage()
-        self._cuts = 0
+        self._jumped_from: dict[int, float] = {}
         self.judged = 0
         self.lost = 0
 
@@ -173,13 +173,16 @@ class DriftMonitors:
         self._coverage.took(horizon_s, said.regime, said.q, up if outcome else 1.0 - up)
         held = min(max(up, _EPS), 1.0 - _EPS)
         loss = -math.log(held if outcome else 1.0 - held)
-        before = self._losses.setdefault(horizon_s, Adwin())
-        worse_than = before.mean
-        # The window is cut for better and for worse: only what the model does worse than it did is drift.
-        self._cuts += before.update(loss) and before.mean > worse_than
+        seen = self._losses.setdefault(horizon_s, Adwin())
+        before = seen.mean
+        # The window is cut for better and for worse: only what the model does worse than it did is drift, until it does as well again.
+        if seen.update(loss) and seen.mean > before:
+            self._jumped_from.setdefault(horizon_s, before)
+        elif seen.mean - seen.error <= self._jumped_from.get(horizon_s, -math.inf):
+            del self._jumped_from[horizon_s]
         # By confidence: both sides are calibrated alike, and a market that rises is no fault of the model.
         confidence = max(up, 1.0 - up)
-        self._calibration = self._calibration.took(confidence, outcome if up >= 0.5 else 1.0 - outcome, 1.0)
+        self._calibration.took(confidence, outcome if up >= 0.5 else 1.0 - outcome)
 
     def coverage(self) -> CoverageReport:
         """Return how often what came true was in its conformal set."""
@@ -194,4 +197,4 @@ class DriftMonitors:
                     continue
                 for name, value in unusual(self._reference, psi_by_feature(self._reference, np.array(kept))).items():
                     worst[name] = max(worst.get(name, 0.0), value)
-        return report(worst, self._cuts, self._calibration.z)
+        return report(worst, len(self._jumped_from), self._calibration.z)

@@ -26,7 +26,6 @@ from smartmoney.runtime.live import door_terms, live_endpoints, open_live_venue
 from smartmoney.runtime.live_ccxt import CcxtVenue
 from smartmoney.runtime.live_door import DoorClosed, Problem, live_door
 from smartmoney.runtime.models import BundleRefused, ModelNotFitForLive, ModelNotFound, Models
-from smartmoney.runtime.modes import is_rehearsal
 from smartmoney.settings.models import Settings
 from smartmoney.venues.binance.exchange_info import ExchangeInfoError
 from smartmoney.venues.binance.protocol import ProtocolError
@@ -101,11 +100,12 @@ async def _venue(settings: Settings) -> tuple[list[Check], tuple[Instrument, ...
 def _model(settings: Settings, layout: StateLayout) -> Check:
     remedy = "docs/models.md says how a model passes its gate; until one has, run with --paper"
     try:
-        chosen = Models(layout.models).examine(settings)
+        models = Models(layout.models)
+        chosen, why = models.examine(settings), models.why_unfit(settings)
     except (ModelNotFound, BundleRefused, ModelNotFitForLive, OSError) as error:
         return Check(name="model", ok=False, found=str(error), remedy=remedy)
-    if is_rehearsal(settings):
-        return Check(name="model", ok=None, found=f"{chosen}; a rehearsal takes any")
+    if why is not None:
+        return Check(name="model", ok=None, found=f"{chosen}; a rehearsal takes any, and live mode would refuse {why}", remedy=remedy)
     return Check(name="model", ok=True, found=f"{chosen} has passed its gate here")
 
 

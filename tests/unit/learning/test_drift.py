@@ -122,11 +122,24 @@ def test_the_calibration_watch_is_quiet_for_the_calibrated_and_loud_for_the_over
     rng = np.random.default_rng(4)
     calm, loud = CalibrationWatch(), CalibrationWatch()
     for p in rng.uniform(0.5, 0.9, 3000).tolist():
-        calm = calm.took(p, float(rng.random() < p), 1.0)
-        loud = loud.took(p, float(rng.random() < 0.5), 1.0)
+        calm.took(p, float(rng.random() < p))
+        loud.took(p, float(rng.random() < 0.5))
     assert abs(calm.z) < 3
     assert loud.z < -10
-    assert calm.took(float("nan"), 1.0, 1.0) is calm
+    before = loud.z
+    loud.took(float("nan"), 1.0)
+    assert loud.z == before
+
+
+def test_calibration_that_mends_is_quiet_again():
+    rng = np.random.default_rng(5)
+    watch = CalibrationWatch(500)
+    for _ in range(2000):
+        watch.took(0.8, float(rng.random() < 0.5))
+    assert watch.z < -10
+    for _ in range(500):
+        watch.took(0.8, float(rng.random() < 0.8))
+    assert abs(watch.z) < 3
 
 
 def test_the_report_acts_on_any_monitor():
