@@ -17,7 +17,7 @@ from smartmoney.core.features.schema import FEATURE_INDEX
 from smartmoney.core.models.bundle import Bundle, BundleSpec
 from smartmoney.core.models.columns import products_of
 from smartmoney.learning.coverage import Coverage, CoverageReport
-from smartmoney.learning.drift import PSI_ACT, Adwin, CalibrationWatch, DriftReport, deciles, psi, report, shares
+from smartmoney.learning.drift import PSI_ACT, Adwin, CalibrationWatch, DriftReport, bin_edges, chance_psi, psi_of_shares, report, shares
 
 Floats = NDArray[np.float64]
 
@@ -32,10 +32,11 @@ _EPS = 1e-9
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Say how a bundle's features were distributed in training: by feature, inner deciles and the share of rows between them, unknown last.
+    """Say how a bundle's features were distributed in training: by feature, edges and the share of rows between them, unknown last.
 
     `bundle` is the hash of the bundle that it belongs to, `rows` how many rows it was made of. `usual` is the largest PSI that a stretch of
-    the training itself has against the whole: markets differ from day to day, and what training saw is no drift.
+    the training itself has against the whole, or what chance gives a day of a feature with so long a memory, whichever is more: markets
+    differ from day to day, and what training saw is no drift.
     """
 
     bundle: str
@@ -60,10 +61,13 @@ def reference_of(bundle: Bundle, sources: Sequence[NDArray[np.float32]]) -> Refe
     edges, found = {}, {}
     for name in features_of(bundle.spec):
         column = np.concatenate([one[:, FEATURE_INDEX[name]] for one in sources]).astype(np.float64)
-        edges[name] = deciles(column)
+        edges[name] = bin_edges(column)
         found[name] = tuple(shares(column, edges[name]).tolist())
     known = Reference(bundle=bundle.hash, rows=sum(len(one) for one in sources), edges=edges, shares=found, usual={})
     usual: dict[str, float] = {}
+    minutes = [one[::ROW_S].astype(np.float64) for one in sources]
+    for name, inner in edges.items():
+        usual[name] = chance_psi([one[:, FEATURE_INDEX[name]] for one in minutes], len(inner) + 1, WINDOW_ROWS) if inner else 0.0
     for stretch in _stretches(sources):
         for name, value in psi_by_feature(known, stretch).items():
             usual[name] = max(usual.get(name, 0.0), value)
@@ -86,7 +90,7 @@ def unusual(reference: Reference, values: Mapping[str, float]) -> dict[str, floa
 def psi_by_feature(reference: Reference, table: Floats) -> dict[str, float]:
     """Return the PSI of each feature of the reference over `(rows, features)`."""
     return {
-        name: psi(np.array(reference.shares[name]), shares(table[:, FEATURE_INDEX[name]], edges))
+        name: psi_of_shares(np.array(reference.shares[name]), shares(table[:, FEATURE_INDEX[name]], edges))
         for name, edges in reference.edges.items()
         if edges
     }

@@ -132,7 +132,7 @@ def fit_facts(raw_up: Floats, rows: HeadRows, made: Sample, regime: NDArray[np.i
         raw_up: `(rows,)` uncalibrated out-of-fold probabilities of up, NaN where no fold tested the row.
         rows: the labelled rows; arrays of the same length.
         made: the sample that they are rows of.
-        regime: `(rows,)` likeliest regime, an index of `Regime`.
+        regime: `(rows,)` regime, an index of `Regime`: by it a decision chooses its conformal threshold.
     """
     known = np.isfinite(raw_up)
     raw, up, moved, weight = raw_up[known], rows.up[known], rows.moved_bps[known], rows.weight[known]
