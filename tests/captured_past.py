@@ -38,7 +38,7 @@ def capture_past(layout, settings, seconds, ends_wall_ns, seed=3):
         for kind, payload, frame in payloads:
             seq += 1
             run.capture.append(Entry(seq=seq, kind=kind, ts_wall_ns=begins_ns, ts_mono_ns=seq, payload=payload, frame=frame))
-        for kind, at_ns, frame in _frames(seconds, begins_ns, seed):
+        for kind, at_ns, frame in market_frames(seconds, begins_ns, seed):
             seq += 1
             index = 0 if kind is EntryKind.SNAPSHOT else -1
             run.capture.append(Entry(seq=seq, kind=kind, ts_wall_ns=at_ns, ts_mono_ns=at_ns, instrument=index, frame=frame.encode()))
@@ -47,24 +47,29 @@ def capture_past(layout, settings, seconds, ends_wall_ns, seed=3):
         return run.started.run_id
 
 
-def _frames(seconds, begins_ns, seed):
+def market_frames(seconds, begins_ns, seed, *, with_flow=_WITH_FLOW, drift_bps=_DRIFT_BPS, every_s=1, count=0):
+    """Yield (kind, wall ns, text) of a market that speaks each `every_s` seconds, its numbers going on from `count`.
+
+    `with_flow` is the share of trades in the direction of the drift: at one half nobody can know it.
+    """
     rng = np.random.default_rng(seed)
     grid = wire.grid_of(INSTRUMENT)
     # Stretches of one direction, a little shorter or longer than usual, so that their end cannot be known.
     lengths = (_DWELL_S * rng.uniform(0.7, 1.3, seconds // 100 + 8)).astype(int)
     signs = np.where(np.arange(len(lengths)) % 2, 1, -1)
     direction = np.repeat(signs, lengths)[:seconds]
-    bps = np.cumsum(_DRIFT_BPS * direction + _NOISE_BPS * rng.standard_normal(seconds))
+    bps = np.cumsum(drift_bps * direction + _NOISE_BPS * rng.standard_normal(seconds))
     mids = (6_000_000 * np.exp(bps * 1e-4)).astype(np.int64)
-    buys = rng.random(seconds) < np.where(direction > 0, _WITH_FLOW, 1.0 - _WITH_FLOW)
+    buys = rng.random(seconds) < np.where(direction > 0, with_flow, 1.0 - with_flow)
     sizes = rng.integers(200, 20_000, seconds)
     shown = rng.integers(500, 60_000, (seconds, 2, _LEVELS))
     steps = np.arange(_LEVELS)
     old_bids, old_asks = mids[0] - 1 - steps, mids[0] + steps
     at_ns = begins_ns
-    body = wire.depth_snapshot(grid, 1, np.stack([old_bids, shown[0, 0]], 1), np.stack([old_asks, shown[0, 1]], 1))
+    body = wire.depth_snapshot(grid, count + 1, np.stack([old_bids, shown[0, 0]], 1), np.stack([old_asks, shown[0, 1]], 1))
     yield EntryKind.SNAPSHOT, at_ns, body
-    for second in range(1, seconds):
+    said = 0
+    for second in range(every_s, seconds, every_s):
         at_ns = begins_ns + second * SECOND_NS - 400_000_000
         bids, asks = mids[second] - 1 - steps, mids[second] + steps
         changed = [_changed(old, new, shown[second, side]) for side, (old, new) in enumerate(((old_bids, bids), (old_asks, asks)))]
@@ -76,13 +81,14 @@ def _frames(seconds, begins_ns, seed):
                 grid,
                 event_ns=at_ns,
                 transaction_ns=at_ns,
-                first_id=second + 1,
-                last_id=second + 1,
-                previous_id=second,
+                first_id=count + said + 2,
+                last_id=count + second + 1,
+                previous_id=count + said + 1,
                 bids=changed[0][::-1],
                 asks=changed[1],
             ),
         )
+        said = second
         is_buy = bool(buys[second])
         ticks = int(asks[0] if is_buy else bids[0])
         at_ns += 100_000_000
@@ -90,7 +96,13 @@ def _frames(seconds, begins_ns, seed):
             EntryKind.FRAME,
             at_ns,
             wire.trade(
-                grid, event_ns=at_ns, time_ns=at_ns, trade_id=second, ticks=ticks, lots=int(sizes[second]), buyer_is_maker=not is_buy
+                grid,
+                event_ns=at_ns,
+                time_ns=at_ns,
+                trade_id=count + second,
+                ticks=ticks,
+                lots=int(sizes[second]),
+                buyer_is_maker=not is_buy,
             ),
         )
 

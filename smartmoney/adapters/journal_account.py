@@ -13,7 +13,7 @@ import apsw
 import msgspec
 
 from smartmoney.adapters.journal_reader import CashRow, FillRow, JournalReader, JournalRefused
-from smartmoney.core.domain.entries import DayState, HaltState
+from smartmoney.core.domain.entries import DayState, HaltState, ScaleState
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import Fill, Liquidity, OrderIntent, OrderReport, PositionReport, Side
 from smartmoney.core.portfolio.portfolio import FUNDINGS_REMEMBERED, Portfolio
@@ -32,6 +32,7 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     orders: tuple[OrderReport, ...]
     halt: HaltState
     day: DayState
+    scale: ScaleState
     fundings: tuple[str, ...]
     booked_until_ns: dict[str, int]
     created_wall_ns: int
@@ -60,6 +61,7 @@ def load_account(connection: apsw.Connection, initial_cash: Decimal, instruments
         orders=_working_orders(connection, instruments, wall_ns),
         halt=reader.halt_state(),
         day=reader.day_state(),
+        scale=reader.scale_state(),
         fundings=tuple(row.reference for row in moved if row.reference)[-FUNDINGS_REMEMBERED:],
         booked_until_ns=_latest(moved),
         created_wall_ns=connection.execute("SELECT created_wall_ns FROM account").get,

@@ -12,7 +12,7 @@ import apsw
 import msgspec
 
 from smartmoney.adapters.migrations import APPLICATION_ID, SchemaTooNew, pending
-from smartmoney.core.domain.entries import DayState, HaltState
+from smartmoney.core.domain.entries import DayState, HaltState, ScaleState
 from smartmoney.core.domain.instruments import Instrument
 
 BUSY_MS_MAX = 2_000
@@ -182,6 +182,16 @@ class WitnessRow(msgspec.Struct, frozen=True, kw_only=True):
     feature_row: bytes
 
 
+class ScaleRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Be one change of what new entries are scaled by, see `core.domain.commands.RecordScale`."""
+
+    run_id: str
+    seq: int
+    wall_ns: int
+    factor: float
+    reason: str
+
+
 class TrainingRow(msgspec.Struct, frozen=True, kw_only=True):
     """Be one note of a training, see `journal_rows.TrainingNote`."""
 
@@ -286,6 +296,15 @@ class JournalReader:
         if row is None:
             return DayState()
         return DayState(day=row[0], opening=None if row[1] is None else Decimal(row[1]))
+
+    def scale_state(self) -> ScaleState:
+        """Return what new entries are scaled by, as it was last journaled."""
+        found = self._rows(ScaleRow, "scales", "ORDER BY id DESC LIMIT 1")
+        return ScaleState(factor=found[0].factor, reason=found[0].reason) if found else ScaleState()
+
+    def scales(self, limit: int = 1000) -> list[ScaleRow]:
+        """Return the newest changes of what new entries are scaled by, oldest first."""
+        return self._rows(ScaleRow, "scales", "ORDER BY id DESC LIMIT ?", limit)[::-1]
 
     def cash_movements(self) -> list[CashRow]:
         """Return all money that moved without a trade, oldest first."""

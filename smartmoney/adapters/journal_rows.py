@@ -20,6 +20,7 @@ from smartmoney.core.domain.commands import (
     RecordOrderClosed,
     RecordRefusal,
     RecordResume,
+    RecordScale,
     RecordSignal,
     SubmitOrder,
 )
@@ -314,6 +315,9 @@ class RowWriter:
         )
         self._peak = item.new_peak
 
+    def _scale(self, entry: JournalRecord) -> None:
+        self._stamped("scales", "factor, reason", entry, entry.item.factor, entry.item.reason)
+
     def _checkpoint(self, entry: JournalRecord) -> None:
         minute = entry.wall_ns // CHECKPOINT_LASTING_NS
         lasting = minute != self._lasting_minute
@@ -351,6 +355,7 @@ class RowWriter:
         RecordHalt: _halt,
         RecordOrderClosed: _closed,
         RecordResume: _resume,
+        RecordScale: _scale,
         Checkpoint: _checkpoint,
     }
 

@@ -114,6 +114,13 @@ CREATE TABLE trainings (
 ) STRICT;
 """
 
+_SCALES = """
+CREATE TABLE scales (
+    id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, seq INTEGER NOT NULL, wall_ns INTEGER NOT NULL, factor REAL NOT NULL,
+    reason TEXT NOT NULL
+) STRICT;
+"""
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("first_schema", _FIRST),
     Migration("explanations", _EXPLANATIONS),
@@ -121,6 +128,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("witnesses", _WITNESSES),
     Migration("cash_event_time", _CASH_EVENT_TIME),
     Migration("trainings", _TRAININGS),
+    Migration("scales", _SCALES),
 )
 
 

@@ -44,7 +44,8 @@ def _lines(scores: Evaluation) -> Iterator[str]:
             f"{head.effective:.0f} independent"
         )
     for point in scores.curve:
-        yield f"learned anew from {point.worlds} worlds: macro F1 {point.macro_f1:.3f}, AUC {point.auc:.3f}"
+        skill = f"refused: {point.refused}" if point.refused else f"macro F1 {point.macro_f1:.3f}, AUC {point.auc:.3f}"
+        yield f"learned anew from {point.worlds} worlds: {skill}"
     for base in scores.baseline:
         yield (
             f"recordings (minutes), {base.horizon_s} s: AUC {base.auc:.3f}, logistic {base.auc_logistic:.3f}, gain {base.gain:+.3f} "

@@ -57,7 +57,9 @@ def gate(
     challenger = _bundle(store, model)
     store.add(challenger)
     with bars() as progress:
-        shadows = _shadows(challenger, settings, [*(run or []), *(shadow or [])], state_dir, may_lack=bool(run))
+        shadows = _shadows(challenger, settings, shadow or [], state_dir)
+        # Of the judged runs as many as make a day, the newest first: a replay costs what a backtest does.
+        shadows += _shadows(challenger, settings, (run or [])[::-1], state_dir, may_lack=True, so_far=shadows)
         contest = Contest(
             challenger=challenger,
             champion=_champion(store, challenger),
@@ -127,13 +129,25 @@ def _champion(store: "ModelStore", challenger: "Bundle") -> "Bundle | None":
 
 
 def _shadows(
-    challenger: "Bundle", settings: "Settings", runs: list[str], state_dir: Path | None, *, may_lack: bool = False
+    challenger: "Bundle",
+    settings: "Settings",
+    runs: list[str],
+    state_dir: Path | None,
+    *,
+    may_lack: bool = False,
+    so_far: "tuple[Shadowed, ...] | None" = None,
 ) -> "tuple[Shadowed, ...]":
+    """Return shadows of runs: of all, or (`so_far` given) of those not among them until together they last as long as a gate asks."""
+    from smartmoney.learning.gate import SHADOW_H_MIN
     from smartmoney.runtime.replay import ReplayRefused, named_run
     from smartmoney.runtime.shadow import shadow_run
 
-    layout, found = layout_of(state_dir), []
+    layout = layout_of(state_dir)
+    found: list[Shadowed] = []
+    known = {one.run_id for one in so_far or ()}
     for name in dict.fromkeys(named_run(layout, run) for run in runs):
+        if name in known or (so_far is not None and sum(one.hours for one in (*so_far, *found)) >= SHADOW_H_MIN):
+            continue
         try:
             found.append(shadow_run(layout, name, challenger, settings))
         except ReplayRefused as refused:
@@ -144,12 +158,16 @@ def _shadows(
 
 
 def _say(found: "Judgement") -> None:
+    from smartmoney.runtime.drift_watch import words
+
     against = found.champion or "nobody: a first champion must beat the base rate and a logistic regression"
     print(f"{found.challenger} against {against}")
     scores = found.forecasts
     print(f"  {found.rows} rows, {scores.hours:.1f} judged hours, {scores.days} untouched days, {len(found.shadows)} shadows")
     for one in found.verdict.conditions:
         print(f"  {'holds ' if one.holds else 'FAILS '} {one.text}")
+    if found.drift is not None:
+        print(f"  monitors: {words(found.drift)}")
     gate_ = found.gate
     where = f"{gate_.venue} {gate_.market} {', '.join(gate_.instruments)}"
     print(f"{'passed' if gate_.passed else 'did not pass'} the gate on {where}; recorded in the bundle")

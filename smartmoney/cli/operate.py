@@ -9,7 +9,8 @@ from smartmoney.cli.common import AsJson, StateDir, layout_of, print_json
 
 _SHOWN = (
     *("run_id", "mode", "venue", "model", "uptime_s", "feed_trust", "frames", "trades", "gaps", "decisions", "signals", "orders", "fills"),
-    *("positions", "equity", "high_water_mark", "drawdown", "halted", "halt_reason", "refusals", "rss_mb", "loop_lag_p99_ms"),
+    *("positions", "equity", "high_water_mark", "drawdown", "halted", "halt_reason", "size_factor", "size_reason", "refusals"),
+    *("rss_mb", "loop_lag_p99_ms"),
 )
 
 FROZEN_S = 1.0

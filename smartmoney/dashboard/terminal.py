@@ -134,6 +134,8 @@ def _account(account: AccountView, view: EngineView, max_drawdown: float) -> Pan
     grid.add_column()
     if account.halted:
         grid.add_row("HALTED", Text(account.halt_reason + "   (smartmoney resume --reason …)", style="bold white on red"))
+    if account.size_factor < 1.0:
+        grid.add_row("size", Text(f"new entries are {account.size_factor:.0%} of their size: {account.size_reason}", style="bold yellow"))
     equity = "cannot be computed" if account.equity is None else f"{account.equity:,.2f}"
     peak = "" if account.high_water_mark is None else f"   high-water mark {account.high_water_mark:,.2f}"
     drawdown = "unknown" if account.drawdown is None else f"{account.drawdown:.3%}"

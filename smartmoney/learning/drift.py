@@ -1,15 +1,17 @@
 """Has the market, or the model, left where it was trained? Three monitors, pure; each is fed by whoever watches a model.
 
-* PSI of each feature against its deciles in training: from .10 watch, from .25 act.
+* PSI of each feature against its distribution in training: from .10 watch, from .25 act.
 * ADWIN (Bifet and Gavaldà 2007, "Learning from time-changing data with adaptive windowing", SDM) on log-loss: a window that grows while
   nothing changes and drops its old part when two parts of it differ by more than chance.
-* Calibration: the mean of outcome minus probability, against its own error.
+  A jump stands until the mean is back, within its own error, at what it was before.
+* Calibration: the mean of outcome minus probability over the newest thousand forecasts, against its own error.
 
 Faults of the feed come first: a stale or gapped book drifts, too, and means something else.
 """
 
 import math
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import numpy as np
@@ -18,12 +20,17 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 PSI_WATCH, PSI_ACT = 0.10, 0.25
+CALIBRATION_WINDOW = 1_000
+"""Off by four standard errors of so many surer forecasts is off by some five in a hundred."""
+ROOM = 0.25
 DELTA = 0.002
 CLOCK = 32
 _BUCKETS_A_ROW = 5
 _WINDOW_MIN = 5
 _GRACE = 10
 _SHARE_MIN = 1e-4
+_SELDOM = 2.0
+"""Standard deviations above the mean."""
 
 
 def deciles(values: Floats) -> tuple[float, ...]:
@@ -32,11 +39,54 @@ def deciles(values: Floats) -> tuple[float, ...]:
     return tuple(np.unique(np.quantile(known, np.arange(1, 10) / 10.0)).tolist()) if len(known) else ()
 
 
+def bin_edges(values: Floats) -> tuple[float, ...]:
+    """Return the edges between which a feature's values in training are counted: its deciles, but none within a quarter of its median.
+
+    A feature that hardly moves (a one-tick spread in bps is the tick over the price) would else drift with every per cent of the price.
+    """
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return ()
+    middle = float(np.median(known))
+    low, high = sorted((middle * (1.0 - ROOM), middle * (1.0 + ROOM)))
+    tenths = np.array(deciles(known))
+    below, above = tenths[tenths < middle], tenths[tenths >= middle]
+    return tuple(np.unique(np.concatenate((np.minimum(below, low), [low, high], np.maximum(above, high)))).tolist())
+
+
 def shares(values: Floats, edges: tuple[float, ...]) -> Floats:
     """Return the share of values in each bin between edges, the unknown ones last."""
     known = np.isfinite(values)
     counts = np.bincount(np.searchsorted(np.array(edges), values[known], side="right"), minlength=len(edges) + 1)
     return np.append(counts, (~known).sum()) / max(len(values), 1)
+
+
+def psi_of_shares(expected: Floats, found: Floats) -> float:
+    """Return the PSI of what `shares` says: over known values, and of the unknown ones only where they became more.
+
+    A recording begins with features that are not warm yet; that a running daemon's are is no drift.
+    """
+    more = max(float(found[-1]), float(expected[-1]))
+    known = [one[:-1] * (1.0 - more) / max(float(one[:-1].sum()), _SHARE_MIN) for one in (expected, found)]
+    return psi(np.append(known[0], expected[-1]), np.append(known[1], more))
+
+
+def chance_psi(stretches: Sequence[Floats], bins: int, rows: int) -> float:
+    """Return the PSI that two samples of one law seldom exceed: of these stretches of evenly spaced values, and of one of so many rows.
+
+    E[PSI] is about (bins − 1) (1/n + 1/m), its variance twice that squared over bins − 1; n and m count independent values, by the
+    correlation of neighbours: a day holds 1,440 minutes, and twelve independent values of an hour's sum.
+    """
+    centred = [one - np.nanmean(one) for one in stretches if np.isfinite(one).any()]
+    pairs = [(one[:-1] * one[1:])[np.isfinite(one[:-1] * one[1:])] for one in centred]
+    known = [one[np.isfinite(one)] for one in centred]
+    variance = float(np.concatenate([one**2 for one in known]).mean()) if known else 0.0
+    if not variance > 0.0:
+        return 0.0
+    memory = float(np.concatenate(pairs).mean()) / variance if sum(map(len, pairs)) else 0.0
+    independent = (1.0 - min(max(memory, 0.0), 0.999)) / (1.0 + min(max(memory, 0.0), 0.999))
+    mean = (bins - 1) * (1.0 / (rows * independent) + 1.0 / (sum(map(len, known)) * independent))
+    return mean * (1.0 + _SELDOM * math.sqrt(2.0 / (bins - 1)))
 
 
 def psi(expected: Floats, found: Floats) -> float:
@@ -86,6 +136,11 @@ class Adwin:
     def variance(self) -> float:
         """Return the variance of the window."""
         return self._variance / self.width if self.width else 0.0
+
+    @property
+    def error(self) -> float:
+        """Return the standard error of the mean."""
+        return math.sqrt(self.variance / self.width) if self.width else 0.0
 
     def update(self, value: float) -> bool:
         """Take a value and tell whether the window was cut: what came before is not like what comes now.
@@ -164,27 +219,33 @@ def cut_bound(old_n: int, new_n: int, width: int, variance: float, delta: float)
     return math.sqrt(2.0 * m * variance * d) + 2.0 / 3.0 * d * m
 
 
-class CalibrationWatch(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold sums over forecasts whose outcome is known: of outcome − p, of p(1−p), and their number, by effective rows."""
+class CalibrationWatch:
+    """Hold the newest forecasts whose outcome is known: outcome − p, and p(1−p).
 
-    gap: float = 0.0
-    chance: float = 0.0
-    rows: float = 0.0
+    Only so many: over all there ever were, every model that is off by a little is off by any number of standard errors at last, and one
+    that was off never recovers.
+    """
 
-    def took(self, p: float, outcome: float, weight: float) -> "CalibrationWatch":
-        """Return the watch with one more forecast. What is not a number changes nothing."""
-        if not (math.isfinite(p) and math.isfinite(outcome) and weight > 0.0):
-            return self
-        return CalibrationWatch(gap=self.gap + weight * (outcome - p), chance=self.chance + weight * p * (1.0 - p), rows=self.rows + weight)
+    def __init__(self, window: int = CALIBRATION_WINDOW) -> None:
+        self._newest: deque[tuple[float, float]] = deque(maxlen=window)
+
+    def took(self, p: float, outcome: float) -> None:
+        """Take one more forecast. What is not a number changes nothing."""
+        if math.isfinite(p) and math.isfinite(outcome):
+            self._newest.append((outcome - p, p * (1.0 - p)))
 
     @property
     def z(self) -> float:
-        """Return by how many standard errors outcomes were above (below: negative) what was said; 0 with fewer than 20 rows."""
-        return self.gap / math.sqrt(self.chance) if self.rows >= 20.0 and self.chance > 0.0 else 0.0
+        """Return by how many standard errors outcomes were above (below: negative) what was said; 0 with fewer than 20 forecasts."""
+        chance = math.fsum(one for _, one in self._newest)
+        return math.fsum(gap for gap, _ in self._newest) / math.sqrt(chance) if len(self._newest) >= 20 and chance > 0.0 else 0.0
 
 
 class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Sum up the monitors: the worst feature and its PSI, cuts of the log-loss, the calibration's z. `level` is ok, watch or act."""
+    """Sum up the monitors: the worst feature and its PSI, jumps of the log-loss that stand, the calibration's z.
+
+    `level` is ok, watch or act.
+    """
 
     feature: str
     psi: float
@@ -194,7 +255,7 @@ class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def report(features: dict[str, float], cuts: int, calibration_z: float) -> DriftReport:
-    """Return what PSIs by feature, ADWIN's cuts and the calibration's z come to."""
+    """Return what PSIs by feature, the jumps that ADWIN found and the calibration's z come to."""
     worst = max(features, key=features.__getitem__, default="")
     value = features.get(worst, 0.0)
     acts = value >= PSI_ACT or cuts > 0 or abs(calibration_z) >= 4.0

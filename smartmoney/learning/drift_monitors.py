@@ -17,7 +17,7 @@ from smartmoney.core.features.schema import FEATURE_INDEX
 from smartmoney.core.models.bundle import Bundle, BundleSpec
 from smartmoney.core.models.columns import products_of
 from smartmoney.learning.coverage import Coverage, CoverageReport
-from smartmoney.learning.drift import PSI_ACT, Adwin, CalibrationWatch, DriftReport, deciles, psi, report, shares
+from smartmoney.learning.drift import PSI_ACT, Adwin, CalibrationWatch, DriftReport, bin_edges, chance_psi, psi_of_shares, report, shares
 
 Floats = NDArray[np.float64]
 
@@ -32,10 +32,11 @@ _EPS = 1e-9
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Say how a bundle's features were distributed in training: by feature, inner deciles and the share of rows between them, unknown last.
+    """Say how a bundle's features were distributed in training: by feature, edges and the share of rows between them, unknown last.
 
     `bundle` is the hash of the bundle that it belongs to, `rows` how many rows it was made of. `usual` is the largest PSI that a stretch of
-    the training itself has against the whole: markets differ from day to day, and what training saw is no drift.
+    the training itself has against the whole, or what chance gives a day of a feature with so long a memory, whichever is more: markets
+    differ from day to day, and what training saw is no drift.
     """
 
     bundle: str
@@ -60,10 +61,13 @@ def reference_of(bundle: Bundle, sources: Sequence[NDArray[np.float32]]) -> Refe
     edges, found = {}, {}
     for name in features_of(bundle.spec):
         column = np.concatenate([one[:, FEATURE_INDEX[name]] for one in sources]).astype(np.float64)
-        edges[name] = deciles(column)
+        edges[name] = bin_edges(column)
         found[name] = tuple(shares(column, edges[name]).tolist())
     known = Reference(bundle=bundle.hash, rows=sum(len(one) for one in sources), edges=edges, shares=found, usual={})
     usual: dict[str, float] = {}
+    minutes = [one[::ROW_S].astype(np.float64) for one in sources]
+    for name, inner in edges.items():
+        usual[name] = chance_psi([one[:, FEATURE_INDEX[name]] for one in minutes], len(inner) + 1, WINDOW_ROWS) if inner else 0.0
     for stretch in _stretches(sources):
         for name, value in psi_by_feature(known, stretch).items():
             usual[name] = max(usual.get(name, 0.0), value)
@@ -86,7 +90,7 @@ def unusual(reference: Reference, values: Mapping[str, float]) -> dict[str, floa
 def psi_by_feature(reference: Reference, table: Floats) -> dict[str, float]:
     """Return the PSI of each feature of the reference over `(rows, features)`."""
     return {
-        name: psi(np.array(reference.shares[name]), shares(table[:, FEATURE_INDEX[name]], edges))
+        name: psi_of_shares(np.array(reference.shares[name]), shares(table[:, FEATURE_INDEX[name]], edges))
         for name, edges in reference.edges.items()
         if edges
     }
@@ -120,7 +124,7 @@ class DriftMonitors:
         self._losses: dict[int, Adwin] = {}
         self._calibration = CalibrationWatch()
         self._coverage = Coverage()
-        self._cuts = 0
+        self._jumped_from: dict[int, float] = {}
         self.judged = 0
         self.lost = 0
 
@@ -173,13 +177,16 @@ class DriftMonitors:
         self._coverage.took(horizon_s, said.regime, said.q, up if outcome else 1.0 - up)
         held = min(max(up, _EPS), 1.0 - _EPS)
         loss = -math.log(held if outcome else 1.0 - held)
-        before = self._losses.setdefault(horizon_s, Adwin())
-        worse_than = before.mean
-        # The window is cut for better and for worse: only what the model does worse than it did is drift.
-        self._cuts += before.update(loss) and before.mean > worse_than
+        seen = self._losses.setdefault(horizon_s, Adwin())
+        before = seen.mean
+        # The window is cut for better and for worse: only what the model does worse than it did is drift, until it does as well again.
+        if seen.update(loss) and seen.mean > before:
+            self._jumped_from.setdefault(horizon_s, before)
+        elif seen.mean - seen.error <= self._jumped_from.get(horizon_s, -math.inf):
+            del self._jumped_from[horizon_s]
         # By confidence: both sides are calibrated alike, and a market that rises is no fault of the model.
         confidence = max(up, 1.0 - up)
-        self._calibration = self._calibration.took(confidence, outcome if up >= 0.5 else 1.0 - outcome, 1.0)
+        self._calibration.took(confidence, outcome if up >= 0.5 else 1.0 - outcome)
 
     def coverage(self) -> CoverageReport:
         """Return how often what came true was in its conformal set."""
@@ -194,4 +201,4 @@ class DriftMonitors:
                     continue
                 for name, value in unusual(self._reference, psi_by_feature(self._reference, np.array(kept))).items():
                     worst[name] = max(worst.get(name, 0.0), value)
-        return report(worst, self._cuts, self._calibration.z)
+        return report(worst, len(self._jumped_from), self._calibration.z)

@@ -12,8 +12,10 @@ import numpy as np
 from smartmoney.adapters.model_files import assemble
 from smartmoney.core.domain.signals import Regime
 from smartmoney.core.models.bundle import Bundle, Trained
+from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.learning.boosting.trees import TrainingRefused
 from smartmoney.learning.drift_monitors import Reference, reference_of
+from smartmoney.learning.evaluation.said import ask
 from smartmoney.learning.fitting.canaries import Canaries, canaries
 from smartmoney.learning.fitting.export import parts_of
 from smartmoney.learning.fitting.heads import head_rows
@@ -105,7 +107,9 @@ def train(
     """
     for one in sources:
         check_rows(one)
-    learned = learn(sources, recipe, progress, None if champion is None else champion.spec.hmm)
+    stage = None if champion is None else champion.spec.hmm
+    published = None if champion is None else [ask(champion, one, RegimeParameters()).label for one in sources]
+    learned = learn(sources, recipe, progress, stage, published)
     progress("canaries", 0, 1)
     found = _canaries(sources, recipe, learned)
     progress("canaries", 1, 1)

@@ -120,13 +120,13 @@ def draw_curve(curve: Sequence[CurvePoint]) -> Picture:
     """Draw skill on held-out worlds against the number of worlds that were learned from."""
 
     def paint(figure: Figure, is_narrow: bool) -> None:
-        if len(curve) < 2:
+        if len(known) < 2:
             say_nothing(figure, "not measured: ask with --curve" if not is_narrow else "not measured: --curve")
             return
         axes = figure.subplots()
-        counts = [one.worlds for one in curve]
+        counts = [one.worlds for one in known]
         for number, (name, values) in enumerate(
-            (("macro-F1 of regimes", [one.macro_f1 for one in curve]), ("AUC of the side, shortest horizon", [one.auc for one in curve]))
+            (("macro-F1 of regimes", [one.macro_f1 for one in known]), ("AUC of the side, shortest horizon", [one.auc for one in known]))
         ):
             axes.plot(counts, values, marker=_MARKS[number], markersize=5, linewidth=1.2, color=LIGHT[_LINES[number]], label=name)
         axes.set_xscale("log", base=2)
@@ -137,7 +137,8 @@ def draw_curve(curve: Sequence[CurvePoint]) -> Picture:
         style(axes, "skill on held-out worlds, raw")
         _legend(axes, 1, "lower right")
 
-    return drawn(paint, *((2.8, 2.8) if len(curve) > 1 else (_EMPTY_IN, _EMPTY_IN)))
+    known = [one for one in curve if not one.refused]
+    return drawn(paint, *((2.8, 2.8) if len(known) > 1 else (_EMPTY_IN, _EMPTY_IN)))
 
 
 def draw_delays(delays: Sequence[DelayScore]) -> Picture:

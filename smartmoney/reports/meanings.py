@@ -18,6 +18,7 @@ DECISIONS: Mapping[str, str] = {
     "no_position": "a sell with nothing to sell: spot has no shorts",
     "at_target": "what was held or on its way was already what the signal wanted",
     "below_min_notional": "the order would have been smaller than the venue takes",
+    "size_shrunk": "drift scales new entries down, and what was held or allowed was that already",
     "rate_limited": "max_signals_per_minute in the last 60 s",
     "halted": "the kill switch was set",
     "operator_paused": "paused by the operator",

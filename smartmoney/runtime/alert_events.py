@@ -29,6 +29,7 @@ _KIND_OF_SUBJECT = {
     "order refused": "order",
     "report of an unknown order": "reconciliation",
     "resume refused": "resume",
+    "size": "drift",
     "stop refused by the risk gate": "naked",
     "transfer refused": "transfer",
 }

@@ -38,7 +38,7 @@ from smartmoney.runtime.latency import LatencyRecorder
 from smartmoney.runtime.live import LiveOrders, door_terms, open_live
 from smartmoney.runtime.lookout import Lookout
 from smartmoney.runtime.loop import Batch, Loop
-from smartmoney.runtime.models import Models, drift_action
+from smartmoney.runtime.models import Models, drift_action, size_plan
 from smartmoney.runtime.modes import run_mode
 from smartmoney.runtime.rollback import Rollback
 from smartmoney.runtime.sender import OUTBOX_MAX, Sender
@@ -171,6 +171,7 @@ class Daemon:
             action=drift_action(options.settings),
             retrain=self._training.ask,
             roll_back=self._rollback.ask,
+            sizes=size_plan(options.settings),
         )
         self._drift.remember(run.journal.reader, run.started.venue, options.settings.market)
         if run.latched_for is not None:

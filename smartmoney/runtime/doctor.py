@@ -105,11 +105,12 @@ async def _venue(settings: Settings) -> tuple[list[Check], tuple[Instrument, ...
 def _model(settings: Settings, layout: StateLayout) -> Check:
     remedy = "docs/models.md says how a model passes its gate; until one has, run with --paper"
     try:
-        chosen = Models(layout.models).examine(settings)
+        models = Models(layout.models)
+        chosen, why = models.examine(settings), models.why_unfit(settings)
     except (ModelNotFound, BundleRefused, ModelNotFitForLive, OSError) as error:
         return Check(name="model", ok=False, found=str(error), remedy=remedy)
-    if is_rehearsal(settings):
-        return Check(name="model", ok=None, found=f"{chosen}; a rehearsal takes any")
+    if why is not None:
+        return Check(name="model", ok=None, found=f"{chosen}; a rehearsal takes any, and live mode would refuse {why}", remedy=remedy)
     return Check(name="model", ok=True, found=f"{chosen} has passed its gate here")
 
 

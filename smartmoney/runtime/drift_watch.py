@@ -1,8 +1,9 @@
 """Watch for drift beside the loop: each minute a feature row into the journal, and the monitors of `learning.drift_monitors`.
 
 Nothing here is on the way of a decision or in a run's digest. Where drift says act, the configuration says what follows: an ordinary
-`HaltRequested` or `FlattenRequested`, which is captured like an operator's and replays (entries are off until a person resumes), a rollback
-to the champion before, or only words; and, where that is configured, a training.
+`HaltRequested` or `FlattenRequested`, which is captured like an operator's and replays (entries are off until a person resumes), smaller
+entries from watch on (`ScaleRequested`, captured as well), a rollback to the champion before, or only words; and, where that is
+configured, a training.
 Invariants: a row that is noted belongs to the entry that it names; a halt for drift begins the monitors anew, so that a resume is not
 undone by what was known when a person decided it; a restart goes on with the rows that earlier runs noted since.
 """
@@ -15,7 +16,7 @@ import numpy as np
 
 from smartmoney.adapters.journal_reader import JournalReader
 from smartmoney.adapters.journal_rows import Witness
-from smartmoney.core.domain.entries import FlattenRequested, HaltRequested, Payload
+from smartmoney.core.domain.entries import FlattenRequested, HaltRequested, Payload, ScaleRequested
 from smartmoney.core.domain.signals import FeedTrust, Regime
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.market import top_of_book
@@ -28,6 +29,7 @@ from smartmoney.learning.drift import DriftReport
 from smartmoney.learning.drift_monitors import ROW_S, WINDOW_ROWS, DriftMonitors, Forecast, Reference
 from smartmoney.runtime.alert_queue import Alert
 from smartmoney.runtime.clock import Stamp, now
+from smartmoney.runtime.drift_sizes import EntrySize, SizePlan
 from smartmoney.runtime.loop import Batch, Line
 from smartmoney.runtime.supervisor import Beat
 
@@ -52,11 +54,16 @@ class DriftWatch:
         action: str,
         retrain: Callable[[str], object] = lambda _why: None,
         roll_back: Callable[[str], object] = lambda _why: None,
+        sizes: SizePlan | None = None,
     ) -> None:
-        """Take the loop's latest entry as `last_seq`, where entries go (`post`), whom to tell, and what act means: `drift.action`."""
+        """Take the loop's latest entry as `last_seq`, where entries go (`post`), whom to tell, and what act means: `drift.action`.
+
+        `sizes` is what the action shrink does.
+        """
         self._engine, self._references, self._last_seq = engine, references, last_seq
         self._post, self._tell = post, tell
         self._action, self._retrain, self._roll_back = action, retrain, roll_back
+        self._size = EntrySize(sizes or SizePlan())
         self._model = ""
         self._monitors = DriftMonitors(None)
         self._row_due_ns = 0
@@ -75,6 +82,7 @@ class DriftWatch:
         found, monitors = self._report, self._monitors
         return {
             "level": found.level,
+            "size_factor": self._engine.brain.desk.scale.factor,
             "feature": found.feature or None,
             "psi": round(found.psi, 4) if found.feature else None,
             "psi_rows": f"{monitors.rows} of {WINDOW_ROWS}" if monitors.has_reference else "the model has no reference.json",
@@ -103,6 +111,7 @@ class DriftWatch:
             self._monitors = self._monitors.succeeded_by(self._references(self._model))
             # What was said was said of the model before: of this one it would be news.
             self._report = DriftMonitors(None).report()
+            self._size.begin_anew()
         mids = self._mids()
         self._monitors.look(mids, at.mono_ns)
         for index, mid in mids.items():
@@ -115,6 +124,7 @@ class DriftWatch:
         self._row_due_ns = at.mono_ns + ROW_EVERY_NS
         lines = self._noted(trusted, at)
         self._judge()
+        self._resize(at.mono_ns)
         seq = self._last_seq()
         return Batch(lines=lines, commands=(), checkpoint=None, last_seq=seq, decided_mono_ns=at.mono_ns, has_orders=False)
 
@@ -148,6 +158,17 @@ class DriftWatch:
             self._act(f"{REASON}{said}")
         severity = {"ok": "info", "watch": "warning", "act": "critical"}[found.level]
         self._tell([Alert(kind="drift", severity=severity, subject="drift", text=said)])
+
+    def _resize(self, mono_ns: int) -> None:
+        """Let entries shrink with drift, and grow when it is over; where that is not configured any more, they have their whole size."""
+        standing = self._engine.brain.desk.scale.factor
+        if self._action != "shrink":
+            if standing < 1.0:
+                self._post(ScaleRequested(factor=1.0, reason="drift.action is not shrink"))
+            return
+        factor = self._size.change(self._report.level, standing, self._monitors.judged, mono_ns)
+        if factor is not None:
+            self._post(ScaleRequested(factor=factor, reason=f"{REASON}{words(self._report)}"))
 
     def _act(self, why: str) -> None:
         self._retrain(why)
@@ -197,4 +218,5 @@ def words(found: DriftReport) -> str:
         if found.feature
         else ""
     )
-    return f"{feature}log-loss jumped {found.cuts} times, calibration is off by {found.calibration_z:+.1f} standard errors"
+    calibration = f"calibration is off by {found.calibration_z:+.1f} standard errors"
+    return f"{feature}log-loss stands above what it was at {found.cuts} horizons, {calibration}"

@@ -68,7 +68,7 @@ class Maker:
 
         Raises:
             RowsRefused, RecordingRefused: the folder holds no such worlds.
-            TrainingRefused, FitRefused, ObservationRefused: the learning curve cannot be learned.
+            TrainingRefused: there are too few worlds for a learning curve.
             OSError: something cannot be read or written.
         """
         sizes, of = self._sizes, (self._bundle.hash, self._suite)

@@ -26,6 +26,7 @@ from smartmoney.learning.sets.rows import Rows
 from smartmoney.learning.validation.gains import mean_gain
 from smartmoney.runtime.backtest import BacktestJob, BuiltIn, CapturedRun, JobResult, StoredDays, run_job
 from smartmoney.runtime.codecs import recorded_binance
+from smartmoney.runtime.drift_watch import words
 from smartmoney.runtime.models import pair_of
 from smartmoney.runtime.shadow import Shadowed
 from smartmoney.runtime.training_jobs import between, captured_rows, recorded_rows, stored_rows
@@ -103,7 +104,7 @@ def judge_contest(contest: Contest, progress: Progress) -> Judgement:
         market=market,
         instruments=names,
         at=dt.datetime.now(dt.UTC).date().isoformat(),
-        text=told(verdict),
+        text=told(verdict) if drift is None else f"{told(verdict)} | monitors: {words(drift)}",
     )
     return Judgement(
         challenger=contest.challenger.name,

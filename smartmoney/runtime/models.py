@@ -9,6 +9,7 @@ from smartmoney.adapters.model_store import PRIOR, ModelNotFound, ModelStore
 from smartmoney.core.models.bundle import BUILT_IN_VENUE, Bundle
 from smartmoney.core.strategy.model import PriorModel
 from smartmoney.learning.drift_monitors import Reference
+from smartmoney.runtime.drift_sizes import SizePlan
 from smartmoney.runtime.modes import is_rehearsal
 from smartmoney.settings.models import Settings
 
@@ -87,6 +88,14 @@ class Models:
         check_fit(settings, bundle)
         return PRIOR_NAME if bundle is None else bundle.name
 
+    def why_unfit(self, settings: Settings) -> str | None:
+        """Return why real money would be refused to the model that a run would decide by, None where its gate lets it in.
+
+        Raises:
+            ModelNotFound, BundleRefused: there is none to be had.
+        """
+        return why_unfit(settings, self._ready.get(self.choose(settings)))
+
     def start(self, settings: Settings) -> str:
         """Choose the model of a daemon's run, keep it, and check that it is fit for the mode; return what `RunStarted.model` says.
 
@@ -122,22 +131,33 @@ def check_fit(settings: Settings, bundle: Bundle | None) -> None:
     """
     if settings.mode != "live" or is_rehearsal(settings):
         return
-    remedy = (
-        "train on recordings of this venue, judge it with `smartmoney models gate`, and promote what passes; until then run with --paper"
-    )
+    if (why := why_unfit(settings, bundle)) is not None:
+        raise ModelNotFitForLive(
+            f"live mode refuses {why}; train on recordings of this venue, judge it with `smartmoney models gate`, and promote what passes; "
+            "until then run with --paper"
+        )
+
+
+def why_unfit(settings: Settings, bundle: Bundle | None) -> str | None:
+    """Return why real money would be refused to a model on these instruments, None where its gate lets it in."""
     if bundle is None:
-        raise ModelNotFitForLive(f"live mode refuses the untrained prior; {remedy}")
+        return "the untrained prior"
     if bundle.spec.trained.venue == BUILT_IN_VENUE:
-        raise ModelNotFitForLive(f"live mode refuses the model {bundle.name}: it was trained on the built-in market; {remedy}")
+        return f"the model {bundle.name}: it was trained on the built-in market"
     unproven = [name for name in settings.instruments if not bundle.passed_for(settings.venue, settings.market, pair_of(name))]
-    if unproven:
-        where = f"{settings.venue} {settings.market} {', '.join(unproven)}"
-        raise ModelNotFitForLive(f"live mode refuses the model {bundle.name}: it has not passed the gate on {where}; {remedy}")
+    where = f"{settings.venue} {settings.market} {', '.join(unproven)}"
+    return f"the model {bundle.name}: it has not passed the gate on {where}" if unproven else None
 
 
 def drift_action(settings: Settings) -> str:
     """Return what drift that calls for an act leads to: as configured, else a halt where it is real money."""
     return settings.drift.action or ("halt" if settings.mode == "live" else "warn")
+
+
+def size_plan(settings: Settings) -> SizePlan:
+    """Return how large entries are while the model drifts, where the configuration shrinks them."""
+    given = settings.drift
+    return SizePlan(watch=given.watch_size, act=given.act_size, recover_s=3600.0 * given.recover_h)
 
 
 def pair_of(name: str) -> str:

@@ -228,6 +228,7 @@ def _started(settings: Settings, run_id: str, instruments: Sequence[Instrument],
         day=account.day,
         fundings=account.fundings,
         order_count=account.order_count,
+        scale=account.scale,
     )
 
 

@@ -18,7 +18,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     Units: `*_s` seconds, `*_ms` milliseconds, `equity`, `high_water_mark` in quote, `drawdown` a fraction. `position` is the signed base
     quantity of the only instrument, None with several; `positions` has each. `feed_trust` is the worst of all instruments. `funding` is
-    what was paid, in quote; negative was received.
+    what was paid, in quote; negative was received. `size_factor` is what new entries are scaled by.
     """
 
     run_id: str
@@ -46,6 +46,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     drawdown: float | None
     halted: bool
     halt_reason: str
+    size_factor: float
+    size_reason: str
     fees: float
     funding: float
     digest: str
@@ -98,6 +100,8 @@ def summarise(
         drawdown=account.drawdown,
         halted=account.halted,
         halt_reason=account.halt_reason,
+        size_factor=account.size_factor,
+        size_reason=account.size_reason,
         fees=float(account.fees),
         funding=float(account.funding),
         digest=view.digest,

@@ -91,7 +91,7 @@ class TrainingWatch:
         self._words = f"{own[-1].act}: {own[-1].text}" if own else ""
         self._hours = 0.0
         self._progress: RetrainProgress | None = None
-        self._is_running = self._has_ended = False
+        self._is_running = self._has_ended = self._is_stopped = False
 
     def ask(self, why: str) -> None:
         """Ask for a training at once, because of drift, say; within an hour of another one it is passed over."""
@@ -103,6 +103,8 @@ class TrainingWatch:
         """Return how things are, for people."""
         if not self._terms.is_on:
             return {"state": "off"}
+        if self._is_stopped:
+            return {"state": "stopped", "last": self._words or None}
         if self._has_ended:
             return {"state": "ended by a fault: see the log", "last": self._words or None}
         told = self._progress
@@ -117,6 +119,7 @@ class TrainingWatch:
 
     async def run(self, beat: Beat) -> None:
         """Watch and train until cancelled, which ends the process that trains. A fault here ends training, not the daemon."""
+        self._is_stopped = False
         try:
             while self._terms.is_on:
                 beat()
@@ -124,8 +127,11 @@ class TrainingWatch:
                 self._is_running, self._progress = True, None
                 await self._train(why)
                 self._is_running = False
+        except asyncio.CancelledError:
+            self._is_running, self._is_stopped = False, True
+            raise
         finally:
-            self._has_ended = self._terms.is_on
+            self._has_ended = self._terms.is_on and not self._is_stopped
 
     async def _due(self) -> str:
         """Wait until a training is due and return why."""

@@ -112,6 +112,13 @@ class RecordResume(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     new_peak: Decimal | None
 
 
+class RecordScale(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Journal what new entries are scaled by from here on, and why."""
+
+    factor: float
+    reason: str
+
+
 class Notify(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Tell the operator. `severity` is info, warning or critical."""
 
@@ -134,6 +141,7 @@ Command = (
     | RecordHalt
     | RecordOrderClosed
     | RecordResume
+    | RecordScale
     | Notify
 )
 

@@ -40,6 +40,13 @@ class DayState(msgspec.Struct, frozen=True, kw_only=True):
     opening: Decimal | None = None
 
 
+class ScaleState(msgspec.Struct, frozen=True, kw_only=True):
+    """Carry what new entries are scaled by, and why, across a restart. `factor` is a share, 1 is the whole size and 0 none."""
+
+    factor: float = 1.0
+    reason: str = ""
+
+
 class RunStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Open a run: everything that `step` needs to know that is not in later entries."""
 
@@ -61,6 +68,7 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     day: DayState = DayState()
     fundings: tuple[str, ...] = ()
     """References of the latest funding payments that the cash holds already."""
+    scale: ScaleState = ScaleState()
 
 
 class Tick(msgspec.Struct, frozen=True, tag=True):
@@ -180,6 +188,13 @@ class FlattenRequested(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     reason: str
 
 
+class ScaleRequested(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Ask that new entries be so large a share of their size (0 to 1; anything else is 0): drift is why they shrink, and grow again."""
+
+    factor: float
+    reason: str
+
+
 class TransferRequested(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Carry an operator's word that money was paid in (positive) or taken out (negative), in quote: neither profit nor loss."""
 
@@ -244,6 +259,7 @@ Payload = (
     | HaltRequested
     | ResumeRequested
     | FlattenRequested
+    | ScaleRequested
     | TransferRequested
     | FundingPaid
     | MoneyMoved

@@ -60,6 +60,7 @@ class RefusalCode(StrEnum):
     DAILY_LOSS = "daily_loss"
     OFF_GRID = "off_grid"
     WOULD_INCREASE_RISK = "would_increase_risk"
+    SIZE_SHRUNK = "size_shrunk"
     STRATEGY_FAULT = "strategy_fault"
 
 

@@ -16,6 +16,7 @@ from smartmoney.core.domain.commands import (
     RecordHalt,
     RecordRefusal,
     RecordResume,
+    RecordScale,
     RecordSignal,
     RequestAccount,
 )
@@ -41,6 +42,8 @@ from smartmoney.core.domain.entries import (
     ResumeRequested,
     RunStarted,
     RunStopping,
+    ScaleRequested,
+    ScaleState,
     SendRefused,
     SnapshotFailed,
     Tick,
@@ -219,6 +222,7 @@ class Engine:
         self.executor = Executor(started.run_id, started.instruments, portfolio, parameters.execution, parameters.limits)
         self.money = Money(started.instruments, portfolio, parameters.limits, started.halt, started.day)
         self.brain = Brain(started, parameters, self._make_strategy, self._bundles)
+        self.brain.desk.scale = started.scale
         commands = self.executor.restore(started.orders, self._execution_view(self.quotes()))
         return [*commands, RequestAccount(reason="start")]
 
@@ -334,6 +338,19 @@ class Engine:
         if self.is_reconciled and not self.executor.is_flattening:
             commands += self.executor.flatten(request.reason, self._execution_view(quotes))
         return commands
+
+    def _on_scale_requested(self, request: ScaleRequested) -> list[Command]:
+        """Scale new entries from here on. What is held stays as it is; entries that wait for more than they may be are withdrawn."""
+        desk = self.brain.desk
+        factor = request.factor if 0.0 <= request.factor <= 1.0 else 0.0
+        before, desk.scale = desk.scale.factor, ScaleState(factor=factor, reason=request.reason)
+        if factor == before:
+            return []
+        text = f"new entries are {factor:.0%} of their size: {request.reason}"
+        said = Notify(severity="info" if factor > before else "warning", subject="size", text=text)
+        record = RecordScale(factor=factor, reason=request.reason)
+        withdrawn = self.executor.cancel_entries(request.reason, self._execution_view(self.quotes())) if factor < before else []
+        return [record, *withdrawn, said]
 
     def _on_resume_requested(self, request: ResumeRequested) -> list[Command]:
         self.money.observe(self.quotes(), self._entry.ts_mono_ns, self._entry.ts_wall_ns)
@@ -456,6 +473,7 @@ class Engine:
         HaltRequested: _on_halt_requested,
         ResumeRequested: _on_resume_requested,
         FlattenRequested: _on_flatten_requested,
+        ScaleRequested: _on_scale_requested,
         TransferRequested: _on_transfer_requested,
         FundingPaid: _on_funding_paid,
         MoneyMoved: _on_money_moved,

@@ -60,6 +60,9 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     transferred: Decimal
     halted: bool
     halt_reason: str
+    size_factor: float
+    """What new entries are scaled by; 1 unless drift shrinks them."""
+    size_reason: str
 
 
 class EngineView(msgspec.Struct, frozen=True, kw_only=True):

@@ -82,4 +82,6 @@ def _account(engine: "Engine") -> AccountView:
         transferred=portfolio.transferred,
         halted=money.state.halted,
         halt_reason=money.state.reason,
+        size_factor=engine.brain.desk.scale.factor,
+        size_reason=engine.brain.desk.scale.reason,
     )

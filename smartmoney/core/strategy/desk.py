@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartmoney.core.alpha.prior import PriorParameters
+from smartmoney.core.domain.entries import ScaleState
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.orders import Side
 from smartmoney.core.domain.signals import FeedTrust, MarketData, Opportunity, Refusal, RefusalCode, Signal
@@ -117,6 +118,8 @@ class StrategyDesk:
         self.model: MarketModel = model or prior_model(parameters, regime or RegimeParameters())
         self._importance = self.model.importance()
         self._inputs = gates.Inputs(self.model.features_required)
+        self.scale = ScaleState()
+        """What new entries are scaled by: the engine sets it."""
         self.rate = SlidingRate(parameters.signals.max_signals_per_minute)
         self._minds: dict[int, _Mind] = {}
         self.analysis_pause_ns = round(parameters.analysis_interval_s * 1e9) - _ANALYSIS_SLACK_NS
@@ -210,7 +213,7 @@ class StrategyDesk:
         if isinstance(signal, Refusal):
             return signal if is_synced or signal.code is RefusalCode.STRATEGY_FAULT else _not_synced(view)
         chosen = self._by_regime.get(mind.reading.label.value, self.parameters.strategy)
-        plan = _plan(view, signal, chosen)
+        plan = _plan(view, signal, chosen, self.scale.factor)
         if not is_synced and not plan.reduces:
             return _not_synced(view)
         return self._gated(view, mind, signal, plan, chosen)
@@ -351,6 +354,9 @@ class StrategyDesk:
         self.rate.record(view.now_mono_ns)
         horizon_s = self.parameters.horizon_s if opportunity is None else opportunity.horizon_s
         _complete(signal, view, mind.reading or RegimeReading(), self.model.name, facts.gross_bps, horizon_s)
+        if self.scale.factor < 1.0 and not plan.reduces:
+            signal.metadata["size_factor"] = self.scale.factor
+            signal.metadata["explanation"] += f"; size x {self.scale.factor:g}: {self.scale.reason}"
         return Accepted(
             signal=signal,
             target_lots=plan.target_lots,
@@ -401,10 +407,10 @@ def _row_of(features: Mapping[str, float]) -> NDArray[np.float64]:
     return np.array([features.get(name, np.nan) for name in COLUMNS])
 
 
-def _plan(view: DecisionView, signal: Signal, chosen: StrategyParameters) -> Plan:
+def _plan(view: DecisionView, signal: Signal, chosen: StrategyParameters, scale: float) -> Plan:
     side = signal.signal_type.side
     holding = Holding(position_lots=view.position_lots, working_lots=view.working_lots, equity=view.equity)
-    return plan_order(side, signal.quantity, _touch(view, side), view.grid, holding, chosen.rebalance_band)
+    return plan_order(side, signal.quantity, _touch(view, side), view.grid, holding, chosen.rebalance_band, scale)
 
 
 def _touch(view: DecisionView, side: Side) -> Decimal:

@@ -2,9 +2,11 @@
 
 Each point is a training of its own, by the recipe of `smartmoney train --built-in`: the hidden Markov stage, the classifier and the head
 of the shortest horizon, on the first so many training worlds, families in turn. What it says is scored raw: without the smoothing,
-debouncing and calibration that a bundle adds. So it tells whether more worlds would help, not how good the bundle is.
+debouncing and calibration that a bundle adds. So it tells whether more worlds would help, not how good the bundle is. Few worlds may not
+hold every regime; then the training is refused as any other, and the point says why.
 """
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -17,17 +19,20 @@ from smartmoney.learning.fitting.heads import head_rows
 from smartmoney.learning.fitting.plan import Recipe, sample
 from smartmoney.learning.fitting.run import f1_scores, fit_stage
 from smartmoney.learning.fitting.stages import fit_classifier, fit_head, layout, truth_rows
+from smartmoney.learning.regimes.hmm import FitRefused
+from smartmoney.learning.regimes.observations import ObservationRefused
 from smartmoney.learning.sets.rows import Rows
 
 Floats = NDArray[np.float64]
 
 
 class CurvePoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Be one training's skill: macro-F1 of regimes, AUC of the side at the shortest horizon."""
+    """Be one training's skill: macro-F1 of regimes, AUC of the side at the shortest horizon; NaN where it was `refused`, and why."""
 
     worlds: int
     macro_f1: float
     auc: float
+    refused: str = ""
 
 
 def in_turn(worlds: Sequence[Rows]) -> list[Rows]:
@@ -43,7 +48,7 @@ def learning_curve(training: Sequence[Rows], held_out: Sequence[Rows], recipe: R
     """Return a point for 2, 4, 8 … of the training worlds, and for all of them.
 
     Raises:
-        TrainingRefused, FitRefused, ObservationRefused: the worlds cannot be learned from.
+        TrainingRefused: there are too few worlds for a curve.
     """
     if len(training) < 2 or not held_out:
         raise TrainingRefused("a learning curve takes at least two worlds to learn from, and one that is held out")
@@ -53,8 +58,16 @@ def learning_curve(training: Sequence[Rows], held_out: Sequence[Rows], recipe: R
 
 
 def _point(training: Sequence[Rows], held_out: Sequence[Rows], recipe: Recipe) -> CurvePoint:
+    try:
+        return _skill(training, held_out, recipe)
+    except (TrainingRefused, FitRefused, ObservationRefused) as refused:
+        return CurvePoint(worlds=len(training), macro_f1=math.nan, auc=math.nan, refused=str(refused))
+
+
+def _skill(training: Sequence[Rows], held_out: Sequence[Rows], recipe: Recipe) -> CurvePoint:
     horizon = min(recipe.horizons_s)
-    fitted, _ = fit_stage(training, [np.ones(len(one), np.bool_) for one in training], recipe, None, has_truth=True)
+    staged = [np.full(len(one), one.family not in recipe.stage_without) for one in training]
+    fitted, _ = fit_stage(training, staged, recipe, None, has_truth=True)
     assert fitted is not None
     shape = layout(fitted.hmm, recipe)
     learned, tested = sample(training, fitted.hmm, recipe), sample(held_out, fitted.hmm, recipe)

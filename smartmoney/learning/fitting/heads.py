@@ -135,7 +135,7 @@ def fit_facts(raw_up: Floats, rows: HeadRows, made: Sample, regime: NDArray[np.i
         raw_up: `(rows,)` uncalibrated out-of-fold probabilities of up, NaN where no fold tested the row.
         rows: the labelled rows; arrays of the same length.
         made: the sample that they are rows of.
-        regime: `(rows,)` likeliest regime, an index of `Regime`.
+        regime: `(rows,)` regime, an index of `Regime`: by it a decision chooses its conformal threshold.
         family: `(rows,)` number of the family that the row's world is of.
     """
     known = np.isfinite(raw_up)

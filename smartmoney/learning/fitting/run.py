@@ -87,8 +87,17 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True):
     folds: int
 
 
-def learn(sources: Sequence[Rows], recipe: Recipe, progress: Progress, champion: HiddenMarkov | None = None) -> Learned:
+def learn(
+    sources: Sequence[Rows],
+    recipe: Recipe,
+    progress: Progress,
+    champion: HiddenMarkov | None = None,
+    published: Sequence[NDArray[np.int64]] | None = None,
+) -> Learned:
     """Train on worlds with truth, or on recordings with the champion's stage to stand on.
+
+    `published` is the regime that the champion publishes at each row of each source: without truth its regimes stay, and decisions choose
+    a conformal threshold by them.
 
     Raises:
         TrainingRefused, FitRefused, ObservationRefused: the rows cannot be learned from; the text says why and what to do.
@@ -97,7 +106,7 @@ def learn(sources: Sequence[Rows], recipe: Recipe, progress: Progress, champion:
     has_truth = has_regimes(sources)
     folds = folds_of(sources, recipe)
     fresh = world_folds(sources, recipe.world_folds) if has_truth else ()
-    told = _OutOfFold(sources, recipe)
+    told = _OutOfFold(sources, recipe, None if has_truth else published)
     count = len(folds) + len(fresh) + 1
     for number, (kind, fold) in enumerate([*((told.unseen, one) for one in folds), *((told.fresh, one) for one in fresh)]):
         progress("folds", number, count)
@@ -146,8 +155,8 @@ class _OutOfFold:
     calibrators are fitted on them, for the bundle itself has learned from every family.
     """
 
-    def __init__(self, sources: Sequence[Rows], recipe: Recipe) -> None:
-        self._sources, self._recipe = sources, recipe
+    def __init__(self, sources: Sequence[Rows], recipe: Recipe, published: Sequence[NDArray[np.int64]] | None = None) -> None:
+        self._sources, self._recipe, self._published = sources, recipe, published
         self.unseen, self.fresh = Told(), Told()
         self._head_rows: dict[int, HeadRows] = {}
         self._truth: TruthRows | None = None
@@ -347,7 +356,7 @@ class _OutOfFold:
         settings = self._recipe.head_trees()
         calibrating = self._calibrating.up[horizon][step, rows.at]
         family = self._family_of(made)[rows.at]
-        facts = fit_facts(calibrating, rows, made, self._calibrating.regimes(-1)[rows.at], family)
+        facts = fit_facts(calibrating, rows, made, self._regimes(made)[rows.at], family)
         model = fit_head(made, rows, everything, shape, settings, horizon, steps_of(settings.rounds)[step])
         unseen = self.unseen.up[horizon][step, rows.at]
         known = np.isfinite(unseen)
@@ -363,6 +372,12 @@ class _OutOfFold:
             labels=int(known.sum()),
             effective=float(rows.weight[known].sum()),
         )
+
+    def _regimes(self, made: Sample) -> NDArray[np.int64]:
+        """Return the regime of each row of the sample: the published one where it is known, else the likeliest that folds said."""
+        if self._published is None:
+            return self._calibrating.regimes(-1)
+        return np.concatenate([one[made.row[made.source == place]] for place, one in enumerate(self._published)])
 
 
 def _head_quality(calibrating: Floats, raw: Floats, rows: HeadRows, made: Sample, family: NDArray[np.int64]) -> Reliability:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smartmoney.learning.drift import Adwin, CalibrationWatch, cut_bound, deciles, psi, report, shares
+from smartmoney.learning.drift import Adwin, CalibrationWatch, bin_edges, chance_psi, cut_bound, deciles, psi, psi_of_shares, report, shares
 
 
 class Reference:
@@ -122,11 +122,24 @@ def test_the_calibration_watch_is_quiet_for_the_calibrated_and_loud_for_the_over
     rng = np.random.default_rng(4)
     calm, loud = CalibrationWatch(), CalibrationWatch()
     for p in rng.uniform(0.5, 0.9, 3000).tolist():
-        calm = calm.took(p, float(rng.random() < p), 1.0)
-        loud = loud.took(p, float(rng.random() < 0.5), 1.0)
+        calm.took(p, float(rng.random() < p))
+        loud.took(p, float(rng.random() < 0.5))
     assert abs(calm.z) < 3
     assert loud.z < -10
-    assert calm.took(float("nan"), 1.0, 1.0) is calm
+    before = loud.z
+    loud.took(float("nan"), 1.0)
+    assert loud.z == before
+
+
+def test_calibration_that_mends_is_quiet_again():
+    rng = np.random.default_rng(5)
+    watch = CalibrationWatch(500)
+    for _ in range(2000):
+        watch.took(0.8, float(rng.random() < 0.5))
+    assert watch.z < -10
+    for _ in range(500):
+        watch.took(0.8, float(rng.random() < 0.8))
+    assert abs(watch.z) < 3
 
 
 def test_the_report_acts_on_any_monitor():
@@ -136,3 +149,48 @@ def test_the_report_acts_on_any_monitor():
     assert report({}, 1, 0.0).level == "act"
     assert report({}, 0, -4.5).level == "act"
     assert report({"a": 0.3, "b": 0.4}, 0, 0.0).feature == "b"
+
+
+def test_a_feature_that_hardly_moves_drifts_by_a_quarter_and_not_by_a_hundredth():
+    """A one-tick spread in bps is the tick over the price."""
+    rng = np.random.default_rng(6)
+    trained = 1.6 + 0.004 * rng.standard_normal(5000)
+    edges = bin_edges(trained)
+    expected = shares(trained, edges)
+    for times, drifts in ((1.0, False), (1.03, False), (0.9, False), (1.4, True), (0.6, True), (0.0, True)):
+        assert (psi_of_shares(expected, shares(trained * times, edges)) > 0.25) == drifts, times
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_a_feature_of_either_sign_keeps_its_deciles(shift):
+    rng = np.random.default_rng(7)
+    trained = rng.standard_normal(20_000)
+    edges = bin_edges(trained)
+    assert set(deciles(trained)) - set(edges) <= {edge for edge in deciles(trained) if abs(edge) < 0.05}
+    assert (psi_of_shares(shares(trained, edges), shares(rng.standard_normal(1440) + shift, edges)) > 0.25) == bool(shift)
+
+
+def test_features_that_are_warm_where_training_was_not_are_no_drift_and_the_other_way_they_are():
+    values = np.random.default_rng(8).standard_normal(2000)
+    edges = bin_edges(values)
+    warm, cold = shares(values, edges), shares(np.where(np.arange(2000) < 300, np.nan, values), edges)
+    assert psi_of_shares(cold, warm) < 0.01
+    assert psi_of_shares(warm, cold) > 0.25
+
+
+def test_nothing_known_has_no_edges():
+    assert bin_edges(np.full(5, np.nan)) == ()
+
+
+def test_chance_allows_a_slow_feature_more_than_a_quick_one_and_is_seldom_exceeded():
+    rng = np.random.default_rng(9)
+    noise = rng.standard_normal(40 * 1440)
+    quick, slow = noise, np.convolve(noise, np.ones(60), "same")
+    assert chance_psi([slow[:1440]], 11, 1440) > 20 * chance_psi([quick[:1440]], 11, 1440)
+    for values in (quick, slow):
+        days = values.reshape(40, 1440)
+        edges = bin_edges(days[0])
+        limit = chance_psi([days[0]], len(edges) + 1, 1440)
+        expected = shares(days[0], edges)
+        assert np.mean([psi_of_shares(expected, shares(day, edges)) > 1.25 * limit for day in days[1:]]) <= 0.15
+    assert chance_psi([np.full(50, np.nan)], 11, 1440) == chance_psi([np.ones(50)], 11, 1440) == chance_psi([], 11, 1440) == 0.0

@@ -1,5 +1,7 @@
 """The learning curve: worlds in turn, a point for each doubling, and more skill from more worlds where there is something to learn."""
 
+import msgspec
+import numpy as np
 import pytest
 
 from smartmoney.learning.boosting.trees import TrainingRefused
@@ -24,6 +26,17 @@ def test_every_doubling_and_the_whole_are_points_of_skill():
     assert [one.worlds for one in found] == [2, 3]
     assert all(0.35 < one.macro_f1 <= 1.0 for one in found)
     assert all(0.5 < one.auc <= 1.0 for one in found)
+
+
+def test_a_training_that_is_refused_is_a_point_that_says_why():
+    """Few worlds need not hold every regime: nobody's whole evaluation ends with it."""
+    calm = [made_rows(seed, "a", 1200) for seed in range(2)]
+    neutral = [
+        msgspec.structs.replace(one, truth=msgspec.structs.replace(one.truth, regime=np.zeros_like(one.truth.regime))) for one in calm
+    ]
+    (found,) = learning_curve(neutral, [made_rows(50, "other", 1200)], RECIPE)
+    assert found.refused
+    assert np.isnan(found.macro_f1)
 
 
 def test_one_world_or_none_held_out_makes_no_curve():

@@ -12,6 +12,7 @@ from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.learning.boosting.trees import TrainingRefused
 from smartmoney.learning.evaluation.said import ask
 from smartmoney.learning.fitting.plan import Recipe
+from smartmoney.learning.fitting.run import learn
 from smartmoney.learning.regimes.hmm import FitRefused
 from smartmoney.learning.sets.mirror import mirror
 from smartmoney.learning.sets.rows import RowsRefused
@@ -117,6 +118,15 @@ def test_recordings_are_learned_on_the_champions_regimes(made):
     assert found.bundle.forests["detector"] is made.bundle.forests["detector"]
     assert found.bundle.spec.hmm.names == made.bundle.spec.hmm.names
     assert "Nobody knows the true regimes" in found.bundle.card
+
+
+def test_thresholds_are_of_the_regimes_by_which_decisions_choose_them(made):
+    """The filter's likeliest regime is another than the published one: by it a threshold would be of rows that it is never asked about."""
+    recorded = [made_rows(9, "real", 5400, truth=False)]
+    learned = learn(recorded, RECIPE, quiet, made.bundle.spec.hmm, [np.full(5400, 4)])
+    for head in learned.heads:
+        assert head.facts.conformal[:4] == (1.0,) * 4
+    assert learned.heads[0].facts.conformal[4] < 1.0
 
 
 def test_recordings_without_a_champion_are_refused():

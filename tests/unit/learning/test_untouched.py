@@ -118,3 +118,17 @@ def test_a_model_that_becomes_wrong_is_noticed_and_one_that_becomes_better_is_no
         found = monitors.report()
         assert (found.cuts > 0) == (expected == "act")
         assert monitors.judged == 1200
+
+
+def test_a_jump_of_the_log_loss_stands_until_it_is_as_low_as_it_was():
+    monitors, now_ns, mid, levels = DriftMonitors(None), 0, 1000.0, []
+    for number in range(3000):
+        right = number % 10 < (1 if 1000 <= number < 1300 else 9)
+        monitors.said(0, [Forecast(60, 0.9)], mid, now_ns)
+        now_ns += 60 * SECOND_NS
+        mid += 1.0 if right else -1.0
+        monitors.look({0: mid}, now_ns)
+        levels.append(monitors.report().cuts)
+    assert set(levels[:1000]) == {0}
+    assert set(levels[1100:1300]) == {1}
+    assert levels[-1] == 0

@@ -11,7 +11,16 @@ from smartmoney.adapters.journal_reader import JournalReader
 from smartmoney.adapters.journal_rows import Witness
 from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.commands import RecordHalt
-from smartmoney.core.domain.entries import AccountReported, EntryKind, FlattenRequested, HaltRequested, ModelActivated, WarmUpEnded
+from smartmoney.core.domain.entries import (
+    AccountReported,
+    EntryKind,
+    FlattenRequested,
+    HaltRequested,
+    ModelActivated,
+    ScaleRequested,
+    ScaleState,
+    WarmUpEnded,
+)
 from smartmoney.core.features.schema import FEATURES, SCHEMA_HASH
 from smartmoney.learning.drift_monitors import WINDOW_ROWS, DriftMonitors, reference_of
 from smartmoney.learning.recorded import venue_of
@@ -19,7 +28,7 @@ from smartmoney.runtime.clock import Stamp, now
 from smartmoney.runtime.drift_watch import REASON, ROW_EVERY_NS, DriftWatch, forecasts_of
 from smartmoney.runtime.inbox import Item
 from smartmoney.runtime.models import drift_action
-from smartmoney.runtime.replay import ReplayRefused
+from smartmoney.runtime.replay import ReplayRefused, replay_run
 from smartmoney.runtime.shadow import shadow_run
 from smartmoney.runtime.storage import open_run
 from smartmoney.settings.load import load_settings
@@ -132,7 +141,9 @@ def _noted_day(state, instruments, rows):
         return run.started.venue
 
 
-@pytest.mark.parametrize(("shift", "action"), [(0.0, "halt"), (2.0, "halt"), (2.0, "flat"), (2.0, "rollback"), (2.0, "warn")])
+@pytest.mark.parametrize(
+    ("shift", "action"), [(0.0, "halt"), (2.0, "halt"), (2.0, "flat"), (2.0, "rollback"), (2.0, "warn"), (2.0, "shrink")]
+)
 def test_features_that_left_their_training_lead_once_to_what_is_configured(market, tmp_path, bundles, shift, action):
     items, instruments = market
     small = bundles.small_bundle()
@@ -162,9 +173,14 @@ def test_features_that_left_their_training_lead_once_to_what_is_configured(marke
         assert entries[0].reason.startswith(REASON)
         # Begun anew: a person's resume is not undone by the day that made the halt.
         assert watch.status()["level"] == "ok"
+        return
+    if action == "shrink":
+        # Nobody steps these entries here, so that it asks each minute.
+        assert {(type(one), one.factor) for one in entries} == {(ScaleRequested, 0.0)}
+        assert entries[0].reason == asked[1]
     else:
         assert entries == ([("roll back", asked[1])] if action == "rollback" else [])
-        assert len(told) == 1
+    assert len(told) == 1
 
 
 def test_what_another_model_drifts_from_is_news(market, tmp_path, bundles):
@@ -209,7 +225,7 @@ def test_real_money_halts_for_drift_unless_told_otherwise():
     settings = Settings()
     live = settings.model_copy(update={"mode": "live"})
     assert (drift_action(settings), drift_action(live)) == ("warn", "halt")
-    for action in ("halt", "flat", "rollback", "warn"):
+    for action in ("halt", "flat", "rollback", "shrink", "warn"):
         for mode in (settings, live):
             assert drift_action(mode.model_copy(update={"drift": settings.drift.model_copy(update={"action": action})})) == action
 
@@ -263,3 +279,32 @@ def test_forecasts_are_watched_with_the_sets_that_they_were_judged_by(market, bu
 class _Nowhere:
     def append(self, entry):
         return True
+
+
+def test_what_drift_shrank_replays_is_journaled_goes_into_the_next_run_and_grows_when_it_is_not_configured(market, tmp_path, bundles):
+    items, instruments = market
+    layout, settings = StateLayout(tmp_path), load_settings()
+    with open_run(settings, layout, instruments) as run:
+        engine, loop = loop_of(instruments, run.capture, run.started.run_id)
+        for payload in (WarmUpEnded(), AccountReported(orders=(), positions=()), ScaleRequested(factor=0.5, reason="drift: x")):
+            loop.process(Item(EntryKind.EVENT, items[0].stamp, payload=payload))
+        for item in items[:200]:
+            loop.process(item)
+        run.ledger.commit([loop.take()])
+        run.capture.ensure_durable(loop.seq)
+        run.journal.end_run(1, loop.seq, engine.digest)
+    _, compared = replay_run(layout, run.started.run_id)
+    assert compared.is_identical
+    with JournalReader.open(layout.journal) as journal:
+        assert [(one.factor, one.reason) for one in journal.scales()] == [(0.5, "drift: x")]
+    with open_run(settings, layout, instruments) as run:
+        assert run.started.scale == ScaleState(factor=0.5, reason="drift: x")
+        engine, loop = loop_of(instruments, _Nowhere())
+        engine.brain.desk.scale = run.started.scale
+        watch, posted, _ = watch_of(engine, loop, action="warn")
+        for payload in (WarmUpEnded(), AccountReported(orders=(), positions=())):
+            loop.process(Item(EntryKind.EVENT, items[0].stamp, payload=payload))
+        for item in items[:200]:
+            loop.process(item)
+        watch.look(items[200].stamp)
+    assert posted == [ScaleRequested(factor=1.0, reason="drift.action is not shrink")]

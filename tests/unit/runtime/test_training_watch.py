@@ -1,6 +1,7 @@
 """When a daemon trains, what it does with what came of it, and how it goes back: a real engine, a real store, trainings of our making."""
 
 import asyncio
+import contextlib
 import time
 
 import pytest
@@ -301,3 +302,29 @@ def test_the_prior_decides_until_a_training_promoted_somebody_and_a_restart_keep
 
 def _row(act, wall_ns):
     return TrainingRow(run_id="r", seq=1, wall_ns=wall_ns, act=act, reason="first", model="", text="")
+
+
+def test_a_watch_that_was_stopped_is_not_said_to_have_failed_and_one_that_failed_is(tmp_path):
+    desk = Desk(tmp_path)
+
+    async def stopped():
+        watch = desk.watch(giving(RetrainOutcome(act="kept", text="because")))
+        task = asyncio.create_task(watch.run(lambda: None))
+        await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        return watch.status()["state"]
+
+    async def failed():
+        def breaks():
+            raise RuntimeError("made up")
+
+        watch = desk.watch(giving(None, before=breaks))
+        watch.ask("drift: made up")
+        with pytest.raises(RuntimeError):
+            await watch.run(lambda: None)
+        return watch.status()["state"]
+
+    assert asyncio.run(stopped()) == "stopped"
+    assert asyncio.run(failed()) == "ended by a fault: see the log"

@@ -13,6 +13,7 @@ from smartmoney.core.domain.entries import (
     OrderCanceled,
     OrderFilled,
     RunStarted,
+    ScaleState,
     Tick,
     WarmUpEnded,
 )
@@ -85,6 +86,7 @@ class Bench:
         positions=(),
         cash="1000",
         halt=HaltState(),  # noqa: B008 - frozen
+        scale=ScaleState(),  # noqa: B008 - frozen
         orders=(),
         parameters=EngineParameters(),  # noqa: B008 - frozen
         instruments=None,
@@ -115,6 +117,7 @@ class Bench:
             positions=self.positions,
             orders=tuple(orders),
             halt=halt,
+            scale=scale,
         )
         self.say(self.started)
         if is_live:

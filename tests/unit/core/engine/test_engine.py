@@ -5,7 +5,16 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from smartmoney.core.domain.commands import Notify, RecordEquity, RecordHalt, RecordRefusal, RecordResume, RequestAccount, RequestSnapshot
+from smartmoney.core.domain.commands import (
+    Notify,
+    RecordEquity,
+    RecordHalt,
+    RecordRefusal,
+    RecordResume,
+    RecordScale,
+    RequestAccount,
+    RequestSnapshot,
+)
 from smartmoney.core.domain.entries import (
     AccountReported,
     EntryKind,
@@ -18,6 +27,8 @@ from smartmoney.core.domain.entries import (
     ModelActivated,
     ResumeRequested,
     RunStopping,
+    ScaleRequested,
+    ScaleState,
     SnapshotFailed,
     WarmUpEnded,
 )
@@ -420,3 +431,23 @@ def test_a_fill_shows_in_equity_at_once_and_the_kill_switch_sees_it():
     assert view.account.equity == Decimal("1049.99")
     assert view.account.drawdown == pytest.approx(0.0455, abs=0.001)
     assert bench.submitted(commands) == []
+
+
+def test_entries_are_scaled_by_an_entry_that_is_recorded_shown_and_survives_a_restart():
+    bench = holding()
+    commands = bench.say(ScaleRequested(factor=0.5, reason="drift: made up"))
+    assert of(RecordScale, commands) == [RecordScale(factor=0.5, reason="drift: made up")]
+    assert [said.severity for said in of(Notify, commands)] == ["warning"]
+    account = bench.engine.view().account
+    assert (account.size_factor, account.size_reason) == (0.5, "drift: made up")
+    assert not bench.engine.money.state.halted
+    assert bench.say(ScaleRequested(factor=0.5, reason="still")) == [], "nothing changes, nothing is recorded"
+    assert [said.severity for said in of(Notify, bench.say(ScaleRequested(factor=1.0, reason="over")))] == ["info"]
+    again = Bench(scale=ScaleState(factor=0.25, reason="before"))
+    assert again.engine.view().account.size_factor == 0.25
+
+
+@pytest.mark.parametrize("factor", [float("nan"), -0.1, 1.5])
+def test_a_scale_that_is_no_share_enters_nothing(factor):
+    bench = holding()
+    assert of(RecordScale, bench.say(ScaleRequested(factor=factor, reason="x")))[0].factor == 0.0

@@ -5,6 +5,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from smartmoney.core.domain.entries import ScaleState
 from smartmoney.core.domain.signals import FeedTrust, Refusal, RefusalCode, Signal, SignalType
 from smartmoney.core.strategy import rules
 from smartmoney.core.strategy.base import OrderFlowStrategy
@@ -444,3 +445,17 @@ def test_histories_stay_bounded_and_the_distribution_is_of_the_last_hundred():
     assert made.performance()["regime_distribution"] == {"accumulation": 1.0}
     assert len(made.strategy.performance.recent_signals) == 100
     assert made.performance()["signals_generated"] > 100
+
+
+def test_entries_that_drift_has_shrunk_say_so_and_by_how_much():
+    whole, half, none = desk(), desk(), desk()
+    half.scale = ScaleState(factor=0.5, reason="drift: made up")
+    none.scale = ScaleState(factor=0.0, reason="drift: made up")
+    full, shrunk = whole.decide(view()), half.decide(view())
+    assert shrunk.delta_lots == full.delta_lots // 2
+    assert shrunk.signal.quantity == full.signal.quantity
+    assert shrunk.signal.metadata["size_factor"] == 0.5
+    assert shrunk.signal.metadata["explanation"].endswith("; size x 0.5: drift: made up")
+    assert "size_factor" not in full.signal.metadata
+    refusal = none.decide(view())
+    assert (refusal.code, refusal.detail) == (C.SIZE_SHRUNK, "drift: new entries are scaled by 0")

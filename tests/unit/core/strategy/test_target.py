@@ -13,9 +13,9 @@ from .markets import SPOT, USDM
 PRICE = Decimal(50_000)
 
 
-def plan(side, size, position=0, working=0, grid=USDM, equity=Decimal(10_000), band=0.5):
+def plan(side, size, position=0, working=0, grid=USDM, equity=Decimal(10_000), band=0.5, scale=1.0):
     holding = Holding(position_lots=position, working_lots=working, equity=equity)
-    return plan_order(side, size, PRICE, grid, holding, band)
+    return plan_order(side, size, PRICE, grid, holding, band, scale)
 
 
 def test_target_is_size_times_equity_in_whole_lots():
@@ -107,3 +107,35 @@ def test_orders_never_overshoot(side, size, position, working, equity, grid):
 @pytest.mark.parametrize(("lots_", "tradable"), [(9, False), (10, True), (-10, True), (0, False)])
 def test_tradable_is_the_venues_minimum(lots_, tradable):
     assert is_tradable(lots_, PRICE, SPOT) is tradable
+
+
+def test_a_scale_makes_entries_smaller_and_lets_what_is_held_be():
+    assert plan(Side.BUY, 0.1, scale=0.5).delta_lots == 10
+    assert plan(Side.SELL, 0.1, scale=0.5).delta_lots == -10
+    found = plan(Side.BUY, 0.1, position=15, scale=0.5)
+    assert (found.refusal, found.target_lots) == (RefusalCode.SIZE_SHRUNK, 15)
+    assert plan(Side.BUY, 0.1, position=4, scale=0.5).delta_lots == 6
+    for position in (0, 7):
+        assert plan(Side.BUY, 0.1, position=position, scale=0.0).refusal is RefusalCode.SIZE_SHRUNK
+    assert plan(Side.BUY, 0.1, working=10, scale=0.5).refusal is RefusalCode.SIZE_SHRUNK
+    # A smaller wish still gives back, and an opposite one still closes.
+    assert plan(Side.BUY, 0.05, position=20, scale=0.0).delta_lots == -10
+    assert plan(Side.SELL, 0.1, position=7, scale=0.0).delta_lots == -7
+
+
+@given(
+    size=st.floats(0.001, 1.0),
+    scale=st.floats(0.0, 1.0),
+    position=st.integers(-300, 300),
+    working=st.integers(-300, 300),
+    side=st.sampled_from(list(Side)),
+)
+def test_a_scale_never_sells_what_would_be_kept_and_never_orders_more(size, scale, position, working, side):
+    whole = plan(side, size, position, working, band=0.0)
+    scaled = plan(side, size, position, working, band=0.0, scale=scale)
+    if whole.reduces or whole.delta_lots * side.sign < 0:
+        assert scaled == whole
+        return
+    assert 0 <= scaled.delta_lots * side.sign <= whole.delta_lots * side.sign or (scaled.refusal, whole.refusal) != (None, None)
+    if scaled.delta_lots:
+        assert side.sign * (position + working + scaled.delta_lots) <= scale * side.sign * whole.target_lots
