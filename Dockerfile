@@ -1,4 +1,5 @@
 # smartmoney in a container. Build: docker build -t smartmoney .     Run on paper: docker run --rm -it smartmoney
+# With podman: podman build --format docker, or there is no health check.
 # Published bases are pinned by digest with --build-arg BASE=docker.io/library/python@sha256:...
 ARG BASE=docker.io/library/python:3.13-slim-bookworm
 
@@ -10,7 +11,10 @@ RUN /opt/smartmoney/bin/pip install --quiet --no-compile --require-hashes --only
 COPY pyproject.toml README.md /src/
 COPY config /src/config
 COPY smartmoney /src/smartmoney
-RUN /opt/smartmoney/bin/pip install --quiet --no-compile --no-deps --no-build-isolation /src
+# What nobody runs in a container is left out: the libraries' own tests, and pip.
+RUN /opt/smartmoney/bin/pip install --quiet --no-compile --no-deps --no-build-isolation /src \
+ && find /opt/smartmoney/lib -type d -name tests -prune -exec rm -rf {} + \
+ && rm -rf /opt/smartmoney/bin/pip* /opt/smartmoney/lib/python3*/site-packages/pip*
 # Kernels are compiled here, for any x86-64 or arm64 machine, so that the first start in a container is as quick as the second. With them
 # comes the bytecode of what a daemon imports, no more: the file system may be read-only later, and a health check must not compile Python.
 ENV NUMBA_CPU_NAME=generic SMARTMONEY_CACHE_DIR=/opt/smartmoney/cache

@@ -27,7 +27,7 @@ def run(
     profile: Profile = None,
     seconds: Annotated[float | None, typer.Option("--for", min=0.1, help="Stop after so many seconds.")] = None,
     state_dir: StateDir = None,
-    warm: Annotated[Path | None, typer.Option(help="Warm the features from this recording.")] = None,
+    warm: Annotated[Path | None, typer.Option(help="Warm the features from this recording, and what later runs captured.")] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:

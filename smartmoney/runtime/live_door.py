@@ -87,8 +87,13 @@ def clock_problems(offset_ms: int | None) -> list[Problem]:
     return [Problem(check="clock", problem=f"this machine's clock {said}", remedy="let it be kept by NTP (timedatectl set-ntp true)")]
 
 
+async def _ask(account: BinanceAccount, call: calls.Call) -> Answer:
+    """Ask out of what the budgets keep for protection: until the door is open nobody looks after what is held."""
+    return await account.ask(msgspec.structs.replace(call, is_urgent=True))
+
+
 async def _key(account: BinanceAccount) -> list[Problem]:
-    answer = await account.ask(calls.restrictions())
+    answer = await _ask(account, calls.restrictions())
     if not answer.is_done:
         return [unanswered("key", "what the key may do could not be asked", answer)]
     return key_problems(answer.body, account.market)
@@ -134,7 +139,7 @@ def size_problems(instruments: Sequence[Instrument], terms: DoorTerms) -> list[P
 
 
 async def _money(account: BinanceAccount, quote: str, terms: DoorTerms) -> list[Problem]:
-    answer = await account.ask(calls.wallet(account.market))
+    answer = await _ask(account, calls.wallet(account.market))
     if not answer.is_done:
         return [unanswered("money", "the balance could not be asked", answer)]
     try:
@@ -164,7 +169,7 @@ async def _modes(account: BinanceAccount) -> list[Problem]:
         (calls.position_mode(), "dualSidePosition", "hedge mode, where a reduce-only order cannot be sent"),
         (calls.assets_mode(), "multiAssetsMargin", "multi-assets mode, where a position cannot be isolated"),
     ):
-        answer = await account.ask(call)
+        answer = await _ask(account, call)
         if not answer.is_done:
             problems.append(unanswered("margin", f"{name} could not be asked", answer))
         elif answer.body.get(name) is not False:
@@ -175,10 +180,10 @@ async def _modes(account: BinanceAccount) -> list[Problem]:
 async def _margin(account: BinanceAccount, instrument: Instrument, leverage: int) -> list[Problem]:
     """Set isolated margin and the leverage, and believe only what is read back."""
     for call in (calls.set_isolated(instrument), calls.set_leverage(instrument, leverage)):
-        answer = await account.ask(call)
+        answer = await _ask(account, call)
         if answer.outcome is not Outcome.DONE and answer.code not in _NO_CHANGE:
             break
-    found = await account.ask(calls.symbol_settings(instrument))
+    found = await _ask(account, calls.symbol_settings(instrument))
     if not found.is_done:
         return [unanswered("margin", f"{instrument.name}: margin type and leverage could not be asked", found)]
     row: dict[str, Any] = next((one for one in found.body if one.get("symbol") == instrument.symbol), {})

@@ -1,6 +1,6 @@
 """Warm start: the recent past, folded with entries off, so that slow features are warm when the live feed begins.
 
-The source is the recording that the built-in exchange hands over, a file of the user's, or the captures of earlier runs if they end
+The source is the recording that the built-in exchange hands over, or a file of the user's, and the captures of earlier runs, if they end
 recently enough. What lies between their end and now counts as a gap: the books are dropped, the slow means stay. A past that cannot be read
 is no reason not to start. Half an hour of a busy market is more than a hundred thousand frames: they stay bytes in blocks, and are folded
 in stretches.
@@ -104,17 +104,18 @@ def warm_blocks(instruments: tuple[Instrument, ...], recordings: Mapping[str, Pa
 
     Args:
         instruments: of the run that begins.
-        recordings: files by symbol (the empty symbol: a file that names its own); they win over the captures.
-        captures: folder of the captures of earlier runs.
+        recordings: files by symbol (the empty symbol: a file that names its own).
+        captures: folder of the captures of earlier runs; where there are recordings, only what is later than they are is read.
         current_run: the run that begins, whose own capture is no past.
     """
-    if recordings:
-        yield from merge_blocks([_from_recording(path, symbol) for symbol, path in recordings.items()])
-        return
-    runs = _recent_runs(captures, current_run)
+    recorded_ns = 0
+    for block in merge_blocks([_from_recording(path, symbol) for symbol, path in recordings.items()]) if recordings else ():
+        recorded_ns = max(recorded_ns, int(block.rows[WALLS].max()))
+        yield block
+    runs = [run for run in _recent_runs(captures, current_run) if run.last_wall_ns > recorded_ns]
     if not runs:
         return
-    since_ns = max(run.last_wall_ns for run in runs) - SPAN_NS
+    since_ns = max(recorded_ns + 1, max(run.last_wall_ns for run in runs) - SPAN_NS)
     log.info("warm start from earlier captures", runs=[run.folder.name for run in runs])
     for run in runs:
         yield from _from_run(run, since_ns, instruments)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from contextlib import asynccontextmanager
+from decimal import Decimal
 
 import pytest
 from aiohttp import web
@@ -11,7 +12,8 @@ from smartmoney.adapters.binance_account import BinanceAccount
 from smartmoney.adapters.clock import JumpClock
 from smartmoney.adapters.credentials import Credentials
 from smartmoney.adapters.websocket_transport import InsecureAddressError
-from smartmoney.core.domain.instruments import Market
+from smartmoney.core.domain.instruments import Instrument, Market
+from smartmoney.runtime.live_door import DoorTerms, live_door
 from smartmoney.venues.binance.order_calls import Call
 from smartmoney.venues.binance.protocol import Endpoints
 from smartmoney.venues.outcomes import Outcome
@@ -19,6 +21,16 @@ from smartmoney.venues.outcomes import Outcome
 KEY, SECRET = "PublicHalf", "canary-secret"
 ENTRY = Call(section="private", method="POST", path="order", params={"symbol": "BTCUSDT", "newClientOrderId": "sm1-1-0"}, orders=1)
 STOP = Call(section="private", method="POST", path="order", params={"newClientOrderId": "sm1-1-1"}, orders=1, is_urgent=True)
+SPOT = Instrument(
+    venue="binance",
+    market=Market.SPOT,
+    symbol="BTCUSDT",
+    name="BTC/USDT",
+    base="BTC",
+    quote="USDT",
+    tick_size=Decimal("0.01"),
+    lot_size=Decimal("0.00001"),
+)
 READ = Call(section="private", method="GET", path="openOrders", params={"symbol": "BTCUSDT"})
 
 
@@ -195,3 +207,21 @@ def test_no_plain_address_but_this_machine_s():
     where = Endpoints(rest="http://10.0.0.1", stream="ws://10.0.0.1")
     with pytest.raises(InsecureAddressError):
         BinanceAccount(Market.SPOT, where, Credentials(KEY, SECRET), clock=JumpClock())
+
+
+async def test_the_door_of_a_start_does_not_wait_for_a_budget_that_others_have_spent():
+    busy = (200, {}, {"X-MBX-USED-WEIGHT-1M": "5000"})
+    may = {
+        **dict.fromkeys(("enableReading", "enableSpotAndMarginTrading", "ipRestrict"), True),
+        **dict.fromkeys(("enableWithdrawals", "enableInternalTransfer", "permitsUniversalTransfer"), False),
+    }
+    wallet = {"balances": [{"asset": "USDT", "free": "7", "locked": "0"}]}
+    async with account_at(busy, (200, may, {}), (200, wallet, {})) as (venue, account):
+        await account.ask(READ)
+        before_ns = venue.clock.monotonic_ns()
+        await account.sync_clock()
+        terms = DoorTerms(capital=Decimal(5), money_needed=Decimal(5), largest_position=Decimal(5), leverage=1)
+        problems = await live_door(account, (SPOT,), b"{}", terms)
+        assert [problem.check for problem in problems] == ["market"], "it is not described there; all else was asked, and is well"
+        assert venue.clock.monotonic_ns() == before_ns
+        assert len(venue.asked) == 3

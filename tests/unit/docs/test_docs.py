@@ -178,7 +178,8 @@ def test_documented_strategy_follows_the_lean(example, lean, side):
 
 
 def test_documentation_names_no_private_places():
-    for page in [*PAGES, ROOT / "Dockerfile", ROOT / "deploy/compose.yaml", *(ROOT / "systemd").iterdir()]:
+    units = [path for path in (ROOT / "systemd").rglob("*") if path.is_file()]
+    for page in [*PAGES, ROOT / "Dockerfile", *(ROOT / "deploy").glob("compose*.yaml"), *units]:
         text = page.read_text(encoding="utf-8")
         assert re.search(FORBIDDEN, text) is None, page.name
 

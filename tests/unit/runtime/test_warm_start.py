@@ -1,5 +1,6 @@
 """Warm start: from a recording, from earlier captures, from the middle of a long one; and never a reason not to start."""
 
+import gzip
 import math
 import shutil
 
@@ -145,6 +146,25 @@ def test_what_an_earlier_run_warmed_itself_with_is_not_folded_twice(past, tmp_pa
     alone = [item.frame for item in frames_of(items_of(recording))]
     first = [item.frame for item in frames_of(list(items_of(recording))[:1500])]
     assert frames == first + alone
+
+
+def test_runs_that_are_later_than_a_recording_are_its_continuation_and_others_are_not(past, tmp_path):
+    recording, instruments = past
+    everything = list(items_of(recording))
+    middle = len(everything) // 2
+    early = tmp_path / "early.gz"
+    lines = gzip.decompress(recording.read_bytes()).splitlines(keepends=True)
+    early.write_bytes(gzip.compress(b"".join(lines[: len(lines) // 2])))
+    capture_run(tmp_path / "later", recording, instruments, cut=0, tail=everything[middle - 400 :])
+    from_both = stepped(warm_blocks(instruments, {"BTCUSDT": early}, tmp_path / "later", "x"), instruments)
+    frames = [item.frame for item in frames_of(from_both)]
+    recorded = [item.frame for item in frames_of(items_of(early))]
+    assert frames[: len(recorded)] == recorded
+    rest = [item.frame for item in frames_of(items_of(recording))][len(recorded) :]
+    assert frames[len(recorded) :] == rest, "each frame once, where both hold it"
+    capture_run(tmp_path / "earlier", early, instruments)
+    from_one = stepped(warm_blocks(instruments, {"BTCUSDT": recording}, tmp_path / "earlier", "x"), instruments)
+    assert [item.frame for item in frames_of(from_one)] == recorded + rest
 
 
 def test_the_run_that_begins_is_no_past(past, tmp_path):
