@@ -209,7 +209,7 @@ def _shortfall(
     intent: OrderIntent, decided: float | None, bid: int, ask: int, fill: Fill
 ) -> tuple[float | None, float | None, float | None]:
     start = decided
-    if intent.stop_ticks is not None:
+    if intent.stop_ticks is not None and intent.purpose is not Purpose.ENTRY:  # an entry's is that of the stop which it carries
         start = float(intent.stop_ticks)
     elif intent.purpose is Purpose.TARGET and intent.price_ticks is not None:
         start = float(intent.price_ticks)

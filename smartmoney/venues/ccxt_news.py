@@ -76,8 +76,8 @@ class CcxtReader:
             state = (_APART_STATES if is_apart else _STATES)[str(status)]
             if is_apart and _first(raw, ("state", "algoStatus", "X")) in _RAW_TRIGGERED:
                 state = OrderState.TRIGGERED
-            if state is OrderState.CANCELED and str(order.get("timeInForce")).upper() in _AT_ONCE:
-                # Nobody cancels what never rests: its rest was not found.
+            if state is OrderState.CANCELED and str(order.get("timeInForce")).upper() in _AT_ONCE and not order.get("triggerPrice"):
+                # Nobody cancels what never rests: its rest was not found. A stop rests, though what it sends will not.
                 state = OrderState.EXPIRED
             return OrderNews(
                 symbol=sized.instrument.symbol,

@@ -1,4 +1,5 @@
-"""What every order venue promises the executor, held against each: paper, and a live account on the built-in exchange, natively and by ccxt.pro."""
+"""What every order venue promises the executor, held against each: paper, a live account on the built-in exchange, natively and by ccxt.pro,
+and Bybit and OKX by ccxt.pro on venues that answer as their pages say."""
 
 import asyncio
 
@@ -17,7 +18,7 @@ from smartmoney.core.domain.instruments import Market
 from smartmoney.core.domain.orders import OrderType, Purpose, Side, TimeInForce
 from tests.contract.venues import under_test
 
-EVERY = pytest.mark.parametrize("name", ["paper-spot", "paper-usdm", "live-spot", "live-usdm", "ccxt-spot", "ccxt-usdm"])
+EVERY = pytest.mark.parametrize("name", ["paper-spot", "paper-usdm", "live-spot", "live-usdm", "ccxt-spot", "ccxt-usdm", "bybit", "okx"])
 ENDS = (OrderCanceled, OrderExpired, OrderRejected, SendRefused)
 
 
@@ -152,7 +153,7 @@ async def test_c9_a_position_is_closed_at_market_to_the_lot(name):
         assert await venue.held_lots() == 0
 
 
-@pytest.mark.parametrize("name", ["paper-usdm", "live-usdm", "ccxt-usdm"])
+@pytest.mark.parametrize("name", ["paper-usdm", "live-usdm", "ccxt-usdm", "bybit", "okx"])
 async def test_c10_what_reduces_never_opens(name):
     async with under_test(name) as venue:
         order = venue.intent(Side.SELL, OrderType.MARKET, venue.lots(500), reduce_only=True, time_in_force=TimeInForce.IOC)
@@ -170,7 +171,7 @@ async def test_c10_what_reduces_never_opens(name):
 async def test_c11_orders_sent_side_by_side_each_come_to_their_own_end(name):
     async with under_test(name) as venue:
         bid = venue.touch()[0]
-        orders = [venue.intent(price_ticks=bid - 20_000 - 100 * n, lots=venue.lots(200)) for n in range(8)]
+        orders = [venue.intent(price_ticks=bid - 20_000 - 100 * n, lots=venue.lots(200)) for n in range(venue.at_once)]
         venue.submit(*orders)
         await venue.until(lambda: all(venue.said.of(each.client_order_id, OrderAccepted) for each in orders))
         assert await venue.working() == sorted(each.client_order_id for each in orders)

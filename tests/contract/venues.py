@@ -79,6 +79,7 @@ class Under:
 
     market: Market
     instrument: Instrument
+    at_once = 8
 
     def __init__(self):
         self.said = Said()
@@ -366,7 +367,13 @@ async def live_under(market, patience_s=90):
 
 @asynccontextmanager
 async def under_test(name):
-    """Yield a running harness: paper, live (native) or ccxt, each -spot or -usdm."""
+    """Yield a running harness: paper, live (native) or ccxt, each -spot or -usdm, or a scripted venue by its name."""
+    if name in {"bybit", "okx"}:
+        from tests.contract.scripted import scripted_under  # it is made of this module
+
+        async with scripted_under(name) as under:
+            yield under
+        return
     kind, market = name.split("-")
     if kind == "paper":
         yield PaperUnder(Market(market))

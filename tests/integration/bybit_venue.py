@@ -52,6 +52,7 @@ class BybitVenue(ScriptedVenue):
         self.login_fault = ""
         self.names_parents = True
         self.log = []
+        self.market = MARKET
         self.unified_status = 6
         self.logins_refused = 0
 
@@ -92,7 +93,7 @@ class BybitVenue(ScriptedVenue):
         return {**self._ok({"timeSecond": str(ms // 1000), "timeNano": str(ms * 1_000_000)}), "time": ms}
 
     def _market_instruments_info(self, _params):
-        return self._ok({"category": "linear", "list": [MARKET], "nextPageCursor": ""})
+        return self._ok({"category": "linear", "list": [self.market], "nextPageCursor": ""})
 
     def _user_query_api(self, _params):
         return self._ok(self.key)

@@ -84,6 +84,16 @@ class CcxtUnder(Under):
             await self.gateway.close()
             await self.account.close()
 
+    async def resting(self, **more):
+        """Return an entry that the venue has accepted."""
+        order = self.entry(**more)
+        await self.accepted(order)
+        return order
+
+    def record(self, order):
+        """Return what the venue keeps of an order."""
+        return self.venue.named(self.terms.to_wire(order.client_order_id))
+
     # ---- orders of a book around 60,000
 
     def entry(self, **more):

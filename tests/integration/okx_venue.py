@@ -55,6 +55,7 @@ class OkxVenue(ScriptedVenue):
         }
         self.timers = []
         self.bills = []
+        self.market = MARKET
         self.margin_mode = "isolated"
 
     # ---- REST
@@ -98,7 +99,7 @@ class OkxVenue(ScriptedVenue):
         return self._ok([{"ts": str(self.clock_ms())}])
 
     def _public_instruments(self, _params):
-        return self._ok([MARKET])
+        return self._ok([self.market])
 
     def _account_config(self, _params):
         return self._ok([self.config])

@@ -21,10 +21,6 @@ def targets(venue):
     return [order for order in venue.orders.values() if order.is_live and order.reduces and not order.trigger]
 
 
-def record(trader, venue, intent):
-    return venue.named(trader.under.terms.to_wire(intent.client_order_id))
-
-
 # ---- Bybit: the position's own stop
 
 
@@ -112,7 +108,7 @@ async def test_a_venue_that_makes_no_stop_gets_one_within_the_second(make, name)
     async with trader_at(make, name, entry=EntryStyle.TAKER) as (trader, venue):
         venue.attaches = False
         entry = await trader.resting(12)
-        order = record(trader, venue, entry)
+        order = trader.under.record(entry)
         await venue.fill(order if name == "okx" else order.client_id, order.quantity, "60000")
         began = order.made_ms
         await trader.until(lambda: trader.is_covered)
@@ -126,7 +122,7 @@ async def test_a_venue_that_makes_no_stop_gets_one_within_the_second(make, name)
 async def test_a_flatten_takes_away_what_the_venue_made_and_leaves_nothing(make, name):
     async with trader_at(make, name, entry=EntryStyle.TAKER) as (trader, venue):
         entry = await trader.resting(12)
-        order = record(trader, venue, entry)
+        order = trader.under.record(entry)
         await venue.fill(order if name == "okx" else order.client_id, order.quantity, "60000")
         await trader.until(lambda: trader.is_covered)
         trader.carry_out(trader.executor.flatten("enough", trader.view()))
@@ -151,7 +147,7 @@ async def test_okx_an_immediate_entry_carries_its_stop_and_no_fill_is_naked_thou
         (carried,) = next(each for each in venue.asked(PLACE) if "sz" in each)["attachAlgoOrds"]
         assert trader.under.terms.from_wire(carried["attachAlgoClOrdId"]) == attached_id(entry.client_order_id)
         assert (carried["slTriggerPx"], carried["slOrdPx"], carried["slTriggerPxType"]) == ("58000", "-1", "last")
-        order = record(trader, venue, entry)
+        order = trader.under.record(entry)
         # Its fill and its end are one thing at the venue.
         _, pushed = venue.execute(order, "0.5", "60000", is_cut=True)
         assert venue.naked == []
@@ -166,7 +162,7 @@ async def test_okx_an_immediate_entry_carries_its_stop_and_no_fill_is_naked_thou
 async def test_okx_a_resting_entry_that_is_filled_bit_by_bit_ends_with_one_stop():
     async with trader_at(OkxVenue, "okx") as (trader, venue):
         entry = await trader.resting(12)
-        order = record(trader, venue, entry)
+        order = trader.under.record(entry)
         await venue.fill(order, "0.5")
         await trader.until(lambda: trader.is_covered)
         (own,) = plain(trader)
@@ -183,7 +179,7 @@ async def test_okx_a_resting_entry_that_is_filled_bit_by_bit_ends_with_one_stop(
 async def test_okx_an_entry_that_is_withdrawn_half_filled_ends_with_one_stop():
     async with trader_at(OkxVenue, "okx") as (trader, venue):
         entry = await trader.resting(12)
-        await venue.fill(record(trader, venue, entry), "0.5")
+        await venue.fill(trader.under.record(entry), "0.5")
         await trader.until(lambda: trader.is_covered)
         trader.carry_out(trader.executor.cancel_entries("a signal that is void", trader.view()))
         await trader.until(lambda: not trader.executor.ledger.get(entry.client_order_id).is_working)
@@ -196,7 +192,7 @@ async def test_okx_an_entry_that_is_withdrawn_half_filled_ends_with_one_stop():
 async def test_okx_the_stop_that_it_carried_acts_and_closes_the_position():
     async with trader_at(OkxVenue, "okx", entry=EntryStyle.TAKER) as (trader, venue):
         entry = await trader.resting(12)
-        await venue.fill(record(trader, venue, entry), "1.2")
+        await venue.fill(trader.under.record(entry), "1.2")
         await trader.until(lambda: trader.is_covered)
         algo, child = venue.trigger(trader.under.terms.to_wire(attached_id(entry.client_order_id)))
         await venue.tell_order(algo)

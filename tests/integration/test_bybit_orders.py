@@ -30,13 +30,6 @@ def bybit(**more):
     return trading(BybitVenue, "bybit", **more)
 
 
-async def resting(under, **more):
-    order = under.entry(**more)
-    under.submit(order)
-    await under.until(lambda: under.said.of(order.client_order_id, OrderAccepted))
-    return order
-
-
 async def test_what_is_sent_is_what_the_venue_wants_and_bears_our_id():
     async with bybit() as under:
         entry, maker, stop, leave = under.entry(), under.entry(post_only=True), under.stop(), under.exit()
@@ -60,7 +53,7 @@ async def test_what_is_sent_is_what_the_venue_wants_and_bears_our_id():
 async def test_an_acknowledgement_is_no_acceptance_and_what_became_of_it_is_asked():
     async with bybit() as under:
         under.venue.is_muted = True
-        order = await resting(under)
+        order = await under.resting()
         assert any(each.get("orderLinkId") == order.client_order_id for each in under.venue.asked("v5/order/realtime"))
         # One that is taken note of and then refused ends as a refusal, with the venue's reason.
         refused = under.entry(post_only=True)
@@ -89,7 +82,7 @@ async def test_an_acknowledgement_is_no_acceptance_and_what_became_of_it_is_aske
 async def test_a_time_out_proves_nothing_and_the_order_is_found_by_its_id(script):
     async with bybit() as under:
         under.venue.script(CREATE, script)
-        order = await resting(under)
+        order = await under.resting()
         assert under.kinds(order.client_order_id)[:2] == ["OutcomeUnknown", "OrderAccepted"]
         assert under.venue.made(order.client_order_id) == 1
         assert len(under.venue.asked(CREATE)) == 1, "an entry is never sent twice"
@@ -111,15 +104,14 @@ async def test_a_stop_of_unknown_outcome_leaves_again_under_the_same_id_and_is_o
     async with bybit() as under:
         under.venue.script(CREATE, Script(10000, "Server Timeout"))
         stop = under.stop()
-        under.submit(stop)
-        await under.until(lambda: under.said.of(stop.client_order_id, OrderAccepted))
+        await under.accepted(stop)
         assert under.venue.made(stop.client_order_id) == 1
         assert [each["orderLinkId"] for each in under.venue.asked(CREATE)] == [stop.client_order_id] * 2
 
 
 async def test_a_duplicate_client_id_is_our_own_order_from_before():
     async with bybit() as under:
-        order = await resting(under)
+        order = await under.resting()
         under.submit(order)
         await under.until(lambda: under.said.of(order.client_order_id, OutcomeUnknown))
         assert "110072" in under.said.of(order.client_order_id, OutcomeUnknown)[0].reason
@@ -130,7 +122,7 @@ async def test_a_duplicate_client_id_is_our_own_order_from_before():
 
 async def test_partial_fills_pushed_twice_and_out_of_order_are_booked_once_and_the_end_comes_last():
     async with bybit() as under:
-        order = await resting(under)
+        order = await under.resting()
         name, venue = order.client_order_id, under.venue
         venue.is_muted = True
         first = venue.execute(venue.named(name), "0.005", "59000.1")
@@ -156,7 +148,7 @@ async def test_partial_fills_pushed_twice_and_out_of_order_are_booked_once_and_t
 
 async def test_fills_that_the_stream_lost_are_found_by_reading():
     async with bybit() as under:
-        order = await resting(under)
+        order = await under.resting()
         under.venue.is_muted = True
         await under.venue.fill(order.client_order_id, "0.004")
         report = await under.report()
@@ -177,7 +169,7 @@ async def test_an_immediate_order_that_finds_nothing_expires():
 
 async def test_a_cancel_is_over_when_the_order_says_so_and_one_that_came_too_late_is_looked_up():
     async with bybit() as under:
-        order, filled = await resting(under), await resting(under)
+        order, filled = await under.resting(), await under.resting()
         under.cancel(order.client_order_id)
         await under.until(lambda: under.said.of(order.client_order_id, OrderCanceled))
         under.venue.is_muted = True
@@ -191,10 +183,9 @@ async def test_a_cancel_is_over_when_the_order_says_so_and_one_that_came_too_lat
 
 async def test_a_triggered_stop_is_the_same_order_and_its_fills_are_its_own():
     async with bybit() as under:
-        await under.venue.fill((await resting(under)).client_order_id, "0.012")
+        await under.venue.fill((await under.resting()).client_order_id, "0.012")
         stop = under.stop()
-        under.submit(stop)
-        await under.until(lambda: under.said.of(stop.client_order_id, OrderAccepted))
+        await under.accepted(stop)
         record = under.venue.named(stop.client_order_id)
         record.status = "Triggered"
         await under.venue.tell_order(stop.client_order_id)
@@ -216,8 +207,7 @@ async def test_the_clock_is_measured_again_whenever_the_venue_complains():
         assert not under.account.is_clock_good, "two measurements that differ by seconds are a clock that nobody trades by"
         under.venue.skew_ms = -20_000  # … and it jumps without a word
         stop = under.stop()
-        under.submit(stop)
-        await under.until(lambda: under.said.of(stop.client_order_id, OrderAccepted))
+        await under.accepted(stop)
         assert under.venue.made(stop.client_order_id) == 1
         assert abs(under.account.clock_offset_ms + 20_000) < 500
 
@@ -231,8 +221,7 @@ async def test_a_refusal_for_the_rate_is_waited_out_by_a_stop_and_ends_an_entry(
         await under.until(lambda: under.said.of(entry.client_order_id, OrderRejected))
         under.venue.script(CREATE, Script(10006, "Too many visits!"))
         stop = under.stop()
-        under.submit(stop)
-        await under.until(lambda: under.said.of(stop.client_order_id, OrderAccepted))
+        await under.accepted(stop)
         assert under.venue.made(stop.client_order_id) == 1
         assert under.venue.made(entry.client_order_id) == 0
 
@@ -279,7 +268,7 @@ async def test_a_key_that_is_refused_halts_and_no_message_holds_the_secret(caplo
 async def test_what_somebody_else_and_what_the_venue_itself_trades_is_booked_as_such():
     async with bybit() as under:
         venue = under.venue
-        await venue.fill((await resting(under)).client_order_id, "0.012")
+        await venue.fill((await under.resting()).client_order_id, "0.012")
         by_hand = Order(
             "", number="by-hand", side="Sell", kind="Market", quantity=1, price="", trigger="", force="IOC", reduces=False, status="New"
         )
@@ -302,7 +291,7 @@ async def test_a_fallen_stream_is_noticed_and_comes_back():
         await under.until(lambda: not under.gateway.is_stream_up)
         await under.venue.subscribed(2)
         await under.until(lambda: under.gateway.is_stream_up)
-        order = await resting(under)
+        order = await under.resting()
         await under.venue.fill(order.client_order_id, "0.012")
         await under.until(lambda: under.said.filled(order.client_order_id) == 12)
 

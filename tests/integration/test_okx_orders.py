@@ -32,10 +32,8 @@ def sent(venue, path):
 
 
 async def resting(under, **more):
-    order = under.entry(**more)
-    under.submit(order)
-    await under.until(lambda: under.said.of(order.client_order_id, OrderAccepted))
-    return order, under.venue.named(under.terms.to_wire(order.client_order_id))
+    order = await under.resting(**more)
+    return order, under.record(order)
 
 
 async def test_ids_are_ours_in_letters_and_digits_and_sizes_are_contracts():
@@ -146,8 +144,7 @@ async def test_a_stop_lives_apart_and_what_it_sends_is_told_as_its_own_fill():
         _, record = await resting(under)
         await under.venue.fill(record, "1.2")
         stop = under.stop()
-        under.submit(stop)
-        await under.until(lambda: under.said.of(stop.client_order_id, OrderAccepted))
+        await under.accepted(stop)
         assert under.said.of(stop.client_order_id, OrderAccepted)[0].venue_order_id.startswith("algo-")
         assert [each.intent.client_order_id for each in (await under.report()).orders] == [stop.client_order_id]
         algo, child = under.venue.trigger(under.terms.to_wire(stop.client_order_id))
@@ -164,8 +161,7 @@ async def test_a_triggered_stop_of_which_the_stream_told_nothing_is_found_by_rea
         _, record = await resting(under)
         await under.venue.fill(record, "1.2")
         stop = under.stop()
-        under.submit(stop)
-        await under.until(lambda: under.said.of(stop.client_order_id, OrderAccepted))
+        await under.accepted(stop)
         under.venue.is_muted = True
         _, child = under.venue.trigger(under.terms.to_wire(stop.client_order_id))
         under.venue.execute(child, "1.2", "57990")
@@ -176,8 +172,7 @@ async def test_a_triggered_stop_of_which_the_stream_told_nothing_is_found_by_rea
 async def test_cancels_plain_and_apart_and_one_that_came_too_late():
     async with okx() as under:
         (order, _), (late, record), stop = await resting(under), await resting(under), under.stop()
-        under.submit(stop)
-        await under.until(lambda: under.said.of(stop.client_order_id, OrderAccepted))
+        await under.accepted(stop)
         under.cancel(order.client_order_id, stop.client_order_id)
         await under.until(lambda: all(under.said.of(each.client_order_id, OrderCanceled) for each in (order, stop)))
         under.venue.is_muted = True
@@ -191,8 +186,7 @@ async def test_a_stop_of_unknown_outcome_leaves_again_under_the_same_id_and_is_o
     async with okx() as under:
         under.venue.script(PLACE_STOP, Script(50004, "API endpoint request timeout"))
         stop = under.stop()
-        under.submit(stop)
-        await under.until(lambda: under.said.of(stop.client_order_id, OrderAccepted))
+        await under.accepted(stop)
         assert len({each["algoClOrdId"] for each in sent(under.venue, PLACE_STOP)}) == 1
         assert len(sent(under.venue, PLACE_STOP)) == 2
         assert len(under.venue.orders) == 1
@@ -214,8 +208,7 @@ async def test_a_clock_that_jumps_is_measured_again_and_the_order_goes():
     async with okx() as under:
         under.venue.skew_ms = 60_000
         stop = under.stop()
-        under.submit(stop)
-        await under.until(lambda: under.said.of(stop.client_order_id, OrderAccepted))
+        await under.accepted(stop)
         assert abs(under.account.clock_offset_ms - 60_000) < 500
 
 

@@ -32,8 +32,8 @@ class Desk:
         self.state.update(best_bid_tick=bid, best_ask_tick=bid + spread)
 
     def decide(self, name, side, stop=None, price=None, purpose=Purpose.ENTRY):
-        kind = OrderType.STOP_MARKET if stop is not None else OrderType.MARKET if price is None else OrderType.LIMIT
-        purpose = purpose if stop is None else Purpose.STOP
+        kind = OrderType.LIMIT if price is not None else OrderType.MARKET if stop is None else OrderType.STOP_MARKET
+        purpose = Purpose.STOP if kind is OrderType.STOP_MARKET else purpose
         asked = {"stop_ticks": stop, "price_ticks": price}
         intent = OrderIntent(client_order_id=name, instrument=0, side=side, type=kind, lots=10, purpose=purpose, **asked)
         self.costs.asked(SubmitOrder(approved=Approved(intent=intent, valid_until_mono_ns=1, halt_epoch=0)), 0)
@@ -89,6 +89,15 @@ def test_a_stop_is_decided_at_its_trigger():
     cost = desk.fill("stop", Side.SELL, 9_894)
     assert cost.delay_bps == pytest.approx(5 / 9_900 * 1e4)
     assert cost.purpose is Purpose.STOP
+
+
+def test_an_entry_that_carries_a_stop_is_decided_at_the_market_and_not_there():
+    desk = Desk()
+    desk.quote(9_999, 2)
+    desk.decide("plain", Side.BUY, price=10_011)
+    desk.decide("carries", Side.BUY, price=10_011, stop=9_800)
+    plain, carries = (desk.fill(name, Side.BUY, 10_005) for name in ("plain", "carries"))
+    assert (carries.delay_bps, carries.spread_bps, carries.impact_bps) == (plain.delay_bps, plain.spread_bps, plain.impact_bps)
 
 
 def test_a_fee_in_base_counts_at_the_price_of_the_fill():

@@ -54,6 +54,22 @@ def test_a_status_is_what_the_venue_means_by_it(status, force, is_apart, raw, st
     assert OKX.order(shown(status=status, timeInForce=force, info=raw), is_apart=is_apart).state is state
 
 
+def test_a_stop_that_is_withdrawn_is_cancelled_though_what_it_sends_is_immediate():
+    stop = shown(status="canceled", timeInForce="IOC", triggerPrice="58000")
+    assert BYBIT.order(stop, is_apart=False).state is OrderState.CANCELED
+
+
+def test_a_stop_that_the_venue_made_out_of_an_entry_is_named_after_it_and_the_entry_has_no_trigger():
+    raw = {"orderLinkId": "", "parentOrderLinkId": "sma-7-2", "stopOrderType": "StopLoss"}
+    stop = BYBIT.order(shown(clientOrderId=None, side="sell", reduceOnly=True, triggerPrice="58000", info=raw), is_apart=False)
+    assert (stop.client_id, stop.attached_to, stop.stop_price) == ("sma-7-3", "sma-7-2", Decimal(58_000))
+    for other in ({"parentOrderLinkId": "web_4711"}, {"parentOrderLinkId": ""}, {"stopOrderType": "Stop"}):
+        somebodys = BYBIT.order(shown(clientOrderId=None, triggerPrice="58000", info={**raw, **other}), is_apart=False)
+        assert (somebodys.client_id, somebodys.attached_to) == ("", "")
+    entry = BYBIT.order(shown(clientOrderId="sma-7-2", stopLossPrice="58000"), is_apart=False)
+    assert (entry.client_id, entry.stop_price) == ("sma-7-2", 0)
+
+
 def test_an_order_apart_tells_what_it_sent_and_what_it_sent_is_told_by_its_name():
     raw = {"algoClOrdId": "smaZ1Z0", "ordId": "99", "state": "effective"}
     algo = OKX.order(shown(clientOrderId=None, info=raw, status="closed", stopLossPrice="58000"), is_apart=True)

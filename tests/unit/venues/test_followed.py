@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -178,3 +179,42 @@ def test_an_order_of_ours_without_a_record_is_reported_with_what_it_must_have_be
         (Purpose.TARGET, True, "smold-1-0"),
     ]
     assert orders.report_of(news(OrderState.WORKING, client_id="web_2", order_id="3"), []) is None
+
+
+def carried_stop(**more):
+    return OrderIntent(
+        client_order_id="smrun-1-1",
+        instrument=0,
+        side=Side.SELL,
+        type=OrderType.STOP_MARKET,
+        lots=10,
+        purpose=Purpose.STOP,
+        stop_ticks=5_800_000,
+        reduce_only=True,
+        attached_to=NAME,
+        **more,
+    )
+
+
+def nameless(order_id="900", **more):
+    shown = {"client_id": "", "order_id": order_id, "side": Side.SELL, "stop_price": Decimal(58_000), "is_reduce_only": True, **more}
+    return msgspec.structs.replace(news(OrderState.WORKING), **shown)
+
+
+def test_a_stop_without_a_name_is_known_by_side_and_level_and_then_by_its_number():
+    followed = FollowedOrders([grid(Market.USDM)], lambda *_: False)
+    followed.follow(carried_stop())
+    for other in (nameless(stop_price=Decimal(57_000)), nameless(side=Side.BUY), nameless(is_reduce_only=False), nameless(client_id="web")):
+        assert followed.learn(other) == []
+    (accepted,) = followed.learn(nameless())
+    assert (accepted.client_order_id, accepted.venue_order_id) == ("smrun-1-1", "900")
+    assert followed.learn(nameless("901")) == [], "another one at the same level is not it any more"
+    ended = followed.learn(msgspec.structs.replace(nameless(), state=OrderState.CANCELED, stop_price=Decimal(0)))
+    assert [type(each) for each in ended] == [OrderCanceled]
+
+
+def test_a_carried_stop_of_which_nothing_was_written_down_is_ours_by_its_name():
+    followed = FollowedOrders([grid(Market.USDM)], lambda *_: False)
+    listed = nameless(client_id="smrun-1-1", attached_to=NAME)
+    report = followed.report_of(listed, [listed])
+    assert (report.intent.purpose, report.intent.attached_to, report.intent.stop_ticks) == (Purpose.STOP, NAME, 5_800_000)
