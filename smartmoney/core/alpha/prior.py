@@ -29,9 +29,9 @@ FLOW_WEIGHTS = {"weighted_imbalance": 0.7, "tfi_120s": 0.5, "tfi_10s": 0.25, "of
 """What the parts of the flow score weigh, heaviest first; the prior's only notion of importance."""
 
 CONFIDENCE_MAX = 0.95
-_FLOW_SCALE = 0.38
-_AGREES, _OPPOSES, _VOLATILE = 0.15, 0.4, 0.3
-_LARGE_TRADES, _OFI_HALF = 4.0, 5.0
+FLOW_SCALE = 0.38
+AGREES, OPPOSES, VOLATILE = 0.15, 0.4, 0.3
+LARGE_TRADES, OFI_HALF = 4.0, 5.0
 _RISK_LOW_BPS, _RISK_HIGH_BPS = 4.0, 12.0
 """Volatility per minute that separates low, medium and high risk."""
 
@@ -50,14 +50,17 @@ def flow_score(features: Mapping[str, float], large_order_threshold: float) -> f
     if not threshold > 0 or math.isinf(threshold):
         threshold = max(large_order_threshold, 1.0)
     part = {name: features.get(name, math.nan) for name in FLOW_WEIGHTS}
-    part["large_trade_120s"] = _soft(part["large_trade_120s"], _LARGE_TRADES * threshold)
-    part["ofi_l1_10s"] = _soft(part["ofi_l1_10s"], _OFI_HALF)
-    return sum(weight * part[name] for name, weight in FLOW_WEIGHTS.items())
+    part["large_trade_120s"] = _soft(part["large_trade_120s"], LARGE_TRADES * threshold)
+    part["ofi_l1_10s"] = _soft(part["ofi_l1_10s"], OFI_HALF)
+    total = 0.0
+    for name, weight in FLOW_WEIGHTS.items():  # in this order, and no compensated sum, whatever `sum` is today
+        total += weight * part[name]
+    return total
 
 
 def confidence(score: float) -> float:
     """Return the confidence of a score: 0.5 for none, rising with its size, never above 0.95."""
-    return 0.5 + (CONFIDENCE_MAX - 0.5) * (1.0 - math.exp(-((score / _FLOW_SCALE) ** 2)))
+    return 0.5 + (CONFIDENCE_MAX - 0.5) * (1.0 - math.exp(-((score / FLOW_SCALE) ** 2)))
 
 
 def opportunities(
@@ -106,11 +109,11 @@ def risk_level(sigma_bar_bps: float, bar_s: float) -> str:
 
 def _agreement(side: Side, regime: Regime, probability: float) -> float:
     if regime is Regime.VOLATILE:
-        return 1.0 - _VOLATILE * probability
+        return 1.0 - VOLATILE * probability
     if regime not in {Regime.ACCUMULATION, Regime.DISTRIBUTION}:
         return 1.0
     agrees = (regime is Regime.ACCUMULATION) == (side is Side.BUY)
-    return 1.0 + _AGREES * probability if agrees else 1.0 - _OPPOSES * probability
+    return 1.0 + AGREES * probability if agrees else 1.0 - OPPOSES * probability
 
 
 def _soft(value: float, half: float) -> float:

@@ -1,7 +1,7 @@
 """Quiet decisions between the engine and the compiled rounds that take them (`core.models.quiet`).
 
 Invariants: what follows from a round is what would follow from `StrategyDesk.decide` at its tick, in the same order; rounds are taken only
-for the built-in strategy and a trained model, whose answers are known beforehand where they lead to no order.
+for the built-in strategy, with a bundle or the prior, whose answers are known beforehand where they lead to no order.
 """
 
 import math
@@ -26,6 +26,8 @@ from smartmoney.core.strategy import following
 from smartmoney.core.strategy.desk import StrategyDesk
 from smartmoney.core.strategy.feature_row import FeatureRow
 from smartmoney.core.strategy.gates import PRICES_AND_COST
+from smartmoney.core.strategy.model import PriorModel
+from smartmoney.core.strategy.trained import TrainedModel
 
 _REGIMES = tuple(Regime)
 _NAMES = [name for name, _ in SCREEN_FIELDS]
@@ -66,15 +68,18 @@ class QuietDesk:
         minds, picks = np.zeros(count, MIND), np.zeros(0, np.int64)
         if self._model is not None:
             desk.settle_in(minds)
-            self.model = self._model.arguments
             picks = np.array([FEATURE_INDEX[name] for name in desk.inputs], np.int64)
             screen = self._screen[0]
             screen["slack_ns"], screen["interval_ns"], screen["pause_ns"] = slack_ns, interval_ns, desk.analysis_pause_ns
-            screen["spread_at"], screen["tradable"] = FEATURE_INDEX["spread_bps"], self._model.tradable
+            screen["spread_at"] = FEATURE_INDEX["spread_bps"]
             screen["fees_bps"], screen["crossed_spreads"] = round_trip
+            if isinstance(self._model, TrainedModel):
+                self.model, screen["tradable"] = self._model.arguments, self._model.tradable
             screen["least"] = desk.parameters.engine.confidence_threshold
             for name, value in following.numbers(desk, instruments[0]).items():
                 screen[name] = value
+        self._minds = minds
+        self._saved: list[Any] = [None] * count
         self.records: tuple[NDArray[Any], ...] = (self._screen, self._watched, self._log, picks, self._rows, minds)
         """What `take_round` calls the desk."""
 
@@ -107,7 +112,10 @@ class QuietDesk:
         if stale_ns != self._stale_ns:
             self._stale_ns = stale_ns
             self._screen["stale_ns"] = stale_ns
-        for index, (is_known, analysed_ns) in enumerate(self._desk.analysed()):
+        for index, (state, is_known, analysed_ns) in enumerate(self._desk.analysed()):
+            if isinstance(self._model, PriorModel) and state is not self._saved[index]:
+                self._model.save(state, self._minds[index : index + 1])
+                self._saved[index] = state
             _WATCHED.pack_into(self._known, index * _WATCHED.size, is_known, analysed_ns + origin_ns)
 
     def hear(self, origin_ns: int) -> tuple[Decided, ...]:
@@ -120,8 +128,15 @@ class QuietDesk:
         rows = [FeatureRow(row) for row in self._rows[1:].tolist()]
         costs = [self._fees_bps + self._crossed_spreads * row["spread_bps"] for row in rows]
         said = [(one.label.value, one.signalled) for one in decided if one.is_asked and one.label is not None]
-        self._desk.passed_by(said, analysed, asked if asked != NOTHING else None, rows, costs)
+        self._desk.passed_by(said, self._states(), analysed, asked if asked != NOTHING else None, rows, costs)
         return decided
+
+    def _states(self) -> list[Any]:
+        records = [self._minds[index : index + 1] for index in range(len(self._minds))]
+        if isinstance(self._model, PriorModel):
+            self._saved = [self._model.load(record) for record in records]
+            return self._saved
+        return records
 
     def _read(self, rows: list[tuple[Any, ...]]) -> Iterator[Decided]:
         for row in rows:

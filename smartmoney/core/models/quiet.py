@@ -20,6 +20,7 @@ from smartmoney.core.features.row import read_row
 from smartmoney.core.models.checks import HEADS_MAX
 from smartmoney.core.models.following import FOLLOWING, HOLDING, MISSING, NOTHING_OFFERED, UNSURE, judge
 from smartmoney.core.models.kernel import decide, speaking_head
+from smartmoney.core.models.untrained import PRIOR, prior_head, step_prior
 
 SCREEN_FIELDS: list[tuple[str, str]] = [
     ("is_on", "<i8"),  # 1: rounds may be taken here
@@ -43,6 +44,7 @@ SCREEN = np.dtype(
         ("crossed_spreads", "<f8"),  # ... so many spreads
         ("least", "<f8"),  # a confidence below it is no offer
         *FOLLOWING,
+        *PRIOR,
     ],
     align=True,
 )
@@ -117,7 +119,7 @@ def _is_refused(q: Any, s: Any, mind: Any, cost_bps: float, row: Any, one: Any, 
     one.head = _NOTHING
     one.code = NOTHING_OFFERED
     one.sized = math.nan
-    best = speaking_head(mind, q.tradable, cost_bps)
+    best = prior_head(q, mind, row) if q.is_prior != 0 else speaking_head(mind, q.tradable, cost_bps)
     if best < 0 or not mind.confidence[best] >= q.least:
         return True
     one.head = best
@@ -136,7 +138,9 @@ def _analyse(q: Any, w: Any, now_ns: int, i: int, event_ns: int, minds: Any, row
         return False
     if event_ns < last_ns - _CLOCK_RESTART_NS:
         return False
-    if event_ns > last_ns:
+    if event_ns > last_ns and q.is_prior != 0:
+        step_prior(q, minds[i], row, event_ns)
+    elif event_ns > last_ns:
         m, links, walks, factors, mirror, wide = model
         decide(minds, i, row, event_ns, m, links, walks, factors, mirror, wide)
     return True

@@ -30,17 +30,17 @@ FEATURES_REQUIRED = (
 
 PRESSURE_WEIGHTS = {"tfi_120s": 0.75, "weighted_imbalance": 0.6, "ofi_l1_10s": 0.2, "large_trade_120s": 0.1}
 
-_PRESSURE_SLOPE, _PRESSURE_EDGE = 14.0, 0.15
-_EFFICIENCY_SLOPE, _EFFICIENCY_EDGE = 10.0, 0.42
-_VOLATILITY_SLOPE, _VOLATILITY_EDGE = 4.0, math.log(2.0)
-_STRESS_SLOPE, _STRESS_EDGE = 3.0, 0.6
-_NEUTRAL = 0.7
-_SWITCH_MARGIN = 0.2
+PRESSURE_SLOPE, PRESSURE_EDGE = 14.0, 0.15
+EFFICIENCY_SLOPE, EFFICIENCY_EDGE = 10.0, 0.42
+VOLATILITY_SLOPE, VOLATILITY_EDGE = 4.0, math.log(2.0)
+STRESS_SLOPE, STRESS_EDGE = 3.0, 0.6
+NEUTRAL_LOGIT = 0.7
+SWITCH_MARGIN = 0.2
 """A new label needs this much more probability than the standing one."""
-_LARGE_TRADES = 4.0
+LARGE_TRADES = 4.0
 """Net large flow of so many thresholds counts as half of the most there is."""
 _CLOCK_RESTART_NS = 60_000_000_000
-_OFI_HALF = 5.0
+OFI_HALF = 5.0
 """Order-flow imbalance of so many mean depths counts as half of the most there is."""
 
 
@@ -134,11 +134,14 @@ def observe(features: Mapping[str, float], parameters: RegimeParameters) -> Obse
     contribution = {
         "tfi_120s": features["tfi_120s"],
         "weighted_imbalance": features["weighted_imbalance"],
-        "large_trade_120s": _soft(features["large_trade_120s"], _LARGE_TRADES * threshold),
-        "ofi_l1_10s": _soft(features["ofi_l1_10s"], _OFI_HALF),
+        "large_trade_120s": _soft(features["large_trade_120s"], LARGE_TRADES * threshold),
+        "ofi_l1_10s": _soft(features["ofi_l1_10s"], OFI_HALF),
     }
+    pressure = 0.0
+    for name, weight in PRESSURE_WEIGHTS.items():  # in this order, and no compensated sum, whatever `sum` is today
+        pressure += weight * contribution[name]
     return Observation(
-        pressure=sum(weight * contribution[name] for name, weight in PRESSURE_WEIGHTS.items()),
+        pressure=pressure,
         efficiency=features["efficiency_120s"],
         volatility=_log_variance_ratio(features["rv_120s"], features.get("rv_600s", math.nan)),
         stress=features["liquidity_stress"],
@@ -149,11 +152,11 @@ def score(evidence: Observation) -> tuple[float, ...]:
     """Return the posterior over the five regimes, in the order of `Regime`."""
     pressure = evidence.pressure
     logits = (
-        _PRESSURE_SLOPE * (pressure - _PRESSURE_EDGE),
-        _PRESSURE_SLOPE * (-pressure - _PRESSURE_EDGE),
-        _EFFICIENCY_SLOPE * (evidence.efficiency - _EFFICIENCY_EDGE),
-        _VOLATILITY_SLOPE * (evidence.volatility - _VOLATILITY_EDGE) + _STRESS_SLOPE * (evidence.stress - _STRESS_EDGE),
-        _NEUTRAL,
+        PRESSURE_SLOPE * (pressure - PRESSURE_EDGE),
+        PRESSURE_SLOPE * (-pressure - PRESSURE_EDGE),
+        EFFICIENCY_SLOPE * (evidence.efficiency - EFFICIENCY_EDGE),
+        VOLATILITY_SLOPE * (evidence.volatility - VOLATILITY_EDGE) + STRESS_SLOPE * (evidence.stress - STRESS_EDGE),
+        NEUTRAL_LOGIT,
     )
     top = max(logits)
     weights = [math.exp(logit - top) for logit in logits]
@@ -196,7 +199,7 @@ def _debounced(state: RegimeState, posterior: tuple[float, ...], now_event_ns: i
     candidate = REGIMES[best]
     if candidate is state.label:
         return state.label
-    if not posterior[best] - posterior[REGIMES.index(state.label)] > _SWITCH_MARGIN:
+    if not posterior[best] - posterior[REGIMES.index(state.label)] > SWITCH_MARGIN:
         return state.label
     # Danger is believed at once; everything else must wait until the standing label has had its time.
     if candidate is Regime.VOLATILE or now_event_ns - state.label_since_event_ns >= min_duration_s * 1e9:

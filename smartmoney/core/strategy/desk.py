@@ -8,7 +8,7 @@ lowers risk skips the feed, liquidity, cost and rate gates. Pure: time comes in 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -136,10 +136,10 @@ class StrategyDesk:
         outcome = _guarded(prepare)
         return f"strategy fault: {outcome.text}" if isinstance(outcome, _Fault) else str(outcome)
 
-    def plain_model(self) -> TrainedModel | None:
-        """Return the model when what is said where it offers nothing is known beforehand; None with a strategy of a user's own."""
-        if type(self.strategy) is SmartMoneyFollowerStrategy and type(self.model) is TrainedModel:
-            return self.model
+    def plain_model(self) -> TrainedModel | PriorModel | None:
+        """Return the model when what follows from its offers is known beforehand; None with a strategy of a user's own."""
+        if type(self.strategy) is SmartMoneyFollowerStrategy and type(self.model) in {TrainedModel, PriorModel}:
+            return cast("TrainedModel | PriorModel", self.model)
         return None
 
     @property
@@ -148,28 +148,30 @@ class StrategyDesk:
         return (*gates.RULE_FEATURES, *self.model.features_required)
 
     def settle_in(self, states: NDArray[np.void]) -> None:
-        """Keep what a trained model knows of each instrument in an array from here on; it has not been asked yet."""
+        """Keep what a trained model knows of each instrument in an array from here on; no model has been asked yet."""
         for index in range(len(states)):
             state = states[index : index + 1]
             forget(state)
-            self._minds[index] = _Mind(state)
+            self._minds[index] = _Mind(state if isinstance(self.model, TrainedModel) else self.model.fresh_state())
 
-    def analysed(self) -> list[tuple[bool, int]]:
-        """Return of each instrument that settled in whether its regime is known, and when it was analysed last, in monotonic ns."""
-        return [(mind.reading is not None, mind.analysed_mono_ns) for mind in self._minds.values()]
+    def analysed(self) -> list[tuple[Any, bool, int]]:
+        """Return of each instrument that settled in: state, whether its regime is known, when it was analysed last, in monotonic ns."""
+        return [(mind.state, mind.reading is not None, mind.analysed_mono_ns) for mind in self._minds.values()]
 
     def passed_by(
         self,
         said: Sequence[tuple[str, float | None]],
+        states: Sequence[Any],
         analysed: Sequence[int | None],
         asked: int | None,
         features: Sequence[FeatureRow],
         costs_bps: Sequence[float],
     ) -> None:
-        """Have come to decisions that led to no order, the states of the model being changed already.
+        """Have come to decisions that led to no order.
 
         Args:
             said: of each at which the strategy was asked, the regime and the confidence of its signal, None where there was none.
+            states: of the model, by instrument, after them.
             analysed: when each instrument was analysed last, in monotonic ns; None for never.
             asked: the instrument of which the strategy was asked last.
             features: of each instrument at its latest analysis, NaN before one.
@@ -181,6 +183,7 @@ class StrategyDesk:
         for index, at_ns in enumerate(analysed):
             mind = self._minds[index]
             if at_ns is not None and (mind.reading is None or at_ns != mind.analysed_mono_ns):
+                mind.state = states[index]
                 self._conclude(mind, features[index], costs_bps[index], at_ns)
         if asked is not None:
             mind = self._minds[asked]

@@ -7,8 +7,10 @@ from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.signals import Refusal, RefusalCode, Regime
 from smartmoney.core.features.schema import FEATURE_INDEX
 from smartmoney.core.models import following as compiled
+from smartmoney.core.models import untrained
 from smartmoney.core.strategy import gates, rules
 from smartmoney.core.strategy.follower import BELOW_THRESHOLD, SmartMoneyFollowerStrategy
+from smartmoney.core.strategy.model import PriorModel
 from smartmoney.core.strategy.target import AWAY_TOO_LITTLE, NO_SHORTS, TOO_SMALL
 
 if TYPE_CHECKING:
@@ -42,8 +44,31 @@ def not_warm(instrument: int, missing: str) -> Refusal:
     return Refusal(code=RefusalCode.NOT_WARM, instrument=instrument, detail=missing)
 
 
+def _prior_numbers(desk: "StrategyDesk", model: PriorModel) -> Mapping[str, Any]:
+    """Return the fields PRIOR."""
+    gated = [desk.parameters.strategy.for_regime(regime.value) for regime in Regime]
+    factors = [rules.exit_factors(regime.value) for regime in Regime]
+    return {
+        "is_prior": 1,
+        "window_s": model.regime.feature_window,
+        "smoothing": model.regime.transition_smoothing,
+        "duration_ns": model.regime.min_regime_duration * 1e9,
+        "regime_large_order": model.regime.large_order_threshold,
+        "flow_large_order": model.alpha.large_order_threshold,
+        "stop_base": [one.stop_loss_base for one in gated],
+        "target_base": [one.take_profit_base for one in gated],
+        "stop_factor": [stop for stop, _ in factors],
+        "target_factor": [target for _, target in factors],
+        "stress_threshold": desk.parameters.liquidity_stress_threshold,
+        "stressed_stop": rules.STRESSED_STOP,
+        "stressed_target": rules.STRESSED_TARGET,
+        "two": 2.0,
+        **{f"{name}_at": FEATURE_INDEX[name] for name in untrained.READ},
+    }
+
+
 def numbers(desk: "StrategyDesk", instrument: Instrument) -> Mapping[str, Any]:
-    """Return the fields FOLLOWING of a desk with the built-in strategy."""
+    """Return the fields FOLLOWING of a desk with the built-in strategy, and PRIOR where the prior decides."""
     assert isinstance(desk.strategy, SmartMoneyFollowerStrategy)
     parameters = desk.parameters
     own = [desk.strategy.parameters.for_regime(regime.value) for regime in Regime]
@@ -83,4 +108,5 @@ def numbers(desk: "StrategyDesk", instrument: Instrument) -> Mapping[str, Any]:
         "stress_at": FEATURE_INDEX["liquidity_stress"],
         "liquidity_at": FEATURE_INDEX["liquidity_score"],
         "makers_at": FEATURE_INDEX["mm_presence"],
+        **(_prior_numbers(desk, desk.model) if isinstance(desk.model, PriorModel) else {}),
     }

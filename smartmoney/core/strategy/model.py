@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from smartmoney.core.alpha import prior as alpha_prior
 from smartmoney.core.domain.signals import Opportunity
 from smartmoney.core.models.explanation import Seen
+from smartmoney.core.models.layout import forget
 from smartmoney.core.regime import prior as regime_prior
 from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.core.regime.reading import RegimeReading
@@ -78,8 +80,9 @@ class PriorModel:
     features_required = tuple(dict.fromkeys((*regime_prior.FEATURES_REQUIRED, *alpha_prior.FEATURES_REQUIRED)))
 
     def __init__(self, regime: RegimeParameters, alpha: alpha_prior.PriorParameters) -> None:
-        self._regime = regime
-        self._alpha = alpha
+        self.regime = regime
+        self.alpha = alpha
+        self.horizons_s = [alpha.horizon_s]
 
     def fresh_state(self) -> regime_prior.RegimeState:
         """Return the state before the first step."""
@@ -90,7 +93,28 @@ class PriorModel:
     ) -> regime_prior.RegimeState:
         """Return the next state."""
         del row
-        return regime_prior.step_regime(state, features, now_event_ns, self._regime)
+        return regime_prior.step_regime(state, features, now_event_ns, self.regime)
+
+    @staticmethod
+    def save(state: regime_prior.RegimeState, mind: NDArray[np.void]) -> None:
+        """Write a state to the record in which compiled decisions change it (`core.models.untrained`)."""
+        forget(mind)
+        mind["ts_event_ns"], mind["label_since_ns"] = state.ts_event_ns, state.label_since_event_ns
+        mind["label"], mind["smoothed"] = regime_prior.REGIMES.index(state.label), state.posterior
+        if state.evidence is not None:
+            mind["window"][0, :4] = msgspec.structs.astuple(state.evidence)
+
+    @staticmethod
+    def load(mind: NDArray[np.void]) -> regime_prior.RegimeState:
+        """Return the state that a record holds."""
+        ts_event_ns = mind["ts_event_ns"].item(0)
+        return regime_prior.RegimeState(
+            posterior=tuple(mind["smoothed"][0].tolist()),
+            label=regime_prior.REGIMES[mind["label"].item(0)],
+            label_since_event_ns=mind["label_since_ns"].item(0),
+            ts_event_ns=ts_event_ns,
+            evidence=regime_prior.Observation(*mind["window"][0, :4].tolist()) if ts_event_ns else None,
+        )
 
     def reading(self, state: regime_prior.RegimeState) -> RegimeReading:
         """Return what is published of a state."""
@@ -115,7 +139,7 @@ class PriorModel:
             stop_bps=stop_bps,
             target_bps=target_bps,
             cost_bps=cost_bps,
-            parameters=self._alpha,
+            parameters=self.alpha,
         )
 
     def ups(self, state: regime_prior.RegimeState) -> tuple[tuple[int, float], ...]:

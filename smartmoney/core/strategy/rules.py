@@ -10,7 +10,7 @@ import msgspec
 
 _REGIME_BASE = {"accumulation": 0.9, "trending": 0.8, "distribution": 0.7, "neutral": 0.5, "volatile": 0.3}
 _REGIME_SIZE = {"accumulation": 1.2, "distribution": 0.8, "volatile": 0.6}
-_STRESSED_STOP, _STRESSED_TARGET = 1.5, 1.3
+STRESSED_STOP, STRESSED_TARGET = 1.5, 1.3
 _REGIME_EXIT = {"volatile": (1.3, 1.2), "accumulation": (0.8, 0.9), "distribution": (0.8, 0.9)}
 
 SIZE_FLOOR = 0.01
@@ -82,14 +82,19 @@ def position_size(confidence: float, regime: str, liquidity_stress: float, marke
     return min(max(SIZE_FLOOR, size), max_position_size)
 
 
+def exit_factors(regime: str) -> tuple[float, float]:
+    """Return what the distances of stop and target are multiplied with in a regime."""
+    return _REGIME_EXIT.get(regime, (1.0, 1.0))
+
+
 def exit_fractions(
     regime: str, liquidity_stress: float, stop_loss_base: float, take_profit_base: float, stress_threshold: float = 0.7
 ) -> tuple[float, float]:
     """Return the distances of stop and target from the price, as fractions: wider in stress and volatility, tighter in steady flow."""
     stop, target = stop_loss_base, take_profit_base
     if liquidity_stress > stress_threshold:
-        stop, target = stop * _STRESSED_STOP, target * _STRESSED_TARGET
-    stop_factor, target_factor = _REGIME_EXIT.get(regime, (1.0, 1.0))
+        stop, target = stop * STRESSED_STOP, target * STRESSED_TARGET
+    stop_factor, target_factor = exit_factors(regime)
     return stop * stop_factor, target * target_factor
 
 
