@@ -23,7 +23,7 @@ BID, ASK = 600_000, 600_001
 class Trader:
     """Drive an executor with what the gateway says; `turn` takes what is new and ticks."""
 
-    def __init__(self, under, *, entry=EntryStyle.MAKER, attached=None):
+    def __init__(self, under, *, entry=EntryStyle.MAKER, attached=None, positions=()):
         self.under, self.heard, self.halted = under, 0, None
         parameters = ExecutionParameters(
             entry=entry,
@@ -32,7 +32,7 @@ class Trader:
             attached=MODES[under.terms.venue] if attached is None else attached,
         )
         limits = RiskLimits(reduce_only_exempt=True, max_position_fraction=Decimal(1), max_orders_per_minute=1_000)
-        portfolio = Portfolio([under.instrument], Decimal(100_000), ())
+        portfolio = Portfolio([under.instrument], Decimal(100_000), positions)
         self.executor = Executor(f"t{time.time_ns() % 10**6}", [under.instrument], portfolio, parameters, limits)
         self.seq, self.sent = 0, []
 

@@ -1,12 +1,15 @@
 """Stops that travel with their entries at Bybit and OKX: no fill is naked there, and what the venue made is the one stop that there is."""
 
+from decimal import Decimal
+
 import pytest
 
-from smartmoney.core.domain.orders import OrderType, Purpose, attached_id
+from smartmoney.core.domain.orders import OrderType, PositionReport, Purpose, attached_id
 from smartmoney.core.execution.parameters import AttachedStops, EntryStyle
 
 from .bybit_venue import BybitVenue
-from .ccxt_trader import trader_at
+from .ccxt_gateways import CcxtUnder
+from .ccxt_trader import Trader, trader_at
 from .okx_venue import OkxVenue
 
 CREATE, PLACE, PLACE_STOP = "v5/order/create", "api/v5/trade/order", "api/v5/trade/order-algo"
@@ -136,6 +139,26 @@ async def test_a_flatten_takes_away_what_the_venue_made_and_leaves_nothing(make,
         await venue.fill(leaving if name == "okx" else leaving.client_id, leaving.quantity, "60000")
         await trader.until(lambda: trader.executor.is_flat)
         assert venue.position == 0
+
+
+@pytest.mark.parametrize(("make", "name"), [(BybitVenue, "bybit"), (OkxVenue, "okx")])
+async def test_a_new_life_that_knows_of_no_order_adopts_the_stop_that_the_last_ones_entry_carried(make, name):
+    async with trader_at(make, name, entry=EntryStyle.TAKER) as (trader, venue):
+        entry = await trader.resting(12)
+        order = trader.under.record(entry)
+        await venue.fill(order if name == "okx" else order.client_id, order.quantity, "60000")
+        await trader.until(lambda: trader.is_covered)
+        later = CcxtUnder(venue, name)
+        await later.make(since_ms=venue.clock_ms() + 1)
+        async with later.running():
+            held = PositionReport(instrument=0, quantity=Decimal("0.012"), cost=Decimal(720))
+            second = Trader(later, positions=(held,))
+            second.carry_out(second.executor.restore((), second.view()))
+            await second.until(lambda: second.is_covered)
+            assert plain(second) == []
+            assert second.executor.ledger.get(attached_id(entry.client_order_id)).is_working
+            assert second.executor.plan(0).stop_ticks == 580_000
+            assert second.halted is None
 
 
 # ---- OKX: an algo order under a name of ours, once the entry has ended
