@@ -98,7 +98,7 @@ def training_worlds(per_family: int, seconds: int, first_seed: int = 1_000) -> t
     )
 
 
-def training_windows(pairs: int, batches: int = 2, first_seed: int = 50_000) -> tuple[OracleBatch, ...]:
+def training_windows(pairs: int, batches: int = 4, first_seed: int = 50_000) -> tuple[OracleBatch, ...]:
     """Return the oracle worlds that the detector learns from: `batches` of so many pairs of every kind."""
     return tuple(
         OracleBatch(kind=kind, seed=first_seed + 10 * place + n, pairs=pairs) for place, kind in enumerate(KINDS) for n in range(batches)
