@@ -229,9 +229,8 @@ class Daemon:
         )
 
     def _warm_up(self) -> None:
-        loop, run = self._loop, self._run
+        loop, run, written = self._loop, self._run, 0
         recordings = self._venue.warm_recordings if self._options.warm is None else {"": self._options.warm}
-        written = 0
 
         def go_on() -> None:
             nonlocal written
@@ -240,8 +239,8 @@ class Daemon:
                 written = loop.seq
                 run.capture.ensure_durable(written)
 
-        instruments = self._venue.instruments
-        warm_up(loop, instruments, warm_blocks(instruments, recordings, self._state.layout.captures, run.started.run_id), go_on)
+        past = warm_blocks(self._venue.instruments, recordings, self._state.layout.captures, run.started.run_id)
+        warm_up(loop, self._venue.instruments, past, go_on)
         loop.process(_event(WarmUpEnded()))
         log.info("warm start done", entries=loop.seq)
 
