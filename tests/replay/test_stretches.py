@@ -115,10 +115,16 @@ QUIET = {
 
 @pytest.fixture
 def decisions(monkeypatch):
-    """Count the decisions that Python took."""
+    """Count the decisions that Python took, each on a book that is trusted as far as the evidence says in words."""
     taken = []
     decide = Brain.decide
-    monkeypatch.setattr(Brain, "decide", lambda *given: taken.append(given[2]) or decide(*given))
+
+    def counted(brain, engine, index, quote, entry):
+        taken.append(index)
+        assert quote.trust is engine.market.trust(index).state
+        return decide(brain, engine, index, quote, entry)
+
+    monkeypatch.setattr(Brain, "decide", counted)
     return taken
 
 

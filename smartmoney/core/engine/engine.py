@@ -196,7 +196,7 @@ class Engine:
         quotes = []
         for index in range(len(market.instruments)):
             bid, ask = market.touch(index)
-            quotes.append(Quote(best_bid_ticks=bid, best_ask_ticks=ask, trust=market.trust(index).state))
+            quotes.append(Quote(best_bid_ticks=bid, best_ask_ticks=ask, trust=market.trust_state(index)))
         return tuple(quotes)
 
     def _after_frame(self, commands: list[Command]) -> list[Command]:

@@ -254,6 +254,15 @@ class Market:
         """Return the venue's clock as an instrument last showed it."""
         return int(self._event_ns.item(index))
 
+    def trust_state(self, index: int) -> FeedTrust:
+        """Return how far one book can be vouched for, without the words: nearly always it is synced, which is quick to tell."""
+        feed, now, limits = self._feeds[index], self._now, self._limits
+        is_plain = feed.crossed_since is None and self._malformed_mono is None and self._phases.item(index) == 1
+        is_fresh = is_plain and feed.depth_mono is not None and now - feed.depth_mono <= self._fresh_ns
+        if is_fresh and self._lags.item(index) <= limits.lag_s_max * _S and self._outside.item(index) <= limits.trade_outside_max:
+            return FeedTrust.SYNCED
+        return self.trust(index).state
+
     def trust(self, index: int) -> Trust:
         """Judge one instrument's feed as of the last entry. Cost: about 2 µs."""
         feed = self._feeds[index]
@@ -278,7 +287,7 @@ class Market:
 
     def is_synced(self, index: int) -> bool:
         """Tell whether a book may be traded on."""
-        return self.trust(index).state is FeedTrust.SYNCED
+        return self.trust_state(index) is FeedTrust.SYNCED
 
     def is_crossing(self, index: int) -> bool:
         """Tell whether a book was crossed or locked at the last tick: its trust may then end at any time."""

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from smartmoney.core.alpha import prior as alpha_prior
 from smartmoney.core.domain.signals import Opportunity
 from smartmoney.core.models.explanation import Seen
-from smartmoney.core.models.layout import forget
 from smartmoney.core.regime import prior as regime_prior
 from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.core.regime.reading import RegimeReading
@@ -97,8 +96,7 @@ class PriorModel:
 
     @staticmethod
     def save(state: regime_prior.RegimeState, mind: NDArray[np.void]) -> None:
-        """Write a state to the record in which compiled decisions change it (`core.models.untrained`)."""
-        forget(mind)
+        """Write a state to a record that was fresh once, in which compiled decisions change it (`core.models.untrained`)."""
         mind["ts_event_ns"], mind["label_since_ns"] = state.ts_event_ns, state.label_since_event_ns
         mind["label"], mind["smoothed"] = regime_prior.REGIMES.index(state.label), state.posterior
         if state.evidence is not None:
