@@ -86,7 +86,8 @@ def _stretch_once(codec: "VenueCodec", states: Any) -> None:
     """Read and fold the past as a warm start does."""
     import numpy as np
 
-    from smartmoney.core.engine.stretch import NOTHING, FeedStamps, Frames, Limits, StretchFold, Timer, Until
+    from smartmoney.core.book.stretch import NOTHING
+    from smartmoney.core.engine.stretch import FeedStamps, Frames, Limits, StretchFold, Timer, Until
     from smartmoney.venues.recorded_lines import KINDS_MAX, ROWS, classify, split_lines
 
     line = b"1700000000000000 " + _DEPTH + b"\n"
