@@ -8,13 +8,14 @@ from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from smartmoney.runtime import kernel_cache
 from smartmoney.runtime.kernel_loading import loading_first
 
 if TYPE_CHECKING:
     from smartmoney.core.domain.instruments import Instrument
+    from smartmoney.core.engine.market import VenueCodec
 
 _OFFLINE = "offline"
 _SNAPSHOT = b'{"lastUpdateId":5,"bids":[["100.0","1.0"],["99.9","2.0"]],"asks":[["100.1","1.0"],["100.2","2.0"]]}'
@@ -76,8 +77,27 @@ def _exercise() -> None:
     shown_lots(states, 0, 0, 1000)
     read_row(states, 0, 0, np.zeros(len(FEATURES)))
     codec.drop_book(states, 0)
+    _stretch_once(codec, states)
     _decide_once()
     _explain_once()
+
+
+def _stretch_once(codec: "VenueCodec", states: Any) -> None:
+    """Read and fold the past as a warm start does."""
+    import numpy as np
+
+    from smartmoney.core.book.stretch import NOTHING
+    from smartmoney.core.engine.stretch import FeedStamps, Frames, Limits, StretchFold, Timer, Until
+    from smartmoney.venues.recorded_lines import KINDS_MAX, ROWS, classify, split_lines
+
+    line = b"1700000000000000 " + _DEPTH + b"\n"
+    rows = np.zeros((ROWS, 2), np.int64)
+    count, _, _ = split_lines(line, 0, rows)
+    rows = np.ascontiguousarray(rows[:, :count])
+    classify(line, rows, 0, np.zeros((KINDS_MAX, 3), np.int64), True)
+    stretch = StretchFold(codec.fold_stretch, states, Limits(1, 1, 1.0, 1.0))
+    unheard = [FeedStamps(NOTHING, NOTHING, False)]
+    stretch.run(Frames(buffer=line, rows=rows, origin_ns=0), 0, count, Timer(2**62, 1, 1), Until(), unheard)
 
 
 def _decide_once() -> None:

@@ -43,7 +43,9 @@ def read_look(ledger: Mapping[str, Any], market: str, lot: Decimal, at: float) -
     """Return what a ledger shows of our orders in BTCUSDT."""
     account = ledger["accounts"][0]
     orders = [one for one in account["orders"] if one["market"] == market and one["client_id"].startswith("sm")]
-    entries = tuple(one["client_id"] for one in orders if one["side"] == "BUY" and one["status"] in _LIVE and one["kind"] not in _STOPS)
+    # A short's target buys, too, and raises nothing.
+    buys = [one for one in orders if one["side"] == "BUY" and one["status"] in _LIVE and not one["reduce_only"]]
+    entries = tuple(one["client_id"] for one in buys if one["kind"] not in _STOPS)
     if market == "usdm":
         held = next((one["lots"] for one in account["positions"] if one["symbol"] == "BTCUSDT"), 0)
         stops = tuple(one["lots"] for one in account["algos"] if one["status"] == "NEW")

@@ -10,8 +10,9 @@ from smartmoney.runtime.drill_watch import Watch, duplicates, of_others, orphans
 LOT = Decimal("0.00001")
 
 
-def order(name, side="BUY", status="FILLED", kind="LIMIT", lots=1000, number=None, market="spot"):
-    return {"id": number or hash(name), "client_id": name, "side": side, "status": status, "kind": kind, "lots": lots, "market": market}
+def order(name, side="BUY", status="FILLED", kind="LIMIT", lots=1000, number=None, market="spot", reduce_only=False):
+    shown = {"id": number or hash(name), "client_id": name, "side": side, "status": status, "kind": kind, "lots": lots, "market": market}
+    return {**shown, "reduce_only": reduce_only}
 
 
 def fill(of, side="BUY", lots=1000, fee="0", asset="USDT"):
@@ -42,7 +43,8 @@ def test_what_an_owner_had_is_what_our_orders_have_not_bought():
 def test_usdm_takes_the_position_and_the_conditional_orders():
     algo = {"client_id": "sm1-2-0", "status": "NEW", "lots": 5}
     resting = order("sm1-3-0", status="NEW", market="usdm")
-    shown = ledger([resting], algos=[algo], positions=[{"symbol": "BTCUSDT", "lots": 5}])
+    target = order("sm1-2-1", status="NEW", market="usdm", reduce_only=True)
+    shown = ledger([resting, target], algos=[algo], positions=[{"symbol": "BTCUSDT", "lots": 5}])
     look = read_look(shown, "usdm", Decimal("0.001"), 1.0)
     assert look.is_covered
     assert not look.is_naked

@@ -7,8 +7,11 @@ import sys
 
 import pytest
 
+from smartmoney.runtime import compile as compiling
+
 LIVE = """
-import json, sys
+import asyncio, json, sys
+from pathlib import Path
 from smartmoney.runtime import kernel_cache
 directory = kernel_cache.prepare()
 from smartmoney.runtime.compile import compile_kernels
@@ -19,6 +22,27 @@ from smartmoney.adapters.clock import SystemClock
 from smartmoney.adapters.credentials import Credentials
 from smartmoney.core.domain.instruments import Market
 from smartmoney.venues.binance.protocol import endpoints
+from smartmoney.core.domain.entries import EntryKind
+from smartmoney.core.engine.engine import Engine
+from smartmoney.runtime import compile, loop, warm_start
+from smartmoney.runtime.assembly import engine_parameters, strategy_factory
+from smartmoney.runtime.clock import now
+from smartmoney.runtime.codecs import binance_codec
+from smartmoney.runtime.gateway import NoGateway
+from smartmoney.runtime.inbox import Inbox, Item
+class Nowhere:
+    append = append_frames = lambda *_: True
+instruments = (compile._instrument(),)
+warmed = loop.Loop(Engine(binance_codec(), strategy_factory(None)), Inbox(), Nowhere(), NoGateway(), asyncio.Queue())
+from smartmoney.core.domain.entries import RunStarted
+from smartmoney.core.engine.parameters import encode_parameters
+from smartmoney.settings.load import load_settings
+parameters = encode_parameters(engine_parameters(load_settings()))
+started = RunStarted(run_id="x", mode="paper", venue="none", build="", config_hash="", model="untrained-prior-1", seed=0,
+                     instruments=instruments, parameters=parameters, cash=load_settings().paper_balance)
+warmed.process(Item(EntryKind.EVENT, now(), payload=started))
+warm_start.warm_up(warmed, instruments, warm_start.warm_blocks(instruments, {"XY": Path(sys.argv[2])}, Path("none"), "x"))
+assert warmed.seq > 3
 if "live" in sys.argv:
     BinanceAccount(Market.SPOT, endpoints(Market.SPOT), Credentials("key", "secret"), clock=SystemClock())
 print(json.dumps(sorted(sys.modules)))
@@ -35,10 +59,13 @@ def run(program, *words):
 
 
 @pytest.mark.parametrize("mode", ["paper", "live"])
-def test_a_start_imports_nothing_that_it_does_not_use(mode):
-    loaded = set(run(LIVE, mode))
+def test_a_start_imports_nothing_that_it_does_not_use(mode, tmp_path):
+    past = tmp_path / "past"
+    stamped = ((number, frame) for number, frame in enumerate((compiling._SNAPSHOT, compiling._DEPTH, compiling._TRADE)))
+    past.write_bytes(b"".join(b"%d %b\n" % (1_700_000_000_000_000 + number, frame) for number, frame in stamped))
+    loaded = set(run(LIVE, mode, str(past)))
     if loaded & COMPILER:
-        loaded = set(run(LIVE, mode))  # kernels were missing, and have been compiled
+        loaded = set(run(LIVE, mode, str(past)))  # kernels were missing, and have been compiled
     assert {name.partition(".")[0] for name in loaded} & HEAVY == set()
     assert loaded & COMPILER == set()
     exchanges = {name for name in loaded if name.startswith("ccxt.async_support.") and name.count(".") == 2} - {"ccxt.async_support.base"}
