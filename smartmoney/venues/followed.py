@@ -326,7 +326,8 @@ class FollowedOrders:
         instrument = self.instruments[index]
         waits = news.stop_price > 0
         is_market = news.kind == "MARKET"
-        reduces = news.is_reduce_only or (instrument.market is Market.SPOT and news.side is Side.SELL)
+        # Of ours nothing but stops is kept apart, whatever the venue says of one that it made itself.
+        reduces = news.is_reduce_only or news.is_algo or (instrument.market is Market.SPOT and news.side is Side.SELL)
         purpose = Purpose.ENTRY
         if reduces:
             purpose = Purpose.STOP if waits else Purpose.EXIT if is_market else Purpose.TARGET

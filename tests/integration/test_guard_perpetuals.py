@@ -2,15 +2,18 @@
 
 import asyncio
 import json
+import sys
 import time
 from contextlib import asynccontextmanager
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from smartmoney.adapters.guard_journal import GuardJournal
 from smartmoney.adapters.guard_venue import LookFailed
-from smartmoney.adapters.heartbeat import Carried, Heartbeat, WorkingOrder, boot_id
+from smartmoney.adapters.heartbeat import Carried, Heartbeat, HeartbeatFile, WorkingOrder, boot_id
+from smartmoney.adapters.service import is_latched
 from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import Side
@@ -309,3 +312,28 @@ def test_where_it_cannot_act_it_says_so_and_does_not_start(venue, market, tmp_pa
     with pytest.raises(ConfigurationError, match="the guard cannot act"):
         guard_options(Settings(mode="live", venue=venue, market=market, capital=500), tmp_path)
     assert guard_options(Settings(venue=venue, market=market), tmp_path).access is None
+
+
+async def test_as_a_process_it_acts_at_okx_when_the_daemon_falls_silent(tmp_path):
+    async with guarded("okx", tmp_path) as here:
+        here.hold()
+        here.put(f"sm{RUN}-6-0", "0.01", price="50000")
+        keys = {f"{part}_file": str(tmp_path / part) for part in ("key", "secret", "passphrase")}
+        given = {"mode": "live", "venue": "ccxt:okx", "market": "usdm", "capital": 500, "guard": {**keys, "lease_s": 2.0}}
+        options = guard_options(Settings(**given, endpoints={"ccxt_urls": urls(here.venue, "okx")}), tmp_path / "state")
+        (tmp_path / "state").mkdir(mode=0o700)
+        file = HeartbeatFile(StateLayout(tmp_path / "state").heartbeat)
+        file.write(here.beat())
+        command = (sys.executable, "-m", "smartmoney.runtime.guard_process", msgspec.json.encode(options, enc_hook=str).decode())
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE)
+        try:
+            async with asyncio.timeout(50):
+                while here.covers() != [("58000", Decimal("0.012"), True)] or len(here.live()) != 1:  # noqa: ASYNC110 - another process acts
+                    await asyncio.sleep(0.05)
+            assert is_latched(StateLayout(tmp_path / "state").latch)
+        finally:
+            process.terminate()
+            _, said = await process.communicate()
+            file.close()
+        assert SECRET not in said.decode()
+        assert PASSPHRASE not in said.decode()

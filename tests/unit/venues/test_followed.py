@@ -218,3 +218,10 @@ def test_a_carried_stop_of_which_nothing_was_written_down_is_ours_by_its_name():
     listed = nameless(client_id="smrun-1-1", attached_to=NAME)
     report = followed.report_of(listed, [listed])
     assert (report.intent.purpose, report.intent.attached_to, report.intent.stop_ticks) == (Purpose.STOP, NAME, 5_800_000)
+
+
+def test_a_stop_of_ours_that_is_kept_apart_reduces_whatever_the_venue_says_of_it():
+    followed = FollowedOrders([grid(Market.USDM)], is_algo)
+    listed = nameless(client_id="smrun-1-1", is_algo=True, is_reduce_only=False)
+    report = followed.report_of(listed, [listed])
+    assert (report.intent.purpose, report.intent.reduce_only) == (Purpose.STOP, True)
