@@ -20,7 +20,7 @@ from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.orders import Fill, OrderIntent, Purpose
 from smartmoney.core.domain.signals import Regime
 from smartmoney.core.engine.engine import Engine
-from smartmoney.core.engine.stretch import Decided, Passed
+from smartmoney.core.engine.stretch import Decided, Passed, Valued
 from smartmoney.core.portfolio.portfolio import ClosedTrade, Portfolio
 from smartmoney.learning.matched_null import NullDraws, Stretch, Trade, draw_null
 from smartmoney.learning.price_path import PricePath
@@ -198,7 +198,7 @@ class Chronicler:
         """
         for round_ns, decided in itertools.groupby(passed.decided, key=_WALL):
             self._see_round(round_ns, tuple(decided))
-        for index in {one.refusal.instrument for one in passed.decided if one.offer is not None}:
+        for index in {one.refusal.instrument for one in passed.decided if type(one) is Decided and one.offer is not None}:
             self._forecasts.heard(index, self._engine.brain.desk.opportunities(index))
         if passed.frames:
             self.last_wall = max(self.last_wall, passed.last_wall_ns)
@@ -209,17 +209,22 @@ class Chronicler:
                 self._see(touch.instrument, touch.bid_ticks, touch.ask_ticks, ticked_ns)
             self._forecasts.look(self._mids, ticked_ns)
 
-    def _see_round(self, now_ns: int, decided: Sequence[Decided]) -> None:
-        before_ns = decided[0].before_ns
+    def _see_round(self, now_ns: int, passed: Sequence[Decided | Valued]) -> None:
+        before_ns = passed[0].before_ns
+        decided = [one for one in passed if type(one) is Decided]
+        seen: list[tuple[int, Decided | Valued]] = [(one.refusal.instrument, one) for one in decided] or [(0, passed[0])]
         if before_ns is not None:
-            for one in decided:
-                if one.bid_before > 0:
-                    self._see(one.refusal.instrument, one.bid_before, one.ask_before, before_ns)
+            for index, at in seen:
+                if at.bid_before > 0:
+                    self._see(index, at.bid_before, at.ask_before, before_ns)
             self._forecasts.look(self._mids, before_ns)
         self.last_wall = now_ns
-        for one in decided:
-            self._see(one.refusal.instrument, one.bid_ticks, one.ask_ticks, now_ns)
+        for index, at in seen:
+            self._see(index, at.bid_ticks, at.ask_ticks, now_ns)
         self._forecasts.look(self._mids, now_ns)
+        for each in passed:
+            if type(each) is Valued and each.equity is not None:
+                self.equity.add(now_ns, float(each.equity))
         for one in decided:
             index, offer = one.refusal.instrument, one.offer
             if offer is not None:

@@ -138,6 +138,13 @@ def test_quiet_decisions(recorded_long, decisions, market, name):
     assert in_stretches < 0.6 * summary["decisions"]
 
 
+@pytest.mark.parametrize("changes", [{"model": "prior"}, VERY_EAGER], ids=["flat", "held"])
+def test_midnight_between_quiet_decisions(recorded_long, changes):
+    frames = recorded_long[Market.USDM]
+    later = -(frames[0].ts_wall_ns + 400 * 10**9 + 350_000_000) % DAY_NS
+    assert_same([msgspec.structs.replace(one, ts_wall_ns=one.ts_wall_ns + later) for one in frames], Market.USDM, changes)
+
+
 @pytest.mark.slow
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(

@@ -18,7 +18,7 @@ from smartmoney.core.domain.signals import MarketData, Refusal, Signal
 from smartmoney.core.engine.market import States
 from smartmoney.core.engine.parameters import EngineParameters
 from smartmoney.core.engine.quiet import QuietDesk
-from smartmoney.core.engine.stretch import Decided
+from smartmoney.core.engine.stretch import Decided, Valued
 from smartmoney.core.engine.view import DecisionView as LastDecision
 from smartmoney.core.engine.view import RegimeView
 from smartmoney.core.execution.parameters import round_trip
@@ -44,6 +44,8 @@ BundleSource = Callable[[str], Bundle]
 """Returns the trained bundle of a hash. It may read a disk, except on the loop of a running daemon, where what is activated is at hand."""
 
 _S = 1_000_000_000
+EQUITY_EVERY_NS = 10 * _S
+"""Equity is recorded this often when its peak stands still."""
 _SLACK_NS = 5_000_000
 """Timers may be a little early against the interval they add up to."""
 SIGNALS_REMEMBERED = 256
@@ -86,6 +88,11 @@ class Brain:
         return self._due_ns if self.quiet.is_on else None
 
     @property
+    def values_equity(self) -> bool:
+        """Tell whether equity is noted on the way through a stretch."""
+        return self._due_ns is not None and self.quiet.values
+
+    @property
     def due_ns(self) -> int:
         """Return the monotonic time from which a tick has to be run for a round of decisions: never, where it may be quiet."""
         if self._due_ns is None:
@@ -106,10 +113,10 @@ class Brain:
         self._due_ns = max(due_ns + self._interval_ns, now_mono_ns + self._interval_ns // 2)
         return True
 
-    def pass_rounds(self, decided: Sequence[Decided], origin_ns: int) -> None:
+    def pass_rounds(self, decided: Sequence[Decided | Valued], origin_ns: int) -> None:
         """Take note of quiet decisions; the desk has come to them."""
         self._due_ns = self.quiet.due_ns - origin_ns
-        for one in {one.refusal.instrument: one for one in decided}.values():
+        for one in {one.refusal.instrument: one for one in decided if type(one) is Decided}.values():
             self.note_refusal(one.refusal, one.wall_ns - origin_ns)
 
     def restart_clock(self) -> None:
@@ -209,8 +216,14 @@ class Brain:
         return {**self.desk.performance(), "modules": self.desk.feature_status(), "top_features": dict(importance)}
 
     def _quiet(self) -> QuietDesk:
-        cost = (self._fees_bps, self._crossed_spreads)
-        return QuietDesk(self.desk, self._instruments, round_trip=cost, interval_ns=self._interval_ns, slack_ns=_SLACK_NS)
+        return QuietDesk(
+            self.desk,
+            self._instruments,
+            round_trip=(self._fees_bps, self._crossed_spreads),
+            interval_ns=self._interval_ns,
+            slack_ns=_SLACK_NS,
+            value_every_ns=EQUITY_EVERY_NS,
+        )
 
     def _model(self, model: str) -> MarketModel:
         """Return a model by hash; the prior by its name, or by none."""

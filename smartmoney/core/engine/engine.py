@@ -8,6 +8,7 @@ before anything that follows.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from smartmoney.core.book.stretch import NEVER
 from smartmoney.core.domain.commands import (
     Command,
     Notify,
@@ -52,12 +53,12 @@ from smartmoney.core.domain.entries import (
 )
 from smartmoney.core.domain.signals import FeedTrust, Refusal
 from smartmoney.core.engine import rest
-from smartmoney.core.engine.brain import Brain, BundleSource, StrategyFactory
+from smartmoney.core.engine.brain import EQUITY_EVERY_NS, Brain, BundleSource, StrategyFactory
 from smartmoney.core.engine.digest import Digest
 from smartmoney.core.engine.market import Market, VenueCodec
 from smartmoney.core.engine.money import Money
 from smartmoney.core.engine.parameters import EngineParameters, decode_parameters
-from smartmoney.core.engine.stretch import Decided, Frames, Passed, Timer, Touch, Waits
+from smartmoney.core.engine.stretch import Decided, Frames, Passed, Timer, Touch, Valued, Waits
 from smartmoney.core.engine.view import EngineView
 from smartmoney.core.engine.views import build_view
 from smartmoney.core.execution.executor import Executor
@@ -69,8 +70,6 @@ from smartmoney.core.risk.kill_switch import FLATTEN, KillEvent, ResumeEvent
 _S = 1_000_000_000
 ACCOUNT_PATIENCE_NS = 10 * _S
 """After so long without an answer the first question about the account is asked again."""
-EQUITY_EVERY_NS = 10 * _S
-"""Equity is recorded this often when its peak stands still."""
 
 
 class NoBundleHere(LookupError):
@@ -154,7 +153,9 @@ class Engine:
         """
         portfolio, ledger = self.executor.portfolio, self.executor.ledger
         may_follow = self.money.equity is not None and ledger.risk_lots(0) == (0, 0)
-        self.brain.quiet.hold(portfolio.position_lots(0), portfolio.cash, portfolio.position(0).quantity, may_follow=may_follow)
+        value_ns = self._equity_recorded[1] + EQUITY_EVERY_NS
+        held = portfolio.position_lots(0), portfolio.cash, portfolio.position(0).quantity
+        self.brain.quiet.hold(*held, may_follow=may_follow, value_ns=value_ns)
         until = rest.until(self, waits, int(frames.rows[2, at]), frames.origin_ns)
         passed = self.market.pass_frames(frames, at, end, timer, until, self.brain.quiet)
         if passed.decided:
@@ -168,11 +169,18 @@ class Engine:
             self._look_back(passed.touches, looked_ns, looked_ns - frames.origin_ns)
         return passed
 
-    def _pass_rounds(self, decided: Sequence[Decided], origin_ns: int) -> None:
-        """Count and digest the quiet decisions of a stretch, as their ticks would have."""
-        seq, refusals = self._entry.seq, self.counters.refusals
-        self.counters.decisions += len(decided)
+    def _pass_rounds(self, decided: Sequence[Decided | Valued], origin_ns: int) -> None:
+        """Count and digest the quiet decisions of a stretch, and equity on the way, as their ticks would have."""
+        seq, refusals, peak = self._entry.seq, self.counters.refusals, self.money.state.peak
         for one in decided:
+            if isinstance(one, Valued):
+                one.equity = self.money.equity_at(one.bid_ticks, one.ask_ticks)
+                if one.equity is None or peak is None:
+                    raise AssertionError("equity was passed over where it was not known")
+                self._equity_recorded = (peak, one.wall_ns - origin_ns)
+                self._digest.add(seq + one.entries, RecordEquity(equity=one.equity, peak=peak))
+                continue
+            self.counters.decisions += 1
             self._digest.add_encoded(seq + one.entries, one.body)
             code = one.refusal.code.value
             refusals[code] = refusals.get(code, 0) + 1
@@ -182,9 +190,10 @@ class Engine:
         """Return the monotonic time before which ticks have nothing to do but for the feeds'; 0 when each has, or might."""
         peak, recorded_at = self._equity_recorded
         is_busy = self.is_warming or self.is_stopping or not self.is_reconciled or self.synced_after_ns is None
-        if is_busy or peak is None or peak != self.money.state.peak or not self.money.is_steady:
+        if is_busy or peak is None or peak != self.money.state.peak or not self.money.is_steady or self.money.has_day:
             return 0
-        return min(self.brain.due_ns, recorded_at + EQUITY_EVERY_NS, self.executor.settled_until_ns())
+        value_ns = NEVER if self.brain.values_equity else recorded_at + EQUITY_EVERY_NS
+        return min(self.brain.due_ns, value_ns, self.executor.settled_until_ns())
 
     def view(self) -> EngineView:
         """Return a picture of the state; made on request, not on the hot path."""

@@ -116,9 +116,19 @@ class Money:
             self.equity = None
             return self.halt(f"the kill switch could not look: {type(error).__name__}: {error}")
 
+    def equity_at(self, best_bid_ticks: int, best_ask_ticks: int) -> Decimal | None:
+        """Return equity at a touch of the only instrument, as a look would find it."""
+        quantity = self._portfolio.position(0).quantity
+        return self._portfolio.equity([mark_price(self._instruments[0], quantity, best_bid_ticks, best_ask_ticks)])
+
+    @property
+    def has_day(self) -> bool:
+        """Tell whether there is a day's opening that is not journaled yet."""
+        return self._day != self._recorded_day and self._day.opening is not None
+
     def take_day(self) -> RecordDay | None:
         """Return the day's opening when it is not journaled yet, once."""
-        if self._day == self._recorded_day or self._day.opening is None:
+        if not self.has_day or self._day.opening is None:
             return None
         self._recorded_day = self._day
         return RecordDay(day=self._day.day, opening=self._day.opening)

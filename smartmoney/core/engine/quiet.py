@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smartmoney.core.book.stretch import NOTHING
+from smartmoney.core.book.stretch import NEVER, NOTHING
 from smartmoney.core.domain.commands import RecordRefusal, encode_command
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.signals import Refusal, Regime
-from smartmoney.core.engine.stretch import Decided, Offer
+from smartmoney.core.engine.stretch import Decided, Offer, Valued
 from smartmoney.core.features.schema import COLUMNS, FEATURE_INDEX
 from smartmoney.core.models.following import HOLDING, MISSING, NOTHING_OFFERED
 from smartmoney.core.models.layout import MIND, nothing_to_decide
-from smartmoney.core.models.quiet import LOG, LOG_MAX, SCREEN, SCREEN_FIELDS, WATCHED
+from smartmoney.core.models.quiet import LOG, LOG_MAX, SCREEN, SCREEN_FIELDS, VALUED, WATCHED
 from smartmoney.core.strategy import following
 from smartmoney.core.strategy.desk import StrategyDesk
 from smartmoney.core.strategy.feature_row import FeatureRow
@@ -47,8 +47,12 @@ class QuietDesk:
         round_trip: tuple[float, float],
         interval_ns: int,
         slack_ns: int,
+        value_every_ns: int,
     ) -> None:
-        """Take over the desk's states of its model, which has not decided yet; `round_trip` is its cost: fees in bps, spreads crossed."""
+        """Take over the desk's states of its model, which has not decided yet; `round_trip` is its cost: fees in bps, spreads crossed.
+
+        Rounds are due every `interval_ns`, by `slack_ns` early at most; equity is noted every `value_every_ns`.
+        """
         count = len(instruments)
         self._desk = desk
         self._model = desk.plain_model()
@@ -63,6 +67,7 @@ class QuietDesk:
         self._fees_bps, self._crossed_spreads = round_trip
         self._inputs = (*PRICES_AND_COST, *desk.inputs)
         self._holding: tuple[int, int, float, float] = (0, 0, 0.0, 0.0)
+        self._value_ns = NEVER
         self._money: tuple[Decimal | None, Decimal | None] = (None, None)
         self.model: tuple[Any, ...] = nothing_to_decide()
         minds, picks = np.zeros(count, MIND), np.zeros(0, np.int64)
@@ -71,6 +76,7 @@ class QuietDesk:
             picks = np.array([FEATURE_INDEX[name] for name in desk.inputs], np.int64)
             screen = self._screen[0]
             screen["slack_ns"], screen["interval_ns"], screen["pause_ns"] = slack_ns, interval_ns, desk.analysis_pause_ns
+            screen["value_every_ns"] = value_every_ns
             screen["spread_at"] = FEATURE_INDEX["spread_bps"]
             screen["fees_bps"], screen["crossed_spreads"] = round_trip
             if isinstance(self._model, TrainedModel):
@@ -89,15 +95,21 @@ class QuietDesk:
         return self._model is not None and self._desk.plain_model() is self._model
 
     @property
+    def values(self) -> bool:
+        """Tell whether equity is noted here: it takes the touch of one instrument."""
+        return len(self._saved) == 1 and self.is_on
+
+    @property
     def due_ns(self) -> int:
         """Return when the next round is due, on our wall clock."""
         return int(_HEAR.unpack_from(self._told)[1])
 
-    def hold(self, lots: int, cash: Decimal, quantity: Decimal, *, may_follow: bool) -> None:
+    def hold(self, lots: int, cash: Decimal, quantity: Decimal, *, may_follow: bool, value_ns: int) -> None:
         """Say what is held of the first instrument, in lots and in base, and of cash, in quote.
 
-        `may_follow`: equity is known, and no entry works.
+        `may_follow`: equity is known, and no entry works; `value_ns`: when it is to be noted next, monotonic.
         """
+        self._value_ns = value_ns if self.values else NEVER
         if cash is not self._money[0] or quantity is not self._money[1] or lots != self._holding[1] or may_follow != self._holding[0]:
             self._money = cash, quantity
             self._holding = int(may_follow), lots, float(cash), float(quantity)
@@ -106,7 +118,8 @@ class QuietDesk:
         """Prepare the records for a stretch. Times are monotonic; `due_ns` None: no rounds."""
         is_on = due_ns is not None and self.is_on
         times = (due_ns or 0) + origin_ns, trusted_ns + origin_ns
-        _TELL.pack_into(self._told, 0, is_on, *times, 0, NOTHING, NOTHING, *self._holding)
+        value_ns = self._value_ns + origin_ns if is_on else NEVER
+        _TELL.pack_into(self._told, 0, is_on, *times, 0, NOTHING, NOTHING, value_ns, *self._holding)
         if not is_on:
             return
         if stale_ns != self._stale_ns:
@@ -118,16 +131,16 @@ class QuietDesk:
                 self._saved[index] = state
             _WATCHED.pack_into(self._known, index * _WATCHED.size, is_known, analysed_ns + origin_ns)
 
-    def hear(self, origin_ns: int) -> tuple[Decided, ...]:
-        """Return the decisions of the latest stretch, and let the desk have come to them."""
-        _, _, _, count, asked, _ = _HEAR.unpack_from(self._told)
+    def hear(self, origin_ns: int) -> tuple[Decided | Valued, ...]:
+        """Return what came of the ticks of the latest stretch, and let the desk have come to its decisions."""
+        _, _, _, count, asked, *_ = _HEAR.unpack_from(self._told)
         if not count:
             return ()
         decided = tuple(self._read(self._log[:count].tolist()))
         analysed = [ns - origin_ns if known else None for known, ns in self._watched.tolist()]
         rows = [FeatureRow(row) for row in self._rows[1:].tolist()]
         costs = [self._fees_bps + self._crossed_spreads * row["spread_bps"] for row in rows]
-        said = [(one.label.value, one.signalled) for one in decided if one.is_asked and one.label is not None]
+        said = [(one.label.value, one.signalled) for one in decided if type(one) is Decided and one.is_asked and one.label is not None]
         self._desk.passed_by(said, self._states(), analysed, asked if asked != NOTHING else None, rows, costs)
         return decided
 
@@ -138,10 +151,21 @@ class QuietDesk:
             return self._saved
         return records
 
-    def _read(self, rows: list[tuple[Any, ...]]) -> Iterator[Decided]:
+    def _read(self, rows: list[tuple[Any, ...]]) -> Iterator[Decided | Valued]:
         for row in rows:
             entries, tick_ns, before_ns, instrument, code, missing, value, limit, sized, head, sign, confidence, label, *rest = row
             probability, bid, ask, bid_before, ask_before = rest
+            if code == VALUED:
+                yield Valued(
+                    entries=entries,
+                    wall_ns=tick_ns,
+                    bid_ticks=bid,
+                    ask_ticks=ask,
+                    before_ns=None if before_ns == NOTHING else before_ns,
+                    bid_before=bid_before,
+                    ask_before=ask_before,
+                )
+                continue
             if code in {MISSING, NOTHING_OFFERED}:
                 refusal, body = self._plain(instrument, missing)
             else:

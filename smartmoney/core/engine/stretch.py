@@ -7,6 +7,7 @@ waits, touches its price, or marks what is held outside the bounds within which 
 
 import itertools
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +139,19 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     ask_before: int
 
 
+class Valued(msgspec.Struct, kw_only=True):
+    """Be a tick that was passed over, at which equity is to be journaled; fields as of a `Decided`. `equity` is written by the engine."""
+
+    entries: int
+    wall_ns: int
+    bid_ticks: int
+    ask_ticks: int
+    before_ns: int | None
+    bid_before: int
+    ask_before: int
+    equity: Decimal | None = None
+
+
 class Passed(msgspec.Struct, frozen=True, kw_only=True):
     """Say what a stretch passed over: the frames before `at`, and so many ticks among them.
 
@@ -161,7 +175,7 @@ class Passed(msgspec.Struct, frozen=True, kw_only=True):
     touches: tuple[Touch, ...]
     trade_ids: tuple[int, ...]
     heard: tuple[tuple[int, int], ...]
-    decided: tuple[Decided, ...] = ()
+    decided: tuple[Decided | Valued, ...] = ()
 
     @property
     def frames(self) -> int:
@@ -249,7 +263,7 @@ class StretchFold:
             rows = [(one.instrument, one.direction, one.touch_side, one.ticks, one.side, one.lots) for one in until.prices]
             self._watches = np.array(rows, WATCH_FIELDS)
 
-    def _heard(self, timer: Timer, decided: tuple[Decided, ...], *, is_watched: bool) -> Passed:
+    def _heard(self, timer: Timer, decided: tuple[Decided | Valued, ...], *, is_watched: bool) -> Passed:
         at, timer.next_ns, folded, ticks, applied, trades, ignored, last_ns, moved_ns = _HEAR.unpack_from(self._told)
         rows = list(_FEED.iter_unpack(self._rows))
         return Passed(

@@ -5,6 +5,8 @@ A round is quiet when each instrument either lacks a number, or is offered nothi
 a log, from which Python draws the consequences. Anything else ends the stretch before its tick, and Python decides; that the models have
 taken the row already changes nothing, since a clock that does not move on changes nothing.
 
+Equity is noted on the way, too, by the touch of the only instrument.
+
 `SCREEN` (one record) says what a decision is judged by, `WATCHED` (one record an instrument) what is known of each, `LOG` (one record a
 decision) what was decided. Times are ns of our wall clock; NOTHING is "never" or "none".
 """
@@ -29,6 +31,7 @@ SCREEN_FIELDS: list[tuple[str, str]] = [
     ("decided", "<i8"),  # decisions in the log; 0 to begin with
     ("asked", "<i8"),  # the instrument whose strategy was asked last; NOTHING to begin with
     ("before_ns", "<i8"),  # the tick before, since the latest round; NOTHING to begin with
+    ("value_ns", "<i8"),  # when equity is to be noted next; in and out
     *HOLDING,
     ("slack_ns", "<i8"),  # ticks may be earlier than `due_ns` by so much
     ("interval_ns", "<i8"),  # between rounds
@@ -42,6 +45,7 @@ SCREEN = np.dtype(
         ("tradable", "<i8", HEADS_MAX),  # 1: this head may speak
         ("fees_bps", "<f8"),  # what a round trip costs, with ...
         ("crossed_spreads", "<f8"),  # ... so many spreads
+        ("value_every_ns", "<i8"),
         ("least", "<f8"),  # a confidence below it is no offer
         *FOLLOWING,
         *PRIOR,
@@ -77,7 +81,9 @@ LOG = np.dtype(
 )
 
 LOG_MAX = 256
-"""Decisions that a log takes; the one after them is Python's."""
+"""Records that a log takes; what comes after them is Python's."""
+VALUED = int64(-1)
+"""Code of a record that is no decision: the touch by which equity is to be noted."""
 
 _NOTHING = int64(NOTHING)
 _LATEST = int64(0)
@@ -89,6 +95,16 @@ _CLOCK_RESTART_NS = int64(60_000_000_000)
 def is_round_due(q: Any, now_ns: int) -> bool:
     """Tell whether a round of decisions is due at a tick."""
     return bool(q.is_on != 0 and now_ns >= q.due_ns - q.slack_ns)
+
+
+@inner
+def _note_touch(q: Any, c: Any, feed: Any, s: Any, one: Any) -> None:
+    """Write to the log what is known at a tick beside a decision."""
+    one.entries = c.applied + c.trades + c.ignored + c.ticks + 1
+    one.tick_ns = c.tick_ns
+    one.before_ns = q.before_ns
+    one.bid_tick, one.ask_tick = s.best_bid_tick, s.best_ask_tick
+    one.bid_before, one.ask_before = feed.tick_bid, feed.tick_ask
 
 
 @inner
@@ -157,8 +173,7 @@ def _is_quiet(c: Any, feeds: Any, states: Any, i: int, desk: Any, model: Any, on
     one.missing = _missing(s, picks, row, cost_bps)
     one.code = MISSING
     one.label = _NOTHING
-    one.bid_tick, one.ask_tick = s.best_bid_tick, s.best_ask_tick
-    one.bid_before, one.ask_before = feeds[i].tick_bid, feeds[i].tick_ask
+    _note_touch(q, c, feeds[i], s, one)
     if one.missing == _NOTHING:
         if not _is_trusted(q, c, feeds[i], s, c.tick_ns) or not _analyse(q, w, c.tick_ns, i, s.last_event_ns, minds, row, model):
             return False
@@ -173,7 +188,28 @@ def _is_quiet(c: Any, feeds: Any, states: Any, i: int, desk: Any, model: Any, on
 
 @inner
 def take_round(c: Any, feeds: Any, states: Any, desk: Any, model: Any) -> bool:
-    """Decide on every instrument at the tick `c.tick_ns`; False if Python has to, and then nothing is logged.
+    """Decide on every instrument at the tick `c.tick_ns`; False if Python has to, and then nothing is logged."""
+    screen, watched, log, _, _, _ = desk
+    q = screen[0]
+    first = q.decided
+    if first + len(states) > len(log):
+        return False
+    for i in range(len(states)):
+        if not _is_quiet(c, feeds, states, i, desk, model, log[first + i]):
+            return False
+    for i in range(len(states)):
+        if log[first + i].missing == _NOTHING:
+            watched[i].is_known = 1
+            watched[i].analysed_ns = c.tick_ns
+            q.asked = i
+    q.decided = first + len(states)
+    q.due_ns = max(q.due_ns + q.interval_ns, c.tick_ns + q.interval_ns // 2)
+    return True
+
+
+@inner
+def take_tick(c: Any, feeds: Any, states: Any, desk: Any, model: Any) -> bool:
+    """Do what is due at the tick `c.tick_ns`: note equity, take a round; False if Python has to, and then nothing is logged.
 
     Args:
         c: the stretch's control record.
@@ -184,26 +220,28 @@ def take_round(c: Any, feeds: Any, states: Any, desk: Any, model: Any) -> bool:
             but the columns mutated.
         model: what `decide` takes, from `m` on.
     """
-    screen, watched, log, _, _, _ = desk
+    screen, _, log, _, _, _ = desk
     q = screen[0]
     first = q.decided
-    if first + len(states) > len(log):
-        return False
-    for i in range(len(states)):
-        if not _is_quiet(c, feeds, states, i, desk, model, log[first + i]):
+    is_valued = c.tick_ns >= q.value_ns
+    is_round = is_round_due(q, c.tick_ns)
+    if is_valued:
+        if first >= len(log):
             return False
-    for i in range(len(states)):
-        one = log[first + i]
-        one.entries = c.applied + c.trades + c.ignored + c.ticks + 1
-        one.tick_ns = c.tick_ns
-        one.before_ns = q.before_ns
-        if one.missing == _NOTHING:
-            watched[i].is_known = 1
-            watched[i].analysed_ns = c.tick_ns
-            q.asked = i
-        feeds[i].tick_bid = _NOTHING
-        feeds[i].tick_ask = _NOTHING
-    q.decided = first + len(states)
-    q.before_ns = _NOTHING
-    q.due_ns = max(q.due_ns + q.interval_ns, c.tick_ns + q.interval_ns // 2)
+        _note_touch(q, c, feeds[0], states[0], log[first])
+        log[first].code = VALUED
+        q.decided += 1
+    if is_round and not take_round(c, feeds, states, desk, model):
+        q.decided = first
+        return False
+    if is_valued:
+        q.value_ns = c.tick_ns + q.value_every_ns
+    q.before_ns = _NOTHING if is_valued or is_round else c.tick_ns
+    for i in range(len(feeds)):
+        if is_valued or is_round:
+            feeds[i].tick_bid = _NOTHING
+            feeds[i].tick_ask = _NOTHING
+        elif 0 < states[i].best_bid_tick <= states[i].best_ask_tick:
+            feeds[i].tick_bid = states[i].best_bid_tick
+            feeds[i].tick_ask = states[i].best_ask_tick
     return True

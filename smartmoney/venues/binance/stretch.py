@@ -16,7 +16,7 @@ from smartmoney.core.book.kernel import level_lots
 from smartmoney.core.book.stretch import NOTHING
 from smartmoney.core.book.typed import BID_SIDE, entry, inner, int64
 from smartmoney.core.book.words import pointer_of
-from smartmoney.core.models.quiet import is_round_due, take_round
+from smartmoney.core.models.quiet import take_tick
 from smartmoney.venues.binance.kernel import apply_frame, scan_frame
 
 _NO_HINT = int64(-1)
@@ -36,7 +36,6 @@ def _is_stale(c: Any, feeds: Any, now_ns: int) -> bool:
 @inner
 def _pass_ticks(c: Any, feeds: Any, states: Any, desk: Any, model: Any, until_ns: int) -> bool:
     """Pass over the ticks up to a time; False, at the first one that has to be run."""
-    q = desk[0][0]
     if until_ns - c.tick_ns > c.hole_ns:
         return False
     while c.tick_ns <= until_ns:
@@ -52,15 +51,8 @@ def _pass_ticks(c: Any, feeds: Any, states: Any, desk: Any, model: Any, until_ns
             heard = max(heard, feeds[i].frame_ns)
         if heard >= 0 and now - heard > c.silence_ns:
             return False
-        if is_round_due(q, now):
-            if not take_round(c, feeds, states, desk, model):
-                return False
-        else:
-            q.before_ns = now
-            for i in range(len(feeds)):
-                if 0 < states[i].best_bid_tick <= states[i].best_ask_tick:
-                    feeds[i].tick_bid = states[i].best_bid_tick
-                    feeds[i].tick_ask = states[i].best_ask_tick
+        if not take_tick(c, feeds, states, desk, model):
+            return False
         c.ticks += 1
         c.tick_ns += c.tick_step_ns
     return True
@@ -95,7 +87,7 @@ def _is_touched(c: Any, feed: Any, s: Any, watches: Any, index: int, is_trade: b
 def fold_stretch(buffer: bytes, frames: Any, control: Any, feeds: Any, watches: Any, states: Any, desk: Any, model: Any) -> None:
     """Fold `frames` (rows: begin and end in the buffer, wall time) from `control.at` on; what came of it is in `control` and `feeds`.
 
-    `desk` and `model` are those of `core.models.quiet.take_round`; what came of quiet decisions is there.
+    `desk` and `model` are those of `core.models.quiet.take_tick`; what came of quiet decisions is there.
     """
     c = control[0]
     text = pointer_of(buffer)
