@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from smartmoney.adapters.exchange_warm import capture_path, prerun
 from smartmoney.adapters.recording_blocks import blocks_of, merge_blocks, read_blocks
 from smartmoney.adapters.recordings import RecordedFrame, read_recording
+from smartmoney.core.domain.entries import ScaleState
 from smartmoney.core.domain.instruments import Market
 from smartmoney.core.engine.brain import Brain
+from smartmoney.core.strategy.desk import StrategyDesk
 from smartmoney.runtime.chronicler import Chronicler
 from smartmoney.runtime.replay_frames import FrameReplay, frame_summary
 from smartmoney.settings.load import load_settings
@@ -136,6 +138,15 @@ def test_quiet_decisions(recorded_long, decisions, market, name):
     in_stretches = len(decisions) - summary["decisions"]
     assert summary["decisions"] > 290
     assert in_stretches < 0.6 * summary["decisions"]
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.3])
+def test_sizes_that_drift_shrinks_are_pythons(recorded_long, decisions, monkeypatch, factor):
+    shrunk = ScaleState(factor=factor, reason="drift: made up")
+    monkeypatch.setattr(StrategyDesk, "scale", property(lambda desk: shrunk, lambda desk, scale: None), raising=False)
+    summary = assert_same(recorded_long[Market.USDM], Market.USDM, TRAINED)
+    assert len(decisions) > summary["decisions"]
+    assert (summary["orders"] > 0) == (factor > 0.0)
 
 
 @pytest.mark.parametrize("changes", [{"model": "prior"}, VERY_EAGER], ids=["flat", "held"])

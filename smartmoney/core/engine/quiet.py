@@ -107,7 +107,7 @@ class QuietDesk:
     def hold(self, lots: int, cash: Decimal, quantity: Decimal, *, may_follow: bool, value_ns: int) -> None:
         """Say what is held of the first instrument, in lots and in base, and of cash, in quote.
 
-        `may_follow`: equity is known, and no entry works; `value_ns`: when it is to be noted next, monotonic.
+        `may_follow`: equity is known, no entry works, and entries have their full size; `value_ns`: when it is to be noted next, monotonic.
         """
         self._value_ns = value_ns if self.values else NEVER
         if cash is not self._money[0] or quantity is not self._money[1] or lots != self._holding[1] or may_follow != self._holding[0]:
