@@ -53,7 +53,8 @@ def expect(desk: Desk, entry: OrderRecord, view: ExecutionView) -> list[Command]
     name = attached_id(intent.client_order_id)
     if desk.ledger.get(name) is not None or (held <= 0 if by_position else entry.is_working):
         return []
-    group = next((record.intent.oco_group for record in _stops(desk, index)), None)
+    # What protects already, or is on its way out, is of one group with it: none of them adds to what it closes.
+    group = next((record.intent.oco_group for record in desk.ledger.working(index) if record.intent.oco_group is not None), None)
     deadline_ns = desk.plans[index].deadline_mono_ns
     stop = OrderIntent(
         client_order_id=name,

@@ -100,6 +100,18 @@ def test_a_stop_by_order_joins_ours_and_the_one_that_fits_and_is_known_to_stand_
     assert [record.intent for record in stops(made)] == [stop]
 
 
+def test_a_target_that_is_on_its_way_out_does_not_keep_the_venues_stop_from_being_known():
+    made = bench(AttachedStops.ORDER)
+    (entry,) = intents(made.open())
+    commands = made.fill(entry, 2)
+    made.accept(*commands)
+    assert len(cancels(made.fill(entry, 2))) == 2
+    (ours,) = own(commands)
+    end(made, ours)
+    (stop,) = carried(made.fill(entry, 996))
+    assert stop.lots == 1000
+
+
 def test_of_two_that_fit_the_venues_goes_where_ours_stands_already():
     made = bench(AttachedStops.ORDER)
     (entry,) = intents(made.open())
