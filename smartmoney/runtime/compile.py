@@ -87,7 +87,11 @@ def _stretch_once(codec: "VenueCodec", states: Any) -> None:
     import numpy as np
 
     from smartmoney.core.book.stretch import NOTHING
+    from smartmoney.core.engine.quiet import QuietDesk
     from smartmoney.core.engine.stretch import FeedStamps, Frames, Limits, StretchFold, Timer, Until
+    from smartmoney.core.strategy.desk import StrategyDesk
+    from smartmoney.core.strategy.follower import SmartMoneyFollowerStrategy
+    from smartmoney.core.strategy.parameters import DeskParameters
     from smartmoney.venues.recorded_lines import KINDS_MAX, ROWS, classify, split_lines
 
     line = b"1700000000000000 " + _DEPTH + b"\n"
@@ -95,9 +99,12 @@ def _stretch_once(codec: "VenueCodec", states: Any) -> None:
     count, _, _ = split_lines(line, 0, rows)
     rows = np.ascontiguousarray(rows[:, :count])
     classify(line, rows, 0, np.zeros((KINDS_MAX, 3), np.int64), True)
-    stretch = StretchFold(codec.fold_stretch, states, Limits(1, 1, 1.0, 1.0))
+    stretch = StretchFold(codec.fold_stretch, states, Limits(1, 1, 1, 1.0, 1.0))
+    desk = StrategyDesk(SmartMoneyFollowerStrategy({}), DeskParameters())
+    quiet = QuietDesk(desk, (_instrument(),), round_trip=(0.0, 0.0), interval_ns=1, slack_ns=0, value_every_ns=1)
+    quiet.tell(None, 0, 0, 0)
     unheard = [FeedStamps(NOTHING, NOTHING, False)]
-    stretch.run(Frames(buffer=line, rows=rows, origin_ns=0), 0, count, Timer(2**62, 1, 1), Until(), unheard)
+    stretch.run(Frames(buffer=line, rows=rows, origin_ns=0), 0, count, Timer(2**62, 1, 1), Until(), unheard, quiet)
 
 
 def _decide_once() -> None:
