@@ -140,7 +140,7 @@ def test_quiet_decisions(recorded_long, decisions, market, name):
     assert in_stretches < 0.6 * summary["decisions"]
 
 
-@pytest.mark.parametrize("factor", [0.0, 0.3])
+@pytest.mark.parametrize("factor", [0.0, 0.5])
 def test_sizes_that_drift_shrinks_are_pythons(recorded_long, decisions, monkeypatch, factor):
     shrunk = ScaleState(factor=factor, reason="drift: made up")
     monkeypatch.setattr(StrategyDesk, "scale", property(lambda desk: shrunk, lambda desk, scale: None), raising=False)
