@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from smartmoney.adapters.state_directory import make_private_folder
+
 
 def append(path: Path, entry: dict[str, Any]) -> int:
     """Add an entry, durably, and return how many there are now.
@@ -18,7 +20,7 @@ def append(path: Path, entry: dict[str, Any]) -> int:
     Raises:
         OSError: it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(path.parent)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from smartmoney.adapters.state_directory import make_private_folder
 from smartmoney.core.alpha.forest import NODE, TREE, Forest
 from smartmoney.core.models.bundle import Bundle, BundleSpec, Gate, identity
 from smartmoney.core.models.checks import bundle_problem
@@ -86,7 +87,7 @@ def write_bundle(folder: Path, bundle: Bundle) -> None:
     records = _records(files)
     manifest = Manifest(hash=_identity(records), name=bundle.spec.name, files=records, gates=bundle.gates)
     files[MANIFEST] = _sealed(manifest)
-    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(folder.parent)
     making = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
     try:
         for name, content in files.items():

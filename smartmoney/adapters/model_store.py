@@ -11,6 +11,7 @@ import msgspec
 
 from smartmoney.adapters.model_files import BundleRefused, Manifest, read_bundle, read_manifest, record_gate, replace_durably, write_bundle
 from smartmoney.adapters.model_reference import ReferenceKind, read_reference
+from smartmoney.adapters.state_directory import make_private_folder
 from smartmoney.core.models.bundle import Bundle, Gate
 
 CHAMPIONS = "champions.json"
@@ -279,7 +280,7 @@ class ModelStore:
         return bundle
 
     def _write(self, champions: Champions, change: Change) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folder(self.folder)
         content = msgspec.structs.replace(champions, log=(*champions.log, change)[-_LOG_MAX:])
         replace_durably(self.folder / CHAMPIONS, msgspec.json.format(msgspec.json.encode(content), indent=1))
 

@@ -248,6 +248,13 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+def make_private_folder(folder: Path) -> None:
+    """Make a folder, and every missing one above it, for this user alone: a state directory may begin with a model. Raises OSError."""
+    for one in reversed([folder, *folder.parents]):
+        if not one.exists():
+            one.mkdir(mode=0o700, exist_ok=True)
+
+
 def write_durably(path: Path, content: bytes) -> None:
     """Replace a small file so that a crash at any point leaves the old content or the new one. Raises OSError."""
     fresh = path.with_name(f".{path.name}.new")

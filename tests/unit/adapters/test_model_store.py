@@ -7,6 +7,7 @@ import pytest
 
 from smartmoney.adapters.model_files import BundleRefused, assemble, read_bundle, write_bundle
 from smartmoney.adapters.model_store import ModelNotFound, ModelStore
+from smartmoney.adapters.state_directory import StateDirectory
 from smartmoney.core.models.bundle import Gate
 from smartmoney.core.models.checks import bundle_problem
 
@@ -201,3 +202,12 @@ def test_no_store_at_all_knows_the_package_alone(tmp_path, bundles):
         ModelStore(None).add(bundles.small_bundle())
     write_bundle(tmp_path / "bundled", bundles.small_bundle())
     assert ModelStore(None, bundled=tmp_path / "bundled").find("default").hash == bundles.small_bundle().hash
+
+
+def test_a_state_directory_may_begin_with_a_model(tmp_path, bundles):
+    """Promoting before the first start must not leave a folder that the daemon refuses."""
+    root = tmp_path / "deep" / "state"
+    ModelStore(root / "models").add(bundles.small_bundle())
+    with StateDirectory.open(root) as state:
+        assert state.layout.models.is_dir()
+    assert root.stat().st_mode & 0o777 == 0o700
