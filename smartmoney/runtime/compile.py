@@ -130,7 +130,8 @@ def _decide_once() -> None:
     trained = Trained(venue="none", market="spot", instruments=(), data_hash="")
     spec = BundleSpec(name="none", schema_hash=SCHEMA_HASH, trained=trained, hmm=hmm)
     model = TrainedModel(Bundle(spec=spec, forests={}, card="", hash=""), RegimeParameters())
-    model.step(model.fresh_state(), np.zeros(len(FEATURES)), {}, 1)
+    state = model.step(model.fresh_state(), np.zeros(len(FEATURES)), {}, 1)
+    model.opportunities(state, {}, model.reading(state), stop_bps=0.0, target_bps=0.0, cost_bps=0.0)
 
 
 def _explain_once() -> None:
