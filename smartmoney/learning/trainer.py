@@ -5,13 +5,15 @@ The bundle is made in memory and checked; who calls writes it, by one rename. A 
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from smartmoney.adapters.model_files import assemble
 from smartmoney.core.domain.signals import Regime
-from smartmoney.core.models.bundle import Bundle, Trained
+from smartmoney.core.models.bundle import Bundle, HiddenMarkov, Trained
 from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.learning.boosting.trees import TrainingRefused
 from smartmoney.learning.drift_monitors import Reference, reference_of
@@ -20,7 +22,7 @@ from smartmoney.learning.fitting.canaries import Canaries, canaries
 from smartmoney.learning.fitting.export import parts_of
 from smartmoney.learning.fitting.heads import head_rows
 from smartmoney.learning.fitting.plan import Recipe, sample
-from smartmoney.learning.fitting.run import Learned, Progress, folds_of, learn
+from smartmoney.learning.fitting.run import Learned, Progress, Published, folds_of, learn
 from smartmoney.learning.fitting.stages import layout
 from smartmoney.learning.model_card import card_of
 from smartmoney.learning.sets.rows import Rows, check_rows
@@ -97,6 +99,19 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     reference: Reference
 
 
+def _published_by(champion: Bundle | None, sources: Sequence[Rows]) -> Published | None:
+    """Return what says which regimes a champion's classifier publishes on another stage."""
+    if champion is None:
+        return None
+    spec = champion.spec
+
+    def published(hmm: HiddenMarkov) -> list[NDArray[np.int64]]:
+        staged = replace(champion, spec=msgspec.structs.replace(spec, hmm=hmm))
+        return [ask(staged, one, RegimeParameters()).label for one in sources]
+
+    return published
+
+
 def train(
     sources: Sequence[Rows], recipe: Recipe, name: str, origin: Origin, progress: Progress, champion: Bundle | None = None
 ) -> Training:
@@ -107,9 +122,7 @@ def train(
     """
     for one in sources:
         check_rows(one)
-    stage = None if champion is None else champion.spec.hmm
-    published = None if champion is None else [ask(champion, one, RegimeParameters()).label for one in sources]
-    learned = learn(sources, recipe, progress, stage, published)
+    learned = learn(sources, recipe, progress, None if champion is None else champion.spec.hmm, _published_by(champion, sources))
     progress("canaries", 0, 1)
     found = _canaries(sources, recipe, learned)
     progress("canaries", 1, 1)

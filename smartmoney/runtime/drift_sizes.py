@@ -1,7 +1,7 @@
 """Smaller entries while the model drifts: which share of their size the monitors leave them, and when they grow again. Pure.
 
-Invariants: entries shrink at once and grow late: only after the monitors have been calmer for a while, and have judged enough to know;
-another model begins with what the monitors say of it.
+Invariants: entries shrink at once and grow late: only after the monitors have been calmer for a while, up to what they allowed at the
+worst of it, and have judged enough to know; another model begins with what the monitors say of it.
 """
 
 import msgspec
@@ -28,6 +28,7 @@ class EntrySize:
     def __init__(self, plan: SizePlan) -> None:
         self._plan = plan
         self._calm_since_ns: int | None = None
+        self._least = 1.0
         self._is_new = False
 
     def begin_anew(self) -> None:
@@ -42,8 +43,9 @@ class EntrySize:
             self._calm_since_ns, self._is_new = None, False
             return wanted if wanted != now else None
         if self._calm_since_ns is None:
-            self._calm_since_ns = mono_ns
+            self._calm_since_ns, self._least = mono_ns, 1.0
+        self._least = min(self._least, wanted)
         if mono_ns - self._calm_since_ns < self._plan.recover_s * 1e9 or judged < JUDGED_MIN:
             return None
         self._calm_since_ns = None
-        return wanted
+        return self._least

@@ -107,11 +107,12 @@ class DriftWatch:
         if engine.is_warming or not engine.is_reconciled:
             return None
         if engine.brain.model_hash != self._model:
-            self._model = engine.brain.model_hash
+            is_another, self._model = bool(self._model), engine.brain.model_hash
             self._monitors = self._monitors.succeeded_by(self._references(self._model))
             # What was said was said of the model before: of this one it would be news.
             self._report = DriftMonitors(None).report()
-            self._size.begin_anew()
+            if is_another:
+                self._size.begin_anew()
         mids = self._mids()
         self._monitors.look(mids, at.mono_ns)
         for index, mid in mids.items():

@@ -18,7 +18,7 @@ from smartmoney.core.domain.signals import MarketData, Refusal, Signal
 from smartmoney.core.engine.market import States
 from smartmoney.core.engine.parameters import EngineParameters
 from smartmoney.core.engine.quiet import QuietDesk
-from smartmoney.core.engine.stretch import Decided, Valued
+from smartmoney.core.engine.stretch import EACH_TICK, Decided, Valued
 from smartmoney.core.engine.view import DecisionView as LastDecision
 from smartmoney.core.engine.view import RegimeView
 from smartmoney.core.execution.parameters import round_trip
@@ -96,7 +96,7 @@ class Brain:
     def due_ns(self) -> int:
         """Return the monotonic time from which a tick has to be run for a round of decisions: never, where it may be quiet."""
         if self._due_ns is None:
-            return 0
+            return EACH_TICK
         return NEVER if self.quiet.is_on else self._due_ns - _SLACK_NS
 
     def activate(self, model: str) -> None:

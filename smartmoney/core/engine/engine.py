@@ -58,7 +58,7 @@ from smartmoney.core.engine.digest import Digest
 from smartmoney.core.engine.market import Market, VenueCodec
 from smartmoney.core.engine.money import Money
 from smartmoney.core.engine.parameters import EngineParameters, decode_parameters
-from smartmoney.core.engine.stretch import Decided, Frames, Passed, Timer, Touch, Valued, Waits
+from smartmoney.core.engine.stretch import EACH_TICK, Decided, Frames, Passed, Timer, Touch, Valued, Waits
 from smartmoney.core.engine.view import EngineView
 from smartmoney.core.engine.views import build_view
 from smartmoney.core.execution.executor import Executor
@@ -189,11 +189,11 @@ class Engine:
         self.brain.pass_rounds(decided, origin_ns)
 
     def tick_due_ns(self) -> int:
-        """Return the monotonic time before which ticks have nothing to do but for the feeds'; 0 when each has, or might."""
+        """Return the monotonic time before which ticks have nothing to do but for the feeds'; EACH_TICK when each has, or might."""
         peak, recorded_at = self._equity_recorded
         is_busy = self.is_warming or self.is_stopping or not self.is_reconciled or self.synced_after_ns is None
         if is_busy or peak is None or peak != self.money.state.peak or not self.money.is_steady or self.money.has_day:
-            return 0
+            return EACH_TICK
         value_ns = NEVER if self.brain.values_equity else recorded_at + EQUITY_EVERY_NS
         return min(self.brain.due_ns, value_ns, self.executor.settled_until_ns())
 

@@ -20,7 +20,7 @@ from smartmoney.core.domain.entries import Entry
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.signals import FeedTrust
 from smartmoney.core.engine.quiet import QuietDesk
-from smartmoney.core.engine.stretch import FeedStamps, Fold, Frames, Limits, Passed, StretchFold, Timer, Until
+from smartmoney.core.engine.stretch import EACH_TICK, FeedStamps, Fold, Frames, Limits, Passed, StretchFold, Timer, Until
 from smartmoney.core.features.parameters import FeatureParameters
 
 _S = 1_000_000_000
@@ -306,7 +306,7 @@ class Market:
         due = NEVER
         for feed in self._feeds:
             if feed.crossed_since is not None:
-                return 0
+                return EACH_TICK
             if feed.requested_at is not None:
                 due = min(due, feed.requested_at + SNAPSHOT_PATIENCE_S * _S)
             elif feed.request_due is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from smartmoney.core.book.state import ASK, BID
 from smartmoney.core.book.stretch import NEVER
-from smartmoney.core.engine.stretch import Mark, Until, Waits
+from smartmoney.core.engine.stretch import EACH_TICK, Mark, Until, Waits
 
 if TYPE_CHECKING:
     from smartmoney.core.engine.engine import Engine
@@ -27,7 +27,7 @@ def until(engine: "Engine", waits: Waits, now_wall_ns: int, origin_ns: int) -> U
     day_ends_ns = (now_wall_ns // _DAY_NS + 1) * _DAY_NS - origin_ns
     # What travels to the venue arrives at the first entry after its latency, a tick or another.
     is_quiet = waits.due_mono_ns == NEVER and not engine.money.is_new_day(now_wall_ns)
-    tick_ns = min(engine.tick_due_ns(), day_ends_ns) if is_quiet else 0
+    tick_ns = min(engine.tick_due_ns(), day_ends_ns) if is_quiet else EACH_TICK
     round_ns = engine.brain.round_ns
     if not watched:
         return Until(act_mono_ns=waits.due_mono_ns, tick_mono_ns=tick_ns, round_mono_ns=round_ns)

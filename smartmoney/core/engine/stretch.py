@@ -73,6 +73,10 @@ class Waits(msgspec.Struct, frozen=True, kw_only=True):
     due_mono_ns: int = NEVER
 
 
+EACH_TICK = -NEVER
+"""Each tick has something to do, before the monotonic clock began, too: a warm start folds what was then."""
+
+
 class Until(msgspec.Struct, frozen=True, kw_only=True):
     """Say where a stretch ends at the latest. Times are monotonic ns.
 
@@ -86,7 +90,7 @@ class Until(msgspec.Struct, frozen=True, kw_only=True):
     prices: tuple[WaitedPrice, ...] = ()
     marks: tuple[Mark, ...] = ()
     act_mono_ns: int = NEVER
-    tick_mono_ns: int = 0
+    tick_mono_ns: int = EACH_TICK
     round_mono_ns: int | None = None
 
 

@@ -87,17 +87,20 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True):
     folds: int
 
 
+Published = Callable[[HiddenMarkov], Sequence[NDArray[np.int64]]]
+
+
 def learn(
     sources: Sequence[Rows],
     recipe: Recipe,
     progress: Progress,
     champion: HiddenMarkov | None = None,
-    published: Sequence[NDArray[np.int64]] | None = None,
+    published: Published | None = None,
 ) -> Learned:
     """Train on worlds with truth, or on recordings with the champion's stage to stand on.
 
-    `published` is the regime that the champion publishes at each row of each source: without truth its regimes stay, and decisions choose
-    a conformal threshold by them.
+    `published` says which regime a champion on another stage publishes at each row of each source: without truth its classifier stays, and
+    decisions choose a conformal threshold by what it makes of the stage that is learned here.
 
     Raises:
         TrainingRefused, FitRefused, ObservationRefused: the rows cannot be learned from; the text says why and what to do.
@@ -155,8 +158,9 @@ class _OutOfFold:
     calibrators are fitted on them, for the bundle itself has learned from every family.
     """
 
-    def __init__(self, sources: Sequence[Rows], recipe: Recipe, published: Sequence[NDArray[np.int64]] | None = None) -> None:
-        self._sources, self._recipe, self._published = sources, recipe, published
+    def __init__(self, sources: Sequence[Rows], recipe: Recipe, published: Published | None = None) -> None:
+        self._sources, self._recipe, self._publish = sources, recipe, published
+        self._published: Sequence[NDArray[np.int64]] | None = None
         self.unseen, self.fresh = Told(), Told()
         self._head_rows: dict[int, HeadRows] = {}
         self._truth: TruthRows | None = None
@@ -189,6 +193,7 @@ class _OutOfFold:
     def finish(self, fold: Fold, champion: HiddenMarkov | None, *, has_truth: bool, folds: int) -> Learned:
         """Fit on everything, with what the folds said as calibration."""
         made, hmm, stage = self._staged(fold, champion, has_truth=has_truth)
+        self._published = None if self._publish is None else self._publish(hmm)
         shape = layout(hmm, self._recipe)
         everything = np.ones(len(made.row), np.bool_)
         regime = self._regime(made, everything, shape) if has_truth else None

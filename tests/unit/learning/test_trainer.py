@@ -122,11 +122,12 @@ def test_recordings_are_learned_on_the_champions_regimes(made):
 
 def test_thresholds_are_of_the_regimes_by_which_decisions_choose_them(made):
     """The filter's likeliest regime is another than the published one: by it a threshold would be of rows that it is never asked about."""
-    recorded = [made_rows(9, "real", 5400, truth=False)]
-    learned = learn(recorded, RECIPE, quiet, made.bundle.spec.hmm, [np.full(5400, 4)])
+    recorded, stages = [made_rows(9, "real", 5400, truth=False)], []
+    learned = learn(recorded, RECIPE, quiet, made.bundle.spec.hmm, lambda hmm: stages.append(hmm) or [np.full(5400, 4)])
     for head in learned.heads:
         assert head.facts.conformal[:4] == (1.0,) * 4
     assert learned.heads[0].facts.conformal[4] < 1.0
+    assert stages == [learned.hmm], "those of the stage that was learned"
 
 
 def test_recordings_without_a_champion_are_refused():

@@ -29,6 +29,10 @@ def test_they_grow_after_the_monitors_were_calmer_for_the_whole_time():
     assert lived(["act", *["watch"] * 60]) == [0.1] * 61
     assert lived(["act", *["watch"] * 61])[-1] == 0.5
     assert lived(["act", *["ok"] * 61])[-1] == 1.0
+    # Watch a minute ago allows what watch allows; the rest takes as long again.
+    assert lived(["act", *["watch"] * 60, "ok"])[-1] == 0.5
+    assert lived(["act", *["watch"] * 60, *["ok"] * 61])[-1] == 0.5
+    assert lived(["act", *["watch"] * 60, *["ok"] * 62])[-1] == 1.0
     # One bad minute among them, and the time begins anew.
     assert lived(["act", *["ok"] * 40, "act", *["ok"] * 60])[-1] == 0.1
     assert lived(["act", *["ok"] * 40, "act", *["ok"] * 61])[-1] == 1.0

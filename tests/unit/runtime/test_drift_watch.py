@@ -299,12 +299,13 @@ def test_what_drift_shrank_replays_is_journaled_goes_into_the_next_run_and_grows
         assert [(one.factor, one.reason) for one in journal.scales()] == [(0.5, "drift: x")]
     with open_run(settings, layout, instruments) as run:
         assert run.started.scale == ScaleState(factor=0.5, reason="drift: x")
+    for action, said in (("warn", [ScaleRequested(factor=1.0, reason="drift.action is not shrink")]), ("shrink", [])):
         engine, loop = loop_of(instruments, _Nowhere())
         engine.brain.desk.scale = run.started.scale
-        watch, posted, _ = watch_of(engine, loop, action="warn")
+        watch, posted, _ = watch_of(engine, loop, action=action)
         for payload in (WarmUpEnded(), AccountReported(orders=(), positions=())):
             loop.process(Item(EntryKind.EVENT, items[0].stamp, payload=payload))
         for item in items[:200]:
             loop.process(item)
         watch.look(items[200].stamp)
-    assert posted == [ScaleRequested(factor=1.0, reason="drift.action is not shrink")]
+        assert posted == said, "monitors that know nothing yet let nothing grow"

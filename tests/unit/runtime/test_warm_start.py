@@ -267,3 +267,15 @@ def test_after_the_warm_start_slow_features_stay_and_the_book_is_gone(past, tmp_
     assert {"rv_120s", "tfi_120s"} <= features.keys()
     assert "weighted_imbalance" not in features
     assert (engine.market.frames, engine.market.gaps) == (0, 0)
+
+
+def test_a_past_from_before_the_monotonic_clock_began_warms_alike(past, tmp_path, monkeypatch):
+    """After a reboot the captures of the run before lie there, and so does a recent past on a machine that has just been switched on."""
+    recording, instruments = past
+    found, wall_ns = [], now().wall_ns
+    for up_s in (100_000, 60):
+        monkeypatch.setattr(warm_start, "now", lambda up_s=up_s: Stamp(wall_ns, up_s * S))
+        engine, items = warmed(warm_blocks(instruments, {"BTCUSDT": recording}, tmp_path, "x"), instruments)
+        found.append((len(items), warm_features(engine), engine.brain.regime(0)))
+    assert found[0] == found[1]
+    assert items[0].stamp.mono_ns < 0
