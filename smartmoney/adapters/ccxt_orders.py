@@ -45,7 +45,7 @@ class CcxtOrders(AccountSide[CcxtAccount]):
 
     def is_nameless(self, intent: OrderIntent) -> bool:
         """Tell whether the venue made an order out of an entry, and does not take a name for such a one."""
-        return intent.attached_to is not None and not self._row.names_attached
+        return intent.is_attached and not self._row.names_attached
 
     async def place(self, instrument: Instrument, intents: Sequence[OrderIntent], last_look: LastLook | None = None) -> Answer:
         """Send an order, or a pair where the venue has pairs. Raises: ValueError, NewsError."""

@@ -117,4 +117,6 @@ def _read(path: Path) -> str:
         raise CredentialsError(f"{path} holds no key; write the key as the exchange shows it, nothing else") from None
     if not text or len(raw) > _BYTES_MAX:
         raise CredentialsError(f"{path} is empty or too long for a key; write the key as the exchange shows it, nothing else")
+    if not text.isprintable() and not text.startswith("-----BEGIN "):
+        raise CredentialsError(f"{path} holds more than one line; write the key as the exchange shows it, nothing else")
     return text

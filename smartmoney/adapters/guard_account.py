@@ -145,7 +145,8 @@ class GuardAccount:
             connection.request(request.method, self._base + request.target, body=body, headers=dict(request.headers))
             response = connection.getresponse()
             raw = response.read(BODY_BYTES_MAX + 1)
-        except (OSError, http.client.HTTPException) as failure:
+        except (OSError, http.client.HTTPException, ValueError) as failure:
+            # Of what cannot be sent only the kind is told: its words may hold a key.
             self.close()
             return Reply(outcome=Outcome.UNKNOWN, message=f"no answer ({type(failure).__name__})")
         if len(raw) > BODY_BYTES_MAX:

@@ -105,8 +105,11 @@ class BybitGuard(_PerpetualGuard):
             reply = await self._account.ask(PathCall(method="GET", path=path, params=params))
             if reply.outcome is not Outcome.DONE:
                 return reply
-            if reply.body["result"].get("list"):
-                return reply
+            try:
+                if reply.body["result"].get("list"):
+                    return reply
+            except _READ_FAULTS as failure:
+                raise LookFailed(f"GET {path}: it cannot be read ({type(failure).__name__})") from None
         return Reply(outcome=Outcome.NOT_FOUND, message="the venue lists no such order")
 
     async def count_down(self, symbol: str, wait_ms: int) -> bool:

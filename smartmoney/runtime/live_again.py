@@ -82,7 +82,7 @@ class StopsAgain:
     def may(self, order: Followed) -> bool:
         """Tell whether an order that the venue does not know is to be sent again."""
         name = order.intent.client_order_id
-        is_stop = order.intent.purpose is Purpose.STOP and order.intent.reduce_only and order.intent.attached_to is None
+        is_stop = order.intent.purpose is Purpose.STOP and order.intent.reduce_only and not order.intent.is_attached
         return is_stop and name not in self._sent and self._times.get(name, 0) < TIMES_MAX and self._why_not(order) is None
 
     async def send(self, order: Followed) -> None:

@@ -120,7 +120,7 @@ class LiveGateway(Elsewhere):
             return
         order = self._followed.follow(intent)
         self._again.note_new(intent.client_order_id)
-        if intent.attached_to is not None:
+        if intent.is_attached:
             self._start(self._attached.wait_for(order))
             return
         self._sent[intent.client_order_id] = asyncio.Event()

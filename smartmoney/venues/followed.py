@@ -190,6 +190,7 @@ class FollowedOrders:
         if order is None:
             if not OURS.fullmatch(news.client_id):
                 return None
+            self._forget(news.client_id)
             order = self.follow(self._intent_of(index, news, siblings))
         return self.report(order, news)
 
@@ -229,7 +230,15 @@ class FollowedOrders:
             self._numbers[order.intent.instrument, order.trade_order_id] = order.intent.client_order_id
 
     def _find(self, index: int, news: OrderNews) -> Followed | None:
-        return self._orders.get(news.client_id) or self._of_number(index, news) or self._of_level(index, news)
+        order = self._orders.get(news.client_id) or self._of_number(index, news) or self._of_level(index, news)
+        return None if order is not None and _is_another(order, news) else order
+
+    def _forget(self, client_order_id: str) -> None:
+        """Make room for an order of the same name."""
+        order = self._orders.pop(client_order_id, None)
+        if order is not None:
+            self._numbers.pop((order.intent.instrument, order.trade_order_id), None)
+            self._ended.remove(client_order_id)
 
     def _of_level(self, index: int, news: OrderNews) -> Followed | None:
         """Return the stop that an entry of ours carried, which the venue shows without a name: known by instrument, side and trigger."""
@@ -237,7 +246,7 @@ class FollowedOrders:
             return None
         for order in self.working():
             intent = order.intent
-            is_it = intent.attached_to is not None and intent.instrument == index and intent.side is news.side
+            is_it = intent.is_attached and intent.instrument == index and intent.side is news.side
             if is_it and order.order_id in {"", news.order_id} and intent.stop_ticks == self._ticks(index, news.stop_price):
                 return order
         return None
@@ -344,5 +353,11 @@ class FollowedOrders:
             stop_ticks=instrument.ticks(news.stop_price) if waits else None,
             reduce_only=reduces,
             oco_group=pair[0].client_id if pair else (news.client_id if purpose is Purpose.STOP else None),
-            attached_to=news.attached_to or None,
+            attached_to=news.attached_to or msgspec.UNSET,
         )
+
+
+def _is_another(order: Followed, news: OrderNews) -> bool:
+    """Tell whether the venue shows a stop of its own making after it was given up, or one more of the same entry."""
+    is_made_there = order.is_ended and order.intent.is_attached
+    return is_made_there and news.state is OrderState.WORKING and news.order_id != order.order_id

@@ -17,7 +17,7 @@ CREATE, PLACE, PLACE_STOP = "v5/order/create", "api/v5/trade/order", "api/v5/tra
 
 def plain(trader):
     """Return the stops that were placed by themselves."""
-    return [each for each in trader.sent if each.type is OrderType.STOP_MARKET and each.attached_to is None]
+    return [each for each in trader.sent if each.type is OrderType.STOP_MARKET and not each.is_attached]
 
 
 def targets(venue):

@@ -101,7 +101,13 @@ class OrderIntent(msgspec.Struct, frozen=True, kw_only=True):
     oco_group: str | None = None
     signal_id: str | None = None
     ends_in_ns: int | None = None
-    attached_to: str | None = None
+    attached_to: str | msgspec.UnsetType = msgspec.UNSET
+    """Unset, it is left out of what is encoded: digests of runs from before there was such a thing stay true."""
+
+    @property
+    def is_attached(self) -> bool:
+        """Tell whether the venue makes it out of an entry."""
+        return self.attached_to is not msgspec.UNSET
 
 
 def attached_id(entry_id: str) -> str:

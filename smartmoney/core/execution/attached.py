@@ -36,7 +36,7 @@ def carried_ticks(desk: Desk, index: int, side: Side, stop_ticks: int) -> int | 
         return None
     if desk.portfolio.position_lots(index) == 0:
         return stop_ticks
-    if mode is AttachedStops.ORDER or any(record.intent.attached_to is not None for record in _stops(desk, index)):
+    if mode is AttachedStops.ORDER or any(record.intent.is_attached for record in _stops(desk, index)):
         return None
     in_force = desk.plans[index].stop_ticks
     tighter = max if side is Side.BUY else min
@@ -83,7 +83,7 @@ def resize(desk: Desk, index: int, held: int) -> None:
     if desk.parameters.attached is not AttachedStops.POSITION:
         return
     for record in _stops(desk, index):
-        if record.intent.attached_to is not None and record.intent.side.sign * held < 0 and record.leaves != abs(held):
+        if record.intent.is_attached and record.intent.side.sign * held < 0 and record.leaves != abs(held):
             record.intent = msgspec.structs.replace(record.intent, lots=record.filled_lots + record.shrunk_lots + abs(held))
 
 

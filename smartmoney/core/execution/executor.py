@@ -380,7 +380,7 @@ class Executor:
         desk.wants_account = desk.wants_account or "a reducing order was refused"
         if record.intent.purpose is Purpose.TARGET:
             plan.note_target_failure(view.now_mono_ns, desk.parameters.protect_attempts_max)
-        if record.intent.purpose is Purpose.STOP and record.intent.attached_to is None:
+        if record.intent.purpose is Purpose.STOP and not record.intent.is_attached:
             plan.note_protect_failure(view.now_mono_ns)
             if plan.protect_failures >= desk.parameters.protect_attempts_max and plan.exit is None:
                 plan.want_exit(ExitPlan(reason="unprotectable", at_market=True, signal_id=plan.signal_id))

@@ -67,3 +67,15 @@ def test_nothing_shows_a_secret():
     for write in (pickle.dumps, copy.copy, json.dumps, msgspec.json.encode, msgspec.msgpack.encode):
         with pytest.raises(TypeError):
             write(credentials)
+
+
+def test_a_key_of_several_lines_is_refused_before_any_request_can_hold_it(tmp_path):
+    canary = tmp_path / "secret"
+    canary.write_text("canary4711\npass\n")
+    canary.chmod(0o600)
+    key = tmp_path / "key"
+    key.write_text("abc")
+    key.chmod(0o600)
+    with pytest.raises(CredentialsError, match="more than one line") as refused:
+        read_credentials(str(key), str(canary), {})
+    assert "canary" not in str(refused.value)

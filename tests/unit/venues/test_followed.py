@@ -225,3 +225,32 @@ def test_a_stop_of_ours_that_is_kept_apart_reduces_whatever_the_venue_says_of_it
     listed = nameless(client_id="smrun-1-1", is_algo=True, is_reduce_only=False)
     report = followed.report_of(listed, [listed])
     assert (report.intent.purpose, report.intent.reduce_only) == (Purpose.STOP, True)
+
+
+def test_a_carried_stop_that_comes_after_it_was_given_up_is_followed_anew():
+    followed = FollowedOrders([grid(Market.USDM)], lambda *_: False)
+    followed.follow(carried_stop())
+    followed.drop("smrun-1-1")
+    late = nameless(client_id="smrun-1-1", attached_to=NAME)
+    assert followed.learn(late) == [], "the executor hears of it from the list of working orders"
+    report = followed.report_of(late, [late])
+    assert (report.intent.client_order_id, report.venue_order_id) == ("smrun-1-1", "900")
+    assert [order.is_ended for order in followed.working()] == [False]
+    ended = followed.learn(msgspec.structs.replace(late, state=OrderState.CANCELED))
+    assert [type(each) for each in ended] == [OrderAccepted, OrderCanceled]
+    # What is said of the end of that one again brings nothing back.
+    assert followed.learn(msgspec.structs.replace(late, state=OrderState.CANCELED)) == []
+
+
+def test_one_more_stop_of_an_entry_whose_first_has_traded_is_followed_anew():
+    followed = FollowedOrders([grid(Market.USDM)], lambda *_: False)
+    followed.follow(carried_stop())
+    first = nameless(client_id="smrun-1-1", attached_to=NAME)
+    followed.learn(first)
+    followed.learn(msgspec.structs.replace(first, state=OrderState.CANCELED))
+    assert followed.report_of(first, [first]).venue_order_id == "900", "an old list says again what has ended"
+    assert list(followed.working()) == []
+    more = msgspec.structs.replace(first, order_id="901")
+    assert followed.report_of(more, [more]).venue_order_id == "901"
+    followed.learn(more)
+    assert [order.order_id for order in followed.working()] == ["901"]

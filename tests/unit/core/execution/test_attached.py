@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smartmoney.core.domain.entries import AccountReported, OrderAccepted, OrderCanceled, OrderExpired, OrderRejected
-from smartmoney.core.domain.orders import OrderReport, PositionReport, Purpose, attached_id
+from smartmoney.core.domain.orders import OrderIntent, OrderReport, OrderType, PositionReport, Purpose, Side, attached_id
 from smartmoney.core.execution.parameters import AttachedStops, EntryStyle
 
 from .test_executor import Bench, cancels, intents
@@ -21,11 +21,11 @@ def bench(attached, entry=EntryStyle.MAKER):
 
 
 def carried(commands):
-    return [each for each in intents(commands) if each.attached_to is not None]
+    return [each for each in intents(commands) if each.is_attached]
 
 
 def own(commands):
-    return [each for each in intents(commands) if each.purpose is Purpose.STOP and each.attached_to is None]
+    return [each for each in intents(commands) if each.purpose is Purpose.STOP and not each.is_attached]
 
 
 def stops(made):
@@ -179,7 +179,7 @@ class Venue:
 
     def take(self, commands):
         for intent in intents(commands):
-            if intent.attached_to is None:
+            if not intent.is_attached:
                 self.live[intent.client_order_id] = intent
                 self.inbox.append(("accept", intent))
             else:
@@ -254,3 +254,11 @@ def test_whatever_comes_first_one_stop_stands_in_the_end_for_exactly_what_is_hel
     assert [record.leaves for record in working] == ([held] if held else [])
     at_venue = [name for name in venue.live if (found := made.executor.ledger.get(name)) is None or found.intent.purpose is Purpose.STOP]
     assert at_venue == [record.intent.client_order_id for record in working], "what stands there is what is known here, and no more"
+
+
+def test_an_order_that_is_not_carried_is_encoded_as_before_there_were_such():
+    """Digests of older runs hold its bytes."""
+    plain = OrderIntent(client_order_id="sma-1-0", instrument=0, side=Side.SELL, type=OrderType.STOP_MARKET, lots=1, purpose=Purpose.STOP)
+    assert b"attached_to" not in msgspec.msgpack.encode(plain)
+    assert b"attached_to" in msgspec.msgpack.encode(msgspec.structs.replace(plain, attached_to="sma-1-1"))
+    assert msgspec.json.decode(msgspec.json.encode(plain), type=OrderIntent) == plain
