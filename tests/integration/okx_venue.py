@@ -287,10 +287,14 @@ class OkxVenue(ScriptedVenue):
         """End a plain order; only then is the stop made that it carries, for what it filled."""
         order.is_live, order.state = False, state
         if self.attaches and order.carried and order.filled:
-            side = "sell" if order.side == "buy" else "buy"
-            params = {"side": side, "sz": order.filled, "reduceOnly": "true"}
-            name, trigger = order.carried["attachAlgoClOrdId"], order.carried["slTriggerPx"]
-            self._new(name, params, is_algo=True, price="", trigger=trigger, kind="conditional")
+            self.attach(order)
+
+    def attach(self, order):
+        """Make the stop that an order carried."""
+        side = "sell" if order.side == "buy" else "buy"
+        params = {"side": side, "sz": order.filled, "reduceOnly": "true"}
+        name, trigger = order.carried["attachAlgoClOrdId"], order.carried["slTriggerPx"]
+        return self._new(name, params, is_algo=True, price="", trigger=trigger, kind="conditional")
 
     def trigger(self, name):
         """Let a stop send its market order, which is another order with a number of its own."""

@@ -243,3 +243,17 @@ async def test_without_the_venues_help_entries_carry_nothing():
         await venue.fill(entry.client_order_id, "0.012", "60000")
         await trader.until(lambda: trader.is_covered)
         assert len(plain(trader)) == 1
+
+
+async def test_okx_a_stop_that_comes_after_it_was_given_up_does_not_stay_beside_ours():
+    async with trader_at(OkxVenue, "okx", entry=EntryStyle.TAKER) as (trader, venue):
+        venue.attaches = False
+        order = trader.under.record(await trader.resting(12))
+        await venue.fill(order, order.quantity, "60000")
+        await trader.until(lambda: trader.is_covered)
+        late = venue.attach(order)
+        await venue.tell_stops()
+        trader.under.gateway.request_account(0)
+        await trader.until(lambda: len(venue.stops()) == 1 and trader.is_covered)
+        assert [late.is_live, *(each.is_live for each in venue.stops())].count(True) == 1
+        assert trader.halted is None

@@ -151,7 +151,7 @@ def fit_facts(raw_up: Floats, rows: HeadRows, made: Sample, regime: NDArray[np.i
         calibrator=calibrator,
         return_scale=common_scale(p, moved, weight, spread, whose),
         sigma=sigma,
-        conformal=conformal_thresholds(np.where(up > 0.5, p, 1.0 - p), regime[known], weight, 5, counted=rows.weight[known]),
+        conformal=conformal_thresholds(np.where(up > 0.5, p, 1.0 - p), regime[known], weight, 5),
         terciles_bps=_terciles(spread),
     )
 

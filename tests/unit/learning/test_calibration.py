@@ -126,11 +126,3 @@ def test_conformal_sets_cover_what_they_promise_per_group():
         inside = group[20_000:] == k
         assert (p_true[20_000:][inside] >= 1.0 - q[k]).mean() == pytest.approx(0.9, abs=0.01)
     assert q[2:] == (1.0, 1.0, 1.0)
-
-
-def test_scarce_rows_that_count_for_many_are_no_more_evidence():
-    rows = np.full(60, 1.0)
-    few = conformal_thresholds(np.full(60, 0.9), np.zeros(60, np.int64), rows, 1, counted=np.full(60, 0.1))
-    enough = conformal_thresholds(np.full(60, 0.9), np.zeros(60, np.int64), rows, 1, counted=rows)
-    assert few == (1.0,)
-    assert enough == pytest.approx((0.1,))
