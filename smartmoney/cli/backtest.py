@@ -19,6 +19,7 @@ from smartmoney.cli.stretches import (
     Hours,
     LastDay,
     Latency,
+    Prepares,
     Processes,
     Runs,
     ScenarioName,
@@ -49,6 +50,7 @@ def backtest(
     latency: Latency = None,
     fills: Fills = None,
     feed_latency: FeedLatency = 0.0,
+    prepared: Prepares = True,
     processes: Processes = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write backtest.html, backtest.json and pictures here.")] = None,
     config: ConfigFile = None,
@@ -66,7 +68,7 @@ def backtest(
     settings = settings_of(config, profile, "paper", overrides)
     days = Days(dataset, symbol, first, last)
     stretches = Stretches(files or [], market, run or [], scenario, seeds, seed, hours, days, each=each)
-    jobs = stretches.jobs(settings, latency, feed_latency, state_dir, fills)
+    jobs = stretches.jobs(settings, latency, feed_latency, state_dir, fills, prepares=prepared)
     if out is not None and out.exists() and not out.is_dir():
         raise typer.BadParameter(f"{out} is no folder; name one, it is made if need be", param_hint="--out")
     prepare_to_run(with_market=scenario is not None)

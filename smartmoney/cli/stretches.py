@@ -43,6 +43,9 @@ Latency = Annotated[
 FeedLatency = Annotated[
     float, typer.Option("--feed-latency", min=0.0, max=60_000.0, metavar="MS", help="Added to the recorded receive times.")
 ]
+Prepares = Annotated[
+    bool, typer.Option("--prepared/--no-prepared", help="Read recordings from their prepared form, kept in the cache and made if need be.")
+]
 Processes = Annotated[int | None, typer.Option("--processes", min=1, max=256, help="Processes [default: one a core].", show_default=False)]
 
 
@@ -95,6 +98,8 @@ class Stretches(NamedTuple):
         feed_latency_ms: float,
         state_dir: Path | None,
         fills: list[str] | None = None,
+        *,
+        prepares: bool = True,
     ) -> "list[BacktestJob]":
         """Return a job per stretch.
 
@@ -124,6 +129,7 @@ class Stretches(NamedTuple):
                 feed_latency_ms=feed_latency_ms,
                 models=models,
                 fills=fitted,
+                prepares=prepares,
             )
             for name, source in sources.items()
         ]

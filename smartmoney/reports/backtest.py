@@ -40,7 +40,9 @@ def result_lines(result: BacktestResult) -> Iterator[str]:
         test = result.null_test
         yield f"random    mid moved {test.observed_bps:+.2f} bps to the trades' side; p = {test.p:.3f} against random, n = {test.groups}"
     if result.frames_per_s:
-        yield f"speed     {result.frames_per_s:,.0f} frames/s a process"
+        came = f", frames from: {result.frames_from}" if result.frames_from else ""
+        read = f", read in {result.reading_s:.2f} s" if result.reading_s else ""
+        yield f"speed     {result.frames_per_s:,.0f} frames/s a process{came}{read}"
     yield f"digest    {result.digest}"
     if len(result.jobs) > 1:
         for job in result.jobs:

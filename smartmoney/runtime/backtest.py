@@ -5,6 +5,7 @@ share the jobs; every assumption under which it was made is in the result, in wo
 """
 
 import hashlib
+import math
 import multiprocessing
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from smartmoney import __version__
 from smartmoney.adapters.capture import CaptureDamaged, read_capture
 from smartmoney.adapters.dataset_reader import begins_ns, choose, frames_of
 from smartmoney.adapters.history.events import Repairs
+from smartmoney.adapters.prepared_recordings import PreparedRecordings
 from smartmoney.adapters.recording_blocks import blocks_of
 from smartmoney.core.domain.entries import RunStarted
 from smartmoney.core.engine.engine import Engine
@@ -34,6 +36,7 @@ from smartmoney.runtime.codecs import codec_of
 from smartmoney.runtime.compile import load_backtest_kernels
 from smartmoney.runtime.fill_calibration import FillModel
 from smartmoney.runtime.fill_costs import CostShares, CostSums, FillCost, summed
+from smartmoney.runtime.kernel_cache import cache_root
 from smartmoney.runtime.models import Models
 from smartmoney.runtime.offline import OfflineRun
 from smartmoney.runtime.replay_frames import FrameReplay, frame_replay
@@ -101,6 +104,8 @@ class BacktestJob(msgspec.Struct, frozen=True, kw_only=True):
     models: str = ""
     """Folder of the model store that `settings.model` is looked for in; empty: none."""
     fills: FillModel | None = None
+    prepares: bool = False
+    """Whether recordings are read from their prepared form, which is kept in the cache."""
 
     def paper(self) -> PaperParameters:
         """Return the paper venue's model: the settings', with what was fitted to fills."""
@@ -112,7 +117,8 @@ class BacktestResult(msgspec.Struct, frozen=True, kw_only=True):
     """Say what came of a backtest.
 
     Money is in quote currency; `seconds` is market time; `cost_bps` averages over fills by notional; `max_drawdown` is a fraction of the
-    peak, at the journaled points; `frames_per_s` is of this machine. Several jobs: sums, the worst drawdown, a digest of the digests.
+    peak, at the journaled points; `frames_per_s` is of this machine and of the run alone, `reading_s` what it took to have recordings
+    ready for it, `frames_from` how they came. Several jobs: sums, the worst drawdown, a digest of the digests.
     """
 
     frames: int
@@ -135,6 +141,8 @@ class BacktestResult(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     assumptions: tuple[str, ...]
     build: str = __version__
+    reading_s: float = 0.0
+    frames_from: str = ""
     null_test: NullTest | None = None
     jobs: tuple["JobResult", ...] = ()
 
@@ -197,7 +205,9 @@ def run_job(job: BacktestJob, on_ready: Callable[[Engine], None] | None = None) 
         files = record_built_in(
             job.source.scenario, job.source.seed, job.source.seconds, job.source.market, job.source.symbols, Path(folder)
         )
-        return _run_recordings(job, Recordings(files, job.source.market), on_ready)
+        # What is gone in a minute is not worth keeping.
+        made = msgspec.structs.replace(job, prepares=False)
+        return _run_recordings(made, Recordings(files, job.source.market), on_ready)
 
 
 def _on_market(job: BacktestJob, market: str) -> BacktestJob:
@@ -214,6 +224,7 @@ def _on_market(job: BacktestJob, market: str) -> BacktestJob:
 def _run_recordings(job: BacktestJob, source: Recordings, on_ready: Callable[[Engine], None] | None = None) -> JobResult:
     job = _on_market(job, source.market)
     watch = Chronicler()
+    opened = perf_counter()
     replay, frames = frame_replay(
         [Path(file) for file in source.files],
         source.market,
@@ -227,13 +238,15 @@ def _run_recordings(job: BacktestJob, source: Recordings, on_ready: Callable[[En
             models=models_of(job),
             paper=job.paper(),
         ),
+        PreparedRecordings(cache_root() / "recordings") if job.prepares else None,
     )
     watch.use(replay.engine)
     started = perf_counter()
     replay.run(frames, on_ready)
+    speed = Speed(perf_counter() - started, started - opened, replay.origin)
     notes = [f"{one.symbol}: tick and lot size inferred from the frames" for one in replay.instruments if one.provisional]
     assumed = (*_assumptions(job, replay.engine), *notes, *replay.damage)
-    return told(job.name, replay.engine, watch, job.settings.equity_start, perf_counter() - started, assumed)
+    return told(job.name, replay.engine, watch, job.settings.equity_start, speed, assumed)
 
 
 def _run_stored(job: BacktestJob, source: StoredDays) -> JobResult:
@@ -255,7 +268,7 @@ def _run_stored(job: BacktestJob, source: StoredDays) -> JobResult:
     replay.run(blocks_of(frames_of(stored, repairs)))
     inferred = (f"{source.symbol}: tick and lot size inferred from the frames",) if stored.instrument.provisional else ()
     assumed = (*_assumptions(job, replay.engine), *inferred, *repairs.lines())
-    return told(job.name, replay.engine, watch, job.settings.equity_start, perf_counter() - started, assumed)
+    return told(job.name, replay.engine, watch, job.settings.equity_start, Speed(perf_counter() - started, 0.0, "dataset"), assumed)
 
 
 def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
@@ -280,7 +293,7 @@ def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
     lost = sum(gap.count for gap in entries.gaps)
     noted = (f"{lost} captured entries are missing",) if lost else ()
     notes = (*noted, "what an operator did in that run is left out")
-    return told(job.name, engine, watch, cash, perf_counter() - started, (*_assumptions(job, engine), *notes))
+    return told(job.name, engine, watch, cash, Speed(perf_counter() - started, 0.0, "capture"), (*_assumptions(job, engine), *notes))
 
 
 def models_of(job: BacktestJob) -> Models:
@@ -315,8 +328,16 @@ def _seen_latency(job: BacktestJob) -> OrderLatency:
     return msgspec.structs.replace(model, median_ms=model.median_ms + more, p99_ms=model.p99_ms + more if model.p99_ms else 0.0)
 
 
-def told(name: str, engine: Engine, watch: Chronicler, cash: Decimal, took_s: float | None, assumptions: tuple[str, ...]) -> JobResult:
-    """Return what came of a stretch that an engine went through, watched, from an equity of `cash`; `took_s` None: speed says nothing."""
+class Speed(msgspec.Struct, frozen=True):
+    """Say how long a run and the reading before it took, and how its frames came. Not of a run as fast as time: that has no speed."""
+
+    run_s: float = math.inf
+    reading_s: float = 0.0
+    frames_from: str = ""
+
+
+def told(name: str, engine: Engine, watch: Chronicler, cash: Decimal, speed: Speed, assumptions: tuple[str, ...]) -> JobResult:
+    """Return what came of a stretch that an engine went through, watched, from an equity of `cash`."""
     view, points = engine.view(), watch.equity.points
     if view.account.equity is not None:
         watch.equity.add(watch.last_wall, float(view.account.equity))
@@ -335,7 +356,9 @@ def told(name: str, engine: Engine, watch: Chronicler, cash: Decimal, took_s: fl
     total = watch.costs.total()
     result = BacktestResult(
         frames=view.frames,
-        frames_per_s=0.0 if took_s is None else round(view.frames / max(took_s, 1e-9), 1),
+        frames_per_s=round(view.frames / max(speed.run_s, 1e-9), 1),
+        reading_s=round(speed.reading_s, 6),
+        frames_from=speed.frames_from,
         seconds=round((watch.last_wall - watch.first_wall) / 1e9, 3),
         decisions=view.decisions,
         signals=view.signals,
@@ -407,6 +430,8 @@ def joined(results: Sequence[JobResult]) -> BacktestResult:
     return BacktestResult(
         frames=sum(part.frames for part in parts),
         frames_per_s=round(sum(part.frames for part in parts) / max(seconds_of_machine, 1e-9), 1),
+        reading_s=sum(part.reading_s for part in parts),
+        frames_from="; ".join(dict.fromkeys(part.frames_from for part in parts if part.frames_from)),
         seconds=sum(part.seconds for part in parts),
         decisions=sum(part.decisions for part in parts),
         signals=sum(part.signals for part in parts),

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from smartmoney.core.engine.market import VenueCodec
 from smartmoney.learning.recorded import RecordedCodec
 
@@ -19,6 +21,13 @@ def binance_codec(*, proves_sequence: bool = True) -> VenueCodec:
         drop_book=drop_book,
         proves_sequence=proves_sequence,
     )
+
+
+def recorded_codec() -> VenueCodec:
+    """Return the codec of recorded Binance frames, which may be packed; nothing that comes from a socket goes through it."""
+    from smartmoney.venues.binance.codec import fold_recorded
+
+    return msgspec.structs.replace(binance_codec(), fold=fold_recorded)
 
 
 def codec_of(venue: str) -> VenueCodec:

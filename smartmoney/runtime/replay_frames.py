@@ -11,6 +11,7 @@ import numpy as np
 import structlog
 
 from smartmoney import __version__
+from smartmoney.adapters.prepared_recordings import PreparedRecordings, instruments_of
 from smartmoney.adapters.recording_blocks import Block, count_kinds, merge_blocks, read_blocks
 from smartmoney.adapters.recordings import RecordedFrame, RecordingDamaged
 from smartmoney.core.book.kernel import shown_lots
@@ -23,7 +24,7 @@ from smartmoney.core.engine.parameters import encode_parameters
 from smartmoney.core.engine.stretch import Frames, Timer
 from smartmoney.runtime.assembly import engine_parameters, strategy_factory
 from smartmoney.runtime.clock import Stamp
-from smartmoney.runtime.codecs import binance_codec
+from smartmoney.runtime.codecs import recorded_codec
 from smartmoney.runtime.inbox import Item
 from smartmoney.runtime.models import Models
 from smartmoney.runtime.offline import MONO_START_NS, OfflineRun, Watcher
@@ -35,7 +36,8 @@ from smartmoney.settings.models import Settings
 from smartmoney.simulation.order_latency import OrderLatency
 from smartmoney.simulation.paper_parameters import PaperParameters
 from smartmoney.venues.binance.grid_inference import infer_grid_of_blocks
-from smartmoney.venues.recorded_lines import SNAPSHOTS, WALLS
+from smartmoney.venues.binance.packed import event_of
+from smartmoney.venues.recorded_lines import PACKED, SNAPSHOTS, WALLS
 
 log = structlog.get_logger("replay")
 
@@ -44,6 +46,8 @@ QUIET_NS_MAX = 5_000_000_000
 """A recording that pauses for longer is taken to have a hole: timers jump over it."""
 KEPT_BYTES_MAX = 256 << 20
 """Recordings that take no more than this in memory are read once; longer ones are read a second time after their grid was inferred."""
+FRAMES_READ, FRAMES_PREPARED, FRAMES_PREPARED_NOW = "recording", "prepared", "recording, prepared now"
+"""Where the frames of a replay come from: read as they are, prepared by an earlier run, or prepared by this one."""
 _EVENT = re.compile(rb'"e"\s*:\s*"(\w{1,40})"')
 _LOOKED_AT = 160
 """Bytes of a frame in which its event type stands."""
@@ -74,7 +78,7 @@ class FrameReplay:
             ModelNotFound, BundleRefused: that model cannot be had.
         """
         models = models or Models(None)
-        self.engine = Engine(binance_codec(), strategy_factory(settings.directory), models.bundle)
+        self.engine = Engine(recorded_codec(), strategy_factory(settings.directory), models.bundle)
         self.instruments = tuple(instruments)
         start = RunStarted(
             run_id=run_id,
@@ -92,6 +96,7 @@ class FrameReplay:
         self.message_types: dict[str, int] = {}
         self.damage: list[str] = []
         """What was cut off of the recordings, and why."""
+        self.origin = FRAMES_READ
         self._index_of = {instrument.symbol.upper(): index for index, instrument in enumerate(instruments)}
         self.recorded_frames = 0
         self._is_each = each
@@ -170,7 +175,7 @@ class FrameReplay:
     def _count(self, block: Block) -> None:
         self.recorded_frames += len(block)
         for row, count in count_kinds(block):
-            kind = _message_type(block.recorded(row))
+            kind = event_of(block.frame(row)) if block.rows[PACKED, row] else _message_type(block.recorded(row))
             self.message_types[kind] = self.message_types.get(kind, 0) + count
 
     def _whose(self, symbol: str | None) -> int:
@@ -180,27 +185,51 @@ class FrameReplay:
 
 
 def frame_replay(
-    files: Sequence[Path], market: str, settings: Settings, make: Callable[[Sequence[Instrument]], FrameReplay] | None = None
+    files: Sequence[Path],
+    market: str,
+    settings: Settings,
+    make: Callable[[Sequence[Instrument]], FrameReplay] | None = None,
+    store: PreparedRecordings | None = None,
 ) -> tuple[FrameReplay, Iterator[Block]]:
     """Return a replay of recordings and the frames to run it with. The grid is inferred from the frames, since no exchangeInfo is recorded.
 
-    `make` makes the replay for the instruments that were found, where the plain one will not do.
+    `make` makes the replay for the instruments that were found, where the plain one will not do. With a `store` the recordings are read
+    from their prepared form, which is made now where there is none; what comes of them is the same.
 
     Raises:
         ReplayRefused: the recordings hold no depth or trade of any symbol.
     """
+    prepared = store.session(files) if store is not None else None
+    if prepared is not None:
+        try:
+            replay = _made(instruments_of(prepared, Market(market)), files, settings, make)
+        except BaseException:
+            for one in prepared:
+                one.close()
+            raise
+        replay.origin = FRAMES_PREPARED if all(one.was_ready for one in prepared) else FRAMES_PREPARED_NOW
+        return replay, merge_blocks([one.blocks() for one in prepared])
     damage: list[str] = []
     kept = _Kept(_whole(files, damage), KEPT_BYTES_MAX)
     instruments = infer_grid_of_blocks(((block.buffer, block.rows, block.symbols) for block in kept), Market(market))
-    if not instruments:
-        raise ReplayRefused(f"no depth or trade frames in {', '.join(path.name for path in files)}")
-    for instrument in instruments:
-        log.info("provisional grid", symbol=instrument.symbol, tick=str(instrument.tick_size), lot=str(instrument.lot_size))
-    replay = make(instruments) if make else FrameReplay(instruments, settings)
+    replay = _made(instruments, files, settings, make)
     if not kept.is_whole:
         return replay, _whole(files, replay.damage)
     replay.damage += damage
     return replay, kept.given_up()
+
+
+def _made(
+    instruments: Sequence[Instrument],
+    files: Sequence[Path],
+    settings: Settings,
+    make: Callable[[Sequence[Instrument]], FrameReplay] | None,
+) -> FrameReplay:
+    if not instruments:
+        raise ReplayRefused(f"no depth or trade frames in {', '.join(path.name for path in files)}")
+    for instrument in instruments:
+        log.info("provisional grid", symbol=instrument.symbol, tick=str(instrument.tick_size), lot=str(instrument.lot_size))
+    return make(instruments) if make else FrameReplay(instruments, settings)
 
 
 def emit_touch(engine: Engine, out: TextIO) -> None:

@@ -21,7 +21,7 @@ from smartmoney.core.domain.entries import RunStarted
 from smartmoney.core.domain.orders import OrderIntent
 from smartmoney.core.engine.engine import Engine
 from smartmoney.runtime.assembly import simulated_words, strategy_factory
-from smartmoney.runtime.backtest import BacktestResult, JobResult, joined, paper_assumptions, told
+from smartmoney.runtime.backtest import BacktestResult, JobResult, Speed, joined, paper_assumptions, told
 from smartmoney.runtime.backtest_sources import split_start
 from smartmoney.runtime.chronicle import UNKNOWN, Chronicle, InstrumentChronicle, RoundTrip, decision_sums
 from smartmoney.runtime.chronicler import SIGNAL, Chronicler, TripBook
@@ -84,7 +84,7 @@ def _watched(
     if header.digest is not None and not notes and header.last_seq == last and header.digest != engine.digest:
         notes.append("this build does not repeat what the run did (`smartmoney diff` says where): what is told is this build's")
     cash = start.cash + sum((report.cost for report in start.positions), Decimal(0))
-    return told(f"run {header.run_id}", engine, watch, cash, None, (*assumed, *notes))
+    return told(f"run {header.run_id}", engine, watch, cash, Speed(), (*assumed, *notes))
 
 
 def _journaled(journal: JournalReader, header: RunHeader, assumed: Sequence[str], why: str) -> JobResult:

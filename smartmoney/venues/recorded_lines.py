@@ -15,12 +15,15 @@ from smartmoney.core.book.typed import entry, inner, int64, spliced
 from smartmoney.core.book.words import WORD_BYTES, line_end_in, pointer_of, word_at
 from smartmoney.venues.binance.event_types import FNV_BASIS, FNV_PRIME
 
-BEGINS, ENDS, WALLS, SNAPSHOTS = 0, 1, 2, 3
-"""Rows of a block: where a frame begins and ends, its receive time in ns, 1 if it is a bare depth snapshot."""
-ROWS = 4
+BEGINS, ENDS, WALLS, SNAPSHOTS, PACKED = 0, 1, 2, 3, 4
+"""Rows of a block: where a frame begins and ends, its receive time in ns, 1 if it is a bare depth snapshot, 1 if it was scanned beforehand
+(`binance.packed`)."""
+ROWS = 5
 KIND_HASH, KIND_COUNT, KIND_FRAME = 0, 1, 2
 """Columns of a kind of frame: its name's hash, how many there were, the row of the first."""
 KINDS_MAX = 64
+PACKED_EVENT = 8
+"""Where in a frame that was scanned beforehand the hash of its event type stands."""
 TYPE_WITHIN = 160
 """Bytes of a frame in which its event type stands."""
 
@@ -110,8 +113,14 @@ def _is_snapshot(text: Any, i: int, end: int) -> bool:
     return False
 
 
+@spliced
+def kind_of_event(event: Any) -> Any:
+    """Return the kind of the frames whose event type has this hash."""
+    return np.int64(event >> np.uint64(1)) | 4
+
+
 @inner
-def _event_kind(text: Any, begin: int, end: int) -> Any:
+def event_kind(text: Any, begin: int, end: int) -> Any:
     """Return the hash of the event type that stands first in a frame's beginning, 0 for none."""
     for start in range(begin, end - 2):
         if text[start] == _QUOTE and text[start + 1] == 101 and text[start + 2] == _QUOTE:
@@ -126,7 +135,7 @@ def _event_kind(text: Any, begin: int, end: int) -> Any:
                         value = (value ^ np.uint64(text[i])) * FNV_PRIME
                         i += 1
                     if first < i <= first + _WORD_MAX and i < end and text[i] == _QUOTE:
-                        return np.int64(value >> np.uint64(1)) | 4
+                        return kind_of_event(value)
     return 0
 
 
@@ -135,7 +144,7 @@ def _kind_of(text: Any, begin: int, end: int, is_snapshot: bool) -> Any:
     if is_snapshot:
         return _SNAPSHOT_KIND
     end = min(end, begin + TYPE_WITHIN)
-    kind = _event_kind(text, begin, end)
+    kind = event_kind(text, begin, end)
     if kind != 0:
         return kind
     if _has(text, begin, end, _TICKER) or _has(text, begin, end, _TICKER_KEY):
@@ -171,7 +180,11 @@ def classify(buffer: bytes, rows: Any, first: int, kinds: Any, marks: bool) -> t
         begin, end = rows[BEGINS, row], rows[ENDS, row]
         if marks:
             rows[SNAPSHOTS, row] = 1 if _is_snapshot(text, begin, end) else 0
-        known = _count(kinds, known, _kind_of(text, begin, end, rows[SNAPSHOTS, row] != 0), row)
+        if rows[PACKED, row] != 0:
+            kind = kind_of_event(word_at(text, begin + PACKED_EVENT))
+        else:
+            kind = _kind_of(text, begin, end, rows[SNAPSHOTS, row] != 0)
+        known = _count(kinds, known, kind, row)
     return count, known
 
 

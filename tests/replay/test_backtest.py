@@ -1,5 +1,6 @@
 """A backtest is the daemon's engine over the past: the same fills as a replay of the same frames, whatever the number of processes."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -71,18 +72,57 @@ def test_costs_fees_and_profit_add_up(result):
     assert result.seconds == pytest.approx(SECONDS, abs=2.0)
 
 
+def said(result):
+    """Return what a result says, but for how quick this machine is and where the frames came from."""
+    plain = msgspec.to_builtins(result)
+    for part in (plain, *(inner["result"] for inner in plain["jobs"])):
+        for speed in ("frames_per_s", "reading_s", "frames_from"):
+            part.pop(speed)
+    return plain
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SMARTMONEY_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "recordings"
+
+
+def test_prepared_recordings_come_to_the_same(result, settings, files, cache):
+    first, second = (run_backtest([job(settings, files, prepares=True)], 1) for _ in range(2))
+    assert (result.frames_from, first.frames_from, second.frames_from) == ("recording", "recording, prepared now", "prepared")
+    assert said(first) == said(second) == said(result)
+    assert result.fills > 0
+    [made] = cache.iterdir()
+    made.write_bytes(made.read_bytes()[:-1])
+    third = run_backtest([job(settings, files, prepares=True)], 1)
+    assert third.frames_from == "recording, prepared now"
+    assert said(third) == said(result)
+
+
+def test_prepared_sessions_of_several_files_and_gaps_come_to_the_same(settings, cache, tmp_path):
+    base = tmp_path / "feed"
+    prerun(SyntheticMarket(4, symbols=("BTCUSDT", "ETHUSDT"), markets=(Market.SPOT,)), 1_700_000_000_000_000_000, 90, base)
+    files = []
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        whole = gzip.decompress(capture_path(base, Market.SPOT, symbol).read_bytes()).splitlines(keepends=True)
+        # A hole, and the snapshot again: frames are kept until it comes.
+        snapshot = next(line for line in whole if b'"lastUpdateId"' in line[:60])
+        cut = [*whole[:600], *whole[640:700], snapshot, *whole[700:]]
+        files.append(tmp_path / f"{symbol}.spot.gz")
+        files[-1].write_bytes(gzip.compress(b"".join(cut), 1))
+    names = tuple(str(path) for path in files)
+    plain, made, ready = (run_backtest([job(settings, names, prepares=prepares)], 1) for prepares in (False, True, True))
+    assert said(made) == said(ready) == said(plain)
+    assert ready.frames_from == "prepared"
+    assert plain.frames > 1_000
+
+
 def test_the_number_of_processes_changes_nothing(settings, files):
     jobs = [
         job(settings, files, name=name, latency=OrderLatency(median_ms=50.0, p99_ms=400.0, seed=seed)) for seed, name in enumerate("ab")
     ]
     one, two = (run_backtest(jobs, processes) for processes in (1, 2))
     assert [part.name for part in two.jobs] == ["a", "b"]
-
-    def said(result):
-        plain = msgspec.to_builtins(result)
-        for part in (plain, *(inner["result"] for inner in plain["jobs"])):
-            part.pop("frames_per_s")
-        return plain
 
     assert said(one) == said(two)
     assert one.jobs[0].result.digest != one.digest

@@ -29,7 +29,8 @@ class Frames(msgspec.Struct, frozen=True, kw_only=True):
     """Hold raw frames: row `k` of each column is frame `k`.
 
     `rows[0]` and `rows[1]` are where it begins and ends in `buffer`, `rows[2]` is our wall clock (ns), which never falls; the monotonic
-    clock is that less `origin_ns`. Depth snapshots may stand between them; a stretch ends before.
+    clock is that less `origin_ns`. Depth snapshots (`rows[3]`) may stand between them; a stretch ends before. `rows[4]` is 1 where a frame
+    is in the venue's packed form.
     """
 
     buffer: bytes

@@ -20,6 +20,7 @@ from smartmoney.core.features.state import STATE, configure
 from smartmoney.venues.binance import stretch
 from smartmoney.venues.binance.event_types import KNOWN_EVENTS, fnv
 from smartmoney.venues.binance.kernel import FRAME_BYTES_MAX, apply_scanned, fold, fold_many
+from smartmoney.venues.binance.packed import is_packed, unpack_one
 from smartmoney.venues.binance.routing import scanned_event_ns
 from smartmoney.venues.binance.scan import (
     SEEN_AGGREGATE_ID,
@@ -181,6 +182,13 @@ def fold_frame(frame: bytes, states: States, instrument_hint: int, ts_wall_ns: i
     if folded & CODE_MASK != UNKNOWN:
         return folded
     return fold_slow(frame, states, instrument_hint, ts_wall_ns)
+
+
+def fold_recorded(frame: bytes, states: States, instrument_hint: int, ts_wall_ns: int) -> int:
+    """Do `fold_frame` with a frame of a recording, which may be packed."""
+    if is_packed(frame) and unpack_one(frame, states) == APPLIED:
+        return int(apply_scanned(states, instrument_hint, ts_wall_ns))
+    return fold_frame(frame, states, instrument_hint, ts_wall_ns)
 
 
 def fold_slow(frame: bytes, states: States, instrument_hint: int, ts_wall_ns: int) -> int:

@@ -4,7 +4,7 @@ The tick is one unit of the last decimal that any price of the symbol uses, the 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -76,7 +76,7 @@ def _significant(count: int, values: Any, decimals: Any, most: int) -> int:
 
 
 @entry
-def _measure(s: Any) -> None:
+def measure(s: Any) -> None:
     """Leave the decimals that the scanned levels and trade need in `scan_first_id` (prices) and `scan_final_id` (quantities)."""
     is_trade = s.scan_event == EVENT_TRADE or s.scan_event == EVENT_AGGREGATE  # noqa: PLR1714 - compiles to branches
     if is_trade:
@@ -100,7 +100,7 @@ def _scan_and_measure(frame: bytes, states: Any) -> bool:
     s = states[0]
     if not scan(pointer_of(frame), _START, len(frame), s):
         return False
-    _measure(s)
+    measure(s)
     return True
 
 
@@ -124,20 +124,21 @@ def _measure_many(buffer: bytes, rows: Any, first: int, states: Any, needs: Any,
             k += 1
         if k == known:
             return row
-        _measure(s)
+        measure(s)
         needs[k, 1] = max(needs[k, 1], np.uint64(s.scan_first_id))
         needs[k, 2] = max(needs[k, 2], np.uint64(s.scan_final_id))
     return rows.shape[1]
 
 
-class _Inference:
+class Inference:
     """Collect what the frames of each symbol need."""
 
     def __init__(self) -> None:
         self.decimals: dict[str, tuple[int, int]] = {}
         self._states = np.zeros(1, STATE)
         self._names: dict[int, str] = {}
-        self._orphans: list[tuple[int, int]] = []
+        self.orphans: list[tuple[int, int]] = []
+        """What snapshots that name no symbol need."""
 
     def take(self, frame: bytes, known: str | None) -> None:
         """Take one frame, with the symbol that is known for it from outside."""
@@ -147,13 +148,13 @@ class _Inference:
                 fill_scratch(frame, first)
             except (MalformedFrameError, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
                 return
-            _measure(first)
+            measure(first)
         found = (int(first["scan_first_id"]), int(first["scan_final_id"]))
         symbol = known.upper() if known else _name_of(frame, first, self._names)
         if symbol is not None:
-            self._raise(symbol, found)
+            self.raise_one(symbol, found)
         elif int(first["scan_seen"]) & SEEN_SNAPSHOT_ID:
-            self._orphans.append(found)
+            self.orphans.append(found)
 
     def take_block(self, buffer: bytes, rows: Any, symbols: Mapping[int, str]) -> None:
         """Take many frames, `buffer[rows[0, k]:rows[1, k]]`; `symbols` are known from outside, by `k`."""
@@ -169,14 +170,24 @@ class _Inference:
                 self.take(buffer[int(rows[0, stop]) : int(rows[1, stop])], symbols[stop])
                 at = stop + 1
 
-    def _measure_known(self, buffer: bytes, rows: Any, at: int) -> int:
-        """Measure frames of symbols that were seen before, up to another frame; return that one."""
+    def needs(self) -> tuple[list[str], Any]:
+        """Return the symbols that were seen so far, and what they need: rows of (symbol hash, decimals of prices, of quantities)."""
         known = [(code, name) for code, name in self._names.items() if name in self.decimals]
         needs = np.zeros((max(len(known), 1), 3), np.uint64)
-        needs[: len(known), 0] = [code for code, _ in known]
-        at = int(_measure_many(buffer, rows, at, self._states, needs, len(known)))
-        for (_, name), (_, prices, quantities) in zip(known, needs.tolist(), strict=False):
-            self._raise(name, (prices, quantities))
+        for row, (code, name) in enumerate(known):
+            needs[row] = (code, *self.decimals[name])
+        return [name for _, name in known], needs
+
+    def raise_to(self, names: Sequence[str], needs: Any) -> None:
+        """Take what these symbols were found to need."""
+        for name, (_, prices, quantities) in zip(names, needs.tolist(), strict=False):
+            self.raise_one(name, (prices, quantities))
+
+    def _measure_known(self, buffer: bytes, rows: Any, at: int) -> int:
+        """Measure frames of symbols that were seen before, up to another frame; return that one."""
+        names, needs = self.needs()
+        at = int(_measure_many(buffer, rows, at, self._states, needs, len(names)))
+        self.raise_to(names, needs)
         return at
 
     def instruments(self, market: Market, venue: str) -> tuple[Instrument, ...]:
@@ -184,11 +195,12 @@ class _Inference:
         decimals = self.decimals
         if len(decimals) == 1:
             symbol, (prices, quantities) = next(iter(decimals.items()))
-            orphans = self._orphans
+            orphans = self.orphans
             decimals[symbol] = (max([prices, *(one[0] for one in orphans)]), max([quantities, *(one[1] for one in orphans)]))
         return tuple(_instrument(symbol, prices, quantities, market, venue) for symbol, (prices, quantities) in decimals.items())
 
-    def _raise(self, symbol: str, found: tuple[int, int]) -> None:
+    def raise_one(self, symbol: str, found: tuple[int, int]) -> None:
+        """Take what a symbol was found to need: decimals of prices, of quantities."""
         before = self.decimals.get(symbol, (0, 0))
         self.decimals[symbol] = (max(before[0], found[0]), max(before[1], found[1]))
 
@@ -199,7 +211,7 @@ def infer_grid(frames: Iterable[tuple[bytes, str | None]], market: Market, venue
     Each frame comes with the symbol that is known for it from outside (a depth reply names none), else None. A snapshot without any counts
     for the only symbol, if there is just one. Unreadable frames are passed over.
     """
-    inference = _Inference()
+    inference = Inference()
     for frame, known in frames:
         inference.take(frame, known)
     return inference.instruments(market, venue)
@@ -209,7 +221,7 @@ def infer_grid_of_blocks(
     blocks: Iterable[tuple[bytes, Any, Mapping[int, str]]], market: Market, venue: str = "binance"
 ) -> tuple[Instrument, ...]:
     """Do `infer_grid` with frames in blocks: (buffer, rows whose first two are begin and end, symbols known from outside by column)."""
-    inference = _Inference()
+    inference = Inference()
     for buffer, rows, symbols in blocks:
         inference.take_block(buffer, rows, symbols)
     return inference.instruments(market, venue)

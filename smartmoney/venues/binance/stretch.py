@@ -18,6 +18,8 @@ from smartmoney.core.book.typed import BID_SIDE, entry, inner, int64
 from smartmoney.core.book.words import pointer_of
 from smartmoney.core.models.quiet import take_tick
 from smartmoney.venues.binance.kernel import apply_frame, scan_frame
+from smartmoney.venues.binance.packed import unpack
+from smartmoney.venues.recorded_lines import PACKED
 
 _NO_HINT = int64(-1)
 _NEVER = int64(NOTHING)
@@ -85,7 +87,7 @@ def _is_touched(c: Any, feed: Any, s: Any, watches: Any, index: int, is_trade: b
 
 @entry
 def fold_stretch(buffer: bytes, frames: Any, control: Any, feeds: Any, watches: Any, states: Any, desk: Any, model: Any) -> None:
-    """Fold `frames` (rows: begin and end in the buffer, wall time) from `control.at` on; what came of it is in `control` and `feeds`.
+    """Fold `frames` (rows as of `recorded_lines`) from `control.at` on; what came of it is in `control` and `feeds`.
 
     `desk` and `model` are those of `core.models.quiet.take_tick`; what came of quiet decisions is there.
     """
@@ -105,7 +107,8 @@ def fold_stretch(buffer: bytes, frames: Any, control: Any, feeds: Any, watches: 
         if c.tick_ns <= wall_ns and not _pass_ticks(c, feeds, states, desk, model, wall_ns):
             return
         start = min(max(frames[0, c.at], 0), size)
-        folded = scan_frame(text, start, min(max(frames[1, c.at], start), size), states)
+        stop = min(max(frames[1, c.at], start), size)
+        folded = scan_frame(text, start, stop, states) if frames[PACKED, c.at] == 0 else unpack(text, start, stop, states)
         c.at += 1
         if folded != APPLIED:
             c.folded = folded | (NO_INSTRUMENT << INDEX_SHIFT)

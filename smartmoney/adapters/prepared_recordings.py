@@ -1,0 +1,310 @@
+"""Prepared recordings: what a run needs of a recording, scanned once and kept in the cache, so that later runs read no text.
+
+One file a recording: blocks of frames in the venue's packed form with their times, then an index of them with the grid that the frames
+showed, then a digest of it all. Invariants: a file is named by a digest of the recording's bytes, its suffix and the sources that prepare,
+so whatever changes is another name; it is written beside its name and put there whole; it is believed only if its digest is right; damaged
+recordings are not prepared; the folder stays within a size, from where the files go that were not used for the longest. Nothing here is
+needed: where it cannot be had, the recording itself is read.
+"""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+import numpy as np
+import structlog
+from zlib_ng import zlib_ng
+
+from smartmoney.adapters.recording_blocks import Block, read_blocks
+from smartmoney.adapters.recordings import RecordingDamaged
+from smartmoney.core.domain.instruments import Instrument, Market
+from smartmoney.venues.binance.grid_inference import Inference
+from smartmoney.venues.binance.packer import Packer
+from smartmoney.venues.recorded_lines import BEGINS, ENDS, PACKED, ROWS, SNAPSHOTS, WALLS
+
+log = structlog.get_logger("prepared")
+
+BYTES_MAX = 8 << 30
+"""Size of the folder at most."""
+USED_NS = 3_600_000_000_000
+"""What was used so recently stays: else runs over more days than fit would each take away what the next one needs."""
+SUFFIX = ".frames"
+_PART = ".part"
+_PART_NS_MAX = 86_400_000_000_000
+_SETTLED_NS = 2_000_000_000
+"""A file that changed longer ago than this cannot change again without showing it in its times."""
+_WORDS = 1 << 17
+_HASHED_BYTES = 1 << 20
+_DIGEST_BYTES, _LENGTH_BYTES = 32, 8
+_REMEMBERED = 4096
+_PACKAGE = Path(__file__).resolve().parent.parent
+_MADE_BY = (
+    "adapters/prepared_recordings.py",
+    "adapters/recording_blocks.py",
+    "adapters/recordings.py",
+    "core/book/words.py",
+    "venues/recorded_lines.py",
+    *(
+        f"venues/binance/{name}.py"
+        for name in ("codec", "event_types", "grid_inference", "packed", "packer", "packing", "scan", "scan_text")
+    ),
+)
+"""Sources that a prepared file depends on."""
+
+
+class PreparedChanged(Exception):
+    """Say that a prepared file was written to while a run read it."""
+
+    exit_code = 1
+
+
+class _Stored(msgspec.Struct, frozen=True, array_like=True):
+    """Say where a block lies, and what it holds; `symbols` as of a `Block`."""
+
+    at: int
+    size: int
+    words_bytes: int
+    frames: int
+    check: int
+    symbols: dict[int, str]
+
+
+class _Symbol(msgspec.Struct, frozen=True, array_like=True):
+    name: str
+    price_decimals: int
+    lot_decimals: int
+    first_ns: int
+
+
+class _Index(msgspec.Struct, frozen=True):
+    blocks: tuple[_Stored, ...]
+    symbols: tuple[_Symbol, ...]
+    orphans: tuple[tuple[int, int], ...]
+
+
+_indices = msgspec.json.Decoder(_Index)
+
+
+class Prepared:
+    """Be one prepared recording, open; `was_ready` tells whether an earlier run had made it."""
+
+    def __init__(self, file: BinaryIO, index: _Index, *, was_ready: bool) -> None:
+        self._file = file
+        self.index = index
+        self.was_ready = was_ready
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the frames, as `read_blocks` does of the recording, once; memory is a block.
+
+        Raises:
+            PreparedChanged: the file changed since it was opened.
+        """
+        with self._file as file:
+            for stored in self.index.blocks:
+                file.seek(stored.at)
+                buffer = file.read(stored.size)
+                if len(buffer) != stored.size or zlib_ng.crc32(buffer) != stored.check:
+                    raise PreparedChanged(f"{file.name} changed while it was read; run again, it is made anew")
+                yield Block(buffer=buffer, rows=_rows(buffer, stored), symbols=stored.symbols)
+
+    def close(self) -> None:
+        """Give up a recording that is not read."""
+        self._file.close()
+
+
+class PreparedRecordings:
+    """Keep prepared recordings in a folder of at most `bytes_max`."""
+
+    def __init__(self, folder: Path, bytes_max: int = BYTES_MAX) -> None:
+        self._folder = folder
+        self._bytes_max = bytes_max
+
+    def session(self, files: Sequence[Path]) -> list[Prepared] | None:
+        """Return the prepared form of every file, made now where there is none; None if any cannot be had."""
+        found: list[Prepared] = []
+        for path in files:
+            one = self._one(path)
+            if one is None:
+                for other in found:
+                    other.close()
+                return None
+            found.append(one)
+        return found
+
+    def _one(self, path: Path) -> Prepared | None:
+        try:
+            digest = _file_digest(path)
+            target = self._folder / (_name(digest, path.suffix) + SUFFIX)
+            return _opened(target, was_ready=True) or self._made(path, digest, target)
+        except RecordingDamaged:
+            return None  # it is said when the recording itself is read
+        except OSError as failure:
+            log.info("a recording is read as it is", file=path.name, problem=str(failure))
+            return None
+
+    def _made(self, path: Path, digest: bytes, target: Path) -> Prepared | None:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, name = tempfile.mkstemp(dir=self._folder, suffix=_PART)
+        part = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as out:
+                if not _write(path, out, self._bytes_max) or _file_digest(path) != digest:
+                    return None
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+        made = _opened(target, was_ready=False)
+        self._make_room(target)
+        return made
+
+    def _make_room(self, newest: Path) -> None:
+        """Remove what was not used for the longest; where all was used just now, what came last (who has it open reads on)."""
+        now = time.time_ns()
+        kept: list[tuple[int, int, Path]] = []
+        for path in self._folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                state = path.stat()
+                if path.suffix == SUFFIX:
+                    kept.append((state.st_mtime_ns, state.st_size, path))
+                elif path.suffix == _PART and now - state.st_mtime_ns > _PART_NS_MAX:
+                    path.unlink()
+        total = sum(size for _, size, _ in kept)
+        old = [(size, path) for used_ns, size, path in sorted(kept) if now - used_ns > USED_NS and path != newest]
+        for size, path in [*old, *((size, path) for _, size, path in kept if path == newest)]:
+            if total <= self._bytes_max:
+                return
+            path.unlink(missing_ok=True)
+            total -= size
+
+
+def instruments_of(session: Sequence[Prepared], market: Market, venue: str = "binance") -> tuple[Instrument, ...]:
+    """Return the instruments that `grid_inference` would find in the frames of a session, merged by receive time."""
+    inference = Inference()
+    first = [(symbol.first_ns, number, symbol) for number, one in enumerate(session) for symbol in one.index.symbols]
+    for _, _, symbol in sorted(first, key=lambda one: one[:2]):
+        inference.raise_one(symbol.name, (symbol.price_decimals, symbol.lot_decimals))
+    inference.orphans += [orphan for one in session for orphan in one.index.orphans]
+    return inference.instruments(market, venue)
+
+
+def _write(path: Path, out: BinaryIO, bytes_max: int) -> bool:
+    """Write the prepared form of a recording; False, given up, where it grows beyond `bytes_max`."""
+    packer, digest, stored, at = Packer(_WORDS), hashlib.sha256(), [], 0
+    for block in read_blocks(path):
+        for words, rows, first in packer.pack(block.buffer, block.rows, block.symbols):
+            columns = (rows[WALLS], rows[BEGINS].astype(np.uint32), rows[ENDS].astype(np.uint32))
+            forms = (rows[SNAPSHOTS] | rows[PACKED] << 1).astype(np.uint8)
+            body = b"".join((words, *(column.tobytes() for column in columns), forms.tobytes()))
+            count = rows.shape[1]
+            symbols = {row - first: name for row, name in block.symbols.items() if first <= row < first + count}
+            stored.append(_Stored(at, len(body), len(words), count, zlib_ng.crc32(body), symbols))
+            digest.update(body)
+            out.write(body)
+            at += len(body)
+            if at > bytes_max:
+                return False
+    decimals, first_ns = packer.inference.decimals, packer.first_ns
+    symbols_found = tuple(_Symbol(name, *needed, first_ns[name]) for name, needed in decimals.items())
+    orphans = packer.inference.orphans
+    most = ((max(one[0] for one in orphans), max(one[1] for one in orphans)),) if orphans else ()
+    index = msgspec.json.encode(_Index(tuple(stored), symbols_found, most))
+    index += len(index).to_bytes(_LENGTH_BYTES, "little")
+    digest.update(index)
+    out.write(index + digest.digest())
+    return True
+
+
+def _opened(target: Path, *, was_ready: bool) -> Prepared | None:
+    """Return a prepared recording that is there and whole, None for any other."""
+    try:
+        file = target.open("rb")
+    except FileNotFoundError:
+        return None
+    try:
+        state = os.fstat(file.fileno())
+        if time.time_ns() - state.st_mtime_ns > USED_NS:
+            os.utime(file.fileno())
+        index = _index(file, state.st_size)
+    except BaseException:
+        file.close()
+        raise
+    if index is None:
+        log.warning("a prepared recording is damaged and made anew", file=target.name)
+        file.close()
+        return None
+    return Prepared(file, index, was_ready=was_ready)
+
+
+def _index(file: BinaryIO, size: int) -> _Index | None:
+    ends = size - _DIGEST_BYTES - _LENGTH_BYTES
+    if ends < 0:
+        return None
+    digest = _digest(file, _DIGEST_BYTES)
+    file.seek(ends)
+    tail = file.read()
+    length = int.from_bytes(tail[:_LENGTH_BYTES], "little")
+    if tail[_LENGTH_BYTES:] != digest or length > ends:
+        return None
+    file.seek(ends - length)
+    try:
+        return _indices.decode(file.read(length))
+    except msgspec.MsgspecError:
+        return None
+
+
+def _rows(buffer: bytes, stored: _Stored) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    count, at = stored.frames, stored.words_bytes
+    rows = np.empty((ROWS, count), np.int64)
+    rows[WALLS] = np.frombuffer(buffer, np.int64, count, at)
+    rows[BEGINS] = np.frombuffer(buffer, np.uint32, count, at + 8 * count)
+    rows[ENDS] = np.frombuffer(buffer, np.uint32, count, at + 12 * count)
+    forms = np.frombuffer(buffer, np.uint8, count, at + 16 * count)
+    rows[SNAPSHOTS], rows[PACKED] = forms & 1, forms >> 1
+    return rows
+
+
+def _name(digest: bytes, suffix: str) -> str:
+    return hashlib.sha256(_made_by() + digest + suffix.encode()).hexdigest()[:40]
+
+
+def _made_by() -> bytes:
+    if not _sources:
+        digest = hashlib.sha256()
+        for name in _MADE_BY:
+            digest.update((_PACKAGE / name).read_bytes())
+        _sources.append(digest.digest())
+    return _sources[0]
+
+
+_sources: list[bytes] = []
+_digests: dict[tuple[int, ...], bytes] = {}
+
+
+def _file_digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return _digest(file, 0)
+
+
+def _digest(file: BinaryIO, tail: int) -> bytes:
+    """Return the SHA-256 of a file but for its last `tail` bytes; once a process, as long as its times and its place stay the same."""
+    state = os.fstat(file.fileno())
+    key = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns, tail)
+    if (known := _digests.get(key)) is not None:
+        return known
+    is_settled = time.time_ns() - max(state.st_ctime_ns, state.st_mtime_ns) > _SETTLED_NS
+    digest, left = hashlib.sha256(), state.st_size - tail
+    file.seek(0)
+    while left > 0 and (part := file.read(min(left, _HASHED_BYTES))):
+        digest.update(part)
+        left -= len(part)
+    if is_settled:
+        if len(_digests) >= _REMEMBERED:
+            _digests.clear()
+        _digests[key] = digest.digest()
+    return digest.digest()
