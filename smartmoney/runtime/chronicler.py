@@ -196,8 +196,12 @@ class Chronicler:
 
         Those ticks are looked at, the one before each round of them, and the last.
         """
-        for round_ns, decided in itertools.groupby(passed.decided, key=_WALL):
-            self._see_round(round_ns, tuple(decided))
+        for round_ns, several in itertools.groupby(passed.decided, key=_WALL):
+            decided = tuple(several)
+            if len(decided) == 1:
+                self._see_alone(decided[0])
+            else:
+                self._see_round(round_ns, decided)
         for index in {one.refusal.instrument for one in passed.decided if type(one) is Decided and one.offer is not None}:
             self._forecasts.heard(index, self._engine.brain.desk.opportunities(index))
         if passed.frames:
@@ -208,6 +212,26 @@ class Chronicler:
             for touch in passed.ticked:
                 self._see(touch.instrument, touch.bid_ticks, touch.ask_ticks, ticked_ns)
             self._forecasts.look(self._mids, ticked_ns)
+
+    def _see_alone(self, one: Decided | Valued) -> None:
+        """Do `_see_round` with a round of one, which nearly all are."""
+        now_ns, before_ns, forecasts, mids = one.wall_ns, one.before_ns, self._forecasts, self._mids
+        index = one.refusal.instrument if type(one) is Decided else 0
+        if before_ns is not None:
+            if one.bid_before > 0:
+                self._see(index, one.bid_before, one.ask_before, before_ns)
+            forecasts.look(mids, before_ns)
+        self.last_wall = now_ns
+        self._see(index, one.bid_ticks, one.ask_ticks, now_ns)
+        forecasts.look(mids, now_ns)
+        if type(one) is Valued:
+            if one.equity is not None:
+                self.equity.add(now_ns, float(one.equity))
+        elif type(one) is Decided:
+            offer = one.offer
+            if offer is not None:
+                forecasts.offered(index, offer.horizon_s, offer.sign, offer.confidence, mids[index], now_ns)
+            self._note_decision(index, one.refusal.code.value, one.label, one.probability)
 
     def _see_round(self, now_ns: int, passed: Sequence[Decided | Valued]) -> None:
         before_ns = passed[0].before_ns

@@ -173,17 +173,21 @@ def compile_offline_kernels(directory: Path, say: Callable[[str], None]) -> None
 @cache
 def load_backtest_kernels() -> None:
     """Load (or compile) what a backtest calls, once a process, so that its clock tells the speed of the market alone."""
-    from smartmoney.adapters.recording_blocks import blocks_of
+    from smartmoney.adapters.recording_blocks import Block, blocks_of
     from smartmoney.adapters.recordings import RecordedFrame
     from smartmoney.runtime.replay_frames import FrameReplay
     from smartmoney.settings.load import load_settings
+    from smartmoney.venues.binance.packer import Packer
 
     _decide_once()
+    # The depth before the snapshot is kept for it: that frame is folded by itself.
     frames = (
         RecordedFrame(ts_wall_ns=(number + 1) * 10**9, frame=frame, is_snapshot=frame is _SNAPSHOT, symbol="XY")
-        for number, frame in enumerate((_SNAPSHOT, _DEPTH, _TRADE))
+        for number, frame in enumerate((_TRADE, _DEPTH, _SNAPSHOT, _DEPTH, _TRADE))
     )
-    FrameReplay((_instrument(),), load_settings()).run(blocks_of(frames))
+    [block] = blocks_of(frames)
+    for blocks in ((block,), (Block(buffer=words, rows=rows) for words, rows, _ in Packer(1024).pack(block.buffer, block.rows, {}))):
+        FrameReplay((_instrument(),), load_settings()).run(blocks)
 
 
 def _replay_a_little() -> None:

@@ -2,9 +2,9 @@
 
 Invariants: a frame is scanned and converted completely before anything is applied, so a frame that is refused changes counters and `scan_*`
 fields only; the sequence rules are those of the venue's local-book algorithm, per market; a book is synced exactly while its levels are the
-snapshot plus every later change. The features' hooks are called statically, in this order: `on_frame`, `on_level` per changed
-level before the change is written (only while synced), `on_book` after the frame, `on_trade` per public trade, `on_reset` when the book is
-dropped.
+snapshot plus every later change. The features' hooks are called statically, in this order: `on_frame`, `on_level` per changed level that is
+near enough to be taken in, before the change is written (only while synced), `on_book` after the frame, `on_trade` per public trade,
+`on_reset` when the book is dropped.
 """
 
 # Chains of comparisons compile to branches; membership in a tuple would compile to a loop over a copy of it.
@@ -31,6 +31,7 @@ from smartmoney.core.book.kernel import clear, follow_touch, level_lots, set_lev
 from smartmoney.core.book.state import PHASE_EMPTY, PHASE_SYNCED, SPOT, WINDOW
 from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, NO, YES, entry, inlined, inner, int64
 from smartmoney.core.book.words import pointer_of, prefetch_at
+from smartmoney.core.features.horizons import DISTANCE_MAX_BPS
 from smartmoney.core.features.kernel import on_book, on_frame, on_level, on_reset, on_trade
 from smartmoney.venues.binance.event_types import EVENT_AGGREGATE, EVENT_DEPTH, EVENT_TRADE, is_known
 from smartmoney.venues.binance.routing import event_time_ns, route, scanned_event_ns
@@ -53,8 +54,10 @@ from smartmoney.venues.binance.scan import (
     SEEN_TICKER_ASK,
     SEEN_TICKER_BID,
     SEEN_TRADE_ID,
+    SEEN_UNIFORM,
     scan,
 )
+from smartmoney.venues.binance.sequence import is_too_old, judge_sequence
 
 FRAME_BYTES_MAX = 8 * 1024 * 1024
 LOTS_MAX = 10**14
@@ -81,8 +84,24 @@ _TRADE_FIELDS = SEEN_PRICE | SEEN_QUANTITY | SEEN_MAKER | SEEN_SYMBOL
 
 
 @inner
+def _spread_decimals(s0: Any) -> None:
+    """Give every scanned level the decimals of its side's first place."""
+    for side in range(2):
+        price_decimals = s0.scan_price_decimals[side]
+        lot_decimals = s0.scan_quantity_decimals[side]
+        for k in range(1, s0.scan_count[side]):
+            price_decimals[k] = price_decimals[0]
+            lot_decimals[k] = lot_decimals[0]
+
+
+@inner
 def _levels_to_grid(s0: Any, s: Any) -> int:
     """Convert both scanned sides to the ticks and lots of `s`, in place."""
+    if s0.scan_seen & SEEN_UNIFORM != 0:
+        is_on_grid = s0.scan_price_decimals[0, 0] == s.price_decimals and s0.scan_quantity_decimals[0, 0] == s.lot_decimals
+        if is_on_grid and s.price_step == 1 and s.lot_step == 1:
+            return APPLIED
+        _spread_decimals(s0)
     for side in range(2):
         count = s0.scan_count[side]
         code = to_grid(count, s0.scan_prices[side], s0.scan_price_decimals[side], s.price_decimals, s.price_step, _TICK_MIN, _TICK_MAX, NO)
@@ -202,6 +221,9 @@ def _apply_side(s0: Any, s: Any, side: int) -> None:
     window = s.window_lots[side]
     base = s.base_tick
     count = s0.scan_count[side]
+    # Neither moves before the frame's last level is in; most levels are too far off for `on_level` to take them in.
+    mid = s.f_mid
+    bps_per_tick = s.f_bps_per_tick
     for k in range(min(count, _AHEAD)):
         prefetch_at(window, ticks[k] - base)
     for k in range(count):
@@ -212,27 +234,9 @@ def _apply_side(s0: Any, s: Any, side: int) -> None:
         offset = tick - s.base_tick
         old = window[offset] if 0 <= offset < WINDOW else level_lots(s, side, tick)
         if old != lots:
-            on_level(s, side, tick, old, lots)
+            if abs(tick - mid) * bps_per_tick <= DISTANCE_MAX_BPS:
+                on_level(s, side, tick, old, lots)
             set_level(s, side, tick, lots)
-
-
-@inner
-def _sequence(s: Any, first_id: int, final_id: int, previous_id: int, has_previous: bool) -> int:
-    """Judge one depth frame for a synced book: APPLIED (apply it), IGNORED (seen) or GAP."""
-    last = s.last_update_id
-    if s.market == SPOT:
-        if final_id <= last:
-            return IGNORED
-        return APPLIED if first_id <= last + 1 else GAP
-    if s.first_pending != 0:
-        if final_id < last:
-            return IGNORED
-        # A frame that continues exactly where the snapshot ends bridges it as well as one that contains its id.
-        bridges = first_id <= last or (has_previous and previous_id == last)
-        return APPLIED if bridges else GAP
-    if final_id <= last:
-        return IGNORED
-    return APPLIED if has_previous and previous_id == last else GAP
 
 
 @inlined
@@ -253,7 +257,7 @@ def _apply_depth(s0: Any, s: Any, wall_ns: int) -> int:
             s.buffered_previous_id = s0.scan_previous_id if seen & SEEN_PREVIOUS_ID != 0 else -1
         s.last_depth_wall_ns = max(wall_ns, s.last_depth_wall_ns)
         return BUFFER
-    verdict = _sequence(s, s0.scan_first_id, s0.scan_final_id, s0.scan_previous_id, seen & SEEN_PREVIOUS_ID != 0)
+    verdict = judge_sequence(s, s0.scan_first_id, s0.scan_final_id, s0.scan_previous_id, seen & SEEN_PREVIOUS_ID != 0)
     if verdict == IGNORED:
         s.ignored += 1
         return IGNORED
@@ -276,16 +280,6 @@ def _apply_depth(s0: Any, s: Any, wall_ns: int) -> int:
     _judge_trades(s)
     _after_levels(s, event_ns)
     return APPLIED
-
-
-@inner
-def _too_old(s: Any, snapshot_id: int) -> Any:
-    """Tell whether a snapshot ends before the first frame that the caller was told to keep."""
-    if s.buffered_first_id < 0:
-        return False
-    if s.market == SPOT:
-        return snapshot_id + 1 < s.buffered_first_id
-    return snapshot_id < s.buffered_first_id and snapshot_id != s.buffered_previous_id
 
 
 @inner
@@ -317,7 +311,7 @@ def _apply_snapshot(s0: Any, s: Any, wall_ns: int) -> int:
         # Nothing new, and to build the book again would cost its deepest levels and the features' state.
         s.ignored += 1
         return IGNORED
-    if s.phase != PHASE_SYNCED and _too_old(s, snapshot_id):
+    if s.phase != PHASE_SYNCED and is_too_old(s, snapshot_id):
         return SNAPSHOT_TOO_OLD
     code = _levels_to_grid(s0, s)
     if code != APPLIED:

@@ -30,13 +30,14 @@ from smartmoney.venues.binance.scan import (
     SEEN_PRICE,
     SEEN_TRADE_ID,
     SEEN_TRANSACTION_TIME,
+    SEEN_UNIFORM,
 )
 from smartmoney.venues.recorded_lines import PACKED_EVENT
 
 MARK = 0x01FF
 """The lowest two bytes of a head: no text begins with them."""
-SEEN_AT, MAKER_AT, WIDE_AT, PRICE_AT, LOT_AT = 16, 36, 37, 40, 48
-"""Where in a head what was seen, the aggressor, the width of the levels and the decimals begin."""
+SEEN_AT, MAKER_AT, WIDE_AT, UNIFORM_AT, PRICE_AT, LOT_AT = 16, 36, 37, 38, 40, 48
+"""Where in a head what was seen, the aggressor, the width of the levels, whether all fit a grid of their decimals, and these begin."""
 SIDES = SEEN_BIDS | SEEN_ASKS
 HALF = 32
 HALF_BITS = 0xFFFFFFFF
@@ -92,12 +93,12 @@ def _read_book(text: Any, i: int, end: int, head: int, s: Any) -> int:
         s.scan_count[side] = count
         i = _read_levels(text, i, count, is_wide, s.scan_prices[side])
         i = _read_levels(text, i, count, is_wide, s.scan_quantities[side])
-        decimals = s.scan_price_decimals[side]
-        more = s.scan_quantity_decimals[side]
-        for k in range(count):
-            decimals[k] = price_decimals
-        for k in range(count):
-            more[k] = lot_decimals
+        s.scan_price_decimals[side, 0] = price_decimals
+        s.scan_quantity_decimals[side, 0] = lot_decimals
+        if (head >> UNIFORM_AT) & 1 == 0:
+            for k in range(1, count):
+                s.scan_price_decimals[side, k] = price_decimals
+                s.scan_quantity_decimals[side, k] = lot_decimals
     return i
 
 
@@ -136,7 +137,7 @@ def unpack(text: Any, begin: int, end: int, states: Any) -> Any:
     if end - begin < _HEAD_BYTES or head & _MARK_BITS != MARK:
         return UNKNOWN
     seen = (head >> SEEN_AT) & _SEEN_BITS
-    s.scan_seen = seen
+    s.scan_seen = seen | SEEN_UNIFORM if (head >> UNIFORM_AT) & 1 != 0 else seen
     s.scan_event = word_at(text, begin + PACKED_EVENT)
     s.scan_symbol = word_at(text, begin + _SYMBOL_BYTE)
     s.scan_maker = (head >> MAKER_AT) & 1

@@ -16,7 +16,7 @@ from smartmoney.core.book.words import WORD_BYTES, pointer_of, word_at
 from smartmoney.venues.binance.event_types import EVENT_AGGREGATE, EVENT_DEPTH, EVENT_TRADE, is_known
 from smartmoney.venues.binance.grid_inference import measure
 from smartmoney.venues.binance.kernel import FRAME_BYTES_MAX
-from smartmoney.venues.binance.packed import HALF, HALF_BITS, LOT_AT, MAKER_AT, MARK, PRICE_AT, SEEN_AT, SIDES, WIDE_AT
+from smartmoney.venues.binance.packed import HALF, HALF_BITS, LOT_AT, MAKER_AT, MARK, PRICE_AT, SEEN_AT, SIDES, UNIFORM_AT, WIDE_AT
 from smartmoney.venues.binance.scan import (
     SEEN_AGGREGATE_ID,
     SEEN_EVENT,
@@ -141,6 +141,16 @@ def _is_fit(text: Any, begin: int, end: int, s: Any, seen: int) -> Any:
 
 
 @inner
+def _has_prices(s: Any) -> Any:
+    """Tell whether every level has a price."""
+    least: Any = 1
+    for side in range(2):
+        for k in range(s.scan_count[side]):
+            least = min(least, s.scan_prices[side, k])
+    return least >= 1
+
+
+@inner
 def _write(s: Any, seen: int, price_decimals: Any, lot_decimals: Any, out: Any, at: int) -> Any:
     """Write the scanned frame as words to `out` from `at` on; return where it ends, -1 if it cannot be packed."""
     largest = _rescale_all(s, seen, price_decimals, lot_decimals)
@@ -152,6 +162,8 @@ def _write(s: Any, seen: int, price_decimals: Any, lot_decimals: Any, out: Any, 
         head |= 1 << MAKER_AT
     if is_wide:
         head |= 1 << WIDE_AT
+    elif seen & SIDES != 0 and _has_prices(s):
+        head |= 1 << UNIFORM_AT
     out[at] = head
     out[at + 1] = np.int64(s.scan_event)
     out[at + 2] = np.int64(s.scan_symbol)

@@ -52,6 +52,8 @@ SEEN_TICKER_BID = 65536
 SEEN_TICKER_ASK = 131072
 SEEN_ENVELOPE = 262144
 SEEN_PARTIAL = 524288
+SEEN_UNIFORM = 1048576
+"""Set by no scanner: levels that were measured beforehand (`packed`) all have the decimals of the first place, and prices of 1 and more."""
 
 
 def _packed(key: str) -> int:

@@ -5,14 +5,16 @@ Use: make bench-peers, or: python tests/bench/peers/run.py [--rounds 3] [--secon
 Without recordings the captures folder's USD-M session is taken (SMARTMONEY_CAPTURES), else ten minutes of the built-in market. Only depth
 updates and trades count as messages, and best-quote frames are taken out beforehand. Engines take turns, each in a process of its own,
 so that a slow minute of the machine meets all of them; the figure is the median of the rounds. Each runs for some seconds at least, by
-repetition, and has compiled and loaded what it needs before its clock starts. What an engine does is said beside its figure: only
-smartmoney's computes features, decides and keeps an account here, and only it begins with text.
+repetition, and has compiled and loaded what it needs before its clock starts, which is that of the processor: all of them keep one core
+busy, and a machine that is shared says nothing with the other clock. What an engine does, and in which form it finds its data, is said
+beside its figure: only smartmoney's computes features, decides and keeps an account here. It is measured twice, from the recording as it
+is (gzip, JSON), and from its prepared form, which an earlier run left in the cache; both from opening the file to the result. Its peers begin
+with arrays or objects that are in memory already.
 """
 
 import argparse
 import gzip
 import json
-import math
 import os
 import statistics
 import subprocess
@@ -23,6 +25,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 SESSION = "hftbacktest/usdm/btcusdt_20240808.gz"
+_FORMS = {"prepared": "from its prepared form", "gzip": "from gzip JSON"}
+"""How smartmoney's frames come, and the words by which its line ends."""
 _EAGER = ("model=prior", "strategy.confidence_threshold=0.35", "advanced_features.signal_generation.min_confidence=0.3")
 """Settings under which the untrained prior trades, so that orders and fills are part of what is measured."""
 
@@ -59,27 +63,9 @@ def prepare(files: list[Path], folder: Path) -> tuple[Path, Path, Path]:
     return plain, folder / "dataset", folder / "events.npz"
 
 
-def stretches_of(plain: Path, copies: int) -> list[Path]:
-    """Name the session so many times: each name is a stretch."""
-    stretches = [plain.with_name(f"stretch{number}.gz") for number in range(copies)]
-    for path in stretches:
-        if not path.is_symlink():
-            path.symlink_to(plain)
-    return stretches
-
-
-def run_smartmoney(stretches: list[Path], levels_per_message: float) -> dict[str, object]:
-    """Run the daemon's engine over the session as often as there are stretches."""
-    overrides = [word for one in ("market=usdm", *_EAGER) for word in ("--set", one)]
-    found = json.loads(smartmoney("backtest", *stretches, "--each", "--processes", 1, "--market", "usdm", "--json", *overrides))
-    seconds = found["frames"] / found["frames_per_s"]
-    return {
-        "engine": "smartmoney backtest: every feature, decisions, risk, paper venue, from raw JSON",
-        "messages": found["frames"],
-        "levels": found["frames"] * levels_per_message,
-        "seconds": seconds,
-        "fills": found["fills"],
-    }
+def run_smartmoney(plain: Path, seconds: float, form: str) -> dict[str, object]:
+    """Run the daemon's engine over the session."""
+    return run_peer(sys.executable, "with_smartmoney.py", plain, seconds, form, *_EAGER)
 
 
 def run_peer(python: str, script: str, *words: object) -> dict[str, object]:
@@ -107,34 +93,36 @@ def main() -> None:
         folder = Path(name)
         files = recordings(given.recordings, folder)
         plain, dataset, events = prepare(files, folder)
-        once = run_smartmoney([plain], 1.0)  # compiles, if need be
-        stretches = stretches_of(plain, math.ceil(given.seconds / float(once["seconds"])))
         modes = ["batches", *(["single"] if given.single else [])]
         measured: dict[str, list[dict[str, object]]] = {}
         for number in range(given.rounds):
             hft = run_peer(given.python, "with_hftbacktest.py", dataset, given.seconds, events)
-            found = [hft, run_smartmoney(stretches, float(hft["levels"]) / float(hft["messages"]))]
+            found = [hft, *(run_smartmoney(plain, given.seconds, form) for form in _FORMS)]
+            for one in found[1:]:
+                one["levels"] = float(one["messages"]) * float(hft["levels"]) / float(hft["messages"])
             found += [run_peer(given.python, "with_nautilus.py", dataset, given.seconds, mode) for mode in modes]
             for one in found:
                 measured.setdefault(str(one["engine"]), []).append(one)
             print(f"round {number + 1} of {given.rounds} done", file=sys.stderr)
     rows = [summary(engine, rounds) for engine, rounds in measured.items()]
-    own = next(row for row in rows if row["engine"].startswith("smartmoney"))
     for row in rows:
-        row["smartmoney_is_times"] = own["messages_per_s"] / row["messages_per_s"]
+        for form, words in _FORMS.items():
+            own = next(one for one in rows if one["engine"].endswith(words))
+            row[f"{form}_is_times"] = own["messages_per_s"] / row["messages_per_s"]
     if given.json:
         print(json.dumps({"recordings": [path.name for path in files], "rounds": given.rounds, "engines": rows}))
         return
     print(
-        f"{', '.join(path.name for path in files)}: medians of {given.rounds} rounds, engines taking turns, depth and trade messages alone"
+        f"{', '.join(path.name for path in files)}: medians of {given.rounds} rounds, engines taking turns; "
+        "depth and trade messages a CPU second of one core"
     )
-    print(f"{'messages/s':>12} {'levels/s':>12} {'us/message':>11} {'min..max':>19} {'smartmoney':>11}")
+    print("smartmoney beside each: prepared, and from gzip JSON, times its speed")
+    print(f"{'messages/s':>12} {'levels/s':>12} {'us/message':>11} {'min..max':>19} {'prepared':>9} {'gzip':>7}")
     for row in sorted(rows, key=lambda one: -one["messages_per_s"]):
         span = f"{row['least']:,.0f}..{row['most']:,.0f}"
         rate = row["messages_per_s"]
-        print(
-            f"{rate:>12,.0f} {row['levels_per_s']:>12,.0f} {1e6 / rate:>11.2f} {span:>19} {row['smartmoney_is_times']:>10.3g}x  {row['engine']}"
-        )
+        times = f"{row['prepared_is_times']:>8.3g}x {row['gzip_is_times']:>6.3g}x"
+        print(f"{rate:>12,.0f} {row['levels_per_s']:>12,.0f} {1e6 / rate:>11.2f} {span:>19} {times}  {row['engine']}")
 
 
 def summary(engine: str, rounds: list[dict[str, object]]) -> dict[str, object]:

@@ -63,9 +63,9 @@ def main() -> None:
     took = runs = 0
     while took < seconds:
         hbt = fresh()
-        started = time.perf_counter()
+        started = time.process_time()
         looks, seen = walk(hbt)
-        took += time.perf_counter() - started
+        took += time.process_time() - started
         runs += 1
         if not looks or not seen > 0.0:
             raise SystemExit("the loop saw nothing")
@@ -73,7 +73,7 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "engine": f"hftbacktest {version('hftbacktest')}, ROIVector, elapse 1 ms, 20 ticks a side",
+                "engine": f"hftbacktest {version('hftbacktest')}, ROIVector, elapse 1 ms, 20 ticks a side; from binary events in memory",
                 "messages": found.counted * runs,
                 "levels": found.levels * runs,
                 "seconds": took,
