@@ -3,6 +3,7 @@
 import gzip
 import math
 import shutil
+from collections import deque
 
 import msgspec
 import pytest
@@ -67,7 +68,7 @@ def warmed(blocks, instruments, *, each=False, capture=None):
     """Fold the past as the daemon does, or frame by frame; return the engine and what was stepped."""
     engine, loop = loop_of(instruments, capture or Nowhere())
     seen = Seen(loop, each=each)
-    warm_up(seen, instruments, blocks)
+    deque(warm_up(seen, instruments, blocks), 0)
     loop.take()
     return engine, seen.items
 
@@ -260,7 +261,7 @@ def test_nothing_recorded_means_nothing_to_fold(past, tmp_path):
 def test_after_the_warm_start_slow_features_stay_and_the_book_is_gone(past, tmp_path):
     recording, instruments = past
     engine, loop = loop_of(instruments, Nowhere())
-    warm_up(loop, instruments, warm_blocks(instruments, {"BTCUSDT": recording}, tmp_path, "x"))
+    deque(warm_up(loop, instruments, warm_blocks(instruments, {"BTCUSDT": recording}, tmp_path, "x")), 0)
     loop.process(Item(EntryKind.EVENT, now(), payload=WarmUpEnded()))
     assert int(engine.market.states[0]["phase"]) == 0
     features = warm_features(engine)
