@@ -187,6 +187,9 @@ def _close_torn(segment: Path, turn: Callable[[], None]) -> TornTail:
             writer.add(records.plain)
             turn()
         index = writer.close()
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
     finally:
         writer.abandon()
     _put_in_place(fresh, segment, index)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from smartmoney.adapters.capture import CaptureWriter, read_capture, verify_capture
-from smartmoney.adapters.capture_segment import read_index
+from smartmoney.adapters.capture_segment import index_path, read_index
 from smartmoney.core.domain.entries import EntryKind, Tick, WarmUpEnded
 from smartmoney.runtime import warm_start
 from smartmoney.runtime.bookmarks import Bookmarks, encode_book
@@ -136,6 +136,18 @@ def test_the_capture_of_an_earlier_run_warms_as_its_recording_does(past, tmp_pat
     assert warm_features(from_capture).keys() == warm_features(from_recording).keys()
     for name in ("best_bid_tick", "best_ask_tick", "last_update_id", "last_trade_id"):
         assert from_capture.market.states[0][name] == from_recording.market.states[0][name]
+
+
+def test_a_capture_that_a_kill_left_open_warms_to_its_last_whole_entry(past, tmp_path):
+    recording, instruments = past
+    capture_run(tmp_path, recording, instruments)
+    closed = frames_of(stepped(warm_blocks(instruments, {}, tmp_path, "current"), instruments))
+    (segment,) = (tmp_path / "earlier").glob("*.zst")
+    index_path(segment).unlink()
+    segment.write_bytes(segment.read_bytes()[:-100])
+    torn = frames_of(stepped(warm_blocks(instruments, {}, tmp_path, "current"), instruments))
+    assert len(torn) > len(closed) * 0.5
+    assert [item.frame for item in torn] == [item.frame for item in closed[: len(torn)]]
 
 
 def test_what_an_earlier_run_warmed_itself_with_is_not_folded_twice(past, tmp_path):
