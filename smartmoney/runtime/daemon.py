@@ -378,7 +378,7 @@ class Daemon:
 
 async def _enter(settings: Settings, live: LiveOrders, venue: VenueSession, account: storage.OpenAccount) -> None:
     """Pass the door of live trading. Raises: DoorClosed."""
-    exchange_info = await venue.exchange_info() if isinstance(venue, BinanceSession) else b""
+    exchange_info = venue.exchange_info if isinstance(venue, BinanceSession) else b""
     invested = sum((report.cost for report in account.state.positions), Decimal(0))
     await live.enter(venue.instruments, exchange_info, door_terms(settings, account.state.cash, invested))
     log.info("the door is open", mode=account.mode, account=live.identity)
