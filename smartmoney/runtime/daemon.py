@@ -144,11 +144,13 @@ class Daemon:
         # The first entry makes the books, which the paper venue must be able to see.
         self._loop.process(_event(run.started))
         gateway = self._gateway()
-        is_known = (lambda: True) if live is None else (lambda: self._engine.is_reconciled)
-        self._warming = Warming(self._loop, venue.instruments, self._past, run.capture, gateway, is_known)
         self._care = CaptureCare(state.layout.captures, run.started.run_id, options.settings.capture)
         self._explainer = Explainer(self._engine, outbox, lambda: self._loop.seq)
         self._lookout = Lookout(options.settings, run.started.instruments, self._engine, state.layout.heartbeat)
+        is_known = (lambda: True) if live is None else (lambda: self._engine.is_reconciled)
+        # Until there is an entry to step, the guard hears from here that the daemon recovers.
+        recovers = self._lookout.heartbeats.starting
+        self._warming = Warming(self._loop, venue.instruments, self._past, run.capture, gateway, is_known, recovers)
         epoch = run.started.halt.epoch
         self._sender = Sender(outbox, run.ledger, run.latch, gateway, venue, inbox.post, epoch, self._lookout.on_batch)
         self._desk = ControlDesk(self._loop, self._sender, inbox.post, self._engine.view, self.summary, self._prepare_model)

@@ -46,6 +46,7 @@ class Warming:
         capture: CaptureWriter,
         gateway: OrderGateway,
         is_known: Callable[[], bool] = lambda: True,
+        while_unknown: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare.
 
@@ -56,6 +57,7 @@ class Warming:
             capture: what takes the entries.
             gateway: where orders go from the end of the past on.
             is_known: tells whether the account is known.
+            while_unknown: called again and again until it is.
         """
         self._loop = loop
         self._instruments = instruments
@@ -63,6 +65,7 @@ class Warming:
         self._capture = capture
         self._gateway = gateway
         self._is_known = is_known
+        self._while_unknown = while_unknown
         self.ended = asyncio.Event()
 
     async def run(self, beat: Beat) -> None:
@@ -71,6 +74,7 @@ class Warming:
         patience_ends = clock() + ACCOUNT_S_MAX
         while not self._is_known() and clock() < patience_ends:
             beat()
+            self._while_unknown()
             await asyncio.sleep(LOOK_S)
         began = perf_counter()
         for _ in warm_up(self._loop, self._instruments, self._past()):

@@ -60,12 +60,13 @@ def where(entries, kind):
 
 
 async def test_the_account_is_known_before_the_past_is_folded_and_the_run_replays(past, tmp_path):
-    known = []
-    stage = Stage(past, tmp_path, is_known=lambda: bool(known))
+    known, told = [], []
+    stage = Stage(past, tmp_path, is_known=lambda: bool(known), while_unknown=lambda: told.append(stage.loop.seq))
     task = asyncio.create_task(stage.warming.run(lambda: None))
     for _ in range(5):
         await asyncio.sleep(0)
     assert stage.loop.seq == 1, "nothing of the past yet"
+    assert set(told) == {1}, "whoever waits hears that it recovers"
     stage.say(AccountReported(orders=(), positions=()))
     assert stage.engine.is_reconciled
     assert stage.engine.is_warming
