@@ -43,6 +43,7 @@ AGE_NS_MAX = 3600 * _S
 """A past that ended longer ago says nothing of the present."""
 _FRAME, _SNAPSHOT, _EVENT = int(EntryKind.FRAME), int(EntryKind.SNAPSHOT), int(EntryKind.EVENT)
 _WARM_UP_ENDED = encode_payload(WarmUpEnded())
+_NOTHING = Block(buffer=b"", rows=np.zeros((ROWS, 0), np.int64))
 
 
 class WarmLoop(Protocol):
@@ -102,6 +103,8 @@ def _stamp(frames: Frames, at: int) -> Stamp:
 
 def warm_blocks(instruments: tuple[Instrument, ...], recordings: Mapping[str, Path], captures: Path, current_run: str) -> Iterator[Block]:
     """Yield the frames of the recent past in blocks, oldest first. Yields nothing when there is no past.
+
+    A block is empty where something was read that is older than what matters: so nobody waits for long.
 
     Args:
         instruments: of the run that begins.
@@ -182,7 +185,11 @@ def _from_run(run: _Run, since_ns: int, instruments: tuple[Instrument, ...]) -> 
     """Yield a run's frames since a time; before that, what is needed to have the books at that time."""
     try:
         symbols = _symbols(run, instruments)
-        for records, start_ns in _since(_records(run), since_ns, symbols):
+        for found in _since(_records(run), since_ns, symbols):
+            if found is None:
+                yield _NOTHING
+                continue
+            records, start_ns = found
             rows = [row for row in records.rows if row[7] >= start_ns and (row[2] == _FRAME or (row[2] == _SNAPSHOT and row[4] in symbols))]
             if rows:
                 yield _block(records.plain, rows, symbols)
@@ -190,8 +197,8 @@ def _from_run(run: _Run, since_ns: int, instruments: tuple[Instrument, ...]) -> 
         log.warning("an earlier capture cannot be read", capture=run.folder.name, problem=str(error))
 
 
-def _since(source: Iterator[Records], since_ns: int, symbols: Mapping[int, str]) -> Iterator[tuple[Records, int]]:
-    """Yield records with the time from which to fold them: a little before the last snapshots that lie before `since_ns`.
+def _since(source: Iterator[Records], since_ns: int, symbols: Mapping[int, str]) -> Iterator[tuple[Records, int] | None]:
+    """Yield records with the time from which to fold them, a little before the last snapshots that lie before `since_ns`; None before that.
 
     Until then they are held back, so that nothing is read twice: ten minutes of them, which is how far apart bookmarks lie.
     """
@@ -214,6 +221,8 @@ def _since(source: Iterator[Records], since_ns: int, symbols: Mapping[int, str])
             start_ns = needed_ns if latest else since_ns
             yield from ((one, start_ns) for one in held)
             held.clear()
+        else:
+            yield None
 
 
 def _block(plain: bytes, rows: list[Row], symbols: Mapping[int, str]) -> Block:

@@ -8,6 +8,7 @@ from collections import deque
 import msgspec
 import pytest
 
+from smartmoney.adapters import capture_format
 from smartmoney.adapters.capture import CaptureWriter, read_capture, verify_capture
 from smartmoney.adapters.capture_segment import index_path, read_index
 from smartmoney.core.domain.entries import EntryKind, Tick, WarmUpEnded
@@ -231,6 +232,8 @@ def test_the_middle_of_a_long_run_has_a_book_because_of_its_bookmark(past, tmp_p
     monkeypatch.setattr(warm_start, "SPAN_NS", (SECONDS // 4) * S)
     warm, folded = warmed(warm_blocks(instruments, {}, tmp_path, "current"), instruments)
     assert len(frames_of(folded)) < len(frames_of(with_mark)) * 0.75, "not from the beginning"
+    monkeypatch.setattr(capture_format, "_READ_BYTES", 4096)
+    assert 0 in [len(block) for block in warm_blocks(instruments, {}, tmp_path, "current")], "what is passed over gives way, too"
     assert int(warm.market.states[0]["phase"]) == 1
     for item in everything[moved:]:
         loop.process(item)
