@@ -1,25 +1,13 @@
 """A past that a daemon could have captured, made without a market: quick, and its direction can be known from its trades, but not surely."""
 
-from decimal import Decimal
-
 import numpy as np
 
 from smartmoney.core.domain.entries import Entry, EntryKind, WarmUpEnded
-from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.runtime.storage import open_run
 from smartmoney.venues.binance import wire
+from tests.grids import SPOT_BTC as INSTRUMENT
 
 SECOND_NS = 1_000_000_000
-INSTRUMENT = Instrument(
-    venue="binance",
-    market=Market.SPOT,
-    symbol="BTCUSDT",
-    name="BTC/USDT",
-    base="BTC",
-    quote="USDT",
-    tick_size=Decimal("0.01"),
-    lot_size=Decimal("0.00001"),
-)
 _LEVELS = 12
 _DWELL_S = 900
 _DRIFT_BPS, _NOISE_BPS = 0.22, 0.8

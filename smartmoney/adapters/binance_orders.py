@@ -1,5 +1,6 @@
 """The order side of a native Binance account: calls of `venues.binance.order_calls`, read by `venues.binance.order_news`."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -58,8 +59,8 @@ class BinanceOrders(AccountSide[BinanceAccount]):
         """List the working orders of an instrument, algo orders included. Raises: NewsError."""
         found: list[OrderNews] = []
         answer = Answer(outcome=Outcome.UNKNOWN)
-        for call in calls.open_orders(instrument):
-            answer = await self._ask(call, is_urgent=is_urgent)
+        asked = calls.open_orders(instrument)
+        for call, answer in zip(asked, await asyncio.gather(*(self._ask(call, is_urgent=is_urgent) for call in asked)), strict=True):
             if not answer.is_done:
                 return answer
             read = read_algo if call.path == "openAlgoOrders" else read_order

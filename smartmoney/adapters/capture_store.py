@@ -5,6 +5,7 @@ Invariants: the segment that is being written is never touched; a repair keeps e
 
 import hashlib
 import struct
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from smartmoney.adapters.state_directory import write_durably
 
 DAY_NS = 86_400 * 1_000_000_000
 _HASH_BYTES = 1 << 20
+_REPAIR = "repair-"
 
 
 class CaptureVerdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,16 +86,24 @@ def verify_capture(path: Path) -> CaptureVerdict:
     )
 
 
-def close_torn_segments(folder: Path) -> list[TornTail]:
+def close_torn_segments(folder: Path, turn: Callable[[], None] = lambda: None) -> list[TornTail]:
     """Close what a killed writer left open in a run's folder: keep every whole entry, drop the torn end, write the index.
 
-    Only for a run that has ended. Returns what was cut, one item for each segment that was closed here.
+    Only for a run that has ended. Whoever reads it meanwhile reads the segment as it was, or as it is then. Returns what was cut, one item
+    for each segment that was closed here.
+
+    Args:
+        folder: the run's.
+        turn: called after each second's worth of entries; what it raises ends the closing, and the folder is as it was.
 
     Raises:
         CaptureDamaged: such a file is not a segment.
         OSError: the disk failed; the folder is as it was.
     """
-    return [_close_torn(segment) for segment in segments_of(folder) if read_index(segment) is None]
+    for left in folder.glob(f"{_REPAIR}*"):
+        # What a process that was killed at this very work left behind: the segment itself is untouched, or whole already.
+        left.unlink(missing_ok=True)
+    return [_close_torn(segment, turn) for segment in segments_of(folder) if read_index(segment) is None]
 
 
 def apply_retention(
@@ -161,10 +171,9 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _close_torn(segment: Path) -> TornTail:
+def _close_torn(segment: Path, turn: Callable[[], None]) -> TornTail:
     found: list[Damage] = []
-    fresh = segment.with_name(f"repair-{segment.name}")
-    fresh.unlink(missing_ok=True)
+    fresh = segment.with_name(f"{_REPAIR}{segment.name}")
     writer = SegmentWriter(fresh)
     wall_ns = 0
     try:
@@ -176,7 +185,11 @@ def _close_torn(segment: Path) -> TornTail:
                 writer.note(row[2], row[5], row[7])
             # As they are, gaps among them: an hour of a busy market is a quarter of a million records.
             writer.add(records.plain)
+            turn()
         index = writer.close()
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
     finally:
         writer.abandon()
     _put_in_place(fresh, segment, index)

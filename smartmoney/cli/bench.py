@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from smartmoney.runtime.bench import Figure
 
 _PRINTED_WIDTH = 170
-GROUPS = ("decode", "features", "decision", "models", "backtest", "market", "journal", "safety", "daemon")
+GROUPS = ("decode", "features", "decision", "models", "backtest", "market", "journal", "safety", "daemon", "restart")
 
 
 def bench(
@@ -51,6 +51,8 @@ def bench(
             figures += measuring.measure_safety(Path(scratch))
         if "daemon" in chosen:
             figures += measuring.measure_daemon(Path(scratch), cold=cold)
+        if "restart" in chosen:
+            figures += measuring.measure_restart()
     _print(figures, as_json=as_json)
 
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from time import perf_counter, perf_counter_ns
 from typing import Any
@@ -361,10 +362,26 @@ def measure_daemon(folder: Path, *, cold: bool) -> list[Figure]:
         rows += [_figure("daemon", f"{shown}, {rank[:3]}", measured[rank], "ms") for rank in ("p50_ms", "p99_ms")]
     rows.append(_figure("daemon", "event loop lag, p99", summary["loop_lag_p99_ms"], "ms"))
     rows.append(_figure("daemon", "resident memory", summary["rss_mb"], "MiB"))
-    restarts = bench_restart.measure_restarts()
-    kind = f"live rehearsal with a journal of {bench_safety.EVENTS:,} events"
-    rows.append(_figure("daemon", f"restart_to_ready_ms: {kind}", statistics.median(each.ready_ms for each in restarts), "ms"))
-    rows.append(_figure("daemon", f"processor time of it: {kind}", statistics.median(each.cpu_ms for each in restarts), "ms"))
+    return rows
+
+
+def measure_restart() -> list[Figure]:
+    """Restart a rehearsal over a journal of ten thousand events: a small past, half a busy hour, and one that a kill ended."""
+    journal = f"journal of {bench_safety.EVENTS:,} events"
+    busy = f"{journal}, half an hour of {bench_restart.FRAMES:,} frames"
+    cases = (
+        (journal, bench_restart.measure_restarts),
+        (busy, partial(bench_restart.measure_busy_restarts, is_torn=False)),
+        (f"{busy}, killed in it", partial(bench_restart.measure_busy_restarts, is_torn=True)),
+    )
+    rows = []
+    for kind, measure in cases:
+        restarts = measure()
+        middle = {name: statistics.median(getattr(each, name) for each in restarts) for name in ("ready_ms", "cpu_ms", "warm_ms")}
+        rows.append(_figure("restart", f"restart_to_ready_ms: {kind}", middle["ready_ms"], "ms"))
+        rows.append(_figure("restart", f"slowest of {len(restarts)}: {kind}", max(each.ready_ms for each in restarts), "ms"))
+        rows.append(_figure("restart", f"processor time until READY: {kind}", middle["cpu_ms"], "ms"))
+        rows.append(_figure("restart", f"warm start done: {kind}", middle["warm_ms"], "ms"))
     return rows
 
 

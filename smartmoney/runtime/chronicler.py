@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from smartmoney.core.domain.commands import Command, RecordEquity, RecordRefusal, RecordSignal, SubmitOrder
-from smartmoney.core.domain.entries import Entry, OrderFilled, RunStarted, Tick, WarmUpEnded
+from smartmoney.core.domain.entries import Entry, OrderFilled, OrderReply, RunStarted, Tick, WarmUpEnded
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.orders import Fill, OrderIntent, Purpose
 from smartmoney.core.domain.signals import Regime
@@ -184,8 +184,8 @@ class Chronicler:
             self._start(payload)
         if isinstance(payload, (RunStarted, WarmUpEnded)):
             self.first_wall = self.last_wall = entry.ts_wall_ns
-        elif self._engine.is_warming:
-            return  # the past before the run: nothing was decided in it
+        elif self._engine.is_warming and not isinstance(payload, OrderReply):
+            return  # the past before the run: nothing was decided in it, and only the account's own news are of now
         self.last_wall = entry.ts_wall_ns
         self.costs.append(entry)
         if isinstance(payload, OrderFilled):

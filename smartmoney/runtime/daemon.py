@@ -6,28 +6,27 @@ other way in, and no other way out than the one that a crash takes, plus a clean
 
 import asyncio
 import contextlib
-import math
 import shutil
-import signal
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 import structlog
 
-from smartmoney.adapters.capture import apply_retention
 from smartmoney.adapters.control import ControlServer
+from smartmoney.adapters.recording_blocks import Block
 from smartmoney.adapters.service import ServiceNotifier
 from smartmoney.adapters.state_directory import StateDirectory
-from smartmoney.core.domain.entries import EntryKind, HaltRequested, Payload, RunStopping, Tick, WarmUpEnded
+from smartmoney.core.domain.entries import EntryKind, HaltRequested, Payload, RunStopping, Tick
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.view import EngineView
 from smartmoney.runtime import storage
 from smartmoney.runtime.assembly import simulated_words, strategy_factory
 from smartmoney.runtime.bookmarks import CONFIRM_S, Bookmarks
 from smartmoney.runtime.bookmarks import EVERY_S as BOOKMARK_EVERY_S
+from smartmoney.runtime.capture_care import CaptureCare
 from smartmoney.runtime.clock import now
 from smartmoney.runtime.control import ControlDesk
 from smartmoney.runtime.drift_watch import DriftWatch
@@ -42,11 +41,14 @@ from smartmoney.runtime.models import Models, drift_action, size_plan
 from smartmoney.runtime.modes import run_mode
 from smartmoney.runtime.rollback import Rollback
 from smartmoney.runtime.sender import OUTBOX_MAX, Sender
+from smartmoney.runtime.status_lines import log_line, service_line
+from smartmoney.runtime.stopping import Stop, signals
 from smartmoney.runtime.summary import Summary, summarise
 from smartmoney.runtime.supervisor import Beat, ChildSpec, Restart, Supervisor
 from smartmoney.runtime.training_watch import Notes, TrainingWatch
 from smartmoney.runtime.venue_session import BinanceSession, VenueSession, open_venue
-from smartmoney.runtime.warm_start import warm_blocks, warm_up
+from smartmoney.runtime.warm_start import warm_blocks
+from smartmoney.runtime.warming import Warming
 from smartmoney.settings.models import Settings
 
 log = structlog.get_logger("daemon")
@@ -64,18 +66,9 @@ LOOP_SILENT_S_MAX = 10.0
 
 LAST_ROUNDS = 3
 """Times that a live run waits for the answers to its last requests."""
-RETENTION_EVERY_S = 3600.0
 _SCRATCH = "scratch-"
-WARM_ENTRIES_UNWRITTEN_MAX = 50_000
-"""The warm start is folded faster than a disk may write: it waits for the capture after so many entries."""
 
 Screen = Callable[["Running"], None]
-
-
-class StoppedEarly(Exception):
-    """The daemon was told to stop while it was starting."""
-
-    exit_code = 0
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +101,7 @@ async def run_daemon(options: Options) -> Summary:
         BaseExceptionGroup: a child took the process down.
     """
     settings = options.settings
-    async with _signals() as stop:
+    async with signals() as stop:
         with StateDirectory.open(options.state_path) as state, _scratch(state.layout.cache) as scratch:
             inbox = Inbox()
             models = Models(state.layout.models)
@@ -151,9 +144,13 @@ class Daemon:
         # The first entry makes the books, which the paper venue must be able to see.
         self._loop.process(_event(run.started))
         gateway = self._gateway()
-        self._loop.use_gateway(gateway)
+        self._care = CaptureCare(state.layout.captures, run.started.run_id, options.settings.capture)
         self._explainer = Explainer(self._engine, outbox, lambda: self._loop.seq)
         self._lookout = Lookout(options.settings, run.started.instruments, self._engine, state.layout.heartbeat)
+        is_known = (lambda: True) if live is None else (lambda: self._engine.is_reconciled)
+        # Until there is an entry to step, the guard hears from here that the daemon recovers.
+        recovers = self._lookout.heartbeats.starting
+        self._warming = Warming(self._loop, venue.instruments, self._past, run.capture, gateway, is_known, recovers)
         epoch = run.started.halt.epoch
         self._sender = Sender(outbox, run.ledger, run.latch, gateway, venue, inbox.post, epoch, self._lookout.on_batch)
         self._desk = ControlDesk(self._loop, self._sender, inbox.post, self._engine.view, self.summary, self._prepare_model)
@@ -187,9 +184,8 @@ class Daemon:
         self._live.begin(self._run.account, self._inbox.post, self._run.latch.is_set)
         return self._live.gateway
 
-    async def serve(self, stop: "Stop") -> Summary:
-        """Warm up and run until told to stop; close in order."""
-        self._warm_up()
+    async def serve(self, stop: Stop) -> Summary:
+        """Run until told to stop; close in order."""
         server = await ControlServer.start(self._state, self._desk.handle)
         self._supervisor = supervisor = Supervisor(self._children())
         is_clean = False
@@ -228,21 +224,10 @@ class Daemon:
             training=self._training.status(),
         )
 
-    def _warm_up(self) -> None:
-        loop, run, written = self._loop, self._run, 0
-        recordings = self._venue.warm_recordings if self._options.warm is None else {"": self._options.warm}
-
-        def go_on() -> None:
-            nonlocal written
-            self._lookout.heartbeats.starting()
-            if loop.seq - written > WARM_ENTRIES_UNWRITTEN_MAX:
-                written = loop.seq
-                run.capture.ensure_durable(written)
-
-        past = warm_blocks(self._venue.instruments, recordings, self._state.layout.captures, run.started.run_id)
-        warm_up(loop, self._venue.instruments, past, go_on)
-        loop.process(_event(WarmUpEnded()))
-        log.info("warm start done", entries=loop.seq)
+    def _past(self) -> Iterator[Block]:
+        venue, layout = self._venue, self._state.layout
+        recordings = venue.warm_recordings if self._options.warm is None else {"": self._options.warm}
+        return warm_blocks(venue.instruments, recordings, layout.captures, self._run.started.run_id)
 
     async def _finish(self) -> None:
         """Stop as a crash would be recovered from: entries are withdrawn, protection stays, everything that was said is made durable."""
@@ -272,10 +257,12 @@ class Daemon:
             ChildSpec(name="loop", start=self._loop.run, restart=Restart.ESSENTIAL, beat_s_max=LOOP_SILENT_S_MAX),
             ChildSpec(name="sender", start=self._sender.run, restart=Restart.ESSENTIAL, beat_s_max=SENDER_SILENT_S_MAX),
             ChildSpec(name="ticker", start=self._tick, beat_s_max=LOOP_SILENT_S_MAX),
-            ChildSpec(name="feed", start=self._venue.feed, beat_s_max=LOOP_SILENT_S_MAX),
+            # A past that was half folded cannot be folded again: what fails there ends the process.
+            ChildSpec(name="warm start", start=self._warming.run, restart=Restart.TRANSIENT, restarts_max=0, beat_s_max=LOOP_SILENT_S_MAX),
+            ChildSpec(name="feed", start=self._feed, beat_s_max=LOOP_SILENT_S_MAX),
             ChildSpec(name="watch", start=self._watch, restart=Restart.ESSENTIAL, beat_s_max=LOOP_SILENT_S_MAX),
             ChildSpec(name="ready", start=self._announce, restart=Restart.TRANSIENT, beat_s_max=LOOP_SILENT_S_MAX),
-            ChildSpec(name="retention", start=self._retain),
+            ChildSpec(name="captures", start=lambda beat: self._care.run(self._warming.ended, beat)),
             ChildSpec(name="bookmarks", start=self._bookmark),
             ChildSpec(name="explainer", start=self._explainer.run),
             ChildSpec(name="drift", start=lambda beat: self._drift.run(beat, self._outbox)),
@@ -291,8 +278,19 @@ class Daemon:
             children.append(ChildSpec(name="screen", start=self._show, restart=Restart.TEMPORARY))
         return tuple(children)
 
+    async def _feed(self, beat: Beat) -> None:
+        """Follow the market from the end of the past on."""
+        await self._warmed(beat)
+        await self._venue.feed(beat)
+
+    async def _warmed(self, beat: Beat) -> None:
+        while not self._warming.ended.is_set():
+            beat()
+            await asyncio.sleep(READY_LOOK_S)
+
     async def _tick(self, beat: Beat) -> None:
-        """Post a tick each 100 ms and measure how late the event loop is."""
+        """Post a tick each 100 ms from the end of the past on, and measure how late the event loop is."""
+        await self._warmed(beat)
         clock = asyncio.get_running_loop().time
         due = clock()
         while True:
@@ -339,8 +337,8 @@ class Daemon:
             if clock() >= status_due:
                 status_due = clock() + STATUS_EVERY_S
                 if self._options.screen is None:
-                    log.info("status", **_status(view))
-                self._notifier.status(_status_line(view))
+                    log.info("status", **log_line(view))
+                self._notifier.status(service_line(view))
             if clock() >= monitor_due:
                 if monitor_due:
                     log.info("monitor", **view.performance)
@@ -348,10 +346,11 @@ class Daemon:
             await asyncio.sleep(WATCH_S)
 
     async def _limit(self, beat: Beat) -> None:
-        """Stop after the given time, counted from READY."""
+        """Stop after the given time, counted from READY and the end of the past."""
         del beat
         assert self._options.seconds is not None
         await self._ready.wait()
+        await self._warming.ended.wait()
         await asyncio.sleep(self._options.seconds)
         self._supervisor.stop()
 
@@ -364,23 +363,6 @@ class Daemon:
             bookmarks.take()
             while not bookmarks.offer():  # noqa: ASYNC110 - frames move the book on, no event tells of it
                 await asyncio.sleep(CONFIRM_S)
-
-    async def _retain(self, beat: Beat) -> None:
-        """Let old captures go, each hour."""
-        del beat
-        keeping = self._options.settings.capture
-        while True:
-            await asyncio.sleep(RETENTION_EVERY_S)
-            try:
-                await asyncio.to_thread(
-                    apply_retention,
-                    self._state.layout.captures,
-                    days=keeping.retention_days,
-                    bytes_max=int(keeping.retention_gb * 1e9),
-                    now_wall_ns=now().wall_ns,
-                )
-            except OSError as error:
-                log.warning("old captures could not be removed", error=str(error))
 
     async def _show(self, beat: Beat) -> None:
         screen = self._options.screen
@@ -398,7 +380,7 @@ class Daemon:
 
 async def _enter(settings: Settings, live: LiveOrders, venue: VenueSession, account: storage.OpenAccount) -> None:
     """Pass the door of live trading. Raises: DoorClosed."""
-    exchange_info = await venue.exchange_info() if isinstance(venue, BinanceSession) else b""
+    exchange_info = venue.exchange_info if isinstance(venue, BinanceSession) else b""
     invested = sum((report.cost for report in account.state.positions), Decimal(0))
     await live.enter(venue.instruments, exchange_info, door_terms(settings, account.state.cash, invested))
     log.info("the door is open", mode=account.mode, account=live.identity)
@@ -408,46 +390,6 @@ def _event(payload: Payload) -> Item:
     return Item(EntryKind.EVENT, now(), payload=payload)
 
 
-def _status(view: EngineView) -> dict[str, object]:
-    first = view.instruments[0]
-    decision = first.last_decision
-    return {
-        "mode": view.mode,
-        "instrument": first.name,
-        "bid": first.bid,
-        "ask": first.ask,
-        "trust": first.trust.state.value,
-        "trades_per_s": _known(first.features, "trade_rate_10s", 1),
-        "imbalance": _known(first.features, "weighted_imbalance", 3),
-        "tfi_120s": _known(first.features, "tfi_120s", 3),
-        "stress": _known(first.features, "liquidity_stress", 2),
-        "regime": None if first.regime is None else f"{first.regime.label.value} {first.regime.probability:.2f}",
-        "decision": None if decision is None else f"{decision.code}: {decision.text}",
-        "position": first.position,
-        "equity": view.account.equity,
-        "drawdown": view.account.drawdown,
-        "decisions": view.decisions,
-        "signals": view.signals,
-        "orders": view.orders,
-        "fills": view.fills,
-        "halted": view.account.halted,
-        "simulated": view.mode != "live",
-    }
-
-
-def _known(features: Mapping[str, float], name: str, digits: int) -> float | None:
-    """Return a feature for a log line, None while it warms up: JSON has no word for NaN."""
-    value = features.get(name, math.nan)
-    return None if math.isnan(value) else round(value, digits)
-
-
-def _status_line(view: EngineView) -> str:
-    account, first = view.account, view.instruments[0]
-    state = f"HALTED: {account.halt_reason}" if account.halted else f"{first.name} {first.trust.state.value}"
-    counts = f"{view.decisions} decisions, {view.signals} signals, {view.fills} fills"
-    return f"{view.mode}: {state}; equity {account.equity}, {counts}"
-
-
 @contextlib.contextmanager
 def _scratch(cache: Path) -> Iterator[Path]:
     """Give an empty folder for the life of the process, and remove what a killed one left. The state directory's lock must be held."""
@@ -455,46 +397,3 @@ def _scratch(cache: Path) -> Iterator[Path]:
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=cache, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
-
-
-class Stop:
-    """Be what SIGINT and SIGTERM do: at first they cancel the start; once the children run, they end those in order."""
-
-    def __init__(self, cancel_start: Callable[[], object]) -> None:
-        self._act = cancel_start
-        self.is_told = False
-        self.is_starting = True
-
-    def use(self, act: Callable[[], object]) -> None:
-        """Do something else from now on."""
-        self._act = act
-        self.is_starting = False
-
-    def tell(self) -> None:
-        """Stop."""
-        self.is_told = True
-        self._act()
-
-
-@contextlib.asynccontextmanager
-async def _signals() -> AsyncIterator[Stop]:
-    """Turn SIGINT and SIGTERM into a stop.
-
-    Raises:
-        StoppedEarly: one came before the children ran.
-    """
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    stop = Stop(task.cancel)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.tell)
-    try:
-        yield stop
-    except asyncio.CancelledError:
-        if not (stop.is_told and stop.is_starting):
-            raise
-        task.uncancel()
-        raise StoppedEarly("stopped before the run had begun") from None
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)

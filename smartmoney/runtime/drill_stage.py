@@ -130,6 +130,8 @@ class Stage:
         self.rest = str(ready["binance"]["spot"]["rest"])
         self._config = folder / "live.yaml"
         self._warm = ready["warm"][market]["BTCUSDT"]
+        self.is_warmed = True
+        """Daemons warm up from the exchange's own past; else from what earlier ones have captured alone."""
         self._running: list[Running] = []
         here, spot = ready["binance"][market], ready["binance"]["spot"]
         written = {
@@ -158,8 +160,8 @@ class Stage:
     async def daemon(self, **settings: object) -> Running:
         """Start a daemon with some settings changed (`strategy__max_drawdown=0.1`)."""
         changed = [word for key, value in settings.items() for word in ("--set", f"{key.replace('__', '.')}={value}")]
-        words = ("run", "--live", "-c", str(self._config), "--state-dir", str(self.layout.root), "--warm", self._warm, "--json", *changed)
-        return await self.start(*words)
+        warm = ("--warm", self._warm) if self.is_warmed else ()
+        return await self.start("run", "--live", "-c", str(self._config), "--state-dir", str(self.layout.root), "--json", *warm, *changed)
 
     async def guard(self, lease_s: float) -> Running:
         """Start a guard."""

@@ -1,8 +1,9 @@
 """Where compiled kernels are kept between runs.
 
 numba keys its cache by the file of a function and does not notice a callee that changed in another file. So the cache directory's name
-is a hash of everything that can change compiled code: every kernel source, numba's and numpy's versions, Python's, and the CPU; and of
-where the sources lie, because numba looks for a function under its file's path: another copy's kernels are not this one's.
+is a hash of everything that can change compiled code: every kernel source and what those import, numba's and numpy's versions, Python's,
+and the CPU; and of where the sources lie, because numba looks for a function under its file's path: another copy's kernels are not this
+one's.
 `prepare` must run before the first import of numba, because numba reads its settings then. Where the directory cannot be written (a
 read-only image), a copy in a temporary directory serves for the life of the process: numba refuses to read a cache that it cannot write.
 """
@@ -19,6 +20,8 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _ROOMS_WITH_KERNELS = ("core/book", "core/features", "core/regime", "core/alpha", "core/models", "venues", "simulation")
+_BAKED_IN = ("core/domain/instruments.py", "core/domain/orders.py", "core/domain/signals.py")
+"""What kernels import from elsewhere: the order of the regimes, for one, is a constant in their code."""
 _KEPT = 3
 """Generations of kernels kept: the running one, and two for switching back."""
 
@@ -36,11 +39,16 @@ def fingerprint() -> str:
     digest = hashlib.sha256()
     for part in (version("numba"), version("numpy"), sys.version, platform.machine(), _cpu_name(), str(_PACKAGE)):
         digest.update(part.encode() + b"\0")
-    for room in _ROOMS_WITH_KERNELS:
-        for source in sorted((_PACKAGE / room).rglob("*.py")):
-            # Every source, constants and all: a kernel bakes in what it imports.
-            digest.update(source.relative_to(_PACKAGE).as_posix().encode() + b"\0" + source.read_bytes())
+    for source in sources():
+        # Every source, constants and all: a kernel bakes in what it imports.
+        digest.update(source.relative_to(_PACKAGE).as_posix().encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def sources() -> list[Path]:
+    """Return every source that compiled code may depend on."""
+    rooms = [source for room in _ROOMS_WITH_KERNELS for source in sorted((_PACKAGE / room).rglob("*.py"))]
+    return [*rooms, *(_PACKAGE / name for name in _BAKED_IN)]
 
 
 def prepare() -> Path:

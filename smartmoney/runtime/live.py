@@ -16,6 +16,7 @@ from random import Random
 from typing import Protocol
 from urllib.parse import urlsplit
 
+import msgspec
 import structlog
 
 from smartmoney.adapters.binance_account import BinanceAccount
@@ -289,7 +290,8 @@ async def _identify(account: BinanceAccount, where: Endpoints) -> str:
     """Return the account's name: host, market and the venue's own number or alias of it."""
     answer = await account.sync_clock()
     if answer.is_done:
-        answer = await account.ask(calls.wallet(account.market))
+        # Out of what is kept for protection: what a life before this one has spent must not hold this one up.
+        answer = await account.ask(msgspec.structs.replace(calls.wallet(account.market), is_urgent=True))
     if not answer.is_done:
         is_key = answer.outcome is Outcome.KEY
         remedy = "check key, secret, permissions and address at the exchange" if is_key else "see whether the exchange is there"

@@ -7,6 +7,7 @@ Invariants: a failed or partial read is no report (missing is not flat); an orde
 only when the venue says that it is gone; every loop is bounded.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
@@ -94,8 +95,7 @@ class LiveAccount:
         await self._read_trades()
         for _ in range(ROUNDS_MAX):
             spent = self._spent
-            listed = await self._open_orders()
-            positions = await self._positions()
+            listed, positions = await asyncio.gather(self._open_orders(), self._positions())
             reports = await self._reports(listed)
             if not await self._read_trades():
                 if spent is self._spent:

@@ -6,6 +6,7 @@ Invariants: nothing is sent that moves money; of USD-M's settings only margin ty
 read back afterwards.
 """
 
+import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -68,15 +69,13 @@ async def live_door(account: BinanceAccount, instruments: Sequence[Instrument], 
         exchange_info: the venue's own description of them.
         terms: what they are going to be traded with.
     """
-    problems = clock_problems(account.clock_offset_ms)
-    problems += await _key(account)
-    problems += _market(instruments, exchange_info, terms)
-    problems += await _money(account, instruments[0].quote, terms)
+    asked = [_key(account), _money(account, instruments[0].quote, terms)]
     if account.market is Market.USDM:
-        problems += await _modes(account)
-        for instrument in instruments:
-            problems += await _margin(account, instrument, terms.leverage)
-    return problems
+        asked += [_modes(account), *(_margin(account, instrument, terms.leverage) for instrument in instruments)]
+    # Side by side: each question travels to the venue and back, and until they are answered nobody looks after what is held.
+    key, *others = await asyncio.gather(*asked)
+    found = (clock_problems(account.clock_offset_ms), key, _market(instruments, exchange_info, terms), *others)
+    return [problem for problems in found for problem in problems]
 
 
 def clock_problems(offset_ms: int | None) -> list[Problem]:
@@ -165,11 +164,12 @@ def _balance(market: Market, body: Any, quote: str) -> Decimal:
 
 async def _modes(account: BinanceAccount) -> list[Problem]:
     problems = []
-    for call, name, what in (
-        (calls.position_mode(), "dualSidePosition", "hedge mode, where a reduce-only order cannot be sent"),
-        (calls.assets_mode(), "multiAssetsMargin", "multi-assets mode, where a position cannot be isolated"),
-    ):
-        answer = await _ask(account, call)
+    answers = await asyncio.gather(_ask(account, calls.position_mode()), _ask(account, calls.assets_mode()))
+    what_for = (
+        ("dualSidePosition", "hedge mode, where a reduce-only order cannot be sent"),
+        ("multiAssetsMargin", "multi-assets mode, where a position cannot be isolated"),
+    )
+    for answer, (name, what) in zip(answers, what_for, strict=True):
         if not answer.is_done:
             problems.append(unanswered("margin", f"{name} could not be asked", answer))
         elif answer.body.get(name) is not False:

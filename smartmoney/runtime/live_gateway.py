@@ -195,9 +195,9 @@ class LiveGateway(Elsewhere):
     async def run(self, beat: Beat) -> None:
         """Read the account regularly, and whenever somebody asks."""
         due_ns = 0
-        if self._money is not None:
-            # What was paid before this start is part of the equity that the first decision looks at.
-            await self._money.first()
+        self._clock_due_ns = self._clock.monotonic_ns() + round(CLOCK_EVERY_S * _S)
+        # What was paid before this start is part of the equity that the first decision looks at.
+        await asyncio.gather(self._account.sync_clock(), *([] if self._money is None else [self._money.first()]))
         while True:
             beat()
             now_ns = self._clock.monotonic_ns()

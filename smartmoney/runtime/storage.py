@@ -11,10 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
-import structlog
 
 from smartmoney import __version__
-from smartmoney.adapters.capture import CaptureDamaged, CaptureWriter, apply_retention, close_torn_segments
+from smartmoney.adapters.capture import CaptureWriter
 from smartmoney.adapters.journal import AccountState, Checkpoint, Journal, JournalRecord, RunHeader, record
 from smartmoney.adapters.service import clear_latch, is_latched, prepare_latch, read_latch, set_latch
 from smartmoney.adapters.state_directory import StateLayout
@@ -22,6 +21,7 @@ from smartmoney.core.domain.entries import HaltState, RunStarted
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.engine.parameters import encode_parameters
 from smartmoney.runtime.assembly import engine_parameters
+from smartmoney.runtime.capture_care import retain
 from smartmoney.runtime.clock import now
 from smartmoney.runtime.loop import Batch
 from smartmoney.runtime.models import PRIOR_NAME
@@ -29,8 +29,6 @@ from smartmoney.settings.build import paper_parameters
 from smartmoney.settings.effective import config_hash
 from smartmoney.settings.models import Settings
 from smartmoney.simulation.paper import PaperVenue
-
-log = structlog.get_logger("storage")
 
 _RUN_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -157,7 +155,8 @@ def open_run(
         journal, account = opened.journal, opened.state
         run_id = new_run_id(now().wall_ns)
         started = _started(settings, run_id, instruments, opened, model)
-        _tidy(settings, layout)
+        # What is too much goes before anything is written; what a kill left open is closed once the run is up (`capture_care`).
+        retain(layout.captures, settings.capture)
         header = RunHeader(
             run_id=run_id,
             mode=started.mode,
@@ -235,20 +234,3 @@ def _started(settings: Settings, run_id: str, instruments: Sequence[Instrument],
 def _latched_for(journaled: HaltState, latch_path: Path) -> str | None:
     latch = read_latch(latch_path)
     return None if latch is None or journaled.halted else latch.reason
-
-
-def _tidy(settings: Settings, layout: StateLayout) -> None:
-    if layout.captures.is_dir():
-        for folder in layout.captures.iterdir():
-            try:
-                close_torn_segments(folder)
-            except (CaptureDamaged, msgspec.MsgspecError) as error:
-                # An old recording that cannot be mended is no reason not to start; retention takes it away in time.
-                log.warning("an earlier capture is damaged", capture=folder.name, problem=str(error))
-        keeping = settings.capture
-        apply_retention(
-            layout.captures,
-            days=keeping.retention_days,
-            bytes_max=int(keeping.retention_gb * 1e9),
-            now_wall_ns=now().wall_ns,
-        )

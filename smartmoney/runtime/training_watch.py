@@ -234,8 +234,8 @@ def captured_hours(captures: Path, now_wall_ns: int, settings: Settings) -> floa
 
 
 def _span_ns(folder: Path, now_wall_ns: int) -> tuple[int, int]:
-    """Return the wall times of a run's first frame, its warm start's included, and of its last entry; an open one lasts until now."""
+    """Return the wall times of a run's first frame, its warm start's included, and of its last entry; an open one's last writing."""
     segments = segments_of(folder)
     first = next((entry.ts_wall_ns for entry in read_capture(folder) if entry.kind is EntryKind.FRAME), now_wall_ns)
     index = read_index(segments[-1])
-    return first, now_wall_ns if index is None else index.last_wall_ns
+    return first, segments[-1].stat().st_mtime_ns if index is None else index.last_wall_ns

@@ -27,6 +27,7 @@ from smartmoney.runtime.modes import is_rehearsal
 from smartmoney.runtime.supervisor import Beat
 from smartmoney.settings.models import Settings
 from smartmoney.settings.scenario import path_of
+from smartmoney.venues.binance.exchange_info import parse_exchange_info
 from smartmoney.venues.binance.protocol import DEFAULT_STREAMS, endpoints, plan_connections
 from smartmoney.venues.unified import unified_names
 
@@ -82,10 +83,19 @@ class BinanceSession:
     """Follow a Binance market: the real one, or whatever speaks its protocol at the given addresses."""
 
     def __init__(
-        self, market: Market, rest: VenueRest, stream_base: str, instruments: tuple[Instrument, ...], inbox: Inbox, seed: int
+        self,
+        market: Market,
+        rest: VenueRest,
+        stream_base: str,
+        instruments: tuple[Instrument, ...],
+        inbox: Inbox,
+        seed: int,
+        exchange_info: bytes = b"",
     ) -> None:
         self.codec = binance_codec()
         self.instruments = instruments
+        self.exchange_info = exchange_info
+        """What the venue publishes about the instruments."""
         self.warm_recordings: Mapping[str, Path] = {}
         self.source_ended: Callable[[], Awaitable[None]] | None = None
         """Waits for, and raises, the end of what the frames come from, where that is a process of ours."""
@@ -116,10 +126,6 @@ class BinanceSession:
     def reconnect(self, instrument: int, reason: str) -> None:
         """Rebuild an instrument's connections."""
         self._feed.reconnect(reason, instrument)
-
-    async def exchange_info(self) -> bytes:
-        """Return what the venue publishes about the instruments. Raises: RestError."""
-        return await self._rest.exchange_info(tuple(instrument.symbol for instrument in self.instruments))
 
     async def close(self) -> None:
         """End what runs in the background."""
@@ -175,8 +181,10 @@ async def _open_binance(settings: Settings, inbox: Inbox, rest_base: str, stream
     addresses = endpoints(market, rest=rest_base, stream=stream_base)
     rest = VenueRest(market, addresses.rest, clock=SystemClock(), jitter=Random(seed))
     try:
-        instruments = await rest.instruments(tuple(settings.instruments))
-        session = BinanceSession(market, rest, addresses.stream, instruments, inbox, seed)
+        names = tuple(settings.instruments)
+        exchange_info = await rest.exchange_info(names)
+        instruments = parse_exchange_info(exchange_info, names, market)
+        session = BinanceSession(market, rest, addresses.stream, instruments, inbox, seed, exchange_info)
     except BaseException:
         await rest.close()
         raise

@@ -7,7 +7,7 @@ in stretches.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -43,6 +43,7 @@ AGE_NS_MAX = 3600 * _S
 """A past that ended longer ago says nothing of the present."""
 _FRAME, _SNAPSHOT, _EVENT = int(EntryKind.FRAME), int(EntryKind.SNAPSHOT), int(EntryKind.EVENT)
 _WARM_UP_ENDED = encode_payload(WarmUpEnded())
+_NOTHING = Block(buffer=b"", rows=np.zeros((ROWS, 0), np.int64))
 
 
 class WarmLoop(Protocol):
@@ -55,10 +56,8 @@ class WarmLoop(Protocol):
         """Step frames from `at` on, before `end`, up to the next tick; return the next frame."""
 
 
-def warm_up(
-    loop: WarmLoop, instruments: tuple[Instrument, ...], blocks: Iterator[Block], on_tick: Callable[[], None] = lambda: None
-) -> None:
-    """Step the frames of the past at their own times, with a tick each second, after each of which `on_tick` is called.
+def warm_up(loop: WarmLoop, instruments: tuple[Instrument, ...], blocks: Iterable[Block]) -> Iterator[None]:
+    """Step the frames of the past at their own times, with a tick each second; yield before each block and after each tick.
 
     The past lies on our monotonic clock (where it may be negative), and none of it in the future.
     """
@@ -66,6 +65,9 @@ def warm_up(
     index_of = {instrument.symbol.upper(): index for index, instrument in enumerate(instruments)}
     timer, latest_ns = Timer(0, TICK_NS, HOLE_NS_MAX), 0
     for block in blocks:
+        yield
+        if not len(block):
+            continue
         rows = block.rows.copy()
         rows[WALLS] = np.maximum.accumulate(np.maximum(np.minimum(rows[WALLS], at.wall_ns), latest_ns))
         latest_ns = int(rows[WALLS, -1])
@@ -73,17 +75,17 @@ def warm_up(
         here = 0
         for snapshot in [*np.flatnonzero(rows[SNAPSHOTS]).tolist(), len(block)]:
             while here < snapshot:
-                _tick(loop, timer, frames, here, on_tick)
+                yield from _tick(loop, timer, frames, here)
                 here = loop.process_frames(frames, here, snapshot, timer)
             if snapshot < len(block):
-                _tick(loop, timer, frames, snapshot, on_tick)
+                yield from _tick(loop, timer, frames, snapshot)
                 index = index_of.get(block.symbols.get(snapshot, "").upper(), 0 if len(instruments) == 1 else -1)
                 if index >= 0:
                     loop.process(Item(EntryKind.SNAPSHOT, _stamp(frames, snapshot), instrument=index, frame=block.frame(snapshot)))
                 here = snapshot + 1
 
 
-def _tick(loop: WarmLoop, timer: Timer, frames: Frames, at: int, on_tick: Callable[[], None]) -> None:
+def _tick(loop: WarmLoop, timer: Timer, frames: Frames, at: int) -> Iterator[None]:
     """Step the ticks that are due before a frame."""
     wall_ns = int(frames.rows[WALLS, at])
     while timer.next_ns <= wall_ns:
@@ -91,7 +93,7 @@ def _tick(loop: WarmLoop, timer: Timer, frames: Frames, at: int, on_tick: Callab
             timer.next_ns = wall_ns
         loop.process(Item(EntryKind.EVENT, Stamp(timer.next_ns, timer.next_ns - frames.origin_ns), payload=Tick()))
         timer.next_ns += timer.step_ns
-        on_tick()
+        yield
 
 
 def _stamp(frames: Frames, at: int) -> Stamp:
@@ -101,6 +103,8 @@ def _stamp(frames: Frames, at: int) -> Stamp:
 
 def warm_blocks(instruments: tuple[Instrument, ...], recordings: Mapping[str, Path], captures: Path, current_run: str) -> Iterator[Block]:
     """Yield the frames of the recent past in blocks, oldest first. Yields nothing when there is no past.
+
+    A block is empty where something was read that is older than what matters: so nobody waits for long.
 
     Args:
         instruments: of the run that begins.
@@ -130,12 +134,20 @@ def _from_recording(path: Path, symbol: str) -> Iterator[Block]:
         log.warning("the recording ends early", file=str(path), problem=str(damage))
 
 
+class _Segment(msgspec.Struct, frozen=True):
+    """Name a segment and when it ended. One that a kill left open may be torn."""
+
+    path: Path
+    last_wall_ns: int
+    is_open: bool
+
+
 class _Run(msgspec.Struct, frozen=True):
     """Name an earlier run's capture: its segments that matter, and when it ended."""
 
     folder: Path
     first_segment: Path
-    segments: tuple[Path, ...]
+    segments: tuple[_Segment, ...]
     last_wall_ns: int
 
 
@@ -150,25 +162,34 @@ def _recent_runs(captures: Path, current_run: str) -> list[_Run]:
 
 
 def _run_of(folder: Path) -> _Run | None:
-    """Describe a run's capture by the indices of its closed segments; None where nothing is closed, or an index is damaged."""
-    segments = segments_of(folder)
+    """Describe a run's capture by its segments; None where there is none, or an index is damaged."""
     try:
-        indices = [(segment, index) for segment in segments if (index := read_index(segment)) is not None]
+        segments = [_segment_of(path) for path in segments_of(folder)]
     except (msgspec.MsgspecError, OSError) as error:
         log.warning("an earlier capture cannot be read", capture=folder.name, problem=str(error))
         return None
-    if not indices:
+    if not segments:
         return None
-    last_ns = indices[-1][1].last_wall_ns
-    wanted = tuple(segment for segment, index in indices if index.last_wall_ns >= last_ns - SPAN_NS - BOOK_SPAN_NS)
-    return _Run(folder, segments[0], wanted, last_ns)
+    last_ns = segments[-1].last_wall_ns
+    wanted = tuple(segment for segment in segments if segment.last_wall_ns >= last_ns - SPAN_NS - BOOK_SPAN_NS)
+    return _Run(folder, segments[0].path, wanted, last_ns)
+
+
+def _segment_of(path: Path) -> _Segment:
+    """Describe a segment by its index; one that a kill left open ended when it was last written to."""
+    index = read_index(path)
+    return _Segment(path, path.stat().st_mtime_ns if index is None else index.last_wall_ns, index is None)
 
 
 def _from_run(run: _Run, since_ns: int, instruments: tuple[Instrument, ...]) -> Iterator[Block]:
     """Yield a run's frames since a time; before that, what is needed to have the books at that time."""
     try:
         symbols = _symbols(run, instruments)
-        for records, start_ns in _since(_records(run), since_ns, symbols):
+        for found in _since(_records(run), since_ns, symbols):
+            if found is None:
+                yield _NOTHING
+                continue
+            records, start_ns = found
             rows = [row for row in records.rows if row[7] >= start_ns and (row[2] == _FRAME or (row[2] == _SNAPSHOT and row[4] in symbols))]
             if rows:
                 yield _block(records.plain, rows, symbols)
@@ -176,8 +197,8 @@ def _from_run(run: _Run, since_ns: int, instruments: tuple[Instrument, ...]) -> 
         log.warning("an earlier capture cannot be read", capture=run.folder.name, problem=str(error))
 
 
-def _since(source: Iterator[Records], since_ns: int, symbols: Mapping[int, str]) -> Iterator[tuple[Records, int]]:
-    """Yield records with the time from which to fold them: a little before the last snapshots that lie before `since_ns`.
+def _since(source: Iterator[Records], since_ns: int, symbols: Mapping[int, str]) -> Iterator[tuple[Records, int] | None]:
+    """Yield records with the time from which to fold them, a little before the last snapshots that lie before `since_ns`; None before that.
 
     Until then they are held back, so that nothing is read twice: ten minutes of them, which is how far apart bookmarks lie.
     """
@@ -200,6 +221,8 @@ def _since(source: Iterator[Records], since_ns: int, symbols: Mapping[int, str])
             start_ns = needed_ns if latest else since_ns
             yield from ((one, start_ns) for one in held)
             held.clear()
+        else:
+            yield None
 
 
 def _block(plain: bytes, rows: list[Row], symbols: Mapping[int, str]) -> Block:
@@ -222,9 +245,9 @@ def _symbols(run: _Run, instruments: tuple[Instrument, ...]) -> dict[int, str]:
 
 def _records(run: _Run) -> Iterator[Records]:
     """Yield what a run lived through itself: its own warm start was the end of the run before it."""
-    is_live = run.segments[0] != run.first_segment
+    is_live = run.segments[0].path != run.first_segment
     for segment in run.segments:
-        for records in read_records(segment, may_be_torn=False):
+        for records in read_records(segment.path, may_be_torn=segment.is_open):
             if is_live:
                 yield records
                 continue

@@ -15,19 +15,8 @@ from smartmoney.adapters.capture import read_capture
 from smartmoney.adapters.journal import Journal, JournalFailed, JournalRefused, RunHeader, record
 from smartmoney.core.domain.commands import RecordEquity, SubmitOrder
 from smartmoney.core.domain.entries import OrderAccepted, OrderFilled
-from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import Approved, Fill, Liquidity, OrderIntent, OrderType, Purpose, Side
-
-BTC = Instrument(
-    venue="binance",
-    market=Market.SPOT,
-    symbol="BTCUSDT",
-    name="BTC/USDT",
-    base="BTC",
-    quote="USDT",
-    tick_size=Decimal("0.01"),
-    lot_size=Decimal("0.00001"),
-)
+from tests.grids import SPOT_BTC as BTC
 
 WRITER = """
 import os, sys

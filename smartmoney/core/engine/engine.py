@@ -54,6 +54,7 @@ from smartmoney.core.domain.entries import (
 from smartmoney.core.domain.signals import FeedTrust, Refusal
 from smartmoney.core.engine import rest
 from smartmoney.core.engine.brain import EQUITY_EVERY_NS, Brain, BundleSource, StrategyFactory
+from smartmoney.core.engine.counters import Counters
 from smartmoney.core.engine.digest import Digest
 from smartmoney.core.engine.market import Market, VenueCodec
 from smartmoney.core.engine.money import Money
@@ -70,6 +71,7 @@ from smartmoney.core.risk.kill_switch import FLATTEN, KillEvent, ResumeEvent
 _S = 1_000_000_000
 ACCOUNT_PATIENCE_NS = 10 * _S
 """After so long without an answer the first question about the account is asked again."""
+_NO_QUOTE = Quote(best_bid_ticks=-1, best_ask_ticks=-1, trust=FeedTrust.RESYNCING)
 
 
 class NoBundleHere(LookupError):
@@ -83,18 +85,6 @@ def no_bundles(model: str) -> Bundle:
         NoBundleHere: always.
     """
     raise NoBundleHere(f"the run's model is {model}, and no store of models was given")
-
-
-class Counters:
-    """Count what a run did."""
-
-    __slots__ = ("decisions", "fills", "refusals", "signals")
-
-    def __init__(self) -> None:
-        self.decisions = 0
-        self.signals = 0
-        self.fills = 0
-        self.refusals: dict[str, int] = {}
 
 
 class Engine:
@@ -202,7 +192,10 @@ class Engine:
         return build_view(self, self._entry)
 
     def quotes(self) -> tuple[Quote, ...]:
-        """Return the touch and the trust of every instrument."""
+        """Return the touch and the trust of every instrument. What is held is valued and traded at no price of a past that is folded."""
+        return (_NO_QUOTE,) * len(self.market.instruments) if self.is_warming else self._touches()
+
+    def _touches(self) -> tuple[Quote, ...]:
         market = self.market
         quotes = []
         for index in range(len(market.instruments)):
@@ -270,7 +263,7 @@ class Engine:
     def _keep_regimes_going(self) -> None:
         """Let the models see the warm start as they will see the live market: a decision that cannot become one."""
         if self.brain.is_due(self._entry.ts_mono_ns):
-            for index, quote in enumerate(self.quotes()):
+            for index, quote in enumerate(self._touches()):
                 self.brain.decide(self, index, quote, self._entry)
 
     def _decide(self, quotes: tuple[Quote, ...]) -> list[Command]:
@@ -409,6 +402,8 @@ class Engine:
 
     def _look(self, quotes: tuple[Quote, ...]) -> list[Command]:
         """Let the kill switch look at equity: on every tick, and on every frame that moved a market while something is held."""
+        if self.is_warming:
+            return []  # there is no market to value anything at, and none can be missing
         event = self.money.observe(quotes, self._entry.ts_mono_ns, self._entry.ts_wall_ns)
         self.has_looked = True
         return [] if event is None else self._halted(event, quotes)
@@ -423,8 +418,7 @@ class Engine:
 
     def _look_back(self, touches: Sequence[Touch], wall_ns: int, mono_ns: int) -> None:
         """Look at equity as of the last frame or tick that was passed over: within the bounds no earlier look says more."""
-        nothing = Quote(best_bid_ticks=-1, best_ask_ticks=-1, trust=FeedTrust.RESYNCING)
-        quotes = [nothing] * len(self.market.instruments)
+        quotes = [_NO_QUOTE] * len(self.market.instruments)
         for touch in touches:
             quotes[touch.instrument] = Quote(best_bid_ticks=touch.bid_ticks, best_ask_ticks=touch.ask_ticks, trust=FeedTrust.SYNCED)
         if self.money.observe(quotes, mono_ns, wall_ns) is not None:

@@ -21,7 +21,9 @@ def until(engine: "Engine", waits: Waits, now_wall_ns: int, origin_ns: int) -> U
     if waits.each:
         return _LOOK_AT_EACH
     portfolio = engine.executor.portfolio
-    held = [index for index in range(len(portfolio.instruments)) if portfolio.position(index).quantity != 0] if portfolio.is_exposed else []
+    # While a past is folded nothing is valued: it does not matter what is held.
+    is_exposed = portfolio.is_exposed and not engine.is_warming
+    held = [index for index in range(len(portfolio.instruments)) if portfolio.position(index).quantity != 0] if is_exposed else []
     watched = tuple(sorted({*held, *(price.instrument for price in waits.prices)})) if held or waits.prices else ()
     # A new day of the daily loss opens with the first look at equity in it.
     day_ends_ns = (now_wall_ns // _DAY_NS + 1) * _DAY_NS - origin_ns

@@ -12,25 +12,16 @@ from smartmoney.adapters.binance_account import BinanceAccount
 from smartmoney.adapters.clock import JumpClock
 from smartmoney.adapters.credentials import Credentials
 from smartmoney.adapters.websocket_transport import InsecureAddressError
-from smartmoney.core.domain.instruments import Instrument, Market
+from smartmoney.core.domain.instruments import Market
 from smartmoney.runtime.live_door import DoorTerms, live_door
 from smartmoney.venues.binance.order_calls import Call
 from smartmoney.venues.binance.protocol import Endpoints
 from smartmoney.venues.outcomes import Outcome
+from tests.grids import SPOT_BTC as SPOT
 
 KEY, SECRET = "PublicHalf", "canary-secret"
 ENTRY = Call(section="private", method="POST", path="order", params={"symbol": "BTCUSDT", "newClientOrderId": "sm1-1-0"}, orders=1)
 STOP = Call(section="private", method="POST", path="order", params={"newClientOrderId": "sm1-1-1"}, orders=1, is_urgent=True)
-SPOT = Instrument(
-    venue="binance",
-    market=Market.SPOT,
-    symbol="BTCUSDT",
-    name="BTC/USDT",
-    base="BTC",
-    quote="USDT",
-    tick_size=Decimal("0.01"),
-    lot_size=Decimal("0.00001"),
-)
 READ = Call(section="private", method="GET", path="openOrders", params={"symbol": "BTCUSDT"})
 
 

@@ -8,20 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smartmoney.adapters.heartbeat import Carried, Heartbeat, HeartbeatFile, read_heartbeat
-from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.runtime.guard_lease import Lease, judge
+from tests.grids import USDM_BTC as BTC
 
 S = 1_000_000_000
-BTC = Instrument(
-    venue="binance",
-    market=Market.USDM,
-    symbol="BTCUSDT",
-    name="BTC/USDT",
-    base="BTC",
-    quote="USDT",
-    tick_size=Decimal("0.1"),
-    lot_size=Decimal("0.001"),
-)
 CARRIED = Carried(instrument=BTC, position=Decimal("-0.25"), stop=Decimal("61000.5"), bid=Decimal(60000), ask=None)
 BEAT = Heartbeat(state="running", pid=7, run_id="r", mode="live", boot="b", mono_ns=100 * S, wall_ns=1, seq=5, carried=(CARRIED,))
 

@@ -1,5 +1,6 @@
 """The kernel cache: a name that changes with whatever changes compiled code, few generations, and read-only images."""
 
+import ast
 import os
 import shutil
 import subprocess
@@ -30,7 +31,9 @@ def package(tmp_path, monkeypatch):
     return copy
 
 
-@pytest.mark.parametrize("source", ["core/book/kernel.py", "core/book/codes.py", "core/features/kernel.py", "venues/binance/kernel.py"])
+@pytest.mark.parametrize(
+    "source", ["core/book/kernel.py", "core/book/codes.py", "core/features/kernel.py", "venues/binance/kernel.py", "core/domain/signals.py"]
+)
 def test_the_name_changes_with_every_source_that_a_kernel_may_bake_in(package, source):
     before = kernel_cache.fingerprint()
     assert kernel_cache.fingerprint() == before
@@ -39,6 +42,31 @@ def test_the_name_changes_with_every_source_that_a_kernel_may_bake_in(package, s
         pytest.skip(f"{source} is elsewhere now")
     path.write_text(path.read_text() + "\n# changed\n")
     assert kernel_cache.fingerprint() != before
+
+
+def _imported(source, package):
+    """Yield the package's modules that a source imports, the packages around them among them."""
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("smartmoney"):
+            base = package.parent / node.module.replace(".", "/")
+            found = [base, *(base / name.name for name in node.names)]
+            yield from (path for one in found for path in (one.with_suffix(".py"), one / "__init__.py") if path.is_file())
+
+
+def test_the_name_changes_with_everything_that_a_kernel_imports_however_far_away():
+    package = Path(smartmoney.__file__).parent
+    hashed = set(kernel_cache.sources())
+    # What is only measured is compiled by who measures it.
+    known = {one for one in hashed if "smartmoney.core.book.typed import" in one.read_text() or "njit" in one.read_text()}
+    assert len(known) > 50
+    ahead = list(known)
+    while ahead:
+        for one in _imported(ahead.pop(), package):
+            if one not in known:
+                known.add(one)
+                ahead.append(one)
+    assert known <= hashed
+    assert package / "core/domain/signals.py" in known
 
 
 def test_the_name_does_not_change_with_the_rest_and_changes_with_the_processor(package, monkeypatch):

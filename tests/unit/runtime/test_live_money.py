@@ -13,23 +13,13 @@ from smartmoney.adapters.binance_money import BinanceMoney
 from smartmoney.adapters.ccxt_money import CcxtMoney
 from smartmoney.adapters.clock import SystemClock
 from smartmoney.core.domain.entries import FundingPaid, HaltRequested, MoneyMoved
-from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.runtime.live_money import LOOK_BACK_MS, LiveMoney, MoneyBeginning
 from smartmoney.venues.binance.outcomes import Outcome
 from smartmoney.venues.ccxt_terms import VENUES
+from tests.grids import USDM_BTC as GRID
 
 MADE_MS = 1_700_000_000_000
 HOUR_MS = 3_600_000
-GRID = Instrument(
-    venue="binance",
-    market=Market.USDM,
-    symbol="BTCUSDT",
-    name="BTC/USDT",
-    base="BTC",
-    quote="USDT",
-    tick_size=Decimal("0.1"),
-    lot_size=Decimal("0.001"),
-)
 
 
 class Listed:

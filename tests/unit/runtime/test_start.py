@@ -41,7 +41,8 @@ parameters = encode_parameters(engine_parameters(load_settings()))
 started = RunStarted(run_id="x", mode="paper", venue="none", build="", config_hash="", model="untrained-prior-1", seed=0,
                      instruments=instruments, parameters=parameters, cash=load_settings().paper_balance)
 warmed.process(Item(EntryKind.EVENT, now(), payload=started))
-warm_start.warm_up(warmed, instruments, warm_start.warm_blocks(instruments, {"XY": Path(sys.argv[2])}, Path("none"), "x"))
+past = warm_start.warm_blocks(instruments, {"XY": Path(sys.argv[2])}, Path("none"), "x")
+assert len(list(warm_start.warm_up(warmed, instruments, past))) > 1
 assert warmed.seq > 3
 if "live" in sys.argv:
     BinanceAccount(Market.SPOT, endpoints(Market.SPOT), Credentials("key", "secret"), clock=SystemClock())

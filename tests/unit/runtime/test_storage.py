@@ -10,22 +10,11 @@ from smartmoney.adapters.service import read_latch, set_latch
 from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.commands import Notify, RecordCash, RecordDay, RecordEquity, RecordHalt, RecordResume
 from smartmoney.core.domain.entries import DayState, Entry, EntryKind, Tick
-from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.runtime.loop import Batch, Line
 from smartmoney.runtime.loop import Checkpoint as Point
 from smartmoney.runtime.storage import new_run_id, open_run, paper_venue
 from smartmoney.settings.load import load_settings
-
-BTC = Instrument(
-    venue="binance",
-    market=Market.SPOT,
-    symbol="BTCUSDT",
-    name="BTC/USDT",
-    base="BTC",
-    quote="USDT",
-    tick_size=Decimal("0.01"),
-    lot_size=Decimal("0.00001"),
-)
+from tests.grids import SPOT_BTC as BTC
 
 
 @pytest.fixture

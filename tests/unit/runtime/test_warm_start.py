@@ -3,12 +3,14 @@
 import gzip
 import math
 import shutil
+from collections import deque
 
 import msgspec
 import pytest
 
+from smartmoney.adapters import capture_format
 from smartmoney.adapters.capture import CaptureWriter, read_capture, verify_capture
-from smartmoney.adapters.capture_segment import read_index
+from smartmoney.adapters.capture_segment import index_path, read_index
 from smartmoney.core.domain.entries import EntryKind, Tick, WarmUpEnded
 from smartmoney.runtime import warm_start
 from smartmoney.runtime.bookmarks import Bookmarks, encode_book
@@ -67,7 +69,7 @@ def warmed(blocks, instruments, *, each=False, capture=None):
     """Fold the past as the daemon does, or frame by frame; return the engine and what was stepped."""
     engine, loop = loop_of(instruments, capture or Nowhere())
     seen = Seen(loop, each=each)
-    warm_up(seen, instruments, blocks)
+    deque(warm_up(seen, instruments, blocks), 0)
     loop.take()
     return engine, seen.items
 
@@ -135,6 +137,18 @@ def test_the_capture_of_an_earlier_run_warms_as_its_recording_does(past, tmp_pat
     assert warm_features(from_capture).keys() == warm_features(from_recording).keys()
     for name in ("best_bid_tick", "best_ask_tick", "last_update_id", "last_trade_id"):
         assert from_capture.market.states[0][name] == from_recording.market.states[0][name]
+
+
+def test_a_capture_that_a_kill_left_open_warms_to_its_last_whole_entry(past, tmp_path):
+    recording, instruments = past
+    capture_run(tmp_path, recording, instruments)
+    closed = frames_of(stepped(warm_blocks(instruments, {}, tmp_path, "current"), instruments))
+    (segment,) = (tmp_path / "earlier").glob("*.zst")
+    index_path(segment).unlink()
+    segment.write_bytes(segment.read_bytes()[:-100])
+    torn = frames_of(stepped(warm_blocks(instruments, {}, tmp_path, "current"), instruments))
+    assert len(torn) > len(closed) * 0.5
+    assert [item.frame for item in torn] == [item.frame for item in closed[: len(torn)]]
 
 
 def test_what_an_earlier_run_warmed_itself_with_is_not_folded_twice(past, tmp_path):
@@ -218,6 +232,8 @@ def test_the_middle_of_a_long_run_has_a_book_because_of_its_bookmark(past, tmp_p
     monkeypatch.setattr(warm_start, "SPAN_NS", (SECONDS // 4) * S)
     warm, folded = warmed(warm_blocks(instruments, {}, tmp_path, "current"), instruments)
     assert len(frames_of(folded)) < len(frames_of(with_mark)) * 0.75, "not from the beginning"
+    monkeypatch.setattr(capture_format, "_READ_BYTES", 4096)
+    assert 0 in [len(block) for block in warm_blocks(instruments, {}, tmp_path, "current")], "what is passed over gives way, too"
     assert int(warm.market.states[0]["phase"]) == 1
     for item in everything[moved:]:
         loop.process(item)
@@ -260,7 +276,7 @@ def test_nothing_recorded_means_nothing_to_fold(past, tmp_path):
 def test_after_the_warm_start_slow_features_stay_and_the_book_is_gone(past, tmp_path):
     recording, instruments = past
     engine, loop = loop_of(instruments, Nowhere())
-    warm_up(loop, instruments, warm_blocks(instruments, {"BTCUSDT": recording}, tmp_path, "x"))
+    deque(warm_up(loop, instruments, warm_blocks(instruments, {"BTCUSDT": recording}, tmp_path, "x")), 0)
     loop.process(Item(EntryKind.EVENT, now(), payload=WarmUpEnded()))
     assert int(engine.market.states[0]["phase"]) == 0
     features = warm_features(engine)

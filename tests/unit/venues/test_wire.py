@@ -10,17 +10,8 @@ from hypothesis import strategies as st
 
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.venues.binance import wire
+from tests.grids import SPOT_BTC as SPOT
 
-SPOT = Instrument(
-    venue="binance",
-    market=Market.SPOT,
-    symbol="BTCUSDT",
-    name="BTC/USDT",
-    base="BTC",
-    quote="USDT",
-    tick_size=Decimal("0.01"),
-    lot_size=Decimal("0.00001"),
-)
 USDM = Instrument(
     venue="binance",
     market=Market.USDM,
