@@ -3,14 +3,17 @@
 Bybit acknowledges an order before it is accepted, shows the stop that it made out of an entry without a name of ours (it names the entry
 instead), and has no timer that an ordinary account could set. OKX counts in contracts, keeps stops apart, and has a timer for the account.
 
-Invariants: what cannot be read is not seen (`LookFailed`); a stop that is ours is never taken for somebody else's because it has no name.
+Invariants: what cannot be read, to the end of its list, is not seen (`LookFailed`); a stop that is ours is never taken for somebody else's
+because it has no name.
 Sources: bybit-exchange/docs "Get Open & Closed Orders", "Place Order", "Get Position Info" (2026-07-24); okx.com docs-v5 "Place order",
 "Algo trading", "Get positions", "Cancel All After" (2026-07).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 from smartmoney.adapters.guard_account import GuardAccount, Reply
 from smartmoney.adapters.guard_venue import LookFailed, Timer
@@ -24,6 +27,8 @@ from smartmoney.venues.followed import OURS
 from smartmoney.venues.outcomes import Outcome
 
 _BYBIT_PAGE, _OKX_PAGE = 50, 100
+PAGES_MAX = 20
+"""A list with more full pages is not seen. Neither venue takes so many orders in a symbol."""
 _BYBIT_CROSSED = frozenset({110092, 110093})
 _OKX_CROSSED = frozenset({51278, 51280})
 _OKX_TIMER_S = (10, 120)
@@ -44,6 +49,25 @@ class _PerpetualGuard:
             raise LookFailed(f"GET {path}: {reply.why()}")
         return reply.body
 
+    async def _rows(self, path: str, params: Mapping[str, Any], read: Callable[[Any], tuple[list[Any], Mapping[str, str]]]) -> list[Any]:
+        """Return a list to its end: `read` takes a page, and returns its rows and what to ask with for those after it, if there may be any.
+
+        Raises:
+            LookFailed: it could not be read to its end; a part of it is nothing seen.
+        """
+        found, more = list[Any](), dict[str, str]()
+        for _ in range(PAGES_MAX):
+            body = await self._get(path, {**params, **more})
+            try:
+                rows, following = read(body)
+            except _READ_FAULTS as failure:
+                raise LookFailed(f"GET {path}: it cannot be read ({type(failure).__name__} {failure})") from None
+            found += rows
+            if not following:
+                return found
+            more = dict(following)
+        raise LookFailed(f"GET {path}: more than {len(found)} rows, which is more than can be looked through")
+
     async def _post(self, path: str, params: Mapping[str, Any] | tuple[Mapping[str, Any], ...]) -> Reply:
         return await self._account.ask(PathCall(method="POST", path=path, params=params))
 
@@ -57,11 +81,8 @@ class BybitGuard(_PerpetualGuard):
     async def open_orders(self, carried: Carried) -> tuple[SeenOrder, ...]:
         """Return what works of an instrument; the position's own stop is ours if its entry was, or if it lies where ours must."""
         params = {"category": "linear", "symbol": carried.instrument.symbol, "openOnly": "0", "limit": str(_BYBIT_PAGE)}
-        body = await self._get("/v5/order/realtime", params)
+        rows = await self._rows("/v5/order/realtime", params, _bybit_page)
         try:
-            rows = body["result"]["list"]
-            if len(rows) >= _BYBIT_PAGE:
-                raise LookFailed("the list of working orders is full")
             return tuple(_bybit_seen(row, carried) for row in rows)
         except _READ_FAULTS as failure:
             raise LookFailed(f"orders cannot be read ({type(failure).__name__} {failure})") from None
@@ -139,11 +160,10 @@ class OkxGuard(_PerpetualGuard):
         found: list[SeenOrder] = []
         common = {"instType": "SWAP", "instId": carried.instrument.symbol, "limit": str(_OKX_PAGE)}
         for path, more in (("/api/v5/trade/orders-pending", {}), ("/api/v5/trade/orders-algo-pending", {"ordType": "conditional"})):
-            body = await self._get(path, {**common, **more})
+            number = "algoId" if more else "ordId"
+            rows = await self._rows(path, {**common, **more}, partial(_okx_page, number))
             try:
-                if len(body["data"]) >= _OKX_PAGE:
-                    raise LookFailed("the list of working orders is full")
-                found += [self._seen(row, size, is_algo=bool(more)) for row in body["data"]]
+                found += [self._seen(row, size, is_algo=bool(more)) for row in rows]
             except _READ_FAULTS as failure:
                 raise LookFailed(f"orders cannot be read ({type(failure).__name__} {failure})") from None
         return tuple(found)
@@ -229,6 +249,17 @@ class OkxGuard(_PerpetualGuard):
             reduces=str(row["reduceOnly"]).lower() == "true" or (is_algo and name.startswith(OUR_PREFIX)),
             number=str(row["algoId" if is_algo else "ordId"]),
         )
+
+
+def _bybit_page(body: Any) -> tuple[list[Any], dict[str, str]]:
+    rows, cursor = body["result"]["list"], str(body["result"].get("nextPageCursor") or "")
+    # The cursor comes as it stands in a query, and is quoted again on its way there.
+    return rows, ({"cursor": unquote(cursor)} if cursor and len(rows) >= _BYBIT_PAGE else {})
+
+
+def _okx_page(number: str, body: Any) -> tuple[list[Any], dict[str, str]]:
+    rows = body["data"]
+    return rows, ({"after": str(min(int(row[number]) for row in rows))} if len(rows) >= _OKX_PAGE else {})
 
 
 def _bybit_seen(row: Mapping[str, Any], carried: Carried) -> SeenOrder:

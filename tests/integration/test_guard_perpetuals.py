@@ -10,6 +10,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from smartmoney.adapters import guard_perpetuals
 from smartmoney.adapters.guard_journal import GuardJournal
 from smartmoney.adapters.guard_venue import LookFailed
 from smartmoney.adapters.heartbeat import Carried, Heartbeat, HeartbeatFile, WorkingOrder, boot_id
@@ -246,6 +247,39 @@ async def test_what_cannot_be_seen_is_not_settled(name, tmp_path):
             here.venue.script(path, script)
             with pytest.raises(LookFailed):
                 await here.hands.settle(here.beat(), flatten=False)
+        assert here.hands.placed == 0
+
+
+@BOTH
+async def test_what_stands_behind_a_page_of_other_peoples_orders_is_seen(name, tmp_path):
+    async with guarded(name, tmp_path) as here:
+        here.put(f"sm{RUN}-4-0", "0.01", price="50000")
+        here.hold()
+        here.put(f"sm{RUN}-7-0", "0.012", trigger="58000", reduces=True, side="Sell")
+        for number in range(100):
+            here.put(f"byhand{number}", "0.01", price="40000")
+            here.put(f"bystop{number}", "0.01", trigger="41000", side="Sell")
+        await here.settle()
+        assert [each for each in here.live() if each.startswith("sm")] == [f"sm{RUN}-7-0"]
+        assert (here.hands.cancelled, here.hands.placed) == (1, 0)
+        assert len(here.live()) == 201
+
+
+@BOTH
+async def test_a_list_that_cannot_be_read_to_its_end_is_nothing_seen(name, tmp_path, monkeypatch):
+    async with guarded(name, tmp_path) as here:
+        here.hold()
+        for number in range(100):
+            here.put(f"byhand{number}", "0.01", price="40000")
+        path = "v5/order/realtime" if name == "bybit" else "api/v5/trade/orders-pending"
+        asked = len(here.venue.asked(path))
+        here.venue.scripts[path] = [None, Script(status=502, body="<html>")]
+        with pytest.raises(LookFailed):
+            await here.hands.settle(here.beat(), flatten=False)
+        assert len(here.venue.asked(path)) == asked + 2
+        monkeypatch.setattr(guard_perpetuals, "PAGES_MAX", 1)
+        with pytest.raises(LookFailed, match="more than"):
+            await here.hands.settle(here.beat(), flatten=False)
         assert here.hands.placed == 0
 
 
