@@ -21,7 +21,7 @@ from smartmoney.adapters.guard_wires import PathCall
 from smartmoney.adapters.heartbeat import Carried, Heartbeat
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import OrderIntent, OrderType, Side, attached_id
-from smartmoney.core.execution.guard_plan import ATTACHED_NAME, OUR_PREFIX, SeenOrder
+from smartmoney.core.execution.guard_plan import OUR_PREFIX, SeenOrder
 from smartmoney.venues.ccxt_terms import VENUES
 from smartmoney.venues.followed import OURS
 from smartmoney.venues.outcomes import Outcome
@@ -78,12 +78,13 @@ class BybitGuard(_PerpetualGuard):
     timer: Timer = ""
     acks_only = True
 
-    async def open_orders(self, carried: Carried) -> tuple[SeenOrder, ...]:
-        """Return what works of an instrument; the position's own stop is ours if its entry was, or if it lies where ours must."""
+    async def open_orders(self, beat: Heartbeat, carried: Carried) -> tuple[SeenOrder, ...]:
+        """Return what works of an instrument; the position's own stop is ours if its entry was, or if the daemon knew its number."""
         params = {"category": "linear", "symbol": carried.instrument.symbol, "openOnly": "0", "limit": str(_BYBIT_PAGE)}
         rows = await self._rows("/v5/order/realtime", params, _bybit_page)
+        known = {order.number: order.client_order_id for order in beat.orders if order.number and order.symbol == carried.instrument.symbol}
         try:
-            return tuple(_bybit_seen(row, carried) for row in rows)
+            return tuple(_bybit_seen(row, known) for row in rows)
         except _READ_FAULTS as failure:
             raise LookFailed(f"orders cannot be read ({type(failure).__name__} {failure})") from None
 
@@ -154,8 +155,9 @@ class OkxGuard(_PerpetualGuard):
         self._terms = VENUES["okx"]
         self._sizes: dict[str, Decimal] = {}
 
-    async def open_orders(self, carried: Carried) -> tuple[SeenOrder, ...]:
+    async def open_orders(self, beat: Heartbeat, carried: Carried) -> tuple[SeenOrder, ...]:
         """Return what works of an instrument, and the stops that are kept apart."""
+        del beat
         size = await self._size(carried.instrument)
         found: list[SeenOrder] = []
         common = {"instType": "SWAP", "instId": carried.instrument.symbol, "limit": str(_OKX_PAGE)}
@@ -262,10 +264,10 @@ def _okx_page(number: str, body: Any) -> tuple[list[Any], dict[str, str]]:
     return rows, ({"after": str(min(int(row[number]) for row in rows))} if len(rows) >= _OKX_PAGE else {})
 
 
-def _bybit_seen(row: Mapping[str, Any], carried: Carried) -> SeenOrder:
+def _bybit_seen(row: Mapping[str, Any], known: Mapping[str, str]) -> SeenOrder:
     is_stop = bool(row["stopOrderType"]) and str(row["stopOrderType"]) != "UNKNOWN"
     return SeenOrder(
-        client_id=_bybit_name(row, carried),
+        client_id=_bybit_name(row, known),
         side=Side(str(row["side"]).lower()),
         quantity=Decimal(str(row["leavesQty"])),
         is_stop=is_stop,
@@ -275,14 +277,12 @@ def _bybit_seen(row: Mapping[str, Any], carried: Carried) -> SeenOrder:
     )
 
 
-def _bybit_name(row: Mapping[str, Any], carried: Carried) -> str:
+def _bybit_name(row: Mapping[str, Any], known: Mapping[str, str]) -> str:
+    """Return an order's name; of a position's own stop that of ours it is, by its entry or by its number, else none: it is a person's."""
     if row["orderLinkId"] or row["stopOrderType"] != "StopLoss":
         return str(row["orderLinkId"])
     parent = str(row.get("parentOrderLinkId") or "")
-    if OURS.fullmatch(parent):
-        return attached_id(parent)
-    is_where_ours_is = carried.stop is not None and Decimal(str(row["triggerPrice"])) == carried.stop
-    return ATTACHED_NAME if is_where_ours_is and not parent else ""
+    return attached_id(parent) if OURS.fullmatch(parent) else known.get(str(row["orderId"]), "")
 
 
 def _signed(size: Decimal, side: str) -> Decimal:

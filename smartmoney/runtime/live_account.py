@@ -60,7 +60,9 @@ class LiveAccount:
         self._ours = [held.get(index, Decimal(0)) for index in range(len(self._instruments))]
         self._marks = [TradesMark(since_ms=beginning.since_ms) for _ in self._instruments]
         self._others: list[Decimal | None] = [None for _ in self._instruments]
-        self._strangers: set[str] = set()
+        self._strangers: dict[tuple[str, str], str] = {}
+        """Orders of others that stood at the last reading, by symbol and number."""
+        self._strangers_told: set[tuple[str, str]] = set()
         self._quote = self._instruments[0].quote
         self._spent = Decimal(0)
         self._quote_held = Decimal(0)
@@ -101,8 +103,15 @@ class LiveAccount:
                 if spent is self._spent:
                     # Nothing traded while this was read, so that what is held holds exactly what was told.
                     self._tell_moved_quote()
-                return AccountReported(orders=tuple(reports), positions=tuple(self._position_reports(positions)))
+                new = tuple(text for key, text in self._strangers.items() if key not in self._strangers_told)
+                return AccountReported(
+                    orders=tuple(reports), positions=tuple(self._position_reports(positions)), strangers=new or msgspec.UNSET
+                )
         raise ReadFailed("the account did not stand still")
+
+    def note_reported(self) -> None:
+        """Take note that the last report was handed on: the strangers in it are told."""
+        self._strangers_told = set(self._strangers)
 
     def _tell_moved_quote(self) -> None:
         """Tell what of a spot account's quote currency came or went without a trade of ours, each time once."""
@@ -227,14 +236,14 @@ class LiveAccount:
     async def _reports(self, listed: Sequence[OrderNews]) -> list[OrderReport]:
         reports = []
         seen: set[str] = set()
+        self._strangers = {}
         for news in listed:
             report = self._followed.report_of(news, listed)
             if report is not None:
                 reports.append(report)
                 seen.add(report.intent.client_order_id)
-            elif news.client_id not in self._strangers:
-                self._strangers.add(news.client_id)
-                log.warning("an order that is not ours stands on the account; it is left alone", client_order_id=news.client_id)
+            else:
+                self._strangers[news.symbol, news.order_id] = _described(news)
         for order in list(self._followed.working()):
             if order.intent.client_order_id in seen or not order.is_told:
                 continue
@@ -264,6 +273,11 @@ class LiveAccount:
             # Less there than we bought: somebody sold it, and that must show.
             others = self._others[index] = max(Decimal(0), total - self._ours[index])
         return total - others
+
+
+def _described(news: OrderNews) -> str:
+    at = f" with its trigger at {news.stop_price:f}" if news.stop_price > 0 else f" at {news.price:f}" if news.price > 0 else ""
+    return f"{news.side.value} {news.quantity:f} {news.symbol}{at} ({news.client_id or 'without a name'}, {news.order_id})"
 
 
 def _done(answer: Answer, what: str) -> Answer:

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from smartmoney.core.domain.orders import OrderType, PositionReport, Purpose, attached_id
@@ -158,6 +159,51 @@ async def test_a_new_life_that_knows_of_no_order_adopts_the_stop_that_the_last_o
             assert plain(second) == []
             assert second.executor.ledger.get(attached_id(entry.client_order_id)).is_working
             assert second.executor.plan(0).stop_ticks == 580_000
+            assert second.halted is None
+
+
+async def test_bybit_a_persons_stop_at_our_price_is_left_alone_told_once_and_ours_stands():
+    async with trader_at(BybitVenue, "bybit", entry=EntryStyle.TAKER) as (trader, venue):
+        venue.attaches = False
+        entry = await trader.resting(12)
+        by_hand = {"orderLinkId": "", "side": "Sell", "orderType": "Market", "qty": "0.012", "triggerPrice": "58000", "reduceOnly": True}
+        theirs = venue.orders[venue._order_create(by_hand)["result"]["orderId"]]
+        await venue.fill(entry.client_order_id, "0.012", "60000")
+        await venue.push("order", venue.order_frame(theirs))
+        await trader.until(lambda: len(venue.stops()) == 2 and trader.executor.is_protected(0))
+        (own,) = plain(trader)
+        assert [order.client_id for order in venue.stops()] == ["", own.client_order_id]
+        trader.under.gateway.request_account(0)
+        await trader.until(lambda: trader.told("somebody else's order"))
+        await trader.for_a_while()
+        (said,) = trader.told("somebody else's order")
+        assert "trigger at 58000" in said.text
+        assert theirs.is_live
+        assert trader.halted is None
+
+
+@pytest.mark.parametrize("was_acknowledged", [True, False])
+async def test_bybit_a_new_life_takes_a_nameless_stop_for_its_own_only_by_its_number(was_acknowledged):
+    async with trader_at(BybitVenue, "bybit", entry=EntryStyle.TAKER) as (trader, venue):
+        venue.names_parents = False
+        entry = await trader.resting(12)
+        await venue.fill(entry.client_order_id, "0.012", "60000")
+        await trader.until(lambda: trader.is_covered and targets(venue))
+        (theirs,) = venue.position_stops()
+        reports = tuple(each for each in trader.executor.ledger.reports() if each.intent.is_attached)
+        if not was_acknowledged:
+            reports = tuple(msgspec.structs.replace(each, venue_order_id="") for each in reports)
+        later = CcxtUnder(venue, "bybit")
+        await later.make(since_ms=venue.clock_ms() + 1, orders=reports)
+        async with later.running():
+            second = Trader(later, positions=(PositionReport(instrument=0, quantity=Decimal("0.012"), cost=Decimal(720)),))
+            second.carry_out(second.executor.restore(reports, second.view()))
+            await second.until(lambda: second.executor.is_protected(0) and not second.executor.is_in_doubt)
+            await second.for_a_while()
+            own = plain(second)
+            assert [order.number == theirs.number for order in venue.stops()] == ([True] if was_acknowledged else [True, False])
+            assert [each.stop_ticks for each in own] == ([] if was_acknowledged else [580_000])
+            assert len(second.told("somebody else's order")) == (not was_acknowledged)
             assert second.halted is None
 
 

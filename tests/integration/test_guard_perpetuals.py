@@ -187,16 +187,28 @@ async def test_the_stop_that_an_entry_carried_is_ours_and_stays(name, tmp_path):
         assert here.live() == []
 
 
-async def test_bybit_a_carried_stop_without_its_entrys_name_is_known_by_where_it_lies(tmp_path):
+async def test_bybit_a_carried_stop_without_its_entrys_name_is_ours_by_the_number_that_the_daemon_knew(tmp_path):
     async with guarded("bybit", tmp_path) as here:
         here.venue.names_parents = False
         here.hold(carried="58000")
-        await here.settle()
+        (carried,) = here.venue.stops()
+        named = {"client_order_id": f"sm{RUN}-5-1", "symbol": "BTCUSDT", "side": Side.SELL, "is_entry": False, "filled": Decimal(0)}
+        known = WorkingOrder(**named, number=carried.number)
+        await here.settle(here.beat(orders=(known,)))
         assert here.hands.placed == 0
-        # One that somebody else set is left alone, and ours stands beside it.
-        here.venue.stops()[0].trigger = "50000"
+        # At the same price, but with no number that is known: it may be a person's. It is left alone, and ours stands beside it.
+        await here.settle(here.beat(orders=(WorkingOrder(**named),)))
+        assert [(order.trigger, order.parent is None) for order in here.venue.stops()] == [("58000", False), ("58000", True)]
+        await here.settle(here.beat(orders=(WorkingOrder(**named),)))
+        assert (here.hands.placed, here.hands.cancelled) == (1, 0)
+
+
+async def test_bybit_a_persons_stop_at_our_price_is_not_ours(tmp_path):
+    async with guarded("bybit", tmp_path) as here:
+        here.hold()
+        here._put_bybit("", Decimal("0.012"), "", "58000", reduces=True, side="Sell")
         await here.settle()
-        assert [order.trigger for order in here.venue.stops()] == ["50000", "58000"]
+        assert [order.client_id[:3] for order in here.venue.stops()] == ["", "smg"]
 
 
 @BOTH

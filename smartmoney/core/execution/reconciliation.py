@@ -8,6 +8,8 @@ stranger traded.
 from collections.abc import Iterator
 from decimal import Decimal
 
+import msgspec
+
 from smartmoney.core.domain.commands import Command, Notify, RecordOrderClosed
 from smartmoney.core.domain.entries import AccountReported
 from smartmoney.core.domain.orders import OrderReport, OrderStatus
@@ -19,6 +21,7 @@ from smartmoney.core.execution.view import ExecutionView
 _S = 1_000_000_000
 _UNASKED_AGE_NS = 5 * _S
 """A report that was not asked for proves nothing about orders younger than this."""
+_STRANGERS_TOLD = 5
 
 
 def reconcile(desk: Desk, reported: AccountReported, view: ExecutionView) -> list[Command]:
@@ -39,7 +42,16 @@ def reconcile(desk: Desk, reported: AccountReported, view: ExecutionView) -> lis
             commands += _missed(desk, record)
     for index, ours, theirs in _differences(desk, reported):
         commands += _mismatch(desk, index, ours, theirs)
-    return commands
+    return commands + _tell_strangers(reported)
+
+
+def _tell_strangers(reported: AccountReported) -> list[Command]:
+    if reported.strangers is msgspec.UNSET or not reported.strangers:
+        return []
+    others = len(reported.strangers) - _STRANGERS_TOLD
+    more = f", and {others} more" if others > 0 else ""
+    text = f"left alone, and no protection of ours: {'; '.join(reported.strangers[:_STRANGERS_TOLD])}{more}"
+    return [Notify(severity="warning", subject="somebody else's order", text=text)]
 
 
 def adopt(desk: Desk, report: OrderReport, view: ExecutionView) -> list[Command]:
