@@ -244,7 +244,7 @@ _BYBIT = VenueTerms(
             orders_window_s=1.0,
         )
     },
-    spot_refusal="its spot holds a stop without the inventory and a target with it, and offers no pair of both to its API",
+    spot_refusal="its spot holds the inventory for a stop or for a target, and offers no pair of both to its API",
     codes=Codes(
         doubtful=frozenset({10000, 10016, 10019, 110079, 170005, 170007, 170032, 170146, 170147, 170810}),
         limited=frozenset({10006, 10018, 10429}),

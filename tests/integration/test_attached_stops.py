@@ -245,6 +245,45 @@ async def test_okx_a_resting_entry_that_is_filled_bit_by_bit_ends_with_one_stop(
         assert len(plain(trader)) == 1
 
 
+async def test_okx_a_resting_entry_has_every_part_covered_by_one_stop_and_none_is_uncovered_again():
+    async with trader_at(OkxVenue, "okx") as (trader, venue):
+        order = trader.under.record(await trader.resting(12))
+        for contracts, lots in (("0.3", 3), ("0.3", 6), ("0.2", 8), ("0.4", 12)):
+            await venue.fill(order, contracts)
+            await trader.until(lambda lots=lots: trader.executor.portfolio.position_lots(0) == lots and trader.is_covered)
+        assert venue.lost_cover == []
+        assert [held for _, held in venue.naked] == [Decimal("0.3"), Decimal("0.6"), Decimal("0.8")], (
+            "each until ours was there, the last never"
+        )
+        assert len(venue.bare_ms) == 3
+        assert trader.halted is None
+
+
+async def test_okx_what_is_bought_beyond_a_stop_carries_its_own_until_one_for_all_of_it_stands():
+    async with trader_at(OkxVenue, "okx", entry=EntryStyle.TAKER) as (trader, venue):
+        first = trader.under.record(await trader.resting(12))
+        await venue.fill(first, first.quantity)
+        await trader.until(lambda: trader.is_covered and targets(venue))
+        second = trader.under.record(await trader.resting(20))
+        await venue.fill(second, second.quantity)
+        await trader.until(lambda: trader.is_covered and [order.quantity for order in targets(venue)] == [venue.position])
+        assert venue.naked == venue.lost_cover == []
+        (own,) = plain(trader)
+        assert own.lots == 20
+        assert trader.halted is None
+
+
+async def test_okx_a_target_that_is_cut_has_the_right_stop_before_the_old_one_goes():
+    async with trader_at(OkxVenue, "okx", entry=EntryStyle.TAKER) as (trader, venue):
+        order = trader.under.record(await trader.resting(12))
+        await venue.fill(order, order.quantity)
+        await trader.until(lambda: trader.is_covered and targets(venue))
+        await venue.fill(targets(venue)[0], "0.5", "66000")
+        await trader.until(lambda: trader.is_covered and len(venue.stops()) == 1)
+        assert venue.naked == venue.lost_cover == []
+        assert trader.halted is None
+
+
 async def test_okx_an_entry_that_is_withdrawn_half_filled_ends_with_one_stop():
     async with trader_at(OkxVenue, "okx") as (trader, venue):
         entry = await trader.resting(12)
