@@ -31,6 +31,7 @@ _KIND_OF_SUBJECT = {
     "resume refused": "resume",
     "size": "drift",
     "somebody else's order": "reconciliation",
+    "stop moved by somebody": "reconciliation",
     "stop refused by the risk gate": "naked",
     "transfer refused": "transfer",
 }

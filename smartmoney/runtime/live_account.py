@@ -16,9 +16,9 @@ import structlog
 from smartmoney.adapters.order_side import Answer, OrderSide, TradesMark
 from smartmoney.core.domain.entries import AccountReported, MoneyMoved, OrderFilled, Payload
 from smartmoney.core.domain.instruments import Market
-from smartmoney.core.domain.orders import OrderReport, PositionReport
+from smartmoney.core.domain.orders import OrderReport, PositionReport, Purpose
 from smartmoney.venues.followed import Followed, FollowedOrders
-from smartmoney.venues.order_news import OrderNews, TradeNews
+from smartmoney.venues.order_news import OrderNews, OrderState, TradeNews
 from smartmoney.venues.outcomes import Outcome
 
 log = structlog.get_logger("account")
@@ -240,7 +240,7 @@ class LiveAccount:
         for news in listed:
             report = self._followed.report_of(news, listed)
             if report is not None:
-                reports.append(report)
+                reports.append(self._as_it_stands(report, news))
                 seen.add(report.intent.client_order_id)
             else:
                 self._strangers[news.symbol, news.order_id] = _described(news)
@@ -254,6 +254,16 @@ class LiveAccount:
         told = {report.intent.client_order_id for report in reports}
         late = [order for order in self._followed.working() if order.is_told and order.intent.client_order_id not in told | seen]
         return [report for report in reports if not self._has_ended(report)] + [self._followed.report(order) for order in late]
+
+    def _as_it_stands(self, report: OrderReport, news: OrderNews) -> OrderReport:
+        """Return a report with the level that a stop has at the venue: a person may have moved it."""
+        intent = report.intent
+        if intent.purpose is not Purpose.STOP or news.state is not OrderState.WORKING or news.stop_price <= 0:
+            return report
+        ticks = int(news.stop_price / self._instruments[intent.instrument].tick_size)
+        if ticks == intent.stop_ticks:
+            return report
+        return msgspec.structs.replace(report, intent=msgspec.structs.replace(intent, stop_ticks=ticks))
 
     def _has_ended(self, report: OrderReport) -> bool:
         order = self._followed.get(report.intent.client_order_id)

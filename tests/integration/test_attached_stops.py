@@ -182,6 +182,23 @@ async def test_bybit_a_persons_stop_at_our_price_is_left_alone_told_once_and_our
         assert trader.halted is None
 
 
+@pytest.mark.parametrize(("make", "name"), [(BybitVenue, "bybit"), (OkxVenue, "okx")])
+async def test_a_stop_that_somebody_moves_is_replaced_where_it_was(make, name):
+    async with trader_at(make, name, entry=EntryStyle.TAKER) as (trader, venue):
+        order = trader.under.record(await trader.resting(12))
+        await venue.fill(order if name == "okx" else order.client_id, order.quantity)
+        await trader.until(lambda: trader.is_covered and targets(venue))
+        (stop,) = venue.stops()
+        stop.trigger = "50000"
+        trader.under.gateway.request_account(0)
+        await trader.until(lambda: not stop.is_live and trader.is_covered)
+        (own,) = plain(trader)
+        assert (own.stop_ticks, own.lots, [each.trigger for each in venue.stops()]) == (580_000, 12, ["58000"])
+        assert len(trader.told("stop moved by somebody")) == 1
+        assert venue.lost_cover == []
+        assert trader.halted is None
+
+
 @pytest.mark.parametrize("was_acknowledged", [True, False])
 async def test_bybit_a_new_life_takes_a_nameless_stop_for_its_own_only_by_its_number(was_acknowledged):
     async with trader_at(BybitVenue, "bybit", entry=EntryStyle.TAKER) as (trader, venue):

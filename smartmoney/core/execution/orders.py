@@ -141,9 +141,9 @@ class OrderLedger:
     def reducing_lots(self, instrument: int, without_group: str | None) -> int:
         """Return the worst case of the orders that reduce: an oco_group counts once, with its largest member.
 
-        Where the venue does not link pairs, it keeps what reduces from doing more by itself (reduce-only): an exit of unknown outcome does not
-        keep the position from having a stop, nor does one protective order keep back another, which may be of another group or, taken over
-        from an earlier life, of none.
+        Where the venue does not link pairs, it keeps what reduces from doing more by itself (reduce-only): an exit of unknown outcome does
+        not keep the position from having a stop, nor does one protective order keep back another, which may be of another group or, taken
+        over from an earlier life, of none.
         """
         is_protective = without_group is not None and not self._linked_pairs
         alone = 0

@@ -280,6 +280,21 @@ def test_where_stop_and_target_are_not_linked_a_target_of_an_earlier_life_keeps_
     assert (placed.purpose, placed.lots) == (Purpose.STOP, stop.lots)
 
 
+@pytest.mark.parametrize("linked_pairs", [False, True])
+def test_a_stop_that_lies_elsewhere_at_the_venue_is_told_once_and_replaced(linked_pairs):
+    bench = Bench(linked_pairs=linked_pairs)
+    stop, target = bench.long()
+    moved = msgspec.structs.replace(stop, stop_ticks=9_000)
+    reports = tuple(OrderReport(intent=each, venue_order_id="v" + each.client_order_id) for each in (moved, target))
+    told = AccountReported(orders=reports, positions=(PositionReport(instrument=0, quantity=D(10), cost=D(0)),))
+    commands = bench.executor.reconcile(told, bench.view())
+    assert [each.subject for each in commands if isinstance(each, Notify)] == ["stop moved by somebody"]
+    if linked_pairs:
+        commands = bench.cancelled(*commands)
+    again = next(each for each in intents(commands) if each.purpose is Purpose.STOP)
+    assert (again.stop_ticks, again.lots) == (stop.stop_ticks, 1000)
+
+
 def test_where_stop_and_target_are_not_linked_a_resized_stop_that_is_refused_leaves_the_old_one():
     bench = Bench(linked_pairs=False)
     stop, target = bench.long()
