@@ -18,6 +18,7 @@ class BinanceMoney:
     moved: tuple[str, ...] = MOVED
     window_ms = 7 * _DAY_MS
     history_ms = 89 * _DAY_MS
+    permission = "enable reading (enableReading) for it"
 
     def __init__(self, account: BinanceAccount) -> None:
         self._account = account

@@ -17,6 +17,7 @@ class CcxtMoney:
         self._words = {**self._terms.booked, **self._terms.moved}
         self.booked, self.moved = tuple(self._terms.booked), tuple(self._terms.moved)
         self.window_ms, self.history_ms = self._terms.window_ms, self._terms.history_ms
+        self.permission = self._terms.permission
 
     def venue_ms(self) -> int:
         """Return the venue's clock as well as we know it, in ms."""

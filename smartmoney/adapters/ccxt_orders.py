@@ -18,11 +18,14 @@ from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import OrderIntent, OrderType, TimeInForce, attached_id
 from smartmoney.venues.binance.order_calls import is_conditional, place_pair
 from smartmoney.venues.ccxt_news import CcxtReader, Sized, read_balances
-from smartmoney.venues.order_news import Held, OrderNews, TradeNews
+from smartmoney.venues.order_news import Held, NewsError, OrderNews, TradeNews
 from smartmoney.venues.outcomes import Outcome
 
 OVERLAP_MS = 60_000
 """Trades are looked for from so long before the last look: a venue may list one late. What is known is known by its id."""
+PAGES_MAX = 20
+"""A list with more full pages is not read to its end. Venues take fewer orders of an account than that."""
+_LIMITS_MAX = 1_000
 _WINDOW_MS_MIN = 1
 _TRIGGERS = {OrderType.STOP_MARKET: "stopLossPrice", OrderType.TAKE_PROFIT_MARKET: "takeProfitPrice"}
 
@@ -77,14 +80,9 @@ class CcxtOrders(AccountSide[CcxtAccount]):
         answer = Answer(outcome=Outcome.UNKNOWN)
         for is_apart in (False, True) if self._row.stops_apart else (False,):
             params = dict(self._row.apart_list_params) if is_apart else {}
-            limit = None if self._terms.list_max > 1_000 else self._terms.list_max
-            client = self.account.client
-            call = partial(client.fetch_open_orders, instrument.name, None, limit, params)
-            answer = await self.account.ask(call, is_urgent=is_urgent)
+            answer = await self._pages("fetch_open_orders", instrument, params, self._terms.list_max, is_urgent=is_urgent)
             if not answer.is_done:
                 return answer
-            if len(answer.body) >= self._terms.list_max:
-                return Answer(outcome=Outcome.UNKNOWN, message=f"the list of working orders is full ({len(answer.body)})")
             found += self._reader.orders(answer.body, is_apart=is_apart)
         return msgspec.structs.replace(answer, news=tuple(found))
 
@@ -94,7 +92,7 @@ class CcxtOrders(AccountSide[CcxtAccount]):
         answer = Answer(outcome=Outcome.UNKNOWN)
         for kind in self._terms.trade_kinds:
             params = {**kind, self._terms.order_param: order_id}
-            answer = await self._trades_call(instrument, None, params, is_urgent=True)
+            answer = await self._pages("fetch_my_trades", instrument, params, self._terms.trades_max, is_urgent=True)
             if not answer.is_done:
                 return answer
             found += self._reader.trades(answer.body)
@@ -205,6 +203,34 @@ class CcxtOrders(AccountSide[CcxtAccount]):
             if answer.news:
                 return answer
         return Answer(outcome=Outcome.NOT_FOUND, message=f"the venue lists no {what}")
+
+    async def _pages(self, name: str, instrument: Instrument, params: Mapping[str, Any], page: int, *, is_urgent: bool) -> Answer:
+        """Return a list of an instrument to its end; a page that is not full is the last."""
+        call, rows, more = getattr(self.account.client, name), list[Any](), dict[str, Any]()
+        limit = None if page > _LIMITS_MAX else page
+        for _ in range(PAGES_MAX):
+            answer = await self.account.ask(partial(call, instrument.name, None, limit, {**params, **more}), is_urgent=is_urgent)
+            if not answer.is_done:
+                return answer
+            if not isinstance(answer.body, list):
+                raise NewsError(f"{name}: not a list")
+            rows += answer.body
+            following = self._following(answer.body) if len(answer.body) >= page else {}
+            if following is None:
+                break
+            if not following:
+                return msgspec.structs.replace(answer, body=rows)
+            more = dict(following)
+        return Answer(outcome=Outcome.UNKNOWN, message=f"{name}: the list is longer than can be read ({len(rows)} rows)")
+
+    def _following(self, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+        """Return what to ask with for what comes after a full page, empty where nothing does; None where it cannot be asked for."""
+        if self._terms.next_page is None:
+            return None
+        try:
+            return self._terms.next_page(rows)
+        except (LookupError, TypeError, ValueError, AttributeError) as failure:
+            raise NewsError(f"a list's end cannot be told: {type(failure).__name__}") from None
 
     async def _trades_call(self, instrument: Instrument, since_ms: int | None, params: Mapping[str, Any], *, is_urgent: bool) -> Answer:
         client, limit = self.account.client, self._terms.trades_max

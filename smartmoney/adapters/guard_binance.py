@@ -32,8 +32,9 @@ class BinanceGuard:
         self.market = market
         self.timer: Timer = "symbol" if market is Market.USDM else ""
 
-    async def open_orders(self, carried: Carried) -> tuple[SeenOrder, ...]:
+    async def open_orders(self, beat: Heartbeat, carried: Carried) -> tuple[SeenOrder, ...]:
         """Return what works of an instrument."""
+        del beat
         found: list[SeenOrder] = []
         for call in calls.open_orders(carried.instrument):
             is_algo = call.path == "openAlgoOrders"

@@ -3,14 +3,17 @@
 Bybit acknowledges an order before it is accepted, shows the stop that it made out of an entry without a name of ours (it names the entry
 instead), and has no timer that an ordinary account could set. OKX counts in contracts, keeps stops apart, and has a timer for the account.
 
-Invariants: what cannot be read is not seen (`LookFailed`); a stop that is ours is never taken for somebody else's because it has no name.
+Invariants: what cannot be read, to the end of its list, is not seen (`LookFailed`); a stop that is ours is never taken for somebody else's
+because it has no name.
 Sources: bybit-exchange/docs "Get Open & Closed Orders", "Place Order", "Get Position Info" (2026-07-24); okx.com docs-v5 "Place order",
 "Algo trading", "Get positions", "Cancel All After" (2026-07).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 from smartmoney.adapters.guard_account import GuardAccount, Reply
 from smartmoney.adapters.guard_venue import LookFailed, Timer
@@ -18,12 +21,14 @@ from smartmoney.adapters.guard_wires import PathCall
 from smartmoney.adapters.heartbeat import Carried, Heartbeat
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import OrderIntent, OrderType, Side, attached_id
-from smartmoney.core.execution.guard_plan import ATTACHED_NAME, OUR_PREFIX, SeenOrder
+from smartmoney.core.execution.guard_plan import OUR_PREFIX, SeenOrder
 from smartmoney.venues.ccxt_terms import VENUES
 from smartmoney.venues.followed import OURS
 from smartmoney.venues.outcomes import Outcome
 
 _BYBIT_PAGE, _OKX_PAGE = 50, 100
+PAGES_MAX = 20
+"""A list with more full pages is not seen. Neither venue takes so many orders in a symbol."""
 _BYBIT_CROSSED = frozenset({110092, 110093})
 _OKX_CROSSED = frozenset({51278, 51280})
 _OKX_TIMER_S = (10, 120)
@@ -44,6 +49,25 @@ class _PerpetualGuard:
             raise LookFailed(f"GET {path}: {reply.why()}")
         return reply.body
 
+    async def _rows(self, path: str, params: Mapping[str, Any], read: Callable[[Any], tuple[list[Any], Mapping[str, str]]]) -> list[Any]:
+        """Return a list to its end: `read` takes a page, and returns its rows and what to ask with for those after it, if there may be any.
+
+        Raises:
+            LookFailed: it could not be read to its end; a part of it is nothing seen.
+        """
+        found, more = list[Any](), dict[str, str]()
+        for _ in range(PAGES_MAX):
+            body = await self._get(path, {**params, **more})
+            try:
+                rows, following = read(body)
+            except _READ_FAULTS as failure:
+                raise LookFailed(f"GET {path}: it cannot be read ({type(failure).__name__} {failure})") from None
+            found += rows
+            if not following:
+                return found
+            more = dict(following)
+        raise LookFailed(f"GET {path}: more than {len(found)} rows, which is more than can be looked through")
+
     async def _post(self, path: str, params: Mapping[str, Any] | tuple[Mapping[str, Any], ...]) -> Reply:
         return await self._account.ask(PathCall(method="POST", path=path, params=params))
 
@@ -54,15 +78,13 @@ class BybitGuard(_PerpetualGuard):
     timer: Timer = ""
     acks_only = True
 
-    async def open_orders(self, carried: Carried) -> tuple[SeenOrder, ...]:
-        """Return what works of an instrument; the position's own stop is ours if its entry was, or if it lies where ours must."""
+    async def open_orders(self, beat: Heartbeat, carried: Carried) -> tuple[SeenOrder, ...]:
+        """Return what works of an instrument; the position's own stop is ours if its entry was, or if the daemon knew its number."""
         params = {"category": "linear", "symbol": carried.instrument.symbol, "openOnly": "0", "limit": str(_BYBIT_PAGE)}
-        body = await self._get("/v5/order/realtime", params)
+        rows = await self._rows("/v5/order/realtime", params, _bybit_page)
+        known = {order.number: order.client_order_id for order in beat.orders if order.number and order.symbol == carried.instrument.symbol}
         try:
-            rows = body["result"]["list"]
-            if len(rows) >= _BYBIT_PAGE:
-                raise LookFailed("the list of working orders is full")
-            return tuple(_bybit_seen(row, carried) for row in rows)
+            return tuple(_bybit_seen(row, known) for row in rows)
         except _READ_FAULTS as failure:
             raise LookFailed(f"orders cannot be read ({type(failure).__name__} {failure})") from None
 
@@ -133,17 +155,17 @@ class OkxGuard(_PerpetualGuard):
         self._terms = VENUES["okx"]
         self._sizes: dict[str, Decimal] = {}
 
-    async def open_orders(self, carried: Carried) -> tuple[SeenOrder, ...]:
+    async def open_orders(self, beat: Heartbeat, carried: Carried) -> tuple[SeenOrder, ...]:
         """Return what works of an instrument, and the stops that are kept apart."""
+        del beat
         size = await self._size(carried.instrument)
         found: list[SeenOrder] = []
         common = {"instType": "SWAP", "instId": carried.instrument.symbol, "limit": str(_OKX_PAGE)}
         for path, more in (("/api/v5/trade/orders-pending", {}), ("/api/v5/trade/orders-algo-pending", {"ordType": "conditional"})):
-            body = await self._get(path, {**common, **more})
+            number = "algoId" if more else "ordId"
+            rows = await self._rows(path, {**common, **more}, partial(_okx_page, number))
             try:
-                if len(body["data"]) >= _OKX_PAGE:
-                    raise LookFailed("the list of working orders is full")
-                found += [self._seen(row, size, is_algo=bool(more)) for row in body["data"]]
+                found += [self._seen(row, size, is_algo=bool(more)) for row in rows]
             except _READ_FAULTS as failure:
                 raise LookFailed(f"orders cannot be read ({type(failure).__name__} {failure})") from None
         return tuple(found)
@@ -231,10 +253,21 @@ class OkxGuard(_PerpetualGuard):
         )
 
 
-def _bybit_seen(row: Mapping[str, Any], carried: Carried) -> SeenOrder:
+def _bybit_page(body: Any) -> tuple[list[Any], dict[str, str]]:
+    rows, cursor = body["result"]["list"], str(body["result"].get("nextPageCursor") or "")
+    # The cursor comes as it stands in a query, and is quoted again on its way there.
+    return rows, ({"cursor": unquote(cursor)} if cursor and len(rows) >= _BYBIT_PAGE else {})
+
+
+def _okx_page(number: str, body: Any) -> tuple[list[Any], dict[str, str]]:
+    rows = body["data"]
+    return rows, ({"after": str(min(int(row[number]) for row in rows))} if len(rows) >= _OKX_PAGE else {})
+
+
+def _bybit_seen(row: Mapping[str, Any], known: Mapping[str, str]) -> SeenOrder:
     is_stop = bool(row["stopOrderType"]) and str(row["stopOrderType"]) != "UNKNOWN"
     return SeenOrder(
-        client_id=_bybit_name(row, carried),
+        client_id=_bybit_name(row, known),
         side=Side(str(row["side"]).lower()),
         quantity=Decimal(str(row["leavesQty"])),
         is_stop=is_stop,
@@ -244,14 +277,12 @@ def _bybit_seen(row: Mapping[str, Any], carried: Carried) -> SeenOrder:
     )
 
 
-def _bybit_name(row: Mapping[str, Any], carried: Carried) -> str:
+def _bybit_name(row: Mapping[str, Any], known: Mapping[str, str]) -> str:
+    """Return an order's name; of a position's own stop that of ours it is, by its entry or by its number, else none: it is a person's."""
     if row["orderLinkId"] or row["stopOrderType"] != "StopLoss":
         return str(row["orderLinkId"])
     parent = str(row.get("parentOrderLinkId") or "")
-    if OURS.fullmatch(parent):
-        return attached_id(parent)
-    is_where_ours_is = carried.stop is not None and Decimal(str(row["triggerPrice"])) == carried.stop
-    return ATTACHED_NAME if is_where_ours_is and not parent else ""
+    return attached_id(parent) if OURS.fullmatch(parent) else known.get(str(row["orderId"]), "")
 
 
 def _signed(size: Decimal, side: str) -> Decimal:

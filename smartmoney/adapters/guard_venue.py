@@ -29,7 +29,7 @@ class GuardVenue(Protocol):
     acks_only: bool
     """An order that was taken note of may still be refused: it is looked for before anything else is sent."""
 
-    async def open_orders(self, carried: Carried) -> tuple[SeenOrder, ...]:
+    async def open_orders(self, beat: Heartbeat, carried: Carried) -> tuple[SeenOrder, ...]:
         """Return what works of an instrument, stops included. Raises: LookFailed."""
 
     async def position(self, beat: Heartbeat, carried: Carried) -> Decimal:

@@ -35,13 +35,14 @@ class Carried(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkingOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """Show one order that may be at the venue. Quantities in base."""
+    """Show one order that may be at the venue. Quantities in base; `number` is the venue's own, empty before it was acknowledged."""
 
     client_order_id: str
     symbol: str
     side: Side
     is_entry: bool
     filled: Decimal
+    number: str = ""
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,6 +32,8 @@ class MoneyList(Protocol):
     """So long a window the venue takes."""
     history_ms: int
     """So far back it remembers."""
+    permission: str
+    """Says what a key needs that may not read it, as a remedy."""
 
     def venue_ms(self) -> int:
         """Return the venue's clock as well as we know it, in ms."""

@@ -30,6 +30,8 @@ _KIND_OF_SUBJECT = {
     "report of an unknown order": "reconciliation",
     "resume refused": "resume",
     "size": "drift",
+    "somebody else's order": "reconciliation",
+    "stop moved by somebody": "reconciliation",
     "stop refused by the risk gate": "naked",
     "transfer refused": "transfer",
 }

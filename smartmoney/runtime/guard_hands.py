@@ -84,7 +84,7 @@ class Hands:
         is_done = True
         adopted = {order.client_order_id for order in beat.orders}
         for carried in beat.carried:
-            orders = [order for order in await self._venue.open_orders(carried) if order.client_id not in adopted]
+            orders = [order for order in await self._venue.open_orders(beat, carried) if order.client_id not in adopted]
             if not is_late:
                 is_done = is_done and not any(order.client_id.startswith(GUARD_PREFIX) for order in orders)
                 continue
@@ -101,7 +101,7 @@ class Hands:
     async def look(self, beat: Heartbeat, carried: Carried) -> Seen:
         """Return what the venue shows of an instrument."""
         await self._clear_doubt(carried.instrument)
-        orders = await self._venue.open_orders(carried)
+        orders = await self._venue.open_orders(beat, carried)
         return Seen(position=await self._venue.position(beat, carried), orders=orders)
 
     async def _act(self, carried: Carried, position: Decimal, action: Action) -> None:

@@ -116,6 +116,7 @@ def working_orders(engine: Engine) -> tuple[WorkingOrder, ...]:
             side=record.intent.side,
             is_entry=record.intent.purpose is Purpose.ENTRY,
             filled=Decimal(record.filled_lots) * instruments[record.intent.instrument].lot_size,
+            number=record.venue_order_id,
         )
         for record in engine.executor.ledger.working()
     )

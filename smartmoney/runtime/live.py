@@ -31,7 +31,7 @@ from smartmoney.core.domain.entries import Payload
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.runtime.live_account import Beginning
 from smartmoney.runtime.live_ccxt import ccxt_refusal, open_ccxt_venue
-from smartmoney.runtime.live_door import DoorClosed, DoorTerms, Problem, live_door
+from smartmoney.runtime.live_door import DoorClosed, DoorTerms, Problem, live_door, payments_problems
 from smartmoney.runtime.live_gateway import LiveGateway
 from smartmoney.runtime.live_money import LOOK_BACK_MS as INCOMES_LATE_MS
 from smartmoney.runtime.live_money import LiveMoney, MoneyBeginning
@@ -112,7 +112,7 @@ class BinanceVenue:
 
     async def enter(self, instruments: tuple[Instrument, ...], exchange_info: bytes, terms: DoorTerms) -> list[Problem]:
         """Return what keeps the door shut."""
-        return await live_door(self.account, instruments, exchange_info, terms)
+        return [*await live_door(self.account, instruments, exchange_info, terms), *await payments_problems(self.money())]
 
     def stream(self, listener: StreamListener, *, jitter: Random) -> PrivateStream:
         """Return its stream, not begun."""

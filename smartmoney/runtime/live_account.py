@@ -17,9 +17,9 @@ import structlog
 from smartmoney.adapters.order_side import Answer, OrderSide, TradesMark
 from smartmoney.core.domain.entries import AccountReported, MoneyMoved, OrderFilled, Payload
 from smartmoney.core.domain.instruments import Market
-from smartmoney.core.domain.orders import OrderReport, PositionReport
+from smartmoney.core.domain.orders import OrderReport, PositionReport, Purpose
 from smartmoney.venues.followed import Followed, FollowedOrders
-from smartmoney.venues.order_news import OrderNews, TradeNews
+from smartmoney.venues.order_news import OrderNews, OrderState, TradeNews
 from smartmoney.venues.outcomes import Outcome
 
 log = structlog.get_logger("account")
@@ -61,7 +61,9 @@ class LiveAccount:
         self._ours = [held.get(index, Decimal(0)) for index in range(len(self._instruments))]
         self._marks = [TradesMark(since_ms=beginning.since_ms) for _ in self._instruments]
         self._others: list[Decimal | None] = [None for _ in self._instruments]
-        self._strangers: set[str] = set()
+        self._strangers: dict[tuple[str, str], str] = {}
+        """Orders of others that stood at the last reading, by symbol and number."""
+        self._strangers_told: set[tuple[str, str]] = set()
         self._quote = self._instruments[0].quote
         self._spent = Decimal(0)
         self._quote_held = Decimal(0)
@@ -101,8 +103,15 @@ class LiveAccount:
                 if spent is self._spent:
                     # Nothing traded while this was read, so that what is held holds exactly what was told.
                     self._tell_moved_quote()
-                return AccountReported(orders=tuple(reports), positions=tuple(self._position_reports(positions)))
+                new = tuple(text for key, text in self._strangers.items() if key not in self._strangers_told)
+                return AccountReported(
+                    orders=tuple(reports), positions=tuple(self._position_reports(positions)), strangers=new or msgspec.UNSET
+                )
         raise ReadFailed("the account did not stand still")
+
+    def note_reported(self) -> None:
+        """Take note that the last report was handed on: the strangers in it are told."""
+        self._strangers_told = set(self._strangers)
 
     def _tell_moved_quote(self) -> None:
         """Tell what of a spot account's quote currency came or went without a trade of ours, each time once."""
@@ -227,14 +236,14 @@ class LiveAccount:
     async def _reports(self, listed: Sequence[OrderNews]) -> list[OrderReport]:
         reports = []
         seen: set[str] = set()
+        self._strangers = {}
         for news in listed:
             report = self._followed.report_of(news, listed)
             if report is not None:
-                reports.append(report)
+                reports.append(self._as_it_stands(report, news))
                 seen.add(report.intent.client_order_id)
-            elif news.client_id not in self._strangers:
-                self._strangers.add(news.client_id)
-                log.warning("an order that is not ours stands on the account; it is left alone", client_order_id=news.client_id)
+            else:
+                self._strangers[news.symbol, news.order_id] = _described(news)
         for order in list(self._followed.working()):
             if order.intent.client_order_id in seen or not order.is_told:
                 continue
@@ -245,6 +254,16 @@ class LiveAccount:
         told = {report.intent.client_order_id for report in reports}
         late = [order for order in self._followed.working() if order.is_told and order.intent.client_order_id not in told | seen]
         return [report for report in reports if not self._has_ended(report)] + [self._followed.report(order) for order in late]
+
+    def _as_it_stands(self, report: OrderReport, news: OrderNews) -> OrderReport:
+        """Return a report with the level that a stop has at the venue: a person may have moved it."""
+        intent = report.intent
+        if intent.purpose is not Purpose.STOP or news.state is not OrderState.WORKING or news.stop_price <= 0:
+            return report
+        ticks = int(news.stop_price / self._instruments[intent.instrument].tick_size)
+        if ticks == intent.stop_ticks:
+            return report
+        return msgspec.structs.replace(report, intent=msgspec.structs.replace(intent, stop_ticks=ticks))
 
     def _has_ended(self, report: OrderReport) -> bool:
         order = self._followed.get(report.intent.client_order_id)
@@ -264,6 +283,11 @@ class LiveAccount:
             # Less there than we bought: somebody sold it, and that must show.
             others = self._others[index] = max(Decimal(0), total - self._ours[index])
         return total - others
+
+
+def _described(news: OrderNews) -> str:
+    at = f" with its trigger at {news.stop_price:f}" if news.stop_price > 0 else f" at {news.price:f}" if news.price > 0 else ""
+    return f"{news.side.value} {news.quantity:f} {news.symbol}{at} ({news.client_id or 'without a name'}, {news.order_id})"
 
 
 def _done(answer: Answer, what: str) -> Answer:

@@ -31,8 +31,13 @@ class AttachedStops:
         self._post = post
         self._clock = clock
 
+    async def expect(self, order: Followed) -> None:
+        """Look for one that an entry of this life carried."""
+        order.is_expected = True
+        await self.wait_for(order)
+
     async def wait_for(self, order: Followed) -> None:
-        """Look until the venue shows it, or provably has none."""
+        """Look until the venue shows it, or has none that is known to be it."""
         began_ns, name = self._clock.monotonic_ns(), order.intent.client_order_id
         while not _is_known(order):
             asked_s = (self._clock.monotonic_ns() - began_ns) / _S
@@ -41,7 +46,7 @@ class AttachedStops:
                 return
             if asked_s > SHOWS_S and (answer.is_done or answer.outcome is Outcome.NOT_FOUND):
                 self._followed.drop(name)
-                self._post(OrderRejected(client_order_id=name, reason=f"the venue made no stop out of {order.intent.attached_to}"))
+                self._post(OrderRejected(client_order_id=name, reason=f"no stop is known to be of {order.intent.attached_to}"))
                 return
             if asked_s > GIVE_UP_S:
                 self._post(OutcomeUnknown(client_order_id=name, reason=f"whether it stands cannot be asked: {answer.why()}"))

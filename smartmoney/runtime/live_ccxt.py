@@ -20,7 +20,7 @@ from smartmoney.adapters.order_side import OrderSide
 from smartmoney.adapters.private_stream import StreamListener
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.runtime.ccxt_door import DOORS, ccxt_door
-from smartmoney.runtime.live_door import DoorClosed, DoorTerms, Problem
+from smartmoney.runtime.live_door import DoorClosed, DoorTerms, Problem, payments_problems
 from smartmoney.runtime.modes import is_rehearsal
 from smartmoney.settings.models import Settings
 from smartmoney.venues.ccxt_money import MONEY
@@ -50,7 +50,7 @@ class CcxtVenue:
             said = f"the feed and the account describe {', '.join(one.name for one in wrong)} differently"
             return [Problem(check="market", problem=said, remedy="see whether `market` and `endpoints.ccxt_urls` mean one exchange")]
         self.side = CcxtOrders(self.account, [Sized(instrument=one, contract_size=size) for one, size in found])
-        return await ccxt_door(self.account, instruments, self._key, terms)
+        return [*await ccxt_door(self.account, instruments, self._key, terms), *await payments_problems(self.money())]
 
     def stream(self, listener: StreamListener, *, jitter: Random) -> CcxtStream:
         """Return its stream, not begun."""

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from smartmoney.adapters.binance_account import BinanceAccount
+from smartmoney.adapters.money_list import MoneyList
 from smartmoney.adapters.order_side import Answer
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.venues.binance import order_calls as calls
@@ -24,6 +25,7 @@ from smartmoney.venues.outcomes import Outcome
 
 CLOCK_OFFSET_MAX_MS = 5_000
 """What this machine's clock may be off; the offset itself is corrected, but one so large says that nobody keeps the clock."""
+_PAYMENTS_MS = 60_000
 _NO_CHANGE = frozenset({-4046, -4059})
 
 
@@ -192,6 +194,28 @@ async def _margin(account: BinanceAccount, instrument: Instrument, leverage: int
     is_now = f"{row.get('marginType')} margin, leverage {row.get('leverage')}"
     remedy = f"close what stands there, set isolated margin and leverage {leverage} (the venue says: {answer.why()})"
     return [Problem(check="margin", problem=f"{instrument.name} has {is_now}", remedy=remedy)]
+
+
+async def payments_problems(money: MoneyList | None) -> list[Problem]:
+    """Judge whether the key may read what is paid without a trade, funding above all: drawdown and the day's loss hold it.
+
+    It is asked for as it will be; what a key's description says of it proves less.
+    """
+    if money is None:
+        return []
+    now_ms = money.venue_ms()
+    try:
+        listed = await money.incomes(money.booked[0], now_ms - _PAYMENTS_MS, now_ms, is_urgent=True)
+    except NewsError as failure:
+        said = f"the list of payments cannot be read ({failure})"
+        return [Problem(check="payments", problem=said, remedy="see whether the exchange has changed its answers")]
+    answer = listed.answer
+    if answer.is_done:
+        return []
+    if answer.outcome in {Outcome.KEY, Outcome.REFUSED}:
+        said = f"the key may not read payments, so that funding would be in no equity and no drawdown (the venue says: {answer.why()})"
+        return [Problem(check="payments", problem=said, remedy=money.permission)]
+    return [unanswered("payments", "the list of payments could not be asked", answer)]
 
 
 def unanswered(check: str, what: str, answer: Answer) -> Problem:

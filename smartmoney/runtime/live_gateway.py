@@ -121,7 +121,7 @@ class LiveGateway(Elsewhere):
         order = self._followed.follow(intent)
         self._again.note_new(intent.client_order_id)
         if intent.is_attached:
-            self._start(self._attached.wait_for(order))
+            self._start(self._attached.expect(order))
             return
         self._sent[intent.client_order_id] = asyncio.Event()
         group = intent.oco_group
@@ -438,6 +438,7 @@ class LiveGateway(Elsewhere):
         is_first = self._reported_ns is None
         self._reported_ns = self._clock.monotonic_ns()
         self._post(report)
+        self._reader.note_reported()
         if is_first:
             self._start(self._look_for_earlier())
 
@@ -462,7 +463,9 @@ class LiveGateway(Elsewhere):
         await self._clock.sleep(_FIRST_LOOK_S)
         for order in list(self._followed.working()):
             name = order.intent.client_order_id
-            if not order.is_told and name not in self._sent:
+            if not order.is_told and order.intent.is_attached and not order.is_expected:
+                self._start(self._attached.wait_for(order))
+            elif not order.is_told and name not in self._sent:
                 self._look_for(name)
 
     def _halt_for_key(self, reason: str) -> None:

@@ -22,6 +22,7 @@ from smartmoney.runtime.live_account import ReadFailed
 from smartmoney.runtime.supervisor import Beat
 from smartmoney.venues.incomes import Income
 from smartmoney.venues.order_news import NewsError
+from smartmoney.venues.outcomes import Outcome
 
 log = structlog.get_logger("money")
 
@@ -73,7 +74,7 @@ class LiveMoney:
         self._regular_ns = clock.monotonic_ns() + round(EVERY_S * _S)
         self._look_ns = 0
         self._puzzling: set[str] = set()
-        """Kinds that could not be understood at the last look: a halt was asked for already."""
+        """Kinds that could not be understood, or were refused, at the last look: a halt was asked for already."""
 
     def note(self, reason: str) -> None:
         """Take note that the stream told of money that moved, and why in the venue's words."""
@@ -174,7 +175,9 @@ class LiveMoney:
     def _failed(self, kind: str, failure: Exception) -> None:
         log.warning("the list of incomes could not be read", kind=kind, problem=str(failure))
         self._regular_ns = self._clock.monotonic_ns() + round(AFTER_UP_S * _S)
-        if isinstance(failure, NewsError) and kind not in self._puzzling:
+        is_refused = isinstance(failure, ReadFailed) and failure.answer is not None and failure.answer.outcome is Outcome.KEY
+        if (is_refused or isinstance(failure, NewsError)) and kind not in self._puzzling:
             # Equity without its funding is a number that nobody may trade by.
             self._puzzling.add(kind)
-            self._post(HaltRequested(reason=f"the venue's incomes cannot be understood: {failure}"))
+            what = f"the key may not read them; {self._list.permission}" if is_refused else "they cannot be understood"
+            self._post(HaltRequested(reason=f"the venue's incomes: {what} ({failure})"))

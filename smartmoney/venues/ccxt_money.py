@@ -20,6 +20,7 @@ _DAY_MS = 86_400_000
 class MoneyTerms(msgspec.Struct, frozen=True, kw_only=True):
     """Be one venue's list. Kinds map to the venue's word for them; the first of `booked` is funding.
 
+    `permission` says what a key needs that may not read it.
     `recent_ms`: what is younger is asked of `recent_call`, where there is one. `params` are those of every call, of a kind, and of a
     window; `cursor` returns what to ask with for the next page, None at the last.
     """
@@ -31,6 +32,7 @@ class MoneyTerms(msgspec.Struct, frozen=True, kw_only=True):
     recent_ms: int = 0
     window_ms: int
     history_ms: int
+    permission: str
     params: Callable[[str, int, int], Mapping[str, str]]
     rows: Callable[[Any], list[Any]]
     cursor: Callable[[Any], Mapping[str, str] | None]
@@ -105,6 +107,7 @@ MONEY: Mapping[str, MoneyTerms] = {
         call="privateGetV5AccountTransactionLog",
         window_ms=7 * _DAY_MS,
         history_ms=700 * _DAY_MS,
+        permission="let it read the unified account's transaction log: Unified Trading, orders and positions, read and write",
         params=_bybit_params,
         rows=lambda body: list(body["result"]["list"]),
         cursor=_bybit_cursor,
@@ -118,6 +121,7 @@ MONEY: Mapping[str, MoneyTerms] = {
         recent_ms=6 * _DAY_MS,
         window_ms=7 * _DAY_MS,
         history_ms=89 * _DAY_MS,
+        permission="let it read the account's bills: the permission Read beside Trade",
         params=_okx_params,
         rows=lambda body: list(body["data"]),
         cursor=_okx_cursor,

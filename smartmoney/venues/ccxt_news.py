@@ -35,6 +35,7 @@ _RAW_LISTS = ("orderListId", "g")
 _RAW_REASONS = ("rejectReason", "cancelSource", "failCode", "r")
 _RAW_ATTACHED = frozenset({"StopLoss", "PartialStopLoss"})
 """Bybit's stops of a position: they have no client id, but name their entry's (`parentOrderLinkId`)."""
+_RAW_POSITIONS_OWN = "StopLoss"
 _NO_REASON = frozenset({"", "0", "NONE", "EC_NoError"})
 _AT_ONCE = frozenset({"IOC", "FOK"})
 
@@ -94,6 +95,7 @@ class CcxtReader:
                 stop_price=_number(order.get("triggerPrice") or (order.get("stopLossPrice") if is_apart else None)),
                 is_algo=is_apart,
                 is_reduce_only=bool(order.get("reduceOnly")),
+                is_positions_own=raw.get("stopOrderType") == _RAW_POSITIONS_OWN,
                 list_id=_list_id(raw),
                 actual_order_id=_sent(raw) if is_apart else "",
                 reason=_reason(raw) if state in {OrderState.REJECTED, OrderState.EXPIRED, OrderState.CANCELED} else "",

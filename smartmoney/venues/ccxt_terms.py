@@ -10,7 +10,7 @@ algo trading and error pages (2026-07); binance-spot-api-docs errors.md (2026-07
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -97,6 +97,8 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     """The venue lists trades of these kinds by separate calls; liquidations are trades too."""
     list_max: int = 50
     trades_max: int = 100
+    next_page: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Any]] | None = None
+    """Returns what to ask with for the rows after a page that is full, of ccxt's rows; empty: none. None: it has no pages."""
     trades_window_ms: int = 86_400_000
     requests_per_minute: int = 1_200
     limited_s: float = 1.0
@@ -214,6 +216,19 @@ def _attach_to_order(price: str, name: str) -> dict[str, Any]:
     return {"attachAlgoOrds": [stop]}
 
 
+def _after_cursor(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return Bybit's cursor, which ccxt lays into one of the rows."""
+    cursors = (str((row.get("info") or {}).get("nextPageCursor") or "") for row in rows)
+    cursor = next(filter(None, cursors), "")
+    return {"cursor": cursor} if cursor else {}
+
+
+def _after_oldest(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return OKX's words for what is older than a page: numbers grow, trades are numbered by their bills. Raises: ValueError, TypeError."""
+    numbers = (int((row.get("info") or {}).get("billId") or row["id"]) for row in rows)
+    return {"after": str(min(numbers))}
+
+
 _BYBIT = VenueTerms(
     venue="bybit",
     markets={
@@ -229,7 +244,7 @@ _BYBIT = VenueTerms(
             orders_window_s=1.0,
         )
     },
-    spot_refusal="its spot holds a stop without the inventory and a target with it, and offers no pair of both to its API",
+    spot_refusal="its spot holds the inventory for a stop or for a target, and offers no pair of both to its API",
     codes=Codes(
         doubtful=frozenset({10000, 10016, 10019, 110079, 170005, 170007, 170032, 170146, 170147, 170810}),
         limited=frozenset({10006, 10018, 10429}),
@@ -246,6 +261,7 @@ _BYBIT = VenueTerms(
     id_param="orderLinkId",
     find_by=("fetch_open_orders", "fetch_canceled_and_closed_orders"),
     trade_kinds=({"execType": "Trade"}, {"execType": "BustTrade"}, {"execType": "AdlTrade"}),
+    next_page=_after_cursor,
     trades_window_ms=7 * 86_400_000,
     requests_per_minute=3_000,
     limited_s=1.0,
@@ -284,7 +300,27 @@ _OKX = VenueTerms(
         doubtful=frozenset({50001, 50004, 50005, 50013, 50026, 51149, 51410}),
         limited=frozenset({50011, 50040, 50061, 51113}),
         key=frozenset(
-            {50007, 50008, 50027, 50100, 50101, 50103, 50104, 50105, 50106, 50107, 50108, 50110, 50111, 50113, 50114, 50119, 50120, 60009}
+            {
+                50007,
+                50008,
+                50027,
+                50030,
+                50100,
+                50101,
+                50103,
+                50104,
+                50105,
+                50106,
+                50107,
+                50108,
+                50110,
+                50111,
+                50113,
+                50114,
+                50119,
+                50120,
+                60009,
+            }
         ),
         clock=frozenset({50102, 50112}),
         not_found=frozenset({51400, 51401, 51402, 51405, 51503, 51509, 51510, 51603}),
@@ -312,6 +348,7 @@ _OKX = VenueTerms(
     stop_id_param="algoClOrdId",
     order_param="ordId",
     list_max=100,
+    next_page=_after_oldest,
     requests_per_minute=1_200,
     limited_s=2.0,
     deadline_header="expTime",

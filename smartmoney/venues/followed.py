@@ -48,6 +48,8 @@ class Followed(msgspec.Struct, kw_only=True):
     end: OrderState | None = None
     reason: str = ""
     is_ended: bool = False
+    is_expected: bool = False
+    """The venue is making it out of an entry of this life: until it has a number it may be known by where it lies."""
     needs_look: bool = False
     """Its conditional part is done: what became of the order that it sent is to be asked."""
 
@@ -241,12 +243,16 @@ class FollowedOrders:
             self._ended.remove(client_order_id)
 
     def _of_level(self, index: int, news: OrderNews) -> Followed | None:
-        """Return the stop that an entry of ours carried, which the venue shows without a name: known by instrument, side and trigger."""
-        if news.client_id or not news.is_reduce_only or news.stop_price <= 0:
+        """Return the stop that an entry of ours carried, which the venue shows without a name: known by instrument, side and trigger.
+
+        Only the position's own one can be that: there is one at most, and it lies where the entry that has just filled told it to. An
+        ordinary conditional order at the same price is a person's, and so is whatever an earlier life left without a number.
+        """
+        if news.client_id or not news.is_positions_own or not news.is_reduce_only or news.stop_price <= 0:
             return None
         for order in self.working():
             intent = order.intent
-            is_it = intent.is_attached and intent.instrument == index and intent.side is news.side
+            is_it = order.is_expected and intent.instrument == index and intent.side is news.side
             if is_it and order.order_id in {"", news.order_id} and intent.stop_ticks == self._ticks(index, news.stop_price):
                 return order
         return None

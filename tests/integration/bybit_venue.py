@@ -5,6 +5,7 @@ import hmac
 import json
 import uuid
 from decimal import Decimal
+from urllib.parse import quote
 
 from .scripted_venue import KEY, SECRET, Order, ScriptedVenue, now_ms
 
@@ -63,7 +64,7 @@ class BybitVenue(ScriptedVenue):
             return None
         said = request.headers
         stamp, window = said.get("X-BAPI-TIMESTAMP", "0"), said.get("X-BAPI-RECV-WINDOW", "0")
-        payload = stamp + KEY + window + (text if request.method == "POST" else request.query_string)
+        payload = stamp + KEY + window + (text if request.method == "POST" else request.raw_path.partition("?")[2])
         if hmac.new(SECRET.encode(), payload.encode(), hashlib.sha256).hexdigest() != said.get("X-BAPI-SIGN"):
             return self._no(10004, "error sign! origin_string[…]")
         server = self.clock_ms()
@@ -170,8 +171,15 @@ class BybitVenue(ScriptedVenue):
 
     def _order_realtime(self, params):
         named = "orderLinkId" in params or "orderId" in params
-        rows = [self.row(o) for o in self._chosen(params) if named or o.is_live]
-        return self._ok({"category": "linear", "list": rows[: int(params.get("limit", 20))], "nextPageCursor": ""})
+        return self._page([self.row(o) for o in reversed(self._chosen(params)) if named or o.is_live], params, "orderId")
+
+    def _page(self, rows, params, number):
+        """Return a page, newest first; its cursor comes ready for a query, even where nothing follows."""
+        words = dict(part.split("=", 1) for part in params["cursor"].strip("&").split("&")) if "cursor" in params else {}
+        begin = next(at + 1 for at, row in enumerate(rows) if row[number] == words["page_args"]) if words else 0
+        page = rows[begin : begin + int(params.get("limit", 20))]
+        cursor = quote(f"page_args={page[-1][number]}&symbol=6&", safe="") if page else ""
+        return self._ok({"category": "linear", "list": page, "nextPageCursor": cursor})
 
     def _order_history(self, params):
         return self._ok({"category": "linear", "list": [self.row(o) for o in self._chosen(params) if not o.is_live], "nextPageCursor": ""})
@@ -184,7 +192,7 @@ class BybitVenue(ScriptedVenue):
             and params.get("orderId") in {None, trade["orderId"]}
             and int(params.get("startTime", 0)) <= int(trade["execTime"]) <= int(params.get("endTime", 10**15))
         ]
-        return self._ok({"category": "linear", "list": rows[: int(params.get("limit", 50))], "nextPageCursor": ""})
+        return self._page(rows, {"limit": 50, **params}, "execId")
 
     def _chosen(self, params):
         return [

@@ -48,13 +48,15 @@ class CcxtUnder(Under):
         self.terms = VENUES[name]
         self.latched = False
 
-    async def make(self, since_ms=None, money=None):
+    async def make(self, since_ms=None, money=None, orders=()):
         clock = SystemClock()
         self.account = await open_account(self.venue, self.terms.venue)
         ((self.instrument, size),) = instruments_of(self.account.client, ["BTC/USDT:USDT"])
         self.side = CcxtOrders(self.account, [Sized(instrument=self.instrument, contract_size=size)])
         self.followed = FollowedOrders([self.instrument], self.side.is_algo)
-        beginning = Beginning(since_ms=self.account.venue_ms() - 1_000 if since_ms is None else since_ms)
+        for report in orders:
+            self.followed.follow(report.intent, report.venue_order_id, report.filled_lots)
+        beginning = Beginning(orders=tuple(orders), since_ms=self.account.venue_ms() - 1_000 if since_ms is None else since_ms)
         listed = CcxtMoney(self.account)
         since = dict.fromkeys((*listed.booked, *listed.moved), self.account.venue_ms() - 60_000)
         self.money = LiveMoney(listed, [self.instrument], money or MoneyBeginning(from_ms=since), self.said.post, clock=clock)

@@ -5,7 +5,7 @@ import time
 from contextlib import asynccontextmanager
 from decimal import Decimal
 
-from smartmoney.core.domain.commands import CancelOrder, RequestAccount, SubmitOrder
+from smartmoney.core.domain.commands import CancelOrder, Notify, RequestAccount, SubmitOrder
 from smartmoney.core.domain.entries import AccountReported, FundingPaid, HaltRequested, MoneyMoved
 from smartmoney.core.domain.signals import FeedTrust, Signal, SignalType
 from smartmoney.core.execution.executor import Executor
@@ -34,7 +34,7 @@ class Trader:
         limits = RiskLimits(reduce_only_exempt=True, max_position_fraction=Decimal(1), max_orders_per_minute=1_000)
         portfolio = Portfolio([under.instrument], Decimal(100_000), positions)
         self.executor = Executor(f"t{time.time_ns() % 10**6}", [under.instrument], portfolio, parameters, limits)
-        self.seq, self.sent = 0, []
+        self.seq, self.sent, self.notes = 0, [], []
 
     def view(self):
         self.seq += 1
@@ -50,6 +50,8 @@ class Trader:
                 gateway.submit(command.approved, time.monotonic_ns())
             elif isinstance(command, CancelOrder):
                 gateway.cancel(command.client_order_id, 0)
+            elif isinstance(command, Notify):
+                self.notes.append(command)
             elif isinstance(command, RequestAccount):
                 gateway.request_account(0)
 
@@ -68,6 +70,9 @@ class Trader:
         delta = lots - self.executor.portfolio.position_lots(0)
         self.carry_out(self.executor.open(signal, 0, lots, delta, self.view()))
         return self.sent[-1]
+
+    def told(self, subject):
+        return [note for note in self.notes if note.subject == subject]
 
     def turn(self):
         said = self.under.said.all

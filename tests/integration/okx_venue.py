@@ -216,11 +216,16 @@ class OkxVenue(ScriptedVenue):
         self.timers.append(params["timeOut"])
         return self._ok([{"triggerTime": "0" if params["timeOut"] == "0" else str(now_ms()), "tag": "", "ts": str(now_ms())}])
 
-    def _trade_orders_pending(self, _params):
-        return self._ok([self.row(o) for o in self.orders.values() if o.is_live and not o.is_algo])
+    def _trade_orders_pending(self, params):
+        return self._page([self.row(o) for o in self.orders.values() if o.is_live and not o.is_algo], params, "ordId")
 
-    def _trade_orders_algo_pending(self, _params):
-        return self._ok([self.row(o) for o in self.orders.values() if o.is_live and o.is_algo])
+    def _trade_orders_algo_pending(self, params):
+        return self._page([self.row(o) for o in self.orders.values() if o.is_live and o.is_algo], params, "algoId")
+
+    def _page(self, rows, params, number):
+        """Return a page of what is older than `after`, newest first."""
+        rows = sorted((row for row in rows if int(row[number]) < int(params.get("after", 10**20))), key=lambda row: -int(row[number]))
+        return self._ok(rows[: min(100, int(params.get("limit", 100)))])
 
     def _trade_fills_history(self, params):
         rows = [
@@ -229,7 +234,7 @@ class OkxVenue(ScriptedVenue):
             if params.get("ordId") in {None, trade["ordId"]}
             and int(params.get("begin", 0)) <= int(trade["ts"]) <= int(params.get("end", 10**15))
         ]
-        return self._ok(rows[: int(params.get("limit", 100))])
+        return self._page(rows, params, "billId")
 
     def row(self, order):
         common = {

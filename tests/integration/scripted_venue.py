@@ -51,7 +51,7 @@ class ScriptedVenue:
     """Serve until `stop`. `calls` holds every request as (path, parameters, headers)."""
 
     """`attaches`: it makes stops out of the entries that carry one. `naked` are the fills that left something held without a
-    stop. `fills_markets`: an order at market trades at once."""
+    stop, `lost_cover` what was covered and is so no more, `bare_ms` for how long something was without. `fills_markets`: an order at market trades at once."""
 
     skew_ms = 0
     attaches = True
@@ -66,7 +66,8 @@ class ScriptedVenue:
         self.sockets = []
         self.pushes = []
         self.is_muted = False
-        self.naked = []
+        self.naked, self.lost_cover, self.bare_ms = [], [], []
+        self._covered, self._bare_since = 0, None
         self.leverage = "1"
         self._holding = asyncio.Event()
 
@@ -86,9 +87,22 @@ class ScriptedVenue:
 
     def note_cover(self, order):
         """Take note of a fill that leaves something held without a stop for it."""
-        covered = sum(self.base(stop.quantity - stop.filled) for stop in self.stops())
-        if covered < abs(self.position_base()):
+        self.look_at_cover()
+        if self._bare_since is not None:
             self.naked.append((order.client_id, self.position))
+
+    def look_at_cover(self):
+        """Take note of cover that was taken away from what is still held, and of how long some of it is without."""
+        held = abs(self.position_base())
+        covered = min(held, sum(self.base(stop.quantity - stop.filled) for stop in self.stops()))
+        if covered < min(self._covered, held):
+            self.lost_cover.append((self._covered, covered, held))
+        self._covered = covered
+        if covered < held and self._bare_since is None:
+            self._bare_since = time.monotonic()
+        elif covered == held and self._bare_since is not None:
+            self.bare_ms.append(round((time.monotonic() - self._bare_since) * 1000))
+            self._bare_since = None
 
     def position_base(self):
         return self.base(self.position)
@@ -133,6 +147,7 @@ class ScriptedVenue:
         refused = self.why_unsigned(request, text)
         if script is None or script.does:
             answer = refused or self.answer(path, params)
+            self.look_at_cover()
             if script is None:
                 return web.json_response(answer, headers=self.headers())
         if script.status == 0:

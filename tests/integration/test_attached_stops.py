@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from smartmoney.core.domain.orders import OrderType, PositionReport, Purpose, attached_id
@@ -161,6 +162,68 @@ async def test_a_new_life_that_knows_of_no_order_adopts_the_stop_that_the_last_o
             assert second.halted is None
 
 
+async def test_bybit_a_persons_stop_at_our_price_is_left_alone_told_once_and_ours_stands():
+    async with trader_at(BybitVenue, "bybit", entry=EntryStyle.TAKER) as (trader, venue):
+        venue.attaches = False
+        entry = await trader.resting(12)
+        by_hand = {"orderLinkId": "", "side": "Sell", "orderType": "Market", "qty": "0.012", "triggerPrice": "58000", "reduceOnly": True}
+        theirs = venue.orders[venue._order_create(by_hand)["result"]["orderId"]]
+        await venue.fill(entry.client_order_id, "0.012", "60000")
+        await venue.push("order", venue.order_frame(theirs))
+        await trader.until(lambda: len(venue.stops()) == 2 and trader.executor.is_protected(0))
+        (own,) = plain(trader)
+        assert [order.client_id for order in venue.stops()] == ["", own.client_order_id]
+        trader.under.gateway.request_account(0)
+        await trader.until(lambda: trader.told("somebody else's order"))
+        await trader.for_a_while()
+        (said,) = trader.told("somebody else's order")
+        assert "trigger at 58000" in said.text
+        assert theirs.is_live
+        assert trader.halted is None
+
+
+@pytest.mark.parametrize(("make", "name"), [(BybitVenue, "bybit"), (OkxVenue, "okx")])
+async def test_a_stop_that_somebody_moves_is_replaced_where_it_was(make, name):
+    async with trader_at(make, name, entry=EntryStyle.TAKER) as (trader, venue):
+        order = trader.under.record(await trader.resting(12))
+        await venue.fill(order if name == "okx" else order.client_id, order.quantity)
+        await trader.until(lambda: trader.is_covered and targets(venue))
+        (stop,) = venue.stops()
+        stop.trigger = "50000"
+        trader.under.gateway.request_account(0)
+        await trader.until(lambda: not stop.is_live and trader.is_covered)
+        (own,) = plain(trader)
+        assert (own.stop_ticks, own.lots, [each.trigger for each in venue.stops()]) == (580_000, 12, ["58000"])
+        assert len(trader.told("stop moved by somebody")) == 1
+        assert venue.lost_cover == []
+        assert trader.halted is None
+
+
+@pytest.mark.parametrize("was_acknowledged", [True, False])
+async def test_bybit_a_new_life_takes_a_nameless_stop_for_its_own_only_by_its_number(was_acknowledged):
+    async with trader_at(BybitVenue, "bybit", entry=EntryStyle.TAKER) as (trader, venue):
+        venue.names_parents = False
+        entry = await trader.resting(12)
+        await venue.fill(entry.client_order_id, "0.012", "60000")
+        await trader.until(lambda: trader.is_covered and targets(venue))
+        (theirs,) = venue.position_stops()
+        reports = tuple(each for each in trader.executor.ledger.reports() if each.intent.is_attached)
+        if not was_acknowledged:
+            reports = tuple(msgspec.structs.replace(each, venue_order_id="") for each in reports)
+        later = CcxtUnder(venue, "bybit")
+        await later.make(since_ms=venue.clock_ms() + 1, orders=reports)
+        async with later.running():
+            second = Trader(later, positions=(PositionReport(instrument=0, quantity=Decimal("0.012"), cost=Decimal(720)),))
+            second.carry_out(second.executor.restore(reports, second.view()))
+            await second.until(lambda: second.executor.is_protected(0) and not second.executor.is_in_doubt)
+            await second.for_a_while()
+            own = plain(second)
+            assert [order.number == theirs.number for order in venue.stops()] == ([True] if was_acknowledged else [True, False])
+            assert [each.stop_ticks for each in own] == ([] if was_acknowledged else [580_000])
+            assert len(second.told("somebody else's order")) == (not was_acknowledged)
+            assert second.halted is None
+
+
 # ---- OKX: an algo order under a name of ours, once the entry has ended
 
 
@@ -197,6 +260,45 @@ async def test_okx_a_resting_entry_that_is_filled_bit_by_bit_ends_with_one_stop(
         (stop,) = venue.stops()
         assert trader.under.terms.from_wire(stop.client_id) == attached_id(entry.client_order_id)
         assert len(plain(trader)) == 1
+
+
+async def test_okx_a_resting_entry_has_every_part_covered_by_one_stop_and_none_is_uncovered_again():
+    async with trader_at(OkxVenue, "okx") as (trader, venue):
+        order = trader.under.record(await trader.resting(12))
+        for contracts, lots in (("0.3", 3), ("0.3", 6), ("0.2", 8), ("0.4", 12)):
+            await venue.fill(order, contracts)
+            await trader.until(lambda lots=lots: trader.executor.portfolio.position_lots(0) == lots and trader.is_covered)
+        assert venue.lost_cover == []
+        assert [held for _, held in venue.naked] == [Decimal("0.3"), Decimal("0.6"), Decimal("0.8")], (
+            "each until ours was there, the last never"
+        )
+        assert len(venue.bare_ms) == 3
+        assert trader.halted is None
+
+
+async def test_okx_what_is_bought_beyond_a_stop_carries_its_own_until_one_for_all_of_it_stands():
+    async with trader_at(OkxVenue, "okx", entry=EntryStyle.TAKER) as (trader, venue):
+        first = trader.under.record(await trader.resting(12))
+        await venue.fill(first, first.quantity)
+        await trader.until(lambda: trader.is_covered and targets(venue))
+        second = trader.under.record(await trader.resting(20))
+        await venue.fill(second, second.quantity)
+        await trader.until(lambda: trader.is_covered and [order.quantity for order in targets(venue)] == [venue.position])
+        assert venue.naked == venue.lost_cover == []
+        (own,) = plain(trader)
+        assert own.lots == 20
+        assert trader.halted is None
+
+
+async def test_okx_a_target_that_is_cut_has_the_right_stop_before_the_old_one_goes():
+    async with trader_at(OkxVenue, "okx", entry=EntryStyle.TAKER) as (trader, venue):
+        order = trader.under.record(await trader.resting(12))
+        await venue.fill(order, order.quantity)
+        await trader.until(lambda: trader.is_covered and targets(venue))
+        await venue.fill(targets(venue)[0], "0.5", "66000")
+        await trader.until(lambda: trader.is_covered and len(venue.stops()) == 1)
+        assert venue.naked == venue.lost_cover == []
+        assert trader.halted is None
 
 
 async def test_okx_an_entry_that_is_withdrawn_half_filled_ends_with_one_stop():

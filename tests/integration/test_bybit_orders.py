@@ -2,7 +2,7 @@
 
 import pytest
 
-from smartmoney.adapters import ccxt_stream
+from smartmoney.adapters import ccxt_orders, ccxt_stream
 from smartmoney.core.domain.entries import (
     CancelRejected,
     HaltRequested,
@@ -335,12 +335,31 @@ async def test_more_trades_than_a_page_holds_are_all_found():
             assert sum(each.fill.lots for each in under.said.all if isinstance(each, OrderFilled)) == 730
 
 
-async def test_a_list_that_may_be_cut_short_is_no_report():
+async def test_a_report_holds_what_stands_behind_a_page_of_other_peoples_orders(monkeypatch):
     async with bybit() as under:
-        for number in range(50):
-            name = f"sma-{number}-0"
+        ours = await under.resting()
+        for number in range(100):
+            name = f"byhand-{number}"
             under.venue.orders[name] = Order(
                 name, number=name, side="Buy", kind="Limit", quantity=1, price="1", trigger="", force="GTC", reduces=False, status="New"
             )
-        with pytest.raises(ReadFailed, match="is full"):
+        report = await under.report()
+        assert [each.intent.client_order_id for each in report.orders] == [ours.client_order_id]
+        pages = [each.get("cursor", "")[:10] for each in under.venue.asked("v5/order/realtime") if "orderLinkId" not in each]
+        assert pages[-3:] == ["", "page_args=", "page_args="]
+        # A list that cannot be read to its end is no report.
+        monkeypatch.setattr(ccxt_orders, "PAGES_MAX", 2)
+        with pytest.raises(ReadFailed, match="longer than can be read"):
             await under.gateway._reader.read(is_urgent=True)
+
+
+async def test_an_order_of_more_trades_than_a_page_is_read_whole():
+    async with bybit() as under:
+        order = await under.resting()
+        under.venue.is_muted = True
+        record = under.record(order)
+        record.quantity = 12
+        for _ in range(120):
+            under.venue.execute(record, "0.0001", "59000")
+        answer = await under.side.order_trades(under.instrument, record.number)
+        assert len({each.trade_id for each in answer.trades}) == 120

@@ -10,6 +10,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from smartmoney.adapters import guard_perpetuals
 from smartmoney.adapters.guard_journal import GuardJournal
 from smartmoney.adapters.guard_venue import LookFailed
 from smartmoney.adapters.heartbeat import Carried, Heartbeat, HeartbeatFile, WorkingOrder, boot_id
@@ -186,16 +187,28 @@ async def test_the_stop_that_an_entry_carried_is_ours_and_stays(name, tmp_path):
         assert here.live() == []
 
 
-async def test_bybit_a_carried_stop_without_its_entrys_name_is_known_by_where_it_lies(tmp_path):
+async def test_bybit_a_carried_stop_without_its_entrys_name_is_ours_by_the_number_that_the_daemon_knew(tmp_path):
     async with guarded("bybit", tmp_path) as here:
         here.venue.names_parents = False
         here.hold(carried="58000")
-        await here.settle()
+        (carried,) = here.venue.stops()
+        named = {"client_order_id": f"sm{RUN}-5-1", "symbol": "BTCUSDT", "side": Side.SELL, "is_entry": False, "filled": Decimal(0)}
+        known = WorkingOrder(**named, number=carried.number)
+        await here.settle(here.beat(orders=(known,)))
         assert here.hands.placed == 0
-        # One that somebody else set is left alone, and ours stands beside it.
-        here.venue.stops()[0].trigger = "50000"
+        # At the same price, but with no number that is known: it may be a person's. It is left alone, and ours stands beside it.
+        await here.settle(here.beat(orders=(WorkingOrder(**named),)))
+        assert [(order.trigger, order.parent is None) for order in here.venue.stops()] == [("58000", False), ("58000", True)]
+        await here.settle(here.beat(orders=(WorkingOrder(**named),)))
+        assert (here.hands.placed, here.hands.cancelled) == (1, 0)
+
+
+async def test_bybit_a_persons_stop_at_our_price_is_not_ours(tmp_path):
+    async with guarded("bybit", tmp_path) as here:
+        here.hold()
+        here._put_bybit("", Decimal("0.012"), "", "58000", reduces=True, side="Sell")
         await here.settle()
-        assert [order.trigger for order in here.venue.stops()] == ["50000", "58000"]
+        assert [order.client_id[:3] for order in here.venue.stops()] == ["", "smg"]
 
 
 @BOTH
@@ -246,6 +259,39 @@ async def test_what_cannot_be_seen_is_not_settled(name, tmp_path):
             here.venue.script(path, script)
             with pytest.raises(LookFailed):
                 await here.hands.settle(here.beat(), flatten=False)
+        assert here.hands.placed == 0
+
+
+@BOTH
+async def test_what_stands_behind_a_page_of_other_peoples_orders_is_seen(name, tmp_path):
+    async with guarded(name, tmp_path) as here:
+        here.put(f"sm{RUN}-4-0", "0.01", price="50000")
+        here.hold()
+        here.put(f"sm{RUN}-7-0", "0.012", trigger="58000", reduces=True, side="Sell")
+        for number in range(100):
+            here.put(f"byhand{number}", "0.01", price="40000")
+            here.put(f"bystop{number}", "0.01", trigger="41000", side="Sell")
+        await here.settle()
+        assert [each for each in here.live() if each.startswith("sm")] == [f"sm{RUN}-7-0"]
+        assert (here.hands.cancelled, here.hands.placed) == (1, 0)
+        assert len(here.live()) == 201
+
+
+@BOTH
+async def test_a_list_that_cannot_be_read_to_its_end_is_nothing_seen(name, tmp_path, monkeypatch):
+    async with guarded(name, tmp_path) as here:
+        here.hold()
+        for number in range(100):
+            here.put(f"byhand{number}", "0.01", price="40000")
+        path = "v5/order/realtime" if name == "bybit" else "api/v5/trade/orders-pending"
+        asked = len(here.venue.asked(path))
+        here.venue.scripts[path] = [None, Script(status=502, body="<html>")]
+        with pytest.raises(LookFailed):
+            await here.hands.settle(here.beat(), flatten=False)
+        assert len(here.venue.asked(path)) == asked + 2
+        monkeypatch.setattr(guard_perpetuals, "PAGES_MAX", 1)
+        with pytest.raises(LookFailed, match="more than"):
+            await here.hands.settle(here.beat(), flatten=False)
         assert here.hands.placed == 0
 
 

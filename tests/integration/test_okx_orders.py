@@ -220,3 +220,20 @@ async def test_a_key_or_passphrase_that_is_refused_halts_and_is_not_shown(caplog
         shown = str(under.said.all) + caplog.text
         assert SECRET not in shown
         assert PASSPHRASE not in shown
+
+
+async def test_reports_and_trades_are_read_behind_a_full_page():
+    async with okx() as under:
+        (entry, record), stop = await resting(under), under.stop()
+        await under.accepted(stop)
+        for number in range(100):
+            side = {"side": "buy", "sz": "1", "ordType": "limit"}
+            under.venue._trade_order({**side, "clOrdId": f"byhand{number}", "px": "1"})
+            under.venue._trade_order_algo({**side, "algoClOrdId": f"bystop{number}", "slTriggerPx": "1"})
+        report = await under.report()
+        assert {each.intent.client_order_id for each in report.orders} == {entry.client_order_id, stop.client_order_id}
+        under.venue.is_muted = True
+        for _ in range(110):
+            under.venue.execute(record, "0.01", "60000")
+        answer = await under.side.order_trades(under.instrument, record.number)
+        assert len({each.trade_id for each in answer.trades}) == 110

@@ -164,10 +164,14 @@ class OutcomeUnknown(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class AccountReported(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Answer `RequestAccount`: what the venue says is working and held."""
+    """Answer `RequestAccount`: what the venue says is working and held.
+
+    `strangers` describes orders that are not ours and were not told before; unset, it is left out of what is encoded.
+    """
 
     orders: tuple[OrderReport, ...]
     positions: tuple[PositionReport, ...]
+    strangers: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class HaltRequested(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -28,15 +28,15 @@ def next_id(desk: Desk, seq: int) -> str:
 def carried_ticks(desk: Desk, index: int, side: Side, stop_ticks: int) -> int | None:
     """Return the level of the stop that an entry is to carry.
 
-    None where the venue attaches none, where what is held has one that grows by itself, or where a second one, for the new part only, would
-    have to be made one with the first.
+    None where the venue attaches none, or where what is held has one that grows by itself. Where one is made for each entry, a second one
+    covers the new part until one for all of it stands.
     """
     mode = desk.parameters.attached
     if mode is AttachedStops.NONE:
         return None
     if desk.portfolio.position_lots(index) == 0:
         return stop_ticks
-    if mode is AttachedStops.ORDER or any(record.intent.is_attached for record in _stops(desk, index)):
+    if mode is AttachedStops.POSITION and any(record.intent.is_attached for record in _stops(desk, index)):
         return None
     in_force = desk.plans[index].stop_ticks
     tighter = max if side is Side.BUY else min

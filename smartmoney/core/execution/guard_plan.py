@@ -14,8 +14,6 @@ from smartmoney.core.domain.orders import Side
 
 OUR_PREFIX = "sm"
 GUARD_PREFIX = "smg"
-ATTACHED_NAME = "sm-attached"
-"""Names a stop that the venue made out of an entry of ours and gave no name of ours."""
 
 
 class SeenOrder(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from smartmoney.core.execution.lifecycle import TERMINAL, ReportKind, is_correct
 
 FINISHED_ORDERS_KEPT = 4096
 """Finished orders that late reports are still matched against."""
+_PROTECTIVE = frozenset({Purpose.STOP, Purpose.TARGET})
 
 
 class OrderRecord(msgspec.Struct, kw_only=True):
@@ -140,13 +141,17 @@ class OrderLedger:
     def reducing_lots(self, instrument: int, without_group: str | None) -> int:
         """Return the worst case of the orders that reduce: an oco_group counts once, with its largest member.
 
-        Where the venue does not link pairs, it is the venue that keeps what reduces from doing more (reduce-only), and an exit of unknown
-        outcome does not keep the position from having a stop.
+        Where the venue does not link pairs, it keeps what reduces from doing more by itself (reduce-only): an exit of unknown outcome does
+        not keep the position from having a stop, nor does one protective order keep back another, which may be of another group or, taken
+        over from an earlier life, of none.
         """
+        is_protective = without_group is not None and not self._linked_pairs
         alone = 0
         groups: dict[str, int] = {}
         for record in self.working(instrument):
             if not record.intent.reduce_only or (record.is_doubtful_exit and not self._linked_pairs):
+                continue
+            if is_protective and record.intent.purpose in _PROTECTIVE:
                 continue
             group = record.intent.oco_group
             if group is None:

@@ -4,9 +4,9 @@ Each call looks at what is and returns the next commands; it is called after eve
 nothing until something else does. Orders that reduce are never working for more than is held: a protective pair shares an oco_group, and
 an exit (or a resized pair) is sent only after the old pair is proven gone. That leaves a position without a stop for one cancel round trip,
 which is the price of never selling twice: spot inventory is locked by the old pair, and a venue without reduce-only would flip. Where the
-venue itself keeps what reduces from doing more (USD-M: stop and target are two reduce-only orders), a stop waits for less: an exit of
-unknown outcome does not keep it back, and a target is replaced without touching it. A stop that the venue made out of an entry
-(`core.execution.attached`) is one of them: the right one of two stays, and the other goes once the right one is acknowledged.
+venue itself keeps what reduces from doing more (USD-M: stop and target are two reduce-only orders), a stop waits for nothing: an exit of
+unknown outcome does not keep it back, a target is replaced without touching it, and the right stop is placed beside those that are not,
+which go once the venue has acknowledged it. A stop that the venue made out of an entry (`core.execution.attached`) is one of them.
 """
 
 from smartmoney.core.domain.commands import Command, Notify
@@ -115,7 +115,7 @@ def _protect(desk: Desk, index: int, held: int, view: ExecutionView) -> list[Com
         return []
     if is_stop_right and not is_linked:
         return _replace_target(desk, index, held, working, view)
-    if working:
+    if working and is_linked:
         return [command for record in working for command in desk.cancel(record, "protection is replaced", view)]
     crossed = _crossed(plan, held, view.quotes[index])
     if crossed is not None:
@@ -123,14 +123,18 @@ def _protect(desk: Desk, index: int, held: int, view: ExecutionView) -> list[Com
             return []  # the exit's next attempt is due sooner than a stop that would fill at once is of use
         plan.exit = ExitPlan(reason=crossed, at_market=True, signal_id=plan.signal_id)
         return _pursue_exit(desk, index, held, plan.exit, view)
-    if view.now_mono_ns < plan.protect_not_before_ns:
-        return []
-    return _place(desk, index, held, plan, view)
+    needless = [command for record in _needless_stops(working, held) for command in desk.cancel(record, "one stop is enough", view)]
+    if view.now_mono_ns < plan.protect_not_before_ns or _is_stop_under_way(working):
+        return needless
+    return needless + _place(desk, index, held, working, view)
 
 
-def _place(desk: Desk, index: int, held: int, plan: PositionPlan, view: ExecutionView) -> list[Command]:
-    side = Side.SELL if held > 0 else Side.BUY
+def _place(desk: Desk, index: int, held: int, beside: list[OrderRecord], view: ExecutionView) -> list[Command]:
+    """Place a stop for all that is held, and a target where nothing else works beside it."""
+    plan, side = desk.plans[index], Side.SELL if held > 0 else Side.BUY
     stop_id = desk.ids.next(view.seq)
+    # With what it is placed beside it makes one group: none of them adds to what it closes.
+    group = next((record.intent.oco_group for record in beside if record.intent.oco_group is not None), stop_id)
     stop = OrderIntent(
         client_order_id=stop_id,
         instrument=index,
@@ -140,7 +144,7 @@ def _place(desk: Desk, index: int, held: int, plan: PositionPlan, view: Executio
         purpose=Purpose.STOP,
         stop_ticks=plan.stop_ticks,
         reduce_only=True,
-        oco_group=stop_id,
+        oco_group=group,
         signal_id=plan.signal_id,
         ends_in_ns=None if plan.deadline_mono_ns is None else max(0, plan.deadline_mono_ns - view.now_mono_ns),
     )
@@ -148,7 +152,7 @@ def _place(desk: Desk, index: int, held: int, plan: PositionPlan, view: Executio
     if record is None:
         plan.protect_not_before_ns = view.now_mono_ns + _S
         return [*commands, Notify(severity="critical", subject="stop refused by the risk gate", text=f"{desk.instruments[index].name}")]
-    return commands + _place_target(desk, index, held, stop_id, view)
+    return commands if beside else commands + _place_target(desk, index, held, group, view)
 
 
 def _place_target(desk: Desk, index: int, held: int, group: str | None, view: ExecutionView) -> list[Command]:
@@ -199,16 +203,42 @@ def _is_entry_reporting(desk: Desk, index: int, view: ExecutionView) -> bool:
 
 
 def _spare_stops(working: list[OrderRecord], held: int, plan: PositionPlan) -> list[OrderRecord] | None:
-    """Return which stops beside the right one are to go, where the venue made one of its own; None while there are not two.
+    """Return which stops beside the right one are to go; None while there are not two, of which one is right.
 
-    None of them goes before the venue has acknowledged the right one: until then it is not known to stand.
+    None of them goes before the venue has acknowledged the right one: until then it is not known to stand. One that the venue is to make of
+    an entry cannot go before it is shown.
     """
-    stops = [record for record in working if record.intent.purpose is Purpose.STOP]
+    stops = _stops(working)
     right = [record for record in stops if _fits(record, held) and record.intent.stop_ticks == plan.stop_ticks]
     if len(stops) < 2 or not right:
         return None
     stands = next((record for record in right if record.status in _AT_THE_VENUE), None)
-    return [] if stands is None else [record for record in stops if record is not stands]
+    return [] if stands is None else [record for record in stops if record is not stands and not _is_awaited(record)]
+
+
+def _needless_stops(working: list[OrderRecord], held: int) -> list[OrderRecord]:
+    """Return which of several stops, none of them right, are to go already: what is left covers as much of what is held without them."""
+    standing = [record for record in _stops(working) if record.status in _AT_THE_VENUE]
+    covering = sorted((record for record in standing if record.intent.side.sign * held < 0), key=lambda record: -record.leaves)
+    kept, covered = list[OrderRecord](), 0
+    for record in covering:
+        if covered < abs(held):
+            kept.append(record)
+            covered += record.leaves
+    return [record for record in standing if record not in kept]
+
+
+def _is_stop_under_way(working: list[OrderRecord]) -> bool:
+    """Tell whether a stop of our own was sent and not answered yet: one at a time."""
+    return any(record.status is OrderStatus.SUBMITTED and not record.intent.is_attached for record in _stops(working))
+
+
+def _is_awaited(record: OrderRecord) -> bool:
+    return record.intent.is_attached and record.status is OrderStatus.SUBMITTED
+
+
+def _stops(working: list[OrderRecord]) -> list[OrderRecord]:
+    return [record for record in working if record.intent.purpose is Purpose.STOP]
 
 
 def _is_stop_right(working: list[OrderRecord], held: int, plan: PositionPlan) -> bool:

@@ -8,9 +8,11 @@ stranger traded.
 from collections.abc import Iterator
 from decimal import Decimal
 
+import msgspec
+
 from smartmoney.core.domain.commands import Command, Notify, RecordOrderClosed
 from smartmoney.core.domain.entries import AccountReported
-from smartmoney.core.domain.orders import OrderReport, OrderStatus
+from smartmoney.core.domain.orders import OrderReport, OrderStatus, Purpose
 from smartmoney.core.execution.desk import Desk
 from smartmoney.core.execution.lifecycle import ReportKind
 from smartmoney.core.execution.orders import OrderRecord
@@ -19,6 +21,7 @@ from smartmoney.core.execution.view import ExecutionView
 _S = 1_000_000_000
 _UNASKED_AGE_NS = 5 * _S
 """A report that was not asked for proves nothing about orders younger than this."""
+_STRANGERS_TOLD = 5
 
 
 def reconcile(desk: Desk, reported: AccountReported, view: ExecutionView) -> list[Command]:
@@ -39,7 +42,16 @@ def reconcile(desk: Desk, reported: AccountReported, view: ExecutionView) -> lis
             commands += _missed(desk, record)
     for index, ours, theirs in _differences(desk, reported):
         commands += _mismatch(desk, index, ours, theirs)
-    return commands
+    return commands + _tell_strangers(reported)
+
+
+def _tell_strangers(reported: AccountReported) -> list[Command]:
+    if reported.strangers is msgspec.UNSET or not reported.strangers:
+        return []
+    others = len(reported.strangers) - _STRANGERS_TOLD
+    more = f", and {others} more" if others > 0 else ""
+    text = f"left alone, and no protection of ours: {'; '.join(reported.strangers[:_STRANGERS_TOLD])}{more}"
+    return [Notify(severity="warning", subject="somebody else's order", text=text)]
 
 
 def adopt(desk: Desk, report: OrderReport, view: ExecutionView) -> list[Command]:
@@ -77,10 +89,22 @@ def _found(desk: Desk, report: OrderReport, view: ExecutionView) -> list[Command
     if record.is_working:
         record.venue_order_id = report.venue_order_id or record.venue_order_id
         desk.ledger.report(client_order_id, ReportKind.FIND)
-        return []
+        return _moved(desk, record, report)
     late = desk.ledger.adopt(report, view.now_mono_ns)
     text = f"{client_order_id} was thought {record.status.value} and is working at the venue; it is cancelled"
     return [Notify(severity="warning", subject="late order", text=text), *desk.cancel(late, "thought to be dead", view)]
+
+
+def _moved(desk: Desk, record: OrderRecord, report: OrderReport) -> list[Command]:
+    """Take in that a stop lies elsewhere than it was sent to: it is not the right one any more, and the right one takes its place."""
+    intent, ticks = record.intent, report.intent.stop_ticks
+    if intent.purpose is not Purpose.STOP or ticks is None or ticks == intent.stop_ticks:
+        return []
+    record.intent = msgspec.structs.replace(intent, stop_ticks=ticks)
+    grid = desk.instruments[intent.instrument]
+    was = "nowhere" if intent.stop_ticks is None else f"{grid.price(intent.stop_ticks):f}"
+    text = f"{grid.name}: {intent.client_order_id} was sent to {was} and lies at {grid.price(ticks):f}; it is replaced"
+    return [Notify(severity="warning", subject="stop moved by somebody", text=text)]
 
 
 def _missed(desk: Desk, record: OrderRecord) -> list[Command]:

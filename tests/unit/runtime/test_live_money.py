@@ -28,7 +28,7 @@ class Listed:
     def __init__(self):
         self.rows = []
         self.now_ms = MADE_MS
-        self.fails = False
+        self.fails, self.fault = False, Outcome.UNKNOWN
         self.asked = 0
 
     def pay(self, kind, at_ms, seen_ms, number, *, symbol="BTCUSDT", asset="USDT"):
@@ -49,7 +49,7 @@ class Listed:
     async def ask(self, call):
         self.asked += 1
         if self.fails:
-            return Answer(outcome=Outcome.UNKNOWN, message="no answer")
+            return Answer(outcome=self.fault, message="no answer")
         asked = call.params
         start, end, limit, page = (int(asked[name]) for name in ("startTime", "endTime", "limit", "page"))
         seen = [row for at, row in self.rows if at <= self.now_ms and row["incomeType"] == asked["incomeType"]]
@@ -70,7 +70,7 @@ class Through(Listed):
 
     async def ask(self, call, *, is_urgent):
         self.asked += 1
-        return Answer(outcome=Outcome.UNKNOWN, message="no answer") if self.fails else Answer(outcome=Outcome.DONE, body=await call())
+        return Answer(outcome=self.fault, message="no answer") if self.fails else Answer(outcome=Outcome.DONE, body=await call())
 
     def newest_first(self, kind, key, start, end):
         found = [row for at, row in self.rows if at <= self.now_ms and row["type"] == kind and int(start) <= int(row[key]) <= int(end)]
@@ -261,6 +261,20 @@ def test_a_row_through_ccxt_that_cannot_be_understood_halts_once(make, row):
     lives.look(first=False)
     lives.look(first=False)
     assert [type(each) for each in lives.posted] == [HaltRequested]
+
+
+@pytest.mark.parametrize("make", [Listed, BybitListed, OkxListed])
+def test_a_key_that_may_not_read_them_any_more_halts_once_with_a_remedy(make):
+    listed = make()
+    lives = Lives(listed)
+    listed.fails = True
+    lives.look(first=False)
+    assert lives.posted == [], "a list that is not there for a while is asked for again"
+    listed.fault = Outcome.KEY
+    for is_first in (True, False, False):
+        lives.look(first=is_first)
+    (halt,) = lives.posted
+    assert listed.money.permission in halt.reason
 
 
 def test_a_list_that_cannot_be_understood_halts_once():

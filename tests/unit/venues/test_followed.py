@@ -197,20 +197,30 @@ def carried_stop(**more):
 
 
 def nameless(order_id="900", **more):
-    shown = {"client_id": "", "order_id": order_id, "side": Side.SELL, "stop_price": Decimal(58_000), "is_reduce_only": True, **more}
-    return msgspec.structs.replace(news(OrderState.WORKING), **shown)
+    shown = {"client_id": "", "order_id": order_id, "side": Side.SELL, "stop_price": Decimal(58_000), "is_reduce_only": True}
+    return msgspec.structs.replace(news(OrderState.WORKING), **{**shown, "is_positions_own": True, **more})
 
 
 def test_a_stop_without_a_name_is_known_by_side_and_level_and_then_by_its_number():
     followed = FollowedOrders([grid(Market.USDM)], lambda *_: False)
-    followed.follow(carried_stop())
-    for other in (nameless(stop_price=Decimal(57_000)), nameless(side=Side.BUY), nameless(is_reduce_only=False), nameless(client_id="web")):
+    order = followed.follow(carried_stop())
+    assert followed.learn(nameless()) == [], "of an earlier life, and nothing says that it is this one"
+    order.is_expected = True
+    lies_elsewhere = (nameless(stop_price=Decimal(57_000)), nameless(side=Side.BUY))
+    for other in (*lies_elsewhere, nameless(is_reduce_only=False), nameless(client_id="web"), nameless(is_positions_own=False)):
         assert followed.learn(other) == []
     (accepted,) = followed.learn(nameless())
     assert (accepted.client_order_id, accepted.venue_order_id) == ("smrun-1-1", "900")
     assert followed.learn(nameless("901")) == [], "another one at the same level is not it any more"
     ended = followed.learn(msgspec.structs.replace(nameless(), state=OrderState.CANCELED, stop_price=Decimal(0)))
     assert [type(each) for each in ended] == [OrderCanceled]
+
+
+def test_a_stop_without_a_name_of_an_earlier_life_is_known_by_the_number_that_was_written_down():
+    followed = FollowedOrders([grid(Market.USDM)], lambda *_: False)
+    followed.follow(carried_stop(), "900")
+    assert followed.report_of(nameless("901"), []) is None
+    assert followed.report_of(nameless(), []).intent.client_order_id == "smrun-1-1"
 
 
 def test_a_carried_stop_of_which_nothing_was_written_down_is_ours_by_its_name():

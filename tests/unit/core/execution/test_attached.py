@@ -105,11 +105,30 @@ def test_a_target_that_is_on_its_way_out_does_not_keep_the_venues_stop_from_bein
     (entry,) = intents(made.open())
     commands = made.fill(entry, 2)
     made.accept(*commands)
-    assert len(cancels(made.fill(entry, 2))) == 2
+    more = made.fill(entry, 2)
+    (bigger,) = own(more)
+    assert (bigger.lots, cancels(more)) == (4, [])
     (ours,) = own(commands)
-    end(made, ours)
+    assert cancels(made.accept(*more)) == [ours.client_order_id]
+    assert len(cancels(end(made, ours))) == 1, "the target"
     (stop,) = carried(made.fill(entry, 996))
     assert stop.lots == 1000
+
+
+def test_a_stop_by_order_of_an_addition_covers_the_new_part_until_one_for_all_of_it_stands():
+    made = bench(AttachedStops.ORDER, EntryStyle.TAKER)
+    (entry,) = intents(made.open())
+    first = made.fill(entry)
+    made.accept(*first)
+    (add,) = intents(made.open(lots=1500, stop=97.0, signal_id="two"))
+    assert add.stop_ticks == 9_800, "never loosened"
+    commands = made.fill(add)
+    (part,), (whole,) = carried(commands), own(commands)
+    assert (part.lots, whole.lots, cancels(commands)) == (500, 1500, [])
+    (old,) = carried(first)
+    # What the venue has not shown yet cannot be withdrawn yet.
+    assert cancels(made.reply(OrderAccepted(client_order_id=whole.client_order_id, venue_order_id="v3"))) == [old.client_order_id]
+    assert cancels(made.reply(OrderAccepted(client_order_id=part.client_order_id, venue_order_id="v2"))) == [part.client_order_id]
 
 
 def test_of_two_that_fit_the_venues_goes_where_ours_stands_already():
@@ -119,7 +138,8 @@ def test_of_two_that_fit_the_venues_goes_where_ours_stands_already():
     made.reply(OrderAccepted(client_order_id=ours.client_order_id, venue_order_id="v1"))
     commands = made.reply(OrderCanceled(client_order_id=entry.client_order_id))
     (stop,) = carried(commands)
-    assert cancels(commands) == [stop.client_order_id]
+    assert cancels(commands) == [], "it cannot be withdrawn before it is there"
+    assert cancels(made.reply(OrderAccepted(client_order_id=stop.client_order_id, venue_order_id="v2"))) == [stop.client_order_id]
 
 
 @pytest.mark.parametrize("attached", [AttachedStops.POSITION, AttachedStops.ORDER])
@@ -176,8 +196,11 @@ class Venue:
     def __init__(self, made, attached):
         self.made, self.attached = made, attached
         self.live, self.inbox, self.told = {}, [], set()
+        self.was_covered = 0
 
     def take(self, commands):
+        assert self.covered() >= min(self.was_covered, self.held), "what was covered stays covered"
+        self.was_covered = self.covered()
         for intent in intents(commands):
             if not intent.is_attached:
                 self.live[intent.client_order_id] = intent
@@ -195,7 +218,17 @@ class Venue:
         name = attached_id(entry.client_order_id)
         if entry.stop_ticks is not None and filled and name not in self.told:
             self.told.add(name)
-            self.live[name] = name
+            self.live[name] = filled
+
+    def covered(self):
+        """Return how much of what is held has a stop at the venue."""
+        by_position = self.attached is AttachedStops.POSITION
+        sizes = (
+            (self.held if by_position else what) if isinstance(what, int) else what.lots
+            for what in self.live.values()
+            if isinstance(what, int) or what.purpose is Purpose.STOP
+        )
+        return min(self.held, sum(sizes))
 
     def step(self, which):
         kind, what = self.inbox.pop(which % len(self.inbox))

@@ -253,11 +253,72 @@ def test_where_stop_and_target_are_not_linked_a_partly_filled_target_has_the_sto
     bench = Bench(linked_pairs=False)
     stop, target = bench.long()
     commands = bench.fill(target, 400, 10_400)
-    assert set(cancels(commands)) == {stop.client_order_id, target.client_order_id}
-    again = bench.reply(OrderCanceled(client_order_id=target.client_order_id))
-    assert intents(again) == [], "the old stop may still act"
-    new_stop, new_target = intents(bench.reply(OrderCanceled(client_order_id=stop.client_order_id)))
-    assert (new_stop.purpose, new_stop.lots, new_target.lots) == (Purpose.STOP, 600, 600)
+    (new_stop,) = intents(commands)
+    assert (new_stop.purpose, new_stop.lots, new_stop.oco_group) == (Purpose.STOP, 600, stop.oco_group)
+    assert cancels(commands) == [], "the old one stands until the new one does; what reduces only never sells twice"
+    assert bench.tick() == []
+    assert cancels(bench.accept(*commands)) == [stop.client_order_id]
+    assert intents(bench.reply(OrderCanceled(client_order_id=stop.client_order_id))) == [], "the target has its right size by itself"
+
+
+def test_where_stop_and_target_are_not_linked_a_stop_that_vanished_is_placed_at_once_beside_the_target():
+    bench = Bench(linked_pairs=False)
+    stop, target = bench.long()
+    commands = bench.reply(OrderCanceled(client_order_id=stop.client_order_id))
+    assert cancels(commands) == []
+    (again,) = intents(commands)
+    assert (again.purpose, again.lots, again.oco_group) == (Purpose.STOP, 1000, target.oco_group)
+
+
+def test_where_stop_and_target_are_not_linked_a_target_of_an_earlier_life_keeps_no_stop_back():
+    bench = Bench(linked_pairs=False)
+    stop, target = bench.long()
+    again = Bench(linked_pairs=False, positions=(PositionReport(instrument=0, quantity=D(10), cost=D(1000)),))
+    listed = OrderReport(intent=msgspec.structs.replace(target, oco_group=None), venue_order_id="v1")
+    told = AccountReported(orders=(listed,), positions=(PositionReport(instrument=0, quantity=D(10), cost=D(0)),))
+    (placed,) = intents(again.executor.reconcile(told, again.view()))
+    assert (placed.purpose, placed.lots) == (Purpose.STOP, stop.lots)
+
+
+@pytest.mark.parametrize("linked_pairs", [False, True])
+def test_a_stop_that_lies_elsewhere_at_the_venue_is_told_once_and_replaced(linked_pairs):
+    bench = Bench(linked_pairs=linked_pairs)
+    stop, target = bench.long()
+    moved = msgspec.structs.replace(stop, stop_ticks=9_000)
+    reports = tuple(OrderReport(intent=each, venue_order_id="v" + each.client_order_id) for each in (moved, target))
+    told = AccountReported(orders=reports, positions=(PositionReport(instrument=0, quantity=D(10), cost=D(0)),))
+    commands = bench.executor.reconcile(told, bench.view())
+    assert [each.subject for each in commands if isinstance(each, Notify)] == ["stop moved by somebody"]
+    if linked_pairs:
+        commands = bench.cancelled(*commands)
+    again = next(each for each in intents(commands) if each.purpose is Purpose.STOP)
+    assert (again.stop_ticks, again.lots) == (stop.stop_ticks, 1000)
+
+
+def test_where_stop_and_target_are_not_linked_a_resized_stop_that_is_refused_leaves_the_old_one():
+    bench = Bench(linked_pairs=False)
+    stop, target = bench.long()
+    for attempt in range(3):
+        (new_stop,) = intents(bench.fill(target, 400, 10_400) if attempt == 0 else bench.tick(2))
+        gone = bench.reply(OrderRejected(client_order_id=new_stop.client_order_id, reason="no"))
+        assert cancels(gone) == ([] if attempt < 2 else [stop.client_order_id, target.client_order_id])
+    assert bench.executor.plan(0).exit.reason == "unprotectable"
+
+
+def test_where_stop_and_target_are_not_linked_many_fills_leave_few_stops_and_never_less_than_was_covered():
+    bench = Bench(linked_pairs=False, entry=EntryStyle.MAKER)
+    (entry,) = intents(bench.open())
+    covered = most = 0
+    for _ in range(20):
+        commands = bench.fill(entry, 50)
+        for _ in range(3):
+            commands += bench.accept(*commands)
+            bench.cancelled(*commands)
+            commands = bench.tick()
+        stops = [record for record in bench.executor.ledger.working(0) if record.intent.purpose is Purpose.STOP]
+        assert sum(record.leaves for record in stops) >= covered
+        covered, most = max(record.leaves for record in stops), max(most, len(stops))
+    assert (covered, most) == (1000, 1)
 
 
 def test_where_stop_and_target_are_not_linked_a_lost_target_is_replaced_and_the_stop_stays():
