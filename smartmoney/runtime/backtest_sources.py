@@ -15,6 +15,7 @@ from smartmoney.core.domain.entries import (
     FeedConnected,
     FeedDisconnected,
     FeedOverflowed,
+    ModelActivated,
     RunStarted,
     SnapshotFailed,
     Tick,
@@ -56,6 +57,15 @@ def stretch_of(items: Iterable[Item], since_ns: int, until_ns: int) -> Iterator[
             if wall_ns >= since_ns:
                 begun = True
                 yield Item(EntryKind.EVENT, item.stamp, payload=WarmUpEnded())
+        yield item
+
+
+def by_turns(items: Iterable[Item], turns: Sequence[tuple[int, str]]) -> Iterator[Item]:
+    """Yield items; before the first one at or after each turn's wall time the model of that hash is activated."""
+    waiting = list(turns)
+    for item in items:
+        while waiting and item.stamp.wall_ns >= waiting[0][0]:
+            yield Item(EntryKind.EVENT, item.stamp, payload=ModelActivated(model=waiting.pop(0)[1]))
         yield item
 
 

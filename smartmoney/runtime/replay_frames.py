@@ -1,5 +1,6 @@
 """Replay recorded raw frames: through decoder, book, features, strategy and the paper venue, on the recording's own clock."""
 
+import itertools
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,7 +16,7 @@ from smartmoney.adapters.recording_blocks import Block, count_kinds, merge_block
 from smartmoney.adapters.recordings import RecordedFrame, RecordingDamaged
 from smartmoney.core.book.kernel import shown_lots
 from smartmoney.core.book.state import ASK, BID
-from smartmoney.core.domain.entries import EntryKind, RunStarted, Tick, WarmUpEnded
+from smartmoney.core.domain.entries import EntryKind, ModelActivated, RunStarted, Tick, WarmUpEnded
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.market import top_of_book
@@ -25,7 +26,7 @@ from smartmoney.runtime.assembly import engine_parameters, strategy_factory
 from smartmoney.runtime.clock import Stamp
 from smartmoney.runtime.codecs import binance_codec
 from smartmoney.runtime.inbox import Item
-from smartmoney.runtime.models import Models
+from smartmoney.runtime.models import Models, Turn
 from smartmoney.runtime.offline import MONO_START_NS, OfflineRun, Watcher
 from smartmoney.runtime.replay import ReplayRefused
 from smartmoney.runtime.summary import summarise
@@ -64,11 +65,13 @@ class FrameReplay:
         models: Models | None = None,
         begins_ns: int = 0,
         paper: PaperParameters | None = None,
+        turns: Sequence[Turn] = (),
     ) -> None:
         """Prepare a replay; `run_id` names it and its mode, `watcher` looks on, `models` is where the settings' model is looked for.
 
         `each` steps frame by frame, as the daemon does; what comes of it is the same, and some twenty times slower. Timers begin at
-        `begins_ns`, or with the first frame. `paper` is the paper venue's model where it is not that of the settings.
+        `begins_ns`, or with the first frame. `paper` is the paper venue's model where it is not that of the settings. Each of `turns`, by
+        time, is activated before the first frame of its time.
 
         Raises:
             ModelNotFound, BundleRefused: that model cannot be had.
@@ -98,6 +101,7 @@ class FrameReplay:
         self._wall_ns = self._origin_ns = 0
         self._timer: Timer | None = None
         self._begins_ns = begins_ns
+        self._turns = deque(turns)
 
     def run(self, blocks: Iterable[Block], on_ready: Callable[[Engine], None] | None = None) -> None:
         """Step everything; time comes from the recording alone. `on_ready` may hook into the engine once its run is open.
@@ -105,13 +109,34 @@ class FrameReplay:
         Raises:
             ReplayRefused: there are no frames.
         """
-        for block in blocks:
+        for block in itertools.chain.from_iterable(map(self._by_turns, blocks)):
             if len(block):
                 self._count(block)
                 frames = self._timed(block, on_ready)
                 (self._step_each if self._is_each else self._step_block)(block, frames)
         if self._timer is None:
             raise ReplayRefused("the recordings hold no frames")
+
+    def _by_turns(self, block: Block) -> Iterator[Block]:
+        """Yield a block in pieces, and activate the model whose turn it is between them, after the ticks that come before its frame."""
+        at = 0
+        while self._turns and at < len(block):
+            walls = np.maximum.accumulate(np.maximum(block.rows[WALLS, at:], self._wall_ns))
+            ends = at + int(np.searchsorted(walls, self._turns[0].since_ns))
+            if ends > at:
+                yield _piece(block, at, ends)
+            if ends < len(block):
+                self._take_turn(int(walls[ends - at]))
+            at = ends
+        yield block if not at else _piece(block, at, len(block))
+
+    def _take_turn(self, wall_ns: int) -> None:
+        timer = self._timer
+        assert timer is not None, "the first model is chosen, not activated"
+        while timer.next_ns <= wall_ns:
+            self._tick(timer, wall_ns)
+        stamp = Stamp(wall_ns, wall_ns - self._origin_ns)
+        self._run.step(Item(EntryKind.EVENT, stamp, payload=ModelActivated(model=self._turns.popleft().bundle.hash)))
 
     def _timed(self, block: Block, on_ready: Callable[[Engine], None] | None) -> Frames:
         """Return a block's frames on clocks that never turn back; the first one opens the run."""
@@ -260,6 +285,12 @@ class _Kept:
         """Yield what is kept, and forget each block as it is taken."""
         while self._blocks:
             yield self._blocks.popleft()
+
+
+def _piece(block: Block, first: int, last: int) -> Block:
+    """Return some frames of a block."""
+    symbols = {at - first: symbol for at, symbol in block.symbols.items() if first <= at < last}
+    return Block(buffer=block.buffer, rows=block.rows[:, first:last], symbols=symbols)
 
 
 def _whole(files: Sequence[Path], damage: list[str]) -> Iterator[Block]:
