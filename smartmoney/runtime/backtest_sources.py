@@ -33,12 +33,12 @@ FROM_OUTSIDE = (Tick, WarmUpEnded, FeedConnected, FeedDisconnected, FeedOverflow
 """Events that did not depend on what the run did."""
 
 
-def captured_items(entries: Iterable[Entry]) -> Iterator[Item]:
-    """Yield the items that a run was fed with."""
+def captured_items(entries: Iterable[Entry], also: tuple[type, ...] = ()) -> Iterator[Item]:
+    """Yield the items that a run was fed with, and events of the kinds `also`."""
     for entry in entries:
         stamp = Stamp(entry.ts_wall_ns, entry.ts_mono_ns)
         if entry.kind is EntryKind.EVENT:
-            if isinstance(entry.payload, FROM_OUTSIDE):
+            if isinstance(entry.payload, (*FROM_OUTSIDE, *also)):
                 yield Item(EntryKind.EVENT, stamp, payload=entry.payload)
         else:
             yield Item(entry.kind, stamp, connection=entry.connection, instrument=entry.instrument, frame=entry.frame)
