@@ -39,7 +39,7 @@ def result_lines(result: TuneResult) -> Iterator[str]:
         f"{_plural('stretch', 'es', len(result.stretches))}, {span_h:.2f} h in {result.periods:,} periods of {result.period_s:g} s; "
         f"embargo {result.embargo_s:g} s; study {result.study}"
     )
-    if result.train_with:
+    if result.lead_s:
         yield f"trained   each trial's model anew at {len(result.folds) + 1} moments; the first {result.lead_s / 3600.0:.2f} h only taught"
     yield f"walked    {verdict.net:+.3%} out of sample in {verdict.periods:,} periods, Sharpe ratio {verdict.sharpe:+.4f} a period"
     gain = result.over_current
@@ -50,7 +50,8 @@ def result_lines(result: TuneResult) -> Iterator[str]:
             f"  fold {fold.fold}  chose {_name(fold.chosen):<8} train {fold.train_score:+.4f}   test {fold.test_score:+.4f}   "
             f"net {fold.test_net:+.3%}   {fold.test_fills} fills"
         )
-    yield "fitted    best on the whole past; " + ("yours to use:" if verdict.is_edge else "not a recommendation, since no edge was found:")
+    which = "the settings as they are, by the model that they have" if result.is_current_best else "best on the whole past"
+    yield f"fitted    {which}; " + ("yours to use:" if verdict.is_edge else "not a recommendation, since no edge was found:")
     for key, value in result.fitted.items():
         yield f"  --set {key}={_shown(value)}"
     if result.train_with:

@@ -139,6 +139,8 @@ class TuneResult(msgspec.Struct, frozen=True, kw_only=True):
     embargo_s: float
     is_synthetic: bool
     assumptions: tuple[str, ...]
+    is_current_best: bool = False
+    """Whether `fitted` are the settings as they are, by the model that they have."""
     lead_s: float = 0.0
     train_with: tuple[str, ...] = ()
     build: str = __version__
@@ -365,10 +367,15 @@ class _Search:
             is_synthetic=self._is_synthetic,
             assumptions=fitted.made.outcome.assumptions,
             lead_s=self._lead * period_s,
-            train_with=()
-            if self._plan.training is None
-            else train_commands(self._plan.jobs, self._plan.training, self._plan.space, fitted.parameters),
+            is_current_best=fitted.number == CURRENT,
+            train_with=self._commands(fitted),
         )
+
+    def _commands(self, fitted: _Candidate) -> tuple[str, ...]:
+        plan = self._plan
+        if plan.training is None or fitted.number == CURRENT:
+            return ()
+        return train_commands(plan.jobs, plan.training, plan.space, fitted.parameters)
 
     def _fold(self, number: int, split: Split, one: _Candidate) -> FoldResult:
         tested = one.made.returns[split.test]

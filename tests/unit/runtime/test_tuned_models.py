@@ -9,25 +9,30 @@ import pytest
 
 pytest.importorskip("optuna")
 
-from smartmoney.adapters.trial_log import TrialLog
+from smartmoney.adapters.model_files import assemble, write_bundle
+from smartmoney.adapters.trial_log import Span, TrialLog
 from smartmoney.core.domain.entries import EntryKind
 from smartmoney.learning.fitting.export import learned_span
 from smartmoney.learning.fitting.plan import Recipe
 from smartmoney.learning.trainer import data_hash
-from smartmoney.runtime import tuned_models
+from smartmoney.runtime import tuned_models, tuned_training
 from smartmoney.runtime import tuning as search
 from smartmoney.runtime.backtest import BacktestJob, Recordings
 from smartmoney.runtime.evaluations import Evaluation, content_of
-from smartmoney.runtime.tuned_models import Shelf, TrainingTerms
-from smartmoney.runtime.tuned_training import Stretch, TrainingWork, stretch_rows
+from smartmoney.runtime.training_jobs import stage_champion
+from smartmoney.runtime.tuned_models import ModelTrainer, Shelf, TrainingTerms
+from smartmoney.runtime.tuned_parts import Past
+from smartmoney.runtime.tuned_training import BaseWork, Stretch, TrainingWork, stretch_rows
+from smartmoney.runtime.tuned_words import train_commands
 from smartmoney.runtime.tuning import CURRENT, TunePlan, TuningRefused, tune
 from smartmoney.runtime.tuning_worker import evaluate
 from smartmoney.runtime.workers import local_workers
 from smartmoney.settings.build import feature_parameters
 from smartmoney.settings.load import load_settings
-from smartmoney.settings.search_space import is_trained, load_space
+from smartmoney.settings.search_space import is_trained, load_space, with_parameters
 from smartmoney.simulation.order_latency import OrderLatency
 from tests.captured_past import market_frames
+from tests.unit.learning.made_rows import made_rows
 
 SECONDS = 7_800
 BEGINS_NS = 1_700_000_000_000_000_000
@@ -51,6 +56,12 @@ def small_recipe(settings, *, built_in):
     depth = settings.advanced_features.feature_engine.feature_interaction_depth
     horizon = 3600 if depth == UNTEACHABLE else 300
     return Recipe(interaction_depth=depth, every_s=10, folds=2, horizons_s=(horizon,), hmm_rows=3000)
+
+
+def recipe_with_regimes(settings, *, built_in):
+    depth = settings.advanced_features.regime_classification.gb_max_depth
+    horizons = () if built_in else (300,)
+    return Recipe(gb_n_estimators=12, gb_max_depth=depth, every_s=10, folds=2, horizons_s=horizons, hmm_rows=4000)
 
 
 def write_recording(path, seconds, seed=5, change_after=None):
@@ -207,6 +218,58 @@ def test_a_search_that_was_killed_goes_on_and_two_processes_come_to_the_same(alo
         assert len(broken.of(kind)) + len(rest.of(kind)) == len(workers.of(kind))
     with local_workers(2) as two:
         assert msgspec.json.encode(run("two", two)[0]) == msgspec.json.encode(whole)
+
+
+@pytest.mark.slow
+def test_where_regimes_are_searched_each_has_a_model_of_the_built_in_market_below_it(folder, monkeypatch):
+    """The worlds are made rows here, since real ones take minutes; what is learned from them, and stood on, is real."""
+    monkeypatch.setattr(tuned_training, "world_rows", lambda *_, **__: [made_rows(seed, f"family{seed % 2}") for seed in range(4)])
+    monkeypatch.setattr(tuned_models, "training_worlds", lambda *_: ())
+    monkeypatch.setattr(tuned_models, "training_windows", lambda *_: ())
+    monkeypatch.setattr(tuned_models, "recipe_of", recipe_with_regimes)
+    (folder / "regimes.yaml").write_text("advanced_features.regime_classification.gb_max_depth: {choices: [2, 3]}\n")
+    settings = load_settings(overrides=EAGER)
+    space = load_space(folder / "regimes.yaml", settings)
+    source = Recordings((str(folder / "day.gz"),), "spot")
+    content = content_of(source)
+    past = Past(spans=(Span("day", BEGINS_NS, SECONDS // 10),), mark_s=10, period_s=10.0, embargo_s=HOLDING_S, is_shared=True)
+    terms = TrainingTerms(store=str(folder / "none"), shelf=str(folder / "regimes"))
+    workers = Counted()
+    stretches = [(job_of(folder / "day.gz", settings), content)]
+    trainer = ModelTrainer(terms, space, stretches, past, [past.part(600)], workers, lambda *_: None)
+    shallow, deep = (with_parameters(settings, {space.dimensions[0].key: depth}) for depth in (2, 3))
+    trainer.train([shallow, deep, shallow])
+    assert (len(workers.of(BaseWork)), len(workers.of(TrainingWork))) == (2, 2)
+    (_, one), (_, other) = trainer.turns(shallow, 0), trainer.turns(deep, 0)
+    assert one.bundle.forests["classifier"].nodes.tobytes() != other.bundle.forests["classifier"].nodes.tobytes()
+    assert trainer.identity(shallow) != trainer.identity(deep)
+    cost = trainer.cost(shallow, 100)
+    assert (cost.models, cost.bases) == (2, 2)
+    assert cost.base_s > 0.0
+
+
+def test_the_commands_for_a_choice_train_what_it_stands_on_first(folder):
+    settings = load_settings(overrides=EAGER)
+    (folder / "regimes.yaml").write_text("advanced_features.regime_classification.gb_max_depth: {choices: [2, 3]}\n")
+    space = load_space(folder / "regimes.yaml", settings)
+    key = space.dimensions[0].key
+    commands = train_commands([job_of(folder / "day.gz", settings)], TrainingTerms(store="", shelf="", worlds=2), space, {key: 3})
+    assert commands == (
+        f"smartmoney train --built-in --worlds 2 --hours 1 --name below --set {key}=3",
+        f"smartmoney train {folder / 'day.gz'} --market spot --base below --set {key}=3",
+    )
+
+
+def test_a_past_that_the_model_learned_from_is_refused(run, folder):
+    told = msgspec.structs.replace(
+        stage_champion(folder).spec, parameters={"learned_from_ns": 1, "learned_until_ns": BEGINS_NS + 60_000_000_000}
+    )
+    bundle = assemble(told, stage_champion(folder).forests, "")
+    write_bundle(folder / "knows", bundle)
+    settings = load_settings(overrides={**EAGER, "model": str(folder / "knows")})
+    write_recording(folder / "short.gz", 900)
+    with pytest.raises(TuningRefused, match=r"learned from recordings until 2023-11-14 22:14 UTC, and this past begins on 2023-11-14"):
+        run("knows", Counted(), jobs=(job_of(folder / "short.gz", settings),), training=None)
 
 
 def test_too_little_to_train_on_is_refused_before_anything_is_trained(run, folder):
