@@ -46,6 +46,9 @@ QUIET_NS_MAX = 5_000_000_000
 KEPT_BYTES_MAX = 256 << 20
 """Recordings that take no more than this in memory are read once; longer ones are read a second time after their grid was inferred."""
 _EVENT = re.compile(rb'"e"\s*:\s*"(\w{1,40})"')
+_SYMBOL = re.compile(rb'"s"\s*:\s*"([A-Z0-9_-]{1,40})"')
+_ASKED = 64
+"""Frames of a block that are asked for their symbol."""
 _LOOKED_AT = 160
 """Bytes of a frame in which its event type stands."""
 
@@ -296,15 +299,29 @@ def _piece(block: Block, first: int, last: int) -> Block:
 def _whole(files: Sequence[Path], damage: list[str]) -> Iterator[Block]:
     """Yield what is whole of some recordings; damage is noted, and ends its file."""
     # By receive time: a session may keep its replies and its streams in separate files.
-    yield from merge_blocks([_until_damaged(path, damage) for path in files])
+    yield from merge_blocks([_until_damaged(path, damage, is_only=len(files) == 1) for path in files])
 
 
-def _until_damaged(path: Path, damage: list[str]) -> Iterator[Block]:
+def _until_damaged(path: Path, damage: list[str], *, is_only: bool) -> Iterator[Block]:
     try:
-        yield from read_blocks(path)
+        # Beside others, a file that speaks of one symbol has that one's snapshots, of which most forms do not say whose they are.
+        yield from read_blocks(path) if is_only else map(_named, read_blocks(path))
     except RecordingDamaged as problem:
         damage.append(f"{path.name} is damaged, and was used until there: {problem}")
         log.warning("recording damaged", file=path.name, problem=str(problem))
+
+
+def _named(block: Block) -> Block:
+    """Return a block whose snapshots have the symbol of the frames around them, if that is one."""
+    unnamed = [at for at in np.flatnonzero(block.rows[SNAPSHOTS]).tolist() if at not in block.symbols]
+    if not unnamed:
+        return block
+    plain = np.flatnonzero(block.rows[SNAPSHOTS] == 0)[:: max(1, len(block) // _ASKED)].tolist()
+    found = {match[1].decode() for at in plain if (match := _SYMBOL.search(block.frame(at)[:_LOOKED_AT]))}
+    if len(found) != 1:
+        return block
+    [symbol] = found
+    return msgspec.structs.replace(block, symbols={**block.symbols, **dict.fromkeys(unnamed, symbol)})
 
 
 def _message_type(frame: RecordedFrame) -> str:
