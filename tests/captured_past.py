@@ -14,10 +14,10 @@ _DRIFT_BPS, _NOISE_BPS = 0.22, 0.8
 _WITH_FLOW = 0.64
 
 
-def capture_past(layout, settings, seconds, ends_wall_ns, seed=3):
+def capture_past(layout, settings, seconds, ends_wall_ns, seed=3, said=()):
     """Write the capture of a run whose market drifts for some minutes in the direction of most of its trades; return the run's id.
 
-    `layout` is a state directory's; the run is journaled as any other.
+    `layout` is a state directory's; the run is journaled as any other. `said` are (second, payload) of events among the frames.
     """
     begins_ns = (ends_wall_ns // SECOND_NS - seconds) * SECOND_NS
     with open_run(settings, layout, (INSTRUMENT,)) as run:
@@ -26,7 +26,12 @@ def capture_past(layout, settings, seconds, ends_wall_ns, seed=3):
         for kind, payload, frame in payloads:
             seq += 1
             run.capture.append(Entry(seq=seq, kind=kind, ts_wall_ns=begins_ns, ts_mono_ns=seq, payload=payload, frame=frame))
+        events = [(begins_ns + second * SECOND_NS, payload) for second, payload in said]
         for kind, at_ns, frame in market_frames(seconds, begins_ns, seed):
+            while events and events[0][0] <= at_ns:
+                seq += 1
+                event_ns, payload = events.pop(0)
+                run.capture.append(Entry(seq=seq, kind=EntryKind.EVENT, ts_wall_ns=event_ns, ts_mono_ns=event_ns, payload=payload))
             seq += 1
             index = 0 if kind is EntryKind.SNAPSHOT else -1
             run.capture.append(Entry(seq=seq, kind=kind, ts_wall_ns=at_ns, ts_mono_ns=at_ns, instrument=index, frame=frame.encode()))

@@ -306,6 +306,10 @@ class JournalReader:
         """Return the newest changes of what new entries are scaled by, oldest first."""
         return self._rows(ScaleRow, "scales", "ORDER BY id DESC LIMIT ?", limit)[::-1]
 
+    def scales_of(self, run_id: str) -> list[ScaleRow]:
+        """Return a run's changes of what new entries are scaled by, oldest first."""
+        return self._rows(ScaleRow, "scales", "WHERE run_id = ? ORDER BY id", run_id)
+
     def cash_movements(self) -> list[CashRow]:
         """Return all money that moved without a trade, oldest first."""
         return self._rows(CashRow, "cash", "ORDER BY id")

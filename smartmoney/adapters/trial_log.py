@@ -40,6 +40,14 @@ class TrialLogRefused(Exception):
     exit_code = 1
 
 
+class Span(msgspec.Struct, frozen=True):
+    """Say when a stretch of a past began, by our clock in ns, and how many marks it holds; `content` is what names what it holds."""
+
+    content: str
+    first_wall_ns: int
+    marks: int
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Sum up an evaluation: net and drawdown as fractions, counts, the digest of what was done, and under which assumptions, in words."""
 
@@ -50,6 +58,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     halted: bool
     digest: str
     assumptions: tuple[str, ...] = ()
+    spans: tuple[Span, ...] = ()
+    """The stretches, in the order in which their periods stand."""
 
 
 class LoggedTrial(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,6 +40,10 @@ def train(
     symbol: Annotated[list[str] | None, typer.Option(metavar="SYMBOL", help="Which instrument, or `all`. Repeatable.")] = None,
     worlds: Annotated[int, typer.Option(min=1, max=100, help="With --built-in: worlds of each family.")] = 3,
     hours: Annotated[float, typer.Option(min=0.5, max=48, help="With --built-in: hours of each world.")] = 3.0,
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Whose regimes a recording is read with [default: the champion's, else the package's]."),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="The model's name [default: default, or challenger].")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the bundle to this new folder instead of the model store.")] = None,
     state_dir: StateDir = None,
@@ -59,6 +63,8 @@ def train(
         raise typer.BadParameter("belong to --dataset ROOT", param_hint="--from, --to")
     if out is not None and out.exists():
         raise typer.BadParameter(f"{out} exists; name a new folder", param_hint="--out")
+    if built_in and base is not None:
+        raise typer.BadParameter("is for recordings; the built-in market knows its regimes", param_hint="--base")
     settings = settings_of(config, profile, "paper", overrides)
     from smartmoney.runtime import kernel_cache, logs
 
@@ -71,7 +77,7 @@ def train(
     with bars() as progress:
         from smartmoney.runtime.training_jobs import recipe_of, stage_champion, train_apart
 
-        champion = None if built_in else stage_champion(layout.models)
+        champion = None if built_in else stage_champion(layout.models, base)
         if built_in:
             sources, origin = _worlds(settings, worlds, hours, progress)
         elif dataset is not None:

@@ -28,6 +28,7 @@ from smartmoney.cli.stretches import (
 )
 
 if TYPE_CHECKING:
+    from smartmoney.runtime.tuned_models import TrainingTerms
     from smartmoney.runtime.tuning import TunePlan, TuneResult
 
 
@@ -52,6 +53,13 @@ def tune(
     seed: Annotated[int, typer.Option(min=0, max=2**31, help="Of the search; with --scenario also of the first market.")] = 1,
     study: Annotated[str | None, typer.Option(metavar="NAME", help="Go on with, or begin [default: named after what is searched].")] = None,
     storage: Annotated[str | None, typer.Option(metavar="URL", help="Studies, as a SQLAlchemy URL [default: beside the journal].")] = None,
+    train: Annotated[
+        bool, typer.Option("--train", help="Train models for each part, even if the space names no key that shapes them.")
+    ] = False,
+    worlds: Annotated[
+        int, typer.Option(min=1, max=100, help="Where regimes are searched: worlds of each family that teach them.", show_default=True)
+    ] = 1,
+    world_hours: Annotated[float, typer.Option(min=0.5, max=48, help="Where regimes are searched: hours of each of those worlds.")] = 1.0,
     scheduler: Annotated[str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler, as tcp://HOST:PORT.")] = None,
     latency: Latency = None,
     feed_latency: FeedLatency = 0.0,
@@ -63,10 +71,11 @@ def tune(
     state_dir: StateDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Search strategy parameters over the past, choose by each fold's past alone, and say whether what was chosen made money afterwards.
+    """Search strategy and model parameters, choose by each fold's past alone, and say whether what was chosen made money afterwards.
 
     Examples: smartmoney tune mon.gz tue.gz wed.gz --each --market usdm --trials 100;
-    smartmoney tune --scenario first_run --seeds 4 --hours 2 --out report; smartmoney tune --run last --scheduler tcp://10.0.0.1:8786
+    smartmoney tune --scenario first_run --seeds 4 --hours 2 --out report; smartmoney tune --run last --scheduler tcp://10.0.0.1:8786;
+    smartmoney tune days/*.gz --each --market usdm --space config/spaces/models.yaml
     """
     if scheduler is not None and processes is not None:
         raise typer.BadParameter("a scheduler has its own workers; give one of the two", param_hint="--processes, --scheduler")
@@ -77,18 +86,20 @@ def tune(
     stretches = Stretches(files or [], market, run or [], scenario, seeds, None if scenario is None else seed, hours, days, each=each)
     jobs = stretches.jobs(settings, latency, feed_latency, state_dir)
     from smartmoney.runtime.tuning import TunePlan
-    from smartmoney.settings.search_space import load_space
+    from smartmoney.settings.search_space import is_trained, load_space
 
     layout = layout_of(state_dir)
+    searched = load_space(space, settings)
     plan = TunePlan(
         jobs=tuple(jobs),
-        space=load_space(space, settings),
+        space=searched,
         trials=trials,
         folds=folds,
         batch=batch,
         seed=seed,
         storage=storage or f"sqlite:///{layout.studies}",
         name=study,
+        training=_terms(layout.models, worlds, world_hours) if train or is_trained(searched, settings) else None,
     )
     prepare_to_run(with_market=scenario is not None)
     result = _search(plan, layout.trials, scheduler, processes)
@@ -100,6 +111,12 @@ def tune(
     _say(result, as_json=as_json)
 
 
+def _terms(store: Path, worlds: int, hours: float) -> "TrainingTerms":
+    from smartmoney.runtime.tuned_models import TrainingTerms, shelf_folder
+
+    return TrainingTerms(store=str(store), shelf=str(shelf_folder()), worlds=worlds, hours=hours)
+
+
 def _search(plan: "TunePlan", trial_log: Path, scheduler: str | None, processes: int | None) -> "TuneResult":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -109,11 +126,21 @@ def _search(plan: "TunePlan", trial_log: Path, scheduler: str | None, processes:
     from smartmoney.runtime.tuning import tune as search
     from smartmoney.runtime.workers import cluster_workers, local_workers
 
-    count = processes or worker_count(plan.batch * (plan.folds + 1) * len(plan.jobs), parallel=True)
-    bar = Progress(TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=Console(stderr=True))
+    parts = len(plan.jobs) if plan.training is None else max(len(plan.jobs), plan.folds + 1)
+    count = processes or worker_count(plan.batch * (plan.folds + 1) * parts, parallel=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    bar = Progress(*columns, console=Console(stderr=True))
     with TrialLog.open(trial_log) as log, cluster_workers(scheduler) if scheduler else local_workers(count) as workers, bar:
-        task = bar.add_task("", total=plan.trials)
-        return search(plan, log, workers, lambda done, of: bar.update(task, completed=done, total=of))
+        task = bar.add_task("trials", total=plan.trials)
+        below = bar.add_task("training", total=None, visible=False)
+        return search(
+            plan,
+            log,
+            workers,
+            lambda done, of: bar.update(task, completed=done, total=of),
+            lambda what, done, of: bar.update(below, description=what, completed=done, total=of, visible=done < of),
+            lambda words: print(words, file=sys.stderr),
+        )
 
 
 def _say(result: "TuneResult", *, as_json: bool) -> None:

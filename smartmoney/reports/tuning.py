@@ -39,6 +39,8 @@ def result_lines(result: TuneResult) -> Iterator[str]:
         f"{_plural('stretch', 'es', len(result.stretches))}, {span_h:.2f} h in {result.periods:,} periods of {result.period_s:g} s; "
         f"embargo {result.embargo_s:g} s; study {result.study}"
     )
+    if result.lead_s:
+        yield f"trained   each trial's model anew at {len(result.folds) + 1} moments; the first {result.lead_s / 3600.0:.2f} h only taught"
     yield f"walked    {verdict.net:+.3%} out of sample in {verdict.periods:,} periods, Sharpe ratio {verdict.sharpe:+.4f} a period"
     gain = result.over_current
     bounds = f"95 % {1e4 * gain.low:+.3f} to {1e4 * gain.high:+.3f}" if gain.blocks else "too few blocks for an interval"
@@ -48,9 +50,17 @@ def result_lines(result: TuneResult) -> Iterator[str]:
             f"  fold {fold.fold}  chose {_name(fold.chosen):<8} train {fold.train_score:+.4f}   test {fold.test_score:+.4f}   "
             f"net {fold.test_net:+.3%}   {fold.test_fills} fills"
         )
-    yield "fitted    best on the whole past; " + ("yours to use:" if verdict.is_edge else "not a recommendation, since no edge was found:")
+    which = "the settings as they are, by the model that they have" if result.is_current_best else "best on the whole past"
+    yield f"fitted    {which}; " + ("yours to use:" if verdict.is_edge else "not a recommendation, since no edge was found:")
     for key, value in result.fitted.items():
         yield f"  --set {key}={_shown(value)}"
+    if result.train_with:
+        yield "train it  on all of this past; what comes of it is a challenger"
+        for command in result.train_with:
+            yield f"  {command}"
+    refused = [trial for trial in result.trials if trial.refused]
+    if refused:
+        yield f"refused   {len(refused)} trials, the first one, {refused[0].number}: {refused[0].why}"
     if result.importances:
         yield "mattered  " + ", ".join(f"{key} {share:.2f}" for key, share in list(result.importances.items())[:5])
     yield "assumed"
@@ -83,7 +93,7 @@ def tuning_page(result: TuneResult) -> str:
     )
     lacking = "".join(f"<li>lacks {escape(lack)}</li>" for lack in verdict.lacking)
     keys = list(result.fitted)
-    lines = [line for line in result_lines(result) if line.startswith(("searched", "walked", "against"))]
+    lines = [line for line in result_lines(result) if line.startswith(("searched", "trained", "walked", "against", "refused"))]
     more = f"The first {_LINES_MAX:,} of {len(result.trials):,}; tune.json has all." if len(result.trials) > _LINES_MAX else ""
     return "\n".join(
         (
@@ -103,6 +113,7 @@ def tuning_page(result: TuneResult) -> str:
                 ("key", "value", "importance"),
                 ((escape(key), escape(_shown(value)), f"{result.importances.get(key, 0.0):.3f}") for key, value in result.fitted.items()),
             ),
+            _trained(result),
             "<h2>Trials</h2>",
             f'<p class="faint">On the whole past. Study 0 is the settings as they are. {more}</p>',
             _table(("trial", "study", "net", "score", "worst drawdown", "fills", "", *keys), _trial_rows(result.trials, keys)),
@@ -111,6 +122,12 @@ def tuning_page(result: TuneResult) -> str:
             "</body></html>",
         )
     )
+
+
+def _trained(result: TuneResult) -> str:
+    if not result.train_with:
+        return ""
+    return f"<p>Its model, from all of this past:</p><pre>{escape(chr(10).join(result.train_with))}</pre>"
 
 
 def _fold_rows(result: TuneResult) -> Iterator[Sequence[str]]:
@@ -133,8 +150,8 @@ def _trial_rows(trials: Sequence[TrialResult], keys: Sequence[str]) -> Iterator[
         outcome = (
             ("–",) * 4 if trial.refused else (f"{trial.net:+.3%}", f"{trial.score:+.4f}", f"{trial.max_drawdown:.3%}", str(trial.fills))
         )
-        note = "refused: they do not go together" if trial.refused else "halted" if trial.halted else ""
-        yield (_name(trial.number), str(trial.study), *outcome, note, *_values(trial.parameters, keys))
+        note = f"refused: {trial.why}" if trial.refused else "halted" if trial.halted else ""
+        yield (_name(trial.number), str(trial.study), *outcome, escape(note), *_values(trial.parameters, keys))
 
 
 def _values(parameters: Mapping[str, Value], keys: Iterable[str]) -> Iterator[str]:

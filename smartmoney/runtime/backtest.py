@@ -29,7 +29,7 @@ from smartmoney.core.engine.parameters import encode_parameters
 from smartmoney.learning.matched_null import NullTest, judged
 from smartmoney.runtime import logs
 from smartmoney.runtime.assembly import engine_parameters, strategy_factory
-from smartmoney.runtime.backtest_sources import WARM_NS, captured_items, record_built_in, split_start, stretch_of
+from smartmoney.runtime.backtest_sources import WARM_NS, by_turns, captured_items, record_built_in, split_start, stretch_of
 from smartmoney.runtime.chronicle import Chronicle, cost_sums, counted
 from smartmoney.runtime.chronicler import Chronicler
 from smartmoney.runtime.codecs import codec_of
@@ -37,7 +37,7 @@ from smartmoney.runtime.compile import load_backtest_kernels
 from smartmoney.runtime.fill_calibration import FillModel
 from smartmoney.runtime.fill_costs import CostShares, CostSums, FillCost, summed
 from smartmoney.runtime.kernel_cache import cache_root
-from smartmoney.runtime.models import Models
+from smartmoney.runtime.models import Models, Turn, TurnedModels
 from smartmoney.runtime.offline import OfflineRun
 from smartmoney.runtime.replay_frames import FrameReplay, frame_replay
 from smartmoney.settings.build import paper_parameters
@@ -106,6 +106,8 @@ class BacktestJob(msgspec.Struct, frozen=True, kw_only=True):
     fills: FillModel | None = None
     prepares: bool = False
     """Whether recordings are read from their prepared form, which is kept in the cache."""
+    turns: tuple[Turn, ...] = ()
+    """Bundles that decide one after the other, by time, in place of the settings' model."""
 
     def paper(self) -> PaperParameters:
         """Return the paper venue's model: the settings', with what was fitted to fills."""
@@ -237,6 +239,7 @@ def _run_recordings(job: BacktestJob, source: Recordings, on_ready: Callable[[En
             watcher=watch,
             models=models_of(job),
             paper=job.paper(),
+            turns=job.turns[1:],
         ),
         PreparedRecordings(cache_root() / "recordings") if job.prepares else None,
     )
@@ -262,6 +265,7 @@ def _run_stored(job: BacktestJob, source: StoredDays) -> JobResult:
         begins_ns=begins_ns(stored),
         models=models_of(job),
         paper=job.paper(),
+        turns=job.turns[1:],
     )
     watch.use(replay.engine)
     started = perf_counter()
@@ -288,7 +292,8 @@ def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
     begun = begin_anew(start, job.settings, encode_parameters(engine_parameters(job.settings)), models.choose(job.settings))
     run = OfflineRun(engine, begun, job.paper(), latency=_seen_latency(job), watcher=watch)
     started = perf_counter()
-    if not run.run(stretch_of(captured_items(rest), source.since_ns, source.until_ns)):
+    items = stretch_of(captured_items(rest), source.since_ns, source.until_ns)
+    if not run.run(by_turns(items, [(one.since_ns, one.bundle.hash) for one in job.turns[1:]])):
         raise BacktestRefused(f"{source.folder} holds no frames")
     lost = sum(gap.count for gap in entries.gaps)
     noted = (f"{lost} captured entries are missing",) if lost else ()
@@ -298,7 +303,7 @@ def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
 
 def models_of(job: BacktestJob) -> Models:
     """Return where a job's model comes from."""
-    return Models(Path(job.models) if job.models else None)
+    return TurnedModels(job.turns) if job.turns else Models(Path(job.models) if job.models else None)
 
 
 def begin_anew(start: RunStarted, settings: Settings, parameters: bytes, model: str) -> RunStarted:
@@ -397,7 +402,7 @@ def _assumptions(job: BacktestJob, engine: Engine) -> tuple[str, ...]:
         *market,
         f"account: {settings.equity_start:f} {quote}, flat at the start of each job",
         f"feed latency: as recorded{feed}",
-        f"model: {engine.brain.model_name}",
+        f"model: {engine.brain.model_name}" if not job.turns else "model: trained anew for each part, on what came before it",
         *paper_assumptions(job.paper(), job.latency.words()),
         *(() if job.fills is None else job.fills.words),
     )

@@ -15,6 +15,7 @@ from smartmoney.core.domain.entries import (
     FeedConnected,
     FeedDisconnected,
     FeedOverflowed,
+    ModelActivated,
     RunStarted,
     SnapshotFailed,
     Tick,
@@ -32,12 +33,12 @@ FROM_OUTSIDE = (Tick, WarmUpEnded, FeedConnected, FeedDisconnected, FeedOverflow
 """Events that did not depend on what the run did."""
 
 
-def captured_items(entries: Iterable[Entry]) -> Iterator[Item]:
-    """Yield the items that a run was fed with."""
+def captured_items(entries: Iterable[Entry], also: tuple[type, ...] = ()) -> Iterator[Item]:
+    """Yield the items that a run was fed with, and events of the kinds `also`."""
     for entry in entries:
         stamp = Stamp(entry.ts_wall_ns, entry.ts_mono_ns)
         if entry.kind is EntryKind.EVENT:
-            if isinstance(entry.payload, FROM_OUTSIDE):
+            if isinstance(entry.payload, (*FROM_OUTSIDE, *also)):
                 yield Item(EntryKind.EVENT, stamp, payload=entry.payload)
         else:
             yield Item(entry.kind, stamp, connection=entry.connection, instrument=entry.instrument, frame=entry.frame)
@@ -56,6 +57,15 @@ def stretch_of(items: Iterable[Item], since_ns: int, until_ns: int) -> Iterator[
             if wall_ns >= since_ns:
                 begun = True
                 yield Item(EntryKind.EVENT, item.stamp, payload=WarmUpEnded())
+        yield item
+
+
+def by_turns(items: Iterable[Item], turns: Sequence[tuple[int, str]]) -> Iterator[Item]:
+    """Yield items; before the first one at or after each turn's wall time the model of that hash is activated."""
+    waiting = list(turns)
+    for item in items:
+        while waiting and item.stamp.wall_ns >= waiting[0][0]:
+            yield Item(EntryKind.EVENT, item.stamp, payload=ModelActivated(model=waiting.pop(0)[1]))
         yield item
 
 

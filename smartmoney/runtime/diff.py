@@ -4,6 +4,9 @@ With this build alone, the run's journal is held against what a replay of its ca
 known to have, or the first that the capture lost. Under other settings the replies that were captured belong to orders that need not exist
 any more; so both sides are then run on the captured feed against the paper venue from a flat account, one under the settings that the run
 had, one under the new ones.
+
+What drift scaled entries by was decided beside the loop, by the monitors of the model that decided, and captured as requests. They count on
+the run's own side, and on the other where model and `drift:` are the same; else entries are whole there, and the difference is shown.
 """
 
 from collections import Counter
@@ -19,7 +22,7 @@ from smartmoney.adapters.journal_reader import OrderRow
 from smartmoney.adapters.shadow_journal import ShadowJournal
 from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.commands import Command
-from smartmoney.core.domain.entries import Entry, RunStarted
+from smartmoney.core.domain.entries import Entry, RunStarted, ScaleRequested
 from smartmoney.core.domain.orders import OrderIntent
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.parameters import encode_parameters
@@ -28,7 +31,7 @@ from smartmoney.runtime.assembly import engine_parameters, strategy_factory
 from smartmoney.runtime.backtest import begin_anew
 from smartmoney.runtime.backtest_sources import captured_items, split_start
 from smartmoney.runtime.codecs import codec_of
-from smartmoney.runtime.models import Models
+from smartmoney.runtime.models import Models, drift_action
 from smartmoney.runtime.offline import OfflineRun
 from smartmoney.runtime.replay import ReplayRefused, kept_bundles
 from smartmoney.settings.build import paper_parameters
@@ -37,7 +40,8 @@ from smartmoney.settings.models import Settings
 
 Row = dict[str, Any]
 
-TABLES = ("signals", "refusals", "orders", "fills", "equity")
+TABLES = ("scales", "signals", "refusals", "orders", "fills", "equity")
+_UNKNOWN_SCALES = "how far drift would have scaled entries by another model, or under another drift:, nobody knows: they are whole today"
 _OF_ONE_SIDE = ("run_id", "signal_id", "trade_id", "venue_order_id")
 _OUTCOMES = ("filled_lots", "closed", "encoded")
 """Of an order only what was asked for is compared; how it ended is told by the fills."""
@@ -105,9 +109,12 @@ def diff_settings(layout: StateLayout, run_id: str, settings: Settings) -> DiffR
     directory = None if settings.directory is None else Path(settings.directory)
     own = recorded_settings(encoded_settings(layout, run_id), directory=directory)
     models = Models(layout.models)
-    recorded = _tested(layout, start, own, directory, models)
+    recorded = _tested(layout, start, own, directory, models, is_scaled=True)
     changed = msgspec.structs.replace(start, parameters=encode_parameters(engine_parameters(settings)), model=models.choose(settings))
-    today = _tested(layout, changed, settings, directory, models)
+    is_scaled = (settings.drift, drift_action(settings), changed.model) == (own.drift, drift_action(own), start.model)
+    today = _tested(layout, changed, settings, directory, models, is_scaled=is_scaled)
+    if recorded.rows["scales"] and not is_scaled and drift_action(settings) == "shrink":
+        today = msgspec.structs.replace(today, notes=(*today.notes, _UNKNOWN_SCALES))
     return _report(run_id, "the captured feed under the run's own settings, and under these", recorded, today, "wall_ns")
 
 
@@ -168,12 +175,13 @@ class _Shadowing:
 
     def __init__(self, start: RunStarted) -> None:
         self.shadow = ShadowJournal(start.run_id, start.instruments)
-        self.last = 0
+        self.first = self.last = 0
         self._seq = 0
 
     def append(self, entry: Entry) -> None:
         """See an entry."""
         self.last, self._seq = entry.ts_wall_ns, entry.seq
+        self.first = self.first or entry.ts_wall_ns
         self.shadow.take(entry.seq, entry.ts_wall_ns, entry.payload)
 
     def pass_over(self, passed: Passed) -> None:
@@ -185,18 +193,26 @@ class _Shadowing:
         self.shadow.take(self._seq, self.last, command)
 
 
-def _tested(layout: StateLayout, start: RunStarted, settings: Settings, directory: Path | None, models: Models) -> _Side:
+def _tested(
+    layout: StateLayout, start: RunStarted, settings: Settings, directory: Path | None, models: Models, *, is_scaled: bool
+) -> _Side:
     watch = _Shadowing(start)
     begun = msgspec.structs.replace(begin_anew(start, settings, start.parameters, start.model), run_id=start.run_id)
+    if is_scaled:
+        begun = msgspec.structs.replace(begun, scale=start.scale)
     engine = Engine(codec_of(start.venue), strategy_factory(None if directory is None else str(directory)), kept_bundles(models))
     entries = read_capture(layout.capture(start.run_id))
     _, rest = split_start(entries)
-    if not OfflineRun(engine, begun, paper_parameters(settings), watcher=watch).run(captured_items(rest)):
+    items = captured_items(rest, (ScaleRequested,) if is_scaled else ())
+    if not OfflineRun(engine, begun, paper_parameters(settings), watcher=watch).run(items):
         raise ReplayRefused(f"the capture of run {start.run_id!r} holds no frames")
     watch.shadow.close()
     lost = sum(gap.count for gap in entries.gaps)
     notes = (f"{lost} captured entries are missing on both sides",) if lost else ()
-    return _Side(rows=_rows(watch.shadow.reader, start.run_id, by_seq=False), until=watch.last, notes=notes)
+    rows = _rows(watch.shadow.reader, start.run_id, by_seq=False)
+    if is_scaled and start.scale.factor != 1.0:
+        rows["scales"].insert(0, {"wall_ns": watch.first, "factor": start.scale.factor, "reason": start.scale.reason})
+    return _Side(rows=rows, until=watch.last, notes=notes)
 
 
 def _rows(journal: JournalReader, run_id: str, *, by_seq: bool) -> dict[str, list[Row]]:
@@ -210,6 +226,7 @@ def _rows(journal: JournalReader, run_id: str, *, by_seq: bool) -> dict[str, lis
         return {**plain(row), "intent": msgspec.to_builtins(msgspec.msgpack.decode(row.encoded, type=OrderIntent))}
 
     return {
+        "scales": [plain(row) for row in journal.scales_of(run_id)],
         "signals": [plain(row) for row in journal.signals(run_id)],
         "refusals": [plain(row) for row in journal.refusals(run_id)],
         "orders": [order(row) for row in journal.orders(run_id)],

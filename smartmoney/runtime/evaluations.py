@@ -134,7 +134,7 @@ def run_evaluation(evaluation: Evaluation) -> Marks:
     try:
         if isinstance(job.source, BuiltIn):
             notes = (f"market: synthetic, {job.source.scenario}, seed {job.source.seed}: proves nothing about yours",)
-            job = msgspec.structs.replace(job, source=_recorded(job.source))
+            job = msgspec.structs.replace(job, source=recorded(job.source))
         result = run_job(job)
     except (BacktestRefused, ReplayRefused, DatasetRefused, ConfigurationError, OSError) as problem:
         raise EvaluationRefused(str(problem)) from None
@@ -170,26 +170,55 @@ def marks_of(result: JobResult, cash: float, notes: tuple[str, ...] = ()) -> Mar
     return Marks(first_wall_ns=first, cash=cash, equity=equity, fills=fills, outcome=outcome)
 
 
+def check_build(code: str) -> None:
+    """Refuse work that another build asks for.
+
+    Raises:
+        EvaluationRefused: which machine it is.
+    """
+    if code != code_hash():
+        raise EvaluationRefused(
+            f"{socket.gethostname()} has another build of smartmoney ({__version__}); install the same one on every machine"
+        )
+
+
+def check_content(name: str, source: Source, content: Content) -> None:
+    """Refuse a source that holds something else here.
+
+    Raises:
+        EvaluationRefused: which machine it is, and which part of the source.
+    """
+    host = socket.gethostname()
+    try:
+        here = dict(content_of(source))
+    except (ConfigurationError, DatasetRefused, OSError) as problem:
+        raise _unread(name, problem) from None
+    for part, digest in content:
+        if here.get(part) != digest:
+            state = "holds something else in" if part in here else "has no"
+            raise EvaluationRefused(f"{host} {state} {part}; share the folder, or copy it again")
+
+
+def _unread(name: str, problem: Exception) -> EvaluationRefused:
+    return EvaluationRefused(f"{socket.gethostname()} cannot read {name} ({problem}); share the folder so that every machine has that path")
+
+
 def _check(evaluation: Evaluation) -> None:
     host, name = socket.gethostname(), evaluation.job.name
-    if evaluation.code != code_hash():
-        raise EvaluationRefused(f"{host} has another build of smartmoney ({__version__}); install the same one on every machine")
+    check_build(evaluation.code)
+    check_content(name, evaluation.job.source, evaluation.content)
     try:
-        here = dict(content_of(evaluation.job.source))
         strategy = strategy_hash(evaluation.job.settings)
-        model = model_of(evaluation.job)
-    except (ConfigurationError, DatasetRefused, ModelNotFound, BundleRefused, OSError) as problem:
-        raise EvaluationRefused(f"{host} cannot read {name} ({problem}); share the folder so that every machine has that path") from None
+        # What was trained for the job comes with it.
+        model = evaluation.model if evaluation.job.turns else model_of(evaluation.job)
+    except (ConfigurationError, ModelNotFound, BundleRefused, OSError) as problem:
+        raise _unread(name, problem) from None
     if evaluation.strategy != strategy:
         raise EvaluationRefused(f"{host} has another {evaluation.job.settings.strategy_class}; share the configuration's folder")
     if evaluation.model != model:
         raise EvaluationRefused(
             f"{host} would decide by the model {model[:12]}, not by {evaluation.model[:12]}; share the model store's folder"
         )
-    for part, digest in evaluation.content:
-        if here.get(part) != digest:
-            state = "holds something else in" if part in here else "has no"
-            raise EvaluationRefused(f"{host} {state} {part}; share the folder, or copy it again")
 
 
 def _file_hash(path: Path) -> str:
@@ -213,6 +242,7 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 
 @functools.cache
-def _recorded(source: BuiltIn) -> Recordings:
+def recorded(source: BuiltIn) -> Recordings:
+    """Return the recording of a synthetic market, made once a process."""
     folder = Path(tempfile.mkdtemp(dir=_folder().name))
     return Recordings(record_built_in(source.scenario, source.seed, source.seconds, source.market, source.symbols, folder), source.market)

@@ -1,7 +1,9 @@
 """Which model a run decides by: chosen by the configuration, kept for replay, at hand when the engine asks for it, refused where unfit."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from smartmoney.adapters.model_files import BundleRefused
@@ -13,7 +15,7 @@ from smartmoney.runtime.drift_sizes import SizePlan
 from smartmoney.runtime.modes import is_rehearsal
 from smartmoney.settings.models import Settings
 
-__all__ = ["PRIOR_NAME", "BundleRefused", "ModelNotFitForLive", "ModelNotFound", "Models", "check_fit"]
+__all__ = ["PRIOR_NAME", "BundleRefused", "ModelNotFitForLive", "ModelNotFound", "Models", "Turn", "TurnedModels", "check_fit"]
 
 log = structlog.get_logger("models")
 
@@ -119,6 +121,28 @@ class Models:
     def _at_hand(self, bundle: Bundle) -> str:
         self._ready[bundle.hash] = bundle
         return bundle.hash
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """Say from which wall time on, in ns, which bundle decides."""
+
+    since_ns: int
+    bundle: Bundle
+
+
+class TurnedModels(Models):
+    """Hand out the bundles of some turns, the first one to begin with, whatever the settings name."""
+
+    def __init__(self, turns: Sequence[Turn]) -> None:
+        """Take at least one turn."""
+        super().__init__(None)
+        self._ready |= {one.bundle.hash: one.bundle for one in turns}
+        self._first = turns[0].bundle.hash
+
+    def choose(self, settings: Settings) -> str:
+        """Return the first turn's."""
+        del settings
+        return self._first
 
 
 def check_fit(settings: Settings, bundle: Bundle | None) -> None:

@@ -1,5 +1,6 @@
 """Replay recorded raw frames: through decoder, book, features, strategy and the paper venue, on the recording's own clock."""
 
+import itertools
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ from smartmoney.adapters.recording_blocks import Block, count_kinds, merge_block
 from smartmoney.adapters.recordings import RecordedFrame, RecordingDamaged
 from smartmoney.core.book.kernel import shown_lots
 from smartmoney.core.book.state import ASK, BID
-from smartmoney.core.domain.entries import EntryKind, RunStarted, Tick, WarmUpEnded
+from smartmoney.core.domain.entries import EntryKind, ModelActivated, RunStarted, Tick, WarmUpEnded
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.market import top_of_book
@@ -26,7 +27,7 @@ from smartmoney.runtime.assembly import engine_parameters, strategy_factory
 from smartmoney.runtime.clock import Stamp
 from smartmoney.runtime.codecs import recorded_codec
 from smartmoney.runtime.inbox import Item
-from smartmoney.runtime.models import Models
+from smartmoney.runtime.models import Models, Turn
 from smartmoney.runtime.offline import MONO_START_NS, OfflineRun, Watcher
 from smartmoney.runtime.replay import ReplayRefused
 from smartmoney.runtime.summary import summarise
@@ -49,6 +50,9 @@ KEPT_BYTES_MAX = 256 << 20
 FRAMES_READ, FRAMES_PREPARED, FRAMES_PREPARED_NOW = "recording", "prepared", "recording, prepared now"
 """Where the frames of a replay come from: read as they are, prepared by an earlier run, or prepared by this one."""
 _EVENT = re.compile(rb'"e"\s*:\s*"(\w{1,40})"')
+_SYMBOL = re.compile(rb'"s"\s*:\s*"([A-Z0-9_-]{1,40})"')
+_ASKED = 64
+"""Frames of a block that are asked for their symbol."""
 _LOOKED_AT = 160
 """Bytes of a frame in which its event type stands."""
 
@@ -68,11 +72,13 @@ class FrameReplay:
         models: Models | None = None,
         begins_ns: int = 0,
         paper: PaperParameters | None = None,
+        turns: Sequence[Turn] = (),
     ) -> None:
         """Prepare a replay; `run_id` names it and its mode, `watcher` looks on, `models` is where the settings' model is looked for.
 
         `each` steps frame by frame, as the daemon does; what comes of it is the same, and some twenty times slower. Timers begin at
-        `begins_ns`, or with the first frame. `paper` is the paper venue's model where it is not that of the settings.
+        `begins_ns`, or with the first frame. `paper` is the paper venue's model where it is not that of the settings. Each of `turns`, by
+        time, is activated before the first frame of its time.
 
         Raises:
             ModelNotFound, BundleRefused: that model cannot be had.
@@ -103,6 +109,7 @@ class FrameReplay:
         self._wall_ns = self._origin_ns = 0
         self._timer: Timer | None = None
         self._begins_ns = begins_ns
+        self._turns = deque(turns)
 
     def run(self, blocks: Iterable[Block], on_ready: Callable[[Engine], None] | None = None) -> None:
         """Step everything; time comes from the recording alone. `on_ready` may hook into the engine once its run is open.
@@ -110,13 +117,34 @@ class FrameReplay:
         Raises:
             ReplayRefused: there are no frames.
         """
-        for block in blocks:
+        for block in itertools.chain.from_iterable(map(self._by_turns, blocks)):
             if len(block):
                 self._count(block)
                 frames = self._timed(block, on_ready)
                 (self._step_each if self._is_each else self._step_block)(block, frames)
         if self._timer is None:
             raise ReplayRefused("the recordings hold no frames")
+
+    def _by_turns(self, block: Block) -> Iterator[Block]:
+        """Yield a block in pieces, and activate the model whose turn it is between them, after the ticks that come before its frame."""
+        at = 0
+        while self._turns and at < len(block):
+            walls = np.maximum.accumulate(np.maximum(block.rows[WALLS, at:], self._wall_ns))
+            ends = at + int(np.searchsorted(walls, self._turns[0].since_ns))
+            if ends > at:
+                yield _piece(block, at, ends)
+            if ends < len(block):
+                self._take_turn(int(walls[ends - at]))
+            at = ends
+        yield block if not at else _piece(block, at, len(block))
+
+    def _take_turn(self, wall_ns: int) -> None:
+        timer = self._timer
+        assert timer is not None, "the first model is chosen, not activated"
+        while timer.next_ns <= wall_ns:
+            self._tick(timer, wall_ns)
+        stamp = Stamp(wall_ns, wall_ns - self._origin_ns)
+        self._run.step(Item(EntryKind.EVENT, stamp, payload=ModelActivated(model=self._turns.popleft().bundle.hash)))
 
     def _timed(self, block: Block, on_ready: Callable[[Engine], None] | None) -> Frames:
         """Return a block's frames on clocks that never turn back; the first one opens the run."""
@@ -291,18 +319,38 @@ class _Kept:
             yield self._blocks.popleft()
 
 
+def _piece(block: Block, first: int, last: int) -> Block:
+    """Return some frames of a block."""
+    symbols = {at - first: symbol for at, symbol in block.symbols.items() if first <= at < last}
+    return Block(buffer=block.buffer, rows=block.rows[:, first:last], symbols=symbols)
+
+
 def _whole(files: Sequence[Path], damage: list[str]) -> Iterator[Block]:
     """Yield what is whole of some recordings; damage is noted, and ends its file."""
     # By receive time: a session may keep its replies and its streams in separate files.
-    yield from merge_blocks([_until_damaged(path, damage) for path in files])
+    yield from merge_blocks([_until_damaged(path, damage, is_only=len(files) == 1) for path in files])
 
 
-def _until_damaged(path: Path, damage: list[str]) -> Iterator[Block]:
+def _until_damaged(path: Path, damage: list[str], *, is_only: bool) -> Iterator[Block]:
     try:
-        yield from read_blocks(path)
+        # Beside others, a file that speaks of one symbol has that one's snapshots, of which most forms do not say whose they are.
+        yield from read_blocks(path) if is_only else map(_named, read_blocks(path))
     except RecordingDamaged as problem:
         damage.append(f"{path.name} is damaged, and was used until there: {problem}")
         log.warning("recording damaged", file=path.name, problem=str(problem))
+
+
+def _named(block: Block) -> Block:
+    """Return a block whose snapshots have the symbol of the frames around them, if that is one."""
+    unnamed = [at for at in np.flatnonzero(block.rows[SNAPSHOTS]).tolist() if at not in block.symbols]
+    if not unnamed:
+        return block
+    plain = np.flatnonzero(block.rows[SNAPSHOTS] == 0)[:: max(1, len(block) // _ASKED)].tolist()
+    found = {match[1].decode() for at in plain if (match := _SYMBOL.search(block.frame(at)[:_LOOKED_AT]))}
+    if len(found) != 1:
+        return block
+    [symbol] = found
+    return msgspec.structs.replace(block, symbols={**block.symbols, **dict.fromkeys(unnamed, symbol)})
 
 
 def _message_type(frame: RecordedFrame) -> str:

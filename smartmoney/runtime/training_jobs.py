@@ -169,14 +169,14 @@ def stored_rows(stored: StoredInstrument, parameters: FeatureParameters) -> Rows
     return Rows(name=stored.key, family=stored.key, times=times, values=values, mid_after=mids, truth=None)
 
 
-def stage_champion(models: Path) -> Bundle:
-    """Return the bundle on whose regimes a training without truth stands: the store's champion, else the package's own.
+def stage_champion(models: Path, asked: str | None = None) -> Bundle:
+    """Return the bundle on whose regimes a training without truth stands: the one asked for, else the champion, else the package's own.
 
     Raises:
-        ModelNotFound: there is neither.
+        ModelNotFound: there is none.
         BundleRefused: it is damaged.
     """
-    found = ModelStore(models).find(DEFAULT)
+    found = ModelStore(models).find(asked or DEFAULT)
     if found is None:
         raise ModelNotFound(
             "there is no champion whose regimes a recording could be read with; train with --built-in first, and promote it"

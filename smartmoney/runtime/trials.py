@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartmoney import __version__
-from smartmoney.adapters.trial_log import LoggedTrial, Outcome, TrialLog
+from smartmoney.adapters.trial_log import LoggedTrial, Outcome, Span, TrialLog
 from smartmoney.runtime.backtest import BacktestJob
 from smartmoney.runtime.evaluations import MARK_S, Content, Evaluation, Marks, code_hash, content_of, model_of, past_of, strategy_hash
+from smartmoney.runtime.tuned_models import ModelTrainer
 from smartmoney.runtime.workers import Workers
 from smartmoney.settings.effective import config_hash
 from smartmoney.settings.errors import ConfigurationError
@@ -25,6 +26,12 @@ Integers = NDArray[np.int64]
 PERIODS_MIN = 500
 """Periods are as long as they can be with so many of them: a Sharpe ratio needs many, and a minute says little more than ten seconds."""
 _MARKS_A_PERIOD = (360, 90, 30, 6, 3)
+
+
+class Unmade(msgspec.Struct, frozen=True):
+    """Be a trial that could not be made, and why."""
+
+    why: str
 
 
 class Evaluator:
@@ -40,32 +47,46 @@ class Evaluator:
         self._workers = workers
         self._strategy = strategy_hash(jobs[0].settings)
         self._model = model_of(jobs[0])
+        self._trainer: ModelTrainer | None = None
+
+    def in_time(self, spans: Sequence[Span]) -> list[tuple[BacktestJob, Content]]:
+        """Return the stretches and what they hold in the order of some spans, which is that of the periods."""
+        by_name = {_content_name(content): (job, content) for job, content in zip(self._jobs, self._contents, strict=True)}
+        return [by_name[span.content] for span in spans]
+
+    def use_models(self, trainer: ModelTrainer) -> None:
+        """Let every set from here on be decided by models that are trained for it, part by part."""
+        self._trainer = trainer
 
     @property
     def stretches(self) -> tuple[str, ...]:
         """Return their names."""
         return tuple(job.name for job in self._jobs)
 
-    def evaluate(self, sets: Sequence[Mapping[str, Value]], on_done: Callable[[int, int], None]) -> list[LoggedTrial | None]:
-        """Return a trial for each parameter set, None where the settings refuse it; `on_done(done, of)` is called as they become whole.
+    def evaluate(self, sets: Sequence[Mapping[str, Value]], on_done: Callable[[int, int], None]) -> list[LoggedTrial | Unmade]:
+        """Return a trial for each parameter set, where there can be one; `on_done(done, of)` is called as they become whole.
 
         Raises:
             EvaluationRefused, ClusterFailed: as the workers.
             TrialLogRefused: a trial could not be logged.
         """
         settled = [self._settle(parameters) for parameters in sets]
-        made: dict[str, LoggedTrial | None] = {}
+        made: dict[str, LoggedTrial | Unmade] = {}
         wanted: dict[str, tuple[Settings, Mapping[str, Value]]] = {}
         for found, parameters in zip(settled, sets, strict=True):
-            if found is not None and found[0] not in made:
+            if not isinstance(found, Unmade) and found[0] not in made and found[0] not in wanted:
                 name, settings = found
-                made[name] = self._log.find(self.past, name)
-                if made[name] is None:
+                logged = self._log.find(self.past, name)
+                if logged is None:
                     wanted[name] = (settings, parameters)
+                else:
+                    made[name] = logged
+        made |= self._train(wanted)
         whole = len(sets) - len(wanted)
         on_done(whole, len(sets))
         parts: dict[str, dict[int, Marks]] = {name: {} for name in wanted}
         work = [(name, index) for name in wanted for index in range(len(self._jobs))]
+        jobs = [self._job(wanted[name][0], index) for name, index in work]
 
         def came(number: int, encoded: bytes) -> None:
             nonlocal whole
@@ -76,8 +97,13 @@ class Evaluator:
                 whole += 1
                 on_done(whole, len(sets))
 
-        self._workers.run([self._encoded(wanted[name][0], index) for name, index in work], came)
-        return [None if found is None else made[found[0]] for found in settled]
+        idle = [number for number, job in enumerate(jobs) if job is None]
+        for number in idle:
+            came(number, pickle.dumps(self._idle(work[number][1])))
+        run = [number for number, job in enumerate(jobs) if job is not None]
+        encoded = [self._encoded(job, index) for job, (_, index) in zip(jobs, work, strict=True) if job is not None]
+        self._workers.run(encoded, lambda number, told: came(run[number], told))
+        return [found if isinstance(found, Unmade) else made[found[0]] for found in settled]
 
     def every_trial(self) -> tuple[Floats, int]:
         """Return `(periods, trials)` returns of all that was ever evaluated on this past by any study, and how many that were.
@@ -89,26 +115,62 @@ class Evaluator:
         alike = [one.returns for one in trials if (one.period_s, len(one.returns)) == (newest.period_s, len(newest.returns))]
         return np.column_stack(alike), len(trials)
 
-    def _settle(self, parameters: Mapping[str, Value]) -> tuple[str, Settings] | None:
+    def _settle(self, parameters: Mapping[str, Value]) -> tuple[str, Settings] | Unmade:
         """Return what names an evaluation, and its settings."""
         settings = self._jobs[0].settings
         try:
             settings = with_parameters(settings, parameters) if parameters else settings
         except ConfigurationError:
-            return None
+            return Unmade("its parameters do not go together")
         latency = [(job.latency, job.feed_latency_ms) for job in self._jobs]
-        what = (config_hash(settings), latency, code_hash(), self._strategy, self._model)
+        what = (config_hash(settings), latency, code_hash(), self._strategy, self._model_for(settings))
         return hashlib.sha256(msgspec.json.encode(what)).hexdigest(), settings
 
-    def _encoded(self, settings: Settings, index: int) -> bytes:
+    def _model_for(self, settings: Settings) -> str:
+        return self._model if self._trainer is None else self._trainer.identity(settings)
+
+    def _train(self, wanted: dict[str, tuple[Settings, Mapping[str, Value]]]) -> dict[str, Unmade]:
+        """Train what is wanted; take out, and return, what cannot be trained."""
+        if self._trainer is None:
+            return {}
+        self._trainer.train([settings for settings, _ in wanted.values()])
+        failed = {name: why for name, (settings, _) in wanted.items() if (why := self._trainer.failure(settings))}
+        for name in failed:
+            del wanted[name]
+        return {name: Unmade(f"its model could not be trained: {why}") for name, why in failed.items()}
+
+    def _job(self, settings: Settings, index: int) -> BacktestJob | None:
+        """Return a stretch under some settings; None where no model decides in it yet."""
         job = msgspec.structs.replace(self._jobs[index], settings=settings)
-        return pickle.dumps(
-            Evaluation(job=job, content=self._contents[index], code=code_hash(), strategy=self._strategy, model=self._model)
+        if self._trainer is None:
+            return job
+        turns = self._trainer.turns(settings, self._trainer.place(self._contents[index]))
+        return msgspec.structs.replace(job, turns=turns) if turns else None
+
+    def _idle(self, index: int) -> Marks:
+        """Return a stretch in which nothing is traded."""
+        assert self._trainer is not None
+        span, cash = self._trainer.span(self._contents[index]), float(self._jobs[index].settings.equity_start)
+        nothing = Outcome(net=0.0, max_drawdown=0.0, orders=0, fills=0, halted=False, digest="")
+        return Marks(
+            first_wall_ns=span.first_wall_ns,
+            cash=cash,
+            equity=np.full(span.marks, cash),
+            fills=np.zeros(span.marks, np.int64),
+            outcome=nothing,
         )
+
+    def _encoded(self, job: BacktestJob, index: int) -> bytes:
+        evaluation = Evaluation(
+            job=job, content=self._contents[index], code=code_hash(), strategy=self._strategy, model=self._model_for(job.settings)
+        )
+        return pickle.dumps(evaluation)
 
     def _keep(self, name: str, parameters: Mapping[str, Value], marks: list[Marks]) -> LoggedTrial:
         # By time, whatever order the stretches were named in; synthetic markets share a clock.
-        marks = [one for _, _, one in sorted(zip(self._contents, self._jobs, marks, strict=True), key=_when)]
+        in_time = sorted(zip(self._contents, self._jobs, marks, strict=True), key=_when)
+        marks = [one for _, _, one in in_time]
+        spans = tuple(Span(_content_name(content), one.first_wall_ns, len(one.equity)) for content, _, one in in_time)
         total = sum(len(one.equity) for one in marks)
         size = next((size for size in _MARKS_A_PERIOD if total // size >= PERIODS_MIN), 1)
         trial = LoggedTrial(
@@ -119,12 +181,16 @@ class Evaluator:
             build=f"{__version__}+{code_hash()[:12]}",
             period_s=float(size * MARK_S),
             parameters=msgspec.json.encode(dict(parameters)).decode(),
-            outcome=_joined(marks),
+            outcome=msgspec.structs.replace(_joined(marks), spans=spans),
             returns=np.concatenate([period_returns(one, size) for one in marks]),
             fills=np.concatenate([_period_fills(one, size) for one in marks]),
         )
         self._log.add(trial)
         return trial
+
+
+def _content_name(content: Content) -> str:
+    return hashlib.sha256(msgspec.json.encode([digest for _, digest in content])).hexdigest()[:24]
 
 
 def period_returns(marks: Marks, size: int) -> Floats:

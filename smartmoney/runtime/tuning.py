@@ -5,10 +5,14 @@ all that was proposed from no later than that, it chooses the best on its train 
 test part that follows. A last study, of the whole past, says what one would use from here on. Every trial is a backtest of the whole past,
 so it is made once for all folds, and logged for good.
 
+Where the search trains, each part of the past is decided by a model of what came before it, so that a trial is what a daemon would have
+done that trains anew at the beginning of each part; the first part of all is only learned from. So all that a fold chooses by was foretold.
+
 Invariants: nothing that chooses for a fold was touched by its test part or the embargo before it; the result depends on the plan and
 the log alone, not on workers or interruptions.
 """
 
+import datetime as dt
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
@@ -19,13 +23,21 @@ from numpy.typing import NDArray
 
 from smartmoney import __version__
 from smartmoney.adapters.trial_log import LoggedTrial, TrialLog
+from smartmoney.core.models.bundle import Bundle
+from smartmoney.learning.fitting.export import learned_span
+from smartmoney.learning.sets.labels import TRADABLE_S
 from smartmoney.learning.validation.gains import Gain, paired_gain
 from smartmoney.learning.validation.sharpe import sharpe_ratios
 from smartmoney.learning.validation.splits import Split, walk_forward
 from smartmoney.learning.validation.verdict import Verdict, judge
-from smartmoney.runtime.backtest import BacktestJob, BuiltIn
-from smartmoney.runtime.evaluations import code_hash
-from smartmoney.runtime.trials import Evaluator
+from smartmoney.runtime.backtest import BacktestJob, BuiltIn, models_of
+from smartmoney.runtime.evaluations import MARK_S, code_hash
+from smartmoney.runtime.models import PRIOR_NAME
+from smartmoney.runtime.training_jobs import recipe_of
+from smartmoney.runtime.trials import Evaluator, Unmade
+from smartmoney.runtime.tuned_models import ModelTrainer, OnPart, TrainingTerms
+from smartmoney.runtime.tuned_parts import Part, Past, least_learned_s
+from smartmoney.runtime.tuned_words import train_commands
 from smartmoney.runtime.tuning_study import Parameters, Studies, open_studies
 from smartmoney.runtime.workers import Workers
 from smartmoney.settings.build import desk_parameters
@@ -39,6 +51,9 @@ Integers = NDArray[np.int64]
 CURRENT = -1
 """The number of the trial that is the settings as they are."""
 OnProgress = Callable[[int, int], None]
+Say = Callable[[str], None]
+_S = 1_000_000_000
+_LABELS_SAID = "four independent labels in the first of the five stretches that a training judges itself by"
 
 
 class TuningRefused(Exception):
@@ -51,7 +66,8 @@ class TunePlan(msgspec.Struct, frozen=True, kw_only=True):
     """Say what is searched, where, and how.
 
     `jobs` are the stretches with the settings as they are; `trials` is how many the search has when it is done; `batch` is how many each
-    study asks for before it learns of the last ones; `name` and `storage` None: after what is searched, and beside the journal.
+    study asks for before it learns of the last ones; `name` and `storage` None: after what is searched, and beside the journal; `training`:
+    models are trained for each part of the past, on what came before it.
     """
 
     jobs: tuple[BacktestJob, ...]
@@ -62,6 +78,7 @@ class TunePlan(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     storage: str
     name: str | None = None
+    training: TrainingTerms | None = None
 
     @property
     def settings(self) -> Settings:
@@ -86,13 +103,14 @@ class FoldResult(msgspec.Struct, frozen=True, kw_only=True):
 class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
     """Be one trial; `study` is the fold that asked for it (0: the settings as they are; folds + 1: the whole past).
 
-    `refused`: its parameters do not go together, so it was never run.
+    `refused`: its parameters do not go together, or its models could not be trained, so it was never run; `why` says so.
     """
 
     number: int
     study: int
     parameters: Mapping[str, Value]
     refused: bool = False
+    why: str = ""
     net: float = 0.0
     score: float = 0.0
     max_drawdown: float = 0.0
@@ -101,7 +119,11 @@ class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TuneResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Say what a search came to. `fitted` are the parameters that were best on the whole past: to be used only with an edge."""
+    """Say what a search came to. `fitted` are the parameters that were best on the whole past: to be used only with an edge.
+
+    Where models were trained, `lead_s` is how much of the past was only learned from, and `train_with` are the commands that make the model
+    of `fitted` from all of it.
+    """
 
     study: str
     past: str
@@ -117,6 +139,10 @@ class TuneResult(msgspec.Struct, frozen=True, kw_only=True):
     embargo_s: float
     is_synthetic: bool
     assumptions: tuple[str, ...]
+    is_current_best: bool = False
+    """Whether `fitted` are the settings as they are, by the model that they have."""
+    lead_s: float = 0.0
+    train_with: tuple[str, ...] = ()
     build: str = __version__
 
 
@@ -129,8 +155,21 @@ class _Candidate(msgspec.Struct, frozen=True, kw_only=True):
     made: LoggedTrial
 
 
-def tune(plan: TunePlan, log: TrialLog, workers: Workers, on_progress: OnProgress = lambda _done, _of: None) -> TuneResult:
+def _nothing(*_: object) -> None:
+    """Show nothing."""
+
+
+def tune(
+    plan: TunePlan,
+    log: TrialLog,
+    workers: Workers,
+    on_progress: OnProgress = _nothing,
+    on_part: OnPart = _nothing,
+    say: Say = _nothing,
+) -> TuneResult:
     """Search until the study has its trials, and judge. What was done before, in this study or any other on that past, is not done again.
+
+    `on_progress(done, of)` counts trials, `on_part(what, done, of)` what training needs; `say` gets what that costs before it begins.
 
     Raises:
         TuningRefused, StudyRefused, ResearchMissing: nothing can be searched.
@@ -144,6 +183,7 @@ def tune(plan: TunePlan, log: TrialLog, workers: Workers, on_progress: OnProgres
     evaluator.study = name
     with open_studies(plan.storage, name, plan.folds + 1, plan.space, plan.seed, identity) as studies:
         search = _Search(plan, evaluator, studies, on_progress)
+        search.prepare(workers, on_part, say)
         search.run()
         return search.result(name)
 
@@ -169,6 +209,8 @@ def _identity(plan: TunePlan, past: str) -> str:
         "seed": plan.seed,
         "build": code_hash(),
     }
+    if plan.training is not None:
+        parts["training"] = [plan.training.worlds, plan.training.hours]
     return msgspec.json.encode(parts, order="sorted").decode()
 
 
@@ -182,14 +224,43 @@ class _Search:
         self._on_progress = on_progress
         self._embargo_s = longest_holding_s(plan.settings, plan.space)
         self._asked: dict[int, tuple[int, Parameters]] = {}
+        self._why: dict[int, str] = {}
         self._candidates: list[_Candidate] = []
         current = {dimension.key: current_value(plan.settings, dimension.key) for dimension in plan.space.dimensions}
         [made] = evaluator.evaluate([{}], self._progress(0))
-        assert made is not None
+        assert not isinstance(made, Unmade)
         self._current = _Candidate(number=CURRENT, study=0, parameters=current, made=made)
         self._candidates.append(self._current)
+        self._past = Past(
+            spans=made.outcome.spans,
+            mark_s=MARK_S,
+            period_s=made.period_s,
+            embargo_s=self._embargo_s,
+            is_shared=not self._is_synthetic,
+        )
+        _check_untouched(plan, self._past)
+        self._lead = 0 if plan.training is None else self._find_lead(len(made.returns))
         self._splits = self._cut(len(made.returns), made.period_s)
-        self._trains = [split.train for split in self._splits] + [np.arange(len(made.returns))]
+        self._trains = [split.train for split in self._splits] + [np.arange(self._lead, len(made.returns))]
+
+    @property
+    def _is_synthetic(self) -> bool:
+        return any(isinstance(job.source, BuiltIn) for job in self._plan.jobs)
+
+    def _find_lead(self, periods: int) -> int:
+        """Return how many periods are only learned from."""
+        plan, past = self._plan, self._past
+        recipe = recipe_of(plan.settings, built_in=False)
+        least_s = least_learned_s(recipe.folds, [one for one in recipe.horizons_s if one in TRADABLE_S])
+        lead = past.lead(plan.folds, least_s)
+        needed_s = least_s + self._embargo_s + (plan.folds + 1) * (self._embargo_s + 2 * past.period_s)
+        if lead is None or (periods - lead) * past.period_s < (plan.folds + 1) * (self._embargo_s + 2 * past.period_s):
+            raise TuningRefused(
+                f"no model can be trained: too little data: {periods * past.period_s / 60:.0f} min; the first one learns from "
+                f"{least_s / 60:.0f} min at least ({_LABELS_SAID}), and {plan.folds} folds with an embargo of {self._embargo_s:g} s need "
+                f"{(needed_s - least_s) / 60:.0f} min beside that: {needed_s / 60:.0f} min in all; give more recordings, or fewer --folds"
+            )
+        return lead
 
     def _cut(self, periods: int, period_s: float) -> tuple[Split, ...]:
         blocks = self._plan.folds + 1
@@ -200,8 +271,32 @@ class _Search:
                 f"{self._embargo_s:g} s, the longest holding, need {needed_s / 60:.0f} min at the very least; give more recordings, "
                 "or fewer --folds, or a shorter execution.max_holding_s"
             )
-        starts = np.arange(periods, dtype=np.int64) * round(period_s * 1e9)
-        return walk_forward(starts, starts + round(period_s * 1e9) - 1, self._plan.folds, round(self._embargo_s * 1e9))
+        starts = np.arange(self._lead, periods, dtype=np.int64) * round(period_s * _S)
+        splits = walk_forward(starts, starts + round(period_s * _S) - 1, self._plan.folds, round(self._embargo_s * _S))
+        return tuple(Split(split.train + self._lead, split.test + self._lead, split.groups) for split in splits)
+
+    def prepare(self, workers: Workers, on_part: OnPart, say: Say) -> None:
+        """Where models are trained, train those of the settings as they are, so that it is known whether and at what cost that goes.
+
+        Raises:
+            TuningRefused: it does not.
+        """
+        plan = self._plan
+        if plan.training is None:
+            return
+        spans = self._past.spans
+        trainer = ModelTrainer(plan.training, plan.space, self._evaluator.in_time(spans), self._past, self._parts(), workers, on_part)
+        if trainer.base is not None and not self._is_synthetic:
+            _check_model(trainer.base, self._past, "the model whose regimes are stood on")
+        say(f"models of {len(trainer.parts)} parts under the settings as they are come first, and say what the search will cost")
+        trainer.train([plan.settings])
+        if why := trainer.failure(plan.settings):
+            raise TuningRefused(f"no model can be trained under the settings as they are: {why}")
+        say(trainer.cost(plan.settings, plan.trials).words())
+        self._evaluator.use_models(trainer)
+
+    def _parts(self) -> list[Part]:
+        return [self._past.part(first) for first in (self._lead, *(int(split.test[0]) for split in self._splits))]
 
     def run(self) -> None:
         """Ask, evaluate and tell, round by round. A round's size is the plan's, never the number of workers."""
@@ -215,18 +310,25 @@ class _Search:
             made = self._evaluator.evaluate([parameters for _, _, parameters in asked], self._progress(first))
             for (number, study, parameters), trial in zip(asked, made, strict=True):
                 self._asked[number] = (study, parameters)
-                self._studies.tell(number, None if trial is None else self._score(trial, study))
-                if trial is not None:
-                    self._candidates.append(_Candidate(number=number, study=study, parameters=parameters, made=trial))
+                if isinstance(trial, Unmade):
+                    self._why[number] = trial.why
+                    self._studies.fail(number, trial.why)
+                    continue
+                self._studies.tell(number, self._score(trial, study))
+                self._candidates.append(_Candidate(number=number, study=study, parameters=parameters, made=trial))
             self._on_progress(first + len(asked), self._plan.trials)
 
     def _progress(self, before: int) -> OnProgress:
         return lambda done, _of: self._on_progress(min(before + done, self._plan.trials), self._plan.trials)
 
     def _share(self) -> None:
-        """Show each study what earlier ones tried: they knew no more than it does."""
+        """Show each study what earlier ones tried: they knew no more than it does.
+
+        Where models are trained the settings as they are stand for another model, which says nothing of those that have their values.
+        """
+        shown = self._candidates if self._plan.training is None else self._candidates[1:]
         for index in range(len(self._trains)):
-            for one in self._candidates:
+            for one in shown:
                 if one.number == CURRENT or one.study < index:
                     self._studies.show(index, one.number, one.parameters, self._score(one.made, index))
 
@@ -247,12 +349,13 @@ class _Search:
         period_s = self._current.made.period_s
         block_rows = max(1, round(self._embargo_s / period_s))
         every, count = self._evaluator.every_trial()
+        every, rows = every[self._lead :], rows - self._lead
         fitted = self._choose(len(self._splits))
         return TuneResult(
             study=name,
             past=self._evaluator.past,
             verdict=judge(returns, rows, every, count=count, block_rows=block_rows, period_s=period_s, fills=fills, seed=self._plan.seed),
-            over_current=paired_gain(returns, self._current.made.returns[rows], block_rows, self._plan.seed),
+            over_current=paired_gain(returns, self._current.made.returns[self._lead :][rows], block_rows, self._plan.seed),
             folds=tuple(self._fold(number, split, one) for number, (split, one) in enumerate(zip(self._splits, chosen, strict=True), 1)),
             fitted=fitted.parameters,
             importances=self._studies.importances(),
@@ -261,9 +364,18 @@ class _Search:
             periods=len(self._current.made.returns),
             period_s=period_s,
             embargo_s=self._embargo_s,
-            is_synthetic=any(isinstance(job.source, BuiltIn) for job in self._plan.jobs),
-            assumptions=self._current.made.outcome.assumptions,
+            is_synthetic=self._is_synthetic,
+            assumptions=fitted.made.outcome.assumptions,
+            lead_s=self._lead * period_s,
+            is_current_best=fitted.number == CURRENT,
+            train_with=self._commands(fitted),
         )
+
+    def _commands(self, fitted: _Candidate) -> tuple[str, ...]:
+        plan = self._plan
+        if plan.training is None or fitted.number == CURRENT:
+            return ()
+        return train_commands(plan.jobs, plan.training, plan.space, fitted.parameters)
 
     def _fold(self, number: int, split: Split, one: _Candidate) -> FoldResult:
         tested = one.made.returns[split.test]
@@ -287,7 +399,7 @@ class _Search:
         ):
             one = made.get(number)
             if one is None:
-                rows.append(TrialResult(number=number, study=study + 1, parameters=parameters, refused=True))
+                rows.append(TrialResult(number=number, study=study + 1, parameters=parameters, refused=True, why=self._why[number]))
                 continue
             outcome = one.made.outcome
             rows.append(
@@ -295,14 +407,38 @@ class _Search:
                     number=number,
                     study=study + 1,
                     parameters=parameters,
-                    net=float(np.prod(1.0 + one.made.returns) - 1.0),
-                    score=_ratio(one.made.returns),
+                    net=float(np.prod(1.0 + one.made.returns[self._lead :]) - 1.0),
+                    score=_ratio(one.made.returns[self._lead :]),
                     max_drawdown=outcome.max_drawdown,
                     fills=outcome.fills,
                     halted=outcome.halted,
                 )
             )
         return rows
+
+
+def _check_untouched(plan: TunePlan, past: Past) -> None:
+    """Refuse a past that the settings' own model learned from: what it foretells there, it was told."""
+    if any(isinstance(job.source, BuiltIn) for job in plan.jobs):
+        return
+    models = models_of(plan.jobs[0])
+    chosen = models.choose(plan.settings)
+    if chosen != PRIOR_NAME:
+        _check_model(models.bundle(chosen), past, "the model")
+
+
+def _check_model(bundle: Bundle, past: Past, which: str) -> None:
+    span = learned_span(bundle.spec)
+    begins_ns = min(one.first_wall_ns for one in past.spans)
+    if span is not None and span[1] >= begins_ns:
+        raise TuningRefused(
+            f"{which} {bundle.name} learned from recordings until {_date(span[1])}, and this past begins on {_date(begins_ns)}: it knows "
+            "what it would be asked; search what came later, or set model: prior, or another model"
+        )
+
+
+def _date(wall_ns: int) -> str:
+    return dt.datetime.fromtimestamp(wall_ns // _S, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _ratio(returns: Floats) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 from smartmoney.runtime.workers import ResearchMissing
 from smartmoney.settings.search_space import Dimension, SearchSpace, Value
 
-_NUMBER, _FROM, _IDENTITY = "smartmoney_number", "smartmoney_from", "smartmoney_identity"
+_NUMBER, _FROM, _IDENTITY, _FAILED = "smartmoney_number", "smartmoney_from", "smartmoney_identity", "smartmoney_failed"
 
 Parameters = dict[str, Value]
 
@@ -62,17 +62,24 @@ class Studies:
             self._asked[number] = (index, trial)
         return dict(self._asked[number][1].params)
 
-    def tell(self, number: int, score: float | None) -> None:
-        """Say what a trial scored on its study's train part; None: its parameters do not go together. Once said is enough."""
+    def tell(self, number: int, score: float) -> None:
+        """Say what a trial scored on its study's train part. Once said is enough."""
+        index, trial = self._asked[number]
+        if not self._is_told(number):
+            self._studies[index].tell(trial.number, score)
+
+    def fail(self, number: int, why: str) -> None:
+        """Say that there can be no such trial, and why. Once said is enough."""
         from optuna.trial import TrialState
 
         index, trial = self._asked[number]
-        if self._studies[index].get_trials(deepcopy=False)[trial.number].state.is_finished():
-            return
-        if score is None:
+        if not self._is_told(number):
+            self._studies[index].set_user_attr(f"{_FAILED} {number}", why)
             self._studies[index].tell(trial.number, state=TrialState.FAIL)
-        else:
-            self._studies[index].tell(trial.number, score)
+
+    def _is_told(self, number: int) -> bool:
+        index, trial = self._asked[number]
+        return bool(self._studies[index].get_trials(deepcopy=False)[trial.number].state.is_finished())
 
     def show(self, index: int, number: int, parameters: Mapping[str, Value], score: float) -> None:
         """Tell study `index` of a trial that another one asked for, with its score on this study's train part. Once shown is enough.

@@ -14,16 +14,16 @@ class EvaluationRefused(Exception):
 
 
 def evaluate(encoded: bytes) -> bytes:
-    """Evaluate one pickled `evaluations.Evaluation`; return the pickled `evaluations.Marks`.
+    """Do one pickled piece of work, such as an `evaluations.Evaluation`; return pickled what came of it, such as `evaluations.Marks`.
 
     Raises:
         EvaluationRefused: this machine lacks a source or has another build, or there is nothing to test.
     """
     _prepare()
-    from smartmoney.runtime.evaluations import run_evaluation
+    from smartmoney.runtime.tuned_training import perform
 
     # A scheduler runs any code of its clients already: pickle opens no new door.
-    return pickle.dumps(run_evaluation(pickle.loads(encoded)))  # noqa: S301
+    return pickle.dumps(perform(pickle.loads(encoded)))  # noqa: S301
 
 
 @functools.cache

@@ -22,6 +22,13 @@ from smartmoney.settings.sources import package_directory, read_yaml
 
 SECTIONS = ("strategy", "advanced_features", "execution", "risk", "regime_overrides")
 """Where a key that is searched may stand."""
+BASE_KEYS = tuple(
+    f"advanced_features.regime_classification.{name}" for name in ("hmm_components", "feature_window", "gb_n_estimators", "gb_max_depth")
+)
+"""Keys of what only truth teaches: regimes. A training on recordings stands on a model of the built-in market that has them."""
+LEARNED_KEYS = (*BASE_KEYS, "advanced_features.feature_engine.feature_interaction_depth")
+"""Keys that shape a model while it is trained, and change nothing in one that is."""
+_PRIORS_OWN = "advanced_features.regime_classification.feature_window"
 DEFAULT_SPACE = Path("spaces") / "strategy.yaml"
 _FIELDS = ("low", "high", "step", "log", "choices")
 _KEYS_MAX = 50
@@ -52,6 +59,12 @@ class SearchSpace(msgspec.Struct, frozen=True):
     def hash(self) -> str:
         """Return what tells this space from another, whatever file it stands in."""
         return hashlib.sha256(msgspec.json.encode(self.dimensions)).hexdigest()
+
+
+def is_trained(space: SearchSpace, settings: Settings) -> bool:
+    """Tell whether a space can only be searched by training. The untrained prior has a window of its own."""
+    keys = {one.key for one in space.dimensions} & set(LEARNED_KEYS)
+    return bool(keys - {_PRIORS_OWN} if settings.model == "prior" else keys)
 
 
 def load_space(path: Path | None, settings: Settings) -> SearchSpace:

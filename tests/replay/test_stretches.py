@@ -1,5 +1,6 @@
 """Frames in stretches come to what frames one by one come to: the same digest, counters, money and book, wherever the stretches are cut."""
 
+import gzip
 import random
 
 import msgspec
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smartmoney.adapters.exchange_warm import capture_path, prerun
+from smartmoney.adapters.model_store import ModelStore
 from smartmoney.adapters.recording_blocks import blocks_of, merge_blocks, read_blocks
 from smartmoney.adapters.recordings import RecordedFrame, read_recording
 from smartmoney.core.domain.entries import ScaleState
@@ -16,7 +18,9 @@ from smartmoney.core.domain.instruments import Market
 from smartmoney.core.engine.brain import Brain
 from smartmoney.core.strategy.desk import StrategyDesk
 from smartmoney.runtime.chronicler import Chronicler
-from smartmoney.runtime.replay_frames import FrameReplay, frame_summary
+from smartmoney.runtime.models import Turn, TurnedModels
+from smartmoney.runtime.replay_frames import FrameReplay, frame_replay, frame_summary
+from smartmoney.runtime.tuned_models import silent
 from smartmoney.settings.load import load_settings
 from smartmoney.settings.scenario import load_scenario
 from smartmoney.simulation.market import SyntheticMarket
@@ -51,10 +55,12 @@ def recorded_long(tmp_path_factory):
     return {kind: list(read_recording(capture_path(base, kind, "BTCUSDT"))) for kind in (Market.SPOT, Market.USDM)}
 
 
-def outcome(blocks, instruments, chosen, *, each):
+def outcome(blocks, instruments, chosen, *, each, turns=()):
     """Replay blocks and return everything that a run comes to, the state of its book and features included."""
     watch = Chronicler()
-    replay = FrameReplay(instruments, chosen, latency=OrderLatency(median_ms=50.0, p99_ms=300.0), watcher=watch, each=each)
+    models = TurnedModels(turns) if turns else None
+    latency = OrderLatency(median_ms=50.0, p99_ms=300.0)
+    replay = FrameReplay(instruments, chosen, latency=latency, watcher=watch, each=each, models=models, turns=turns[1:])
     watch.use(replay.engine)
     replay.run(blocks)
     summary = frame_summary(replay)
@@ -76,12 +82,12 @@ def outcome(blocks, instruments, chosen, *, each):
     return {"summary": summary, "view": repr(view), "book": book, "money": money, "frames": replay.recorded_frames, "story": story}
 
 
-def assert_same(frames, market, changes, instruments=None, sizes=None):
+def assert_same(frames, market, changes, instruments=None, sizes=None, turns=()):
     """Assert that stretches, in blocks of these sizes, come to what single frames come to; return the outcome."""
     chosen = load_settings(overrides={"market": market.value, **changes})
     grid = instruments or infer_grid(((one.frame, one.symbol) for one in frames), market)
-    one_by_one = outcome(blocks_of(frames), grid, chosen, each=True)
-    together = outcome(cut(frames, sizes), grid, chosen, each=False)
+    one_by_one = outcome(blocks_of(frames), grid, chosen, each=True, turns=turns)
+    together = outcome(cut(frames, sizes), grid, chosen, each=False, turns=turns)
     for key, value in one_by_one.items():
         assert together[key] == value, key
     return one_by_one["summary"]
@@ -195,6 +201,36 @@ def test_quiet_decisions_on_two_instruments(recorded_long):
     both = sorted(mine + other, key=lambda one: one.ts_wall_ns)
     summary = assert_same(both, Market.USDM, {})
     assert summary["refusals"]["no_opportunity"] > 100
+
+
+def test_models_that_take_turns_do_so_at_the_same_frame_wherever_blocks_are_cut(recorded_long):
+    frames = recorded_long[Market.USDM]
+    default = ModelStore(None).find("default")
+    begins_ns = frames[0].ts_wall_ns
+    at = [begins_ns, begins_ns + 330 * 10**9, begins_ns + 500 * 10**9 + 1, begins_ns + 550 * 10**9]
+    mute = silent(default)
+    turns = tuple(Turn(since_ns, bundle) for since_ns, bundle in zip(at, (mute, default, mute, default), strict=True))
+    summary = assert_same(frames, Market.USDM, TRAINED, sizes=(7, 3000, 1, 5000), turns=turns)
+    always = outcome(
+        blocks_of(frames),
+        infer_grid(((one.frame, one.symbol) for one in frames), Market.USDM),
+        load_settings(overrides={"market": "usdm", **TRAINED}),
+        each=False,
+    )["summary"]
+    assert summary["orders"] > 0
+    assert summary["digest"] != always["digest"]
+
+
+def test_a_file_of_one_symbol_beside_another_has_the_snapshots_of_its_own(recorded, tmp_path):
+    frames = recorded[Market.USDM][:4000]
+    for symbol in (b"BTCUSDT", b"ETHUSDT"):
+        with gzip.open(tmp_path / f"{symbol.decode()}.gz", "wb", compresslevel=1) as out:
+            out.writelines(b"%d %b\n" % (one.ts_wall_ns, one.frame.replace(b"BTCUSDT", symbol)) for one in frames)
+    replay, blocks = frame_replay(sorted(tmp_path.glob("*.gz")), "usdm", load_settings(overrides={"market": "usdm"}))
+    replay.run(blocks)
+    books = replay.engine.market.states
+    assert [int(book["phase"]) for book in books] == [1, 1]
+    assert books[0]["best_bid_tick"] == books[1]["best_bid_tick"] > 0
 
 
 def test_gaps_and_what_is_no_frame(recorded):
