@@ -59,6 +59,7 @@ def outcome(blocks, instruments, chosen, *, each):
     replay.run(blocks)
     summary = frame_summary(replay)
     summary.pop("rss_mb")
+    summary["funding"] = replay.engine.view().account.funding
     view = msgspec.to_builtins(replay.engine.view())
     states = replay.engine.market.states
     hidden = {name for name in states.dtype.names if name.startswith("scan_")}
@@ -154,6 +155,14 @@ def test_midnight_between_quiet_decisions(recorded_long, changes):
     frames = recorded_long[Market.USDM]
     later = -(frames[0].ts_wall_ns + 400 * 10**9 + 350_000_000) % DAY_NS
     assert_same([msgspec.structs.replace(one, ts_wall_ns=one.ts_wall_ns + later) for one in frames], Market.USDM, changes)
+
+
+@pytest.mark.parametrize(("market", "pays"), [(Market.USDM, True), (Market.SPOT, False)])
+def test_funding_is_paid_on_what_is_held_between_quiet_decisions(recorded_long, market, pays):
+    frames = recorded_long[market]
+    later = -(frames[0].ts_wall_ns + 500 * 10**9 + 350_000_000) % (DAY_NS // 3)
+    moved = [msgspec.structs.replace(one, ts_wall_ns=one.ts_wall_ns + later) for one in frames]
+    assert (assert_same(moved, market, VERY_EAGER)["funding"] != 0) == pays
 
 
 @pytest.mark.slow
