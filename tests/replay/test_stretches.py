@@ -160,7 +160,10 @@ def test_midnight_between_quiet_decisions(recorded_long, changes):
 @pytest.mark.parametrize(("market", "pays"), [(Market.USDM, True), (Market.SPOT, False)])
 def test_funding_is_paid_on_what_is_held_between_quiet_decisions(recorded_long, market, pays):
     frames = recorded_long[market]
-    later = -(frames[0].ts_wall_ns + 500 * 10**9 + 350_000_000) % (DAY_NS // 3)
+    chosen = load_settings(overrides={"market": market.value, **VERY_EAGER})
+    grid = infer_grid(((one.frame, one.symbol) for one in frames), market)
+    opened = outcome(blocks_of(frames), grid, chosen, each=False)["money"][1][0]
+    later = -(opened.wall_ns + 1_350_000_000) % (DAY_NS // 3)
     moved = [msgspec.structs.replace(one, ts_wall_ns=one.ts_wall_ns + later) for one in frames]
     assert (assert_same(moved, market, VERY_EAGER)["funding"] != 0) == pays
 
