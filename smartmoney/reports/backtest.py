@@ -28,7 +28,7 @@ def result_lines(result: BacktestResult) -> Iterator[str]:
     yield f"net       {result.net_pnl:+,.2f}  ({result.net_return:+.3%}, worst drawdown {result.max_drawdown:.3%}){halted}"
     yield (
         f"activity  {result.decisions:,} decisions, {result.signals:,} signals, {result.orders:,} orders, {result.fills:,} fills, "
-        f"turnover {result.turnover:,.2f}, fees {result.fees:,.2f}"
+        f"turnover {result.turnover:,.2f}, fees {result.fees:,.2f}{f', funding {result.funding:+,.2f}' if result.funding else ''}"
     )
     is_split = not result.fills or summed(cost_sums(job.chronicle.costs for job in result.jobs).values()).known > 0
     costs = "   ".join(f"{name} {getattr(result.cost_bps, name):+.2f}" for name in (COSTS if is_split else ("fee",)))

@@ -122,13 +122,14 @@ def draw_budget(budget: Budget | None) -> Picture:
             say_nothing(figure, "nothing was traded")
             return
         axes = figure.subplots()
-        spent = [(name, getattr(budget, name)) for name in (COSTS if budget.is_split else ("fee",))]
+        parts = (*(COSTS if budget.is_split else ("fee",)), *(("funding",) if budget.funding else ()))
+        spent = [(name, getattr(budget, name)) for name in parts]
         names = ["edge at\ndecisions", *(name for name, _ in spent), "net"]
         level = budget.edge
         _bar(axes, 0, 0.0, level, _BLUE if level >= 0 else _RED, f"{level:+.2f}")
         for x, (name, cost) in enumerate(spent, 1):
             axes.plot([x - 1 + 0.32, x + 0.32], [level, level], color=_FAINT, linewidth=0.7)
-            _bar(axes, x, level, -cost, LIGHT[name], f"{0.0 - round(cost, 2):+.2f}")
+            _bar(axes, x, level, -cost, LIGHT.get(name, _FAINT), f"{0.0 - round(cost, 2):+.2f}")
             level -= cost
         axes.plot([len(spent) + 0.32, len(spent) + 1.32], [level, level], color=_FAINT, linewidth=0.7)
         _bar(axes, len(spent) + 1, 0.0, level, _BLUE if level >= 0 else _RED, f"{level:+.2f}")

@@ -23,9 +23,10 @@ _LEVEL = 0.05
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """Say what the direction was worth and what each cost took of it, in bps of a round trip's notional (half the turnover).
 
-    `edge` is what decisions would have made at their own mids, without any cost; edge − delay − spread − impact − fee = net. `net_at` is
-    the net in quote if all costs had been 0, 1 and 2 times what they were; `break_even_fee_bps` the fee a fill at which nothing would have
-    been left (None: it lost before fees). `is_split` is False where no book told delay, spread and impact: they are in the edge then.
+    `edge` is what decisions would have made at their own mids, without any cost; edge − delay − spread − impact − fee − funding = net.
+    `net_at` is the net in quote if all costs had been 0, 1 and 2 times what they were; `break_even_fee_bps` the fee a fill at which nothing
+    would have been left (None: it lost before fees). `is_split` is False where no book told delay, spread and impact: they are in the edge
+    then.
     """
 
     notional: float
@@ -34,6 +35,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     spread: float
     impact: float
     fee: float
+    funding: float
     net: float
     net_at: tuple[float, float, float]
     break_even_fee_bps: float | None
@@ -96,7 +98,7 @@ def budget(result: BacktestResult) -> Budget | None:
         return None
     sums = summed(cost_sums(job.chronicle.costs for job in result.jobs).values())
     slipped = sums.delay + sums.spread + sums.impact
-    edge = result.net_pnl + result.fees + slipped
+    edge = result.net_pnl + result.fees + result.funding + slipped
     scale = 1e4 / notional
     before_fees = result.net_pnl + result.fees
     return Budget(
@@ -106,8 +108,9 @@ def budget(result: BacktestResult) -> Budget | None:
         spread=sums.spread * scale,
         impact=sums.impact * scale,
         fee=result.fees * scale,
+        funding=result.funding * scale,
         net=result.net_pnl * scale,
-        net_at=(edge, result.net_pnl, edge - 2.0 * (slipped + result.fees)),
+        net_at=(edge, result.net_pnl, edge - 2.0 * (slipped + result.fees + result.funding)),
         break_even_fee_bps=1e4 * before_fees / result.turnover if before_fees > 0 else None,
         is_split=sums.known > 0,
     )
@@ -155,13 +158,18 @@ def _money(result: BacktestResult, trades: RegimeRow) -> str:
     return f"{made}; {mean} ({interval}): {judged}."
 
 
+def _paid(spent: Budget) -> str:
+    return f", funding {spent.funding:.2f}" if spent.funding else ""
+
+
 def _costs(spent: Budget) -> str:
     cost = spent.edge - spent.net
     if not spent.is_split:
-        return f"Before fees a round trip came to {spent.edge:+.2f} bps; fees took {spent.fee:.2f}."
+        return f"Before fees a round trip came to {spent.edge:+.2f} bps; fees took {spent.fee:.2f}{_paid(spent)}."
     if spent.edge <= 0:
         return f"The direction itself was worth nothing: {spent.edge:+.2f} bps a round trip before any cost; costs took another {cost:.2f}."
-    took = f"The direction was worth {spent.edge:+.2f} bps a round trip before any cost; costs took {cost:.2f}, fees {spent.fee:.2f} of it"
+    of_it = f"fees {spent.fee:.2f} of it{_paid(spent)}"
+    took = f"The direction was worth {spent.edge:+.2f} bps a round trip before any cost; costs took {cost:.2f}, {of_it}"
     return f"{took}: {'something is left' if spent.net > 0 else 'nothing is left'}."
 
 

@@ -118,9 +118,9 @@ class BacktestJob(msgspec.Struct, frozen=True, kw_only=True):
 class BacktestResult(msgspec.Struct, frozen=True, kw_only=True):
     """Say what came of a backtest.
 
-    Money is in quote currency; `seconds` is market time; `cost_bps` averages over fills by notional; `max_drawdown` is a fraction of the
-    peak, at the journaled points; `frames_per_s` is of this machine and of the run alone, `reading_s` what it took to have recordings
-    ready for it, `frames_from` how they came. Several jobs: sums, the worst drawdown, a digest of the digests.
+    Money is in quote currency, `fees` and `funding` as paid; `seconds` is market time; `cost_bps` averages over fills by notional;
+    `max_drawdown` is a fraction of the peak, at the journaled points; `frames_per_s` is of this machine and of the run alone, `reading_s`
+    what it took to have recordings ready for it, `frames_from` how they came. Several jobs: sums, the worst drawdown, a digest of the digests.
     """
 
     frames: int
@@ -134,6 +134,7 @@ class BacktestResult(msgspec.Struct, frozen=True, kw_only=True):
     fills_by: Mapping[str, int]
     turnover: float
     fees: float
+    funding: float = 0.0
     net_pnl: float
     net_return: float
     max_drawdown: float
@@ -373,6 +374,7 @@ def told(name: str, engine: Engine, watch: Chronicler, cash: Decimal, speed: Spe
         fills_by=_fills_by(watch.costs.sums),
         turnover=total.notional,
         fees=float(view.account.fees),
+        funding=float(view.account.funding),
         net_pnl=net,
         net_return=net / float(cash),
         max_drawdown=watch.equity.worst_drawdown,
@@ -403,20 +405,25 @@ def _assumptions(job: BacktestJob, engine: Engine) -> tuple[str, ...]:
         f"account: {settings.equity_start:f} {quote}, flat at the start of each job",
         f"feed latency: as recorded{feed}",
         f"model: {engine.brain.model_name}" if not job.turns else "model: trained anew for each part, on what came before it",
-        *paper_assumptions(job.paper(), job.latency.words()),
+        *paper_assumptions(job.paper(), job.latency.words(), settings.market),
         *(() if job.fills is None else job.fills.words),
     )
 
 
-def paper_assumptions(paper: PaperParameters, latency: str) -> tuple[str, ...]:
+def paper_assumptions(paper: PaperParameters, latency: str, market: str) -> tuple[str, ...]:
     """Return in words how the paper venue fills orders that act after `latency`."""
     queue = {
         "careful": "cancels ahead of a resting order count only once less is shown than is ahead",
         "even": "cancels ahead of a resting order count as their share of the whole queue",
     }[paper.queue]
+    rate = (
+        f"funding: longs pay shorts {paper.funding_bps:f} bps of notional at 00, 08 and 16 o'clock UTC, whatever the venue's own rate was"
+    )
+    funding = () if market == "spot" else (rate,)
     return (
         f"orders act after {latency}; replies come at once",
-        f"fees: maker {paper.maker_bps:f} bps, taker {paper.taker_bps:f} bps; no funding",
+        f"fees: maker {paper.maker_bps:f} bps, taker {paper.taker_bps:f} bps",
+        *funding,
         f"queue: {queue}; a trade through the price fills whole",
         "impact: takers walk the depth that is shown, once; others do not react to these orders",
     )
@@ -446,6 +453,7 @@ def joined(results: Sequence[JobResult]) -> BacktestResult:
         fills_by=_fills_by(total),
         turnover=sum(part.turnover for part in parts),
         fees=sum(part.fees for part in parts),
+        funding=sum(part.funding for part in parts),
         net_pnl=sum(part.net_pnl for part in parts),
         net_return=sum(part.net_return for part in parts) / len(parts),
         max_drawdown=max(part.max_drawdown for part in parts),

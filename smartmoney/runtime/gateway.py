@@ -90,11 +90,14 @@ class PaperGateway:
         self._account_asked = True
 
     def advance(self, entry: Entry) -> Sequence[Payload]:
-        """Return what the paper venue answers as of this entry. Cost: nothing while no order works there."""
+        """Return what the paper venue answers as of this entry. Cost: nothing while no order works there and no funding is due."""
         if self._ours.transferred != self._transferred:
             self._venue.account.apply_transfer(self._ours.transferred - self._transferred)
             self._transferred = self._ours.transferred
-        if not self._account_asked and (self._venue.is_idle or (entry.kind is EntryKind.FRAME and not self._market.is_moved)):
+        is_unmoved = entry.kind is EntryKind.FRAME and not self._market.is_moved
+        if entry.ts_wall_ns >= self._venue.pays_at_wall_ns and not is_unmoved:
+            self._venue.pay_funding(entry.ts_wall_ns, self._event_ns(), self._views)
+        if not self._account_asked and (is_unmoved or self._venue.is_idle):
             return ()
         replies: list[Payload] = list(self._venue.advance(entry.ts_mono_ns, self._event_ns(), self._views))
         if self._account_asked:

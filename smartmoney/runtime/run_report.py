@@ -89,6 +89,7 @@ def _watched(
 
 def _journaled(journal: JournalReader, header: RunHeader, assumed: Sequence[str], why: str) -> JobResult:
     run_id = header.run_id
+    funding = -float(sum(_payments(journal, run_id)))
     fills, equity, orders = journal.fills(run_id), journal.equity(run_id), journal.orders(run_id)
     signals, refusals = journal.signals(run_id), journal.refusal_counts(run_id)
     curve = EquityCurve()
@@ -114,6 +115,7 @@ def _journaled(journal: JournalReader, header: RunHeader, assumed: Sequence[str]
         fills_by={kind: one.fills for kind, one in costs.items()},
         turnover=total.notional,
         fees=fees,
+        funding=funding,
         net_pnl=net,
         net_return=net / curve.points[0][1] if curve.points and curve.points[0][1] else 0.0,
         max_drawdown=curve.worst_drawdown,
@@ -204,9 +206,13 @@ def intent_of(encoded: bytes) -> OrderIntent:
     return msgspec.msgpack.decode(encoded, type=OrderIntent)
 
 
+def _payments(journal: JournalReader, run_id: str) -> list[Decimal]:
+    return [row.amount for row in journal.cash_movements() if row.run_id == run_id and row.kind == "funding"]
+
+
 def _funding(journal: JournalReader, run_id: str) -> tuple[str, ...]:
     """Say what a run paid as funding, if it did: net and equity hold it, round trips do not."""
-    amounts = [row.amount for row in journal.cash_movements() if row.run_id == run_id and row.kind == "funding"]
+    amounts = _payments(journal, run_id)
     return (f"funding: {sum(amounts):+,.4f} in {len(amounts)} payments, in net and in equity, in no round trip",) if amounts else ()
 
 
@@ -224,7 +230,7 @@ def _assumptions(header: RunHeader) -> tuple[str, ...]:
         run,
         model,
         f"simulated: {simulated_words(settings)}",
-        *paper_assumptions(paper_parameters(settings), f"{settings.paper.latency_ms:g} ms"),
+        *paper_assumptions(paper_parameters(settings), f"{settings.paper.latency_ms:g} ms", settings.market),
     )
 
 

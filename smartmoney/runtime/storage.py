@@ -195,6 +195,8 @@ def paper_venue(settings: Settings, run: OpenRun) -> PaperVenue:
         cash=account.cash,
         positions=account.positions,
         orders=[order for order in account.orders if order.venue_order_id],
+        fundings=account.fundings,
+        funded_wall_ns=run.account.active_wall_ns,
         trade_count=account.fill_count,
     )
 

@@ -80,6 +80,8 @@ class Paper(Section):
     """A spot purchase pays its fee in the bought asset."""
     queue: Literal["careful", "even"] = "careful"
     """Cancels ahead of a resting order: careful counts none until it must; even takes each as a share of the whole queue."""
+    funding_bps: Decimal = Field(default=Decimal(1), ge=-100, le=100)
+    """What a long perpetual position pays every eight hours (00, 08, 16 UTC), in bps of notional; a short receives it. Nothing on spot."""
 
 
 class Execution(Section):

@@ -12,6 +12,7 @@ What it assumes, on the careful side:
 * STOP_MARKET triggers on a later trade, or on the touch it would trade against, at or through its trigger; then it takes depth as a taker,
   and what finds no depth expires. TAKE_PROFIT_MARKET likewise, from the other side.
 * Without a synced book nothing fills or triggers; orders wait, cancels work.
+* Perpetual positions pay funding (`paper_funding.py`).
 
 Invariants: reduce-only orders never flip a position; a fill of an oco order takes as many lots off its siblings; spot never sells more than
 is held and never spends more cash than there is; trade ids never repeat.
@@ -27,6 +28,7 @@ from smartmoney.core.book.stretch import NEVER
 from smartmoney.core.domain.entries import (
     AccountReported,
     CancelRejected,
+    FundingPaid,
     OrderAccepted,
     OrderCanceled,
     OrderExpired,
@@ -49,6 +51,7 @@ from smartmoney.core.engine.stretch import WaitedPrice, Waits
 from smartmoney.core.portfolio.portfolio import Portfolio
 from smartmoney.simulation.order_latency import OrderLatency, uniform
 from smartmoney.simulation.paper_depth import ASK, BID, ConsumedDepth, DepthView, LastTrade
+from smartmoney.simulation.paper_funding import FundingClock
 from smartmoney.simulation.paper_orders import Request, Working, trigger_direction
 from smartmoney.simulation.paper_parameters import PaperParameters
 
@@ -71,15 +74,19 @@ class PaperVenue:
         cash: Decimal,
         positions: Sequence[PositionReport] = (),
         orders: Sequence[OrderReport] = (),
+        fundings: Sequence[str] = (),
+        funded_wall_ns: int | None = None,
         trade_count: int = 0,
         latency: OrderLatency | None = None,
     ) -> None:
+        """Open an account, or take one up: `fundings` are booked payments' references, `funded_wall_ns` until when none is missing."""
         self._instruments = tuple(instruments)
         self._parameters = parameters
         self._latency = latency or OrderLatency(median_ms=parameters.latency_ms)
         self._is_even = parameters.queue == "even"
         self._run_id = run_id
-        self._account = Portfolio(instruments, cash, positions)
+        self._account = Portfolio(instruments, cash, positions, fundings)
+        self._funding = FundingClock(parameters.funding_bps, self._instruments, funded_wall_ns)
         self._requests: deque[Request] = deque()
         self._working: dict[str, Working] = {}
         self._known: dict[str, None] = {}
@@ -88,7 +95,7 @@ class PaperVenue:
         self._trade_count = trade_count
         self._order_count = 0
         self._ts_event_ns = 0
-        self._replies: list[OrderReply] = []
+        self._replies: list[OrderReply | FundingPaid] = []
         self.restore(orders)
 
     @property
@@ -138,7 +145,7 @@ class PaperVenue:
         )
         return AccountReported(orders=orders, positions=self._account.reports())
 
-    def advance(self, now_mono_ns: int, ts_event_ns: int, market: Sequence[DepthView]) -> list[OrderReply]:
+    def advance(self, now_mono_ns: int, ts_event_ns: int, market: Sequence[DepthView]) -> list[OrderReply | FundingPaid]:
         """Let the market reach resting orders, then what has arrived meanwhile reach the market; return the replies in order.
 
         `ts_event_ns` is the venue's clock as last seen. Cost: nothing while no order works or travels.
@@ -156,6 +163,15 @@ class PaperVenue:
                 self._arrive(request.intent, market[request.intent.instrument], market)
         replies, self._replies = self._replies, []
         return replies
+
+    @property
+    def pays_at_wall_ns(self) -> int:
+        """Return the time on our wall clock before which `pay_funding` has nothing to do."""
+        return self._funding.due_wall_ns
+
+    def pay_funding(self, now_wall_ns: int, ts_event_ns: int, market: Sequence[DepthView]) -> None:
+        """Pay or receive the funding that is due on what is held; `advance` tells it."""
+        self._replies += self._funding.pay(now_wall_ns, self._account, market, ts_event_ns)
 
     def waits(self, market: Sequence[DepthView]) -> Waits:
         """Return what `advance` waits for: entries at which none of it happens it may be spared, save for `pass_over`."""
@@ -175,7 +191,8 @@ class PaperVenue:
                 other = ASK if intent.side is Side.BUY else BID
                 prices.append(WaitedPrice(intent.instrument, trigger_direction(intent), intent.stop_ticks, other))
         due_mono_ns = self._requests[0].due_mono_ns if self._requests else NEVER
-        return Waits(each=bool(self._replies), prices=tuple(prices), due_mono_ns=due_mono_ns)
+        pay_ns = self._funding.due_wall_ns
+        return Waits(each=bool(self._replies), prices=tuple(prices), due_mono_ns=due_mono_ns, pay_wall_ns=pay_ns)
 
     def pass_over(self, trade_ids: Sequence[int]) -> None:
         """Note that entries were spared up to these last trades, by instrument; none of them touched an order."""

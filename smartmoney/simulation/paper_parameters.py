@@ -13,7 +13,7 @@ class PaperParameters(msgspec.Struct, frozen=True, kw_only=True):
     """Configure the paper venue. `fee_in_base`: a spot buy pays its fee in base, as most real venues do; else all fees are in quote.
 
     `passive_share` is the share of resting orders that are filled where this model fills them, as measured on one's own fills; the others
-    rest until they are withdrawn.
+    rest until they are withdrawn. `funding_bps` is what a long perpetual position pays every eight hours, and a short one receives.
     """
 
     latency_ms: float = 50.0
@@ -21,6 +21,7 @@ class PaperParameters(msgspec.Struct, frozen=True, kw_only=True):
     taker_bps: Decimal = Decimal(10)
     fee_in_base: bool = False
     queue: str = "careful"
+    funding_bps: Decimal = Decimal(0)
     leverage: Decimal = Decimal(1)
     passive_share: float = 1.0
 
@@ -30,7 +31,7 @@ class PaperParameters(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             ValueError: one is not finite or out of its range.
         """
-        for name in ("maker_bps", "taker_bps", "leverage"):
+        for name in ("maker_bps", "taker_bps", "funding_bps", "leverage"):
             value = getattr(self, name)
             if not isinstance(value, Decimal):
                 value = Decimal(str(value))

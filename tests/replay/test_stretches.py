@@ -65,6 +65,7 @@ def outcome(blocks, instruments, chosen, *, each, turns=()):
     replay.run(blocks)
     summary = frame_summary(replay)
     summary.pop("rss_mb")
+    summary["funding"] = replay.engine.view().account.funding
     view = msgspec.to_builtins(replay.engine.view())
     states = replay.engine.market.states
     hidden = {name for name in states.dtype.names if name.startswith("scan_")}
@@ -160,6 +161,17 @@ def test_midnight_between_quiet_decisions(recorded_long, changes):
     frames = recorded_long[Market.USDM]
     later = -(frames[0].ts_wall_ns + 400 * 10**9 + 350_000_000) % DAY_NS
     assert_same([msgspec.structs.replace(one, ts_wall_ns=one.ts_wall_ns + later) for one in frames], Market.USDM, changes)
+
+
+@pytest.mark.parametrize(("market", "pays"), [(Market.USDM, True), (Market.SPOT, False)])
+def test_funding_is_paid_on_what_is_held_between_quiet_decisions(recorded_long, market, pays):
+    frames = recorded_long[market]
+    chosen = load_settings(overrides={"market": market.value, **VERY_EAGER})
+    grid = infer_grid(((one.frame, one.symbol) for one in frames), market)
+    opened = outcome(blocks_of(frames), grid, chosen, each=False)["money"][1][0]
+    later = -(opened.wall_ns + 1_350_000_000) % (DAY_NS // 3)
+    moved = [msgspec.structs.replace(one, ts_wall_ns=one.ts_wall_ns + later) for one in frames]
+    assert (assert_same(moved, market, VERY_EAGER)["funding"] != 0) == pays
 
 
 @pytest.mark.slow

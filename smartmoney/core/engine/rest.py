@@ -28,24 +28,26 @@ def until(engine: "Engine", waits: Waits, now_wall_ns: int, origin_ns: int) -> U
     # A new day of the daily loss opens with the first look at equity in it.
     day_ends_ns = (now_wall_ns // _DAY_NS + 1) * _DAY_NS - origin_ns
     # What travels to the venue arrives at the first entry after its latency, a tick or another.
+    pay_ns = waits.pay_wall_ns - origin_ns
     is_quiet = waits.due_mono_ns == NEVER and not engine.money.is_new_day(now_wall_ns)
-    tick_ns = min(engine.tick_due_ns(), day_ends_ns) if is_quiet else EACH_TICK
+    tick_ns = min(engine.tick_due_ns(), day_ends_ns, pay_ns) if is_quiet else EACH_TICK
+    act_ns = min(waits.due_mono_ns, pay_ns)
     round_ns = engine.brain.round_ns
     if not watched:
-        return Until(act_mono_ns=waits.due_mono_ns, tick_mono_ns=tick_ns, round_mono_ns=round_ns)
+        return Until(act_mono_ns=act_ns, tick_mono_ns=tick_ns, round_mono_ns=round_ns)
     quotes = engine.quotes()
     is_trusted = all(quotes[index].is_usable and not engine.market.is_crossing(index) for index in watched)
     if not is_trusted or not engine.money.is_steady:
         return _LOOK_AT_EACH
     if not held:
-        return Until(watched=watched, prices=waits.prices, act_mono_ns=waits.due_mono_ns, tick_mono_ns=tick_ns, round_mono_ns=round_ns)
+        return Until(watched=watched, prices=waits.prices, act_mono_ns=act_ns, tick_mono_ns=tick_ns, round_mono_ns=round_ns)
     if not engine.has_looked or engine.money.is_new_day(now_wall_ns) or not portfolio.has_position():
         return _LOOK_AT_EACH
     return Until(
         watched=watched,
         prices=waits.prices,
         marks=_marks(engine, held),
-        act_mono_ns=min(waits.due_mono_ns, day_ends_ns),
+        act_mono_ns=min(act_ns, day_ends_ns),
         tick_mono_ns=tick_ns,
         round_mono_ns=round_ns,
     )

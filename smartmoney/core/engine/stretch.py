@@ -67,11 +67,15 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class Waits(msgspec.Struct, frozen=True, kw_only=True):
-    """Say what the venue of our orders waits for. `each`: every entry matters to it. `due_mono_ns`: the next request arrives."""
+    """Say what the venue of our orders waits for.
+
+    `each`: every entry matters to it. `due_mono_ns`: the next request arrives; `pay_wall_ns`: funding is paid, on our wall clock.
+    """
 
     each: bool = False
     prices: tuple[WaitedPrice, ...] = ()
     due_mono_ns: int = NEVER
+    pay_wall_ns: int = NEVER
 
 
 EACH_TICK = -NEVER

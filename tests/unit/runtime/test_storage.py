@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from smartmoney.adapters.capture import read_capture
@@ -9,12 +10,16 @@ from smartmoney.adapters.journal import Journal, JournalRefused
 from smartmoney.adapters.service import read_latch, set_latch
 from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.commands import Notify, RecordCash, RecordDay, RecordEquity, RecordHalt, RecordResume
-from smartmoney.core.domain.entries import DayState, Entry, EntryKind, Tick
+from smartmoney.core.domain.entries import DayState, Entry, EntryKind, OrderFilled, Tick
+from smartmoney.core.domain.instruments import Market
+from smartmoney.core.domain.orders import Fill, Liquidity, Side
 from smartmoney.runtime.loop import Batch, Line
 from smartmoney.runtime.loop import Checkpoint as Point
 from smartmoney.runtime.storage import new_run_id, open_run, paper_venue
 from smartmoney.settings.load import load_settings
+from smartmoney.simulation.paper_funding import EVERY_NS
 from tests.grids import SPOT_BTC as BTC
+from tests.unit.simulation.test_paper import Book as Shown
 
 
 @pytest.fixture
@@ -24,6 +29,9 @@ def layout(tmp_path):
 
 def opened(layout, **overrides):
     return open_run(load_settings(overrides=overrides), layout, [BTC])
+
+
+NOTHING = {"commands": (), "checkpoint": None, "last_seq": 2, "decided_mono_ns": 1, "has_orders": False}
 
 
 def batch(*commands, seq=3, digest="d"):
@@ -66,6 +74,46 @@ def test_a_latch_that_the_journal_knows_nothing_of_is_handed_on(layout):
     with opened(layout) as run:
         assert run.latched_for is None
         assert run.started.halt.reason == "disk was full"
+
+
+def test_a_perpetual_position_owes_funding_since_the_run_before_was_last_heard_of_and_pays_no_time_twice(layout):
+    settings = load_settings(overrides={"market": "usdm"})
+    perpetual = msgspec.structs.replace(BTC, market=Market.USDM)
+    fill = Fill(
+        instrument=0,
+        client_order_id="a",
+        trade_id="t",
+        side=Side.BUY,
+        lots=100_000,
+        price_ticks=10_000,
+        fee=Decimal(0),
+        fee_asset="USDT",
+        liquidity=Liquidity.TAKER,
+        ts_event_ns=1,
+    )
+    book = Shown({9_999: 10}, {10_001: 10})
+
+    def begun():
+        return open_run(settings, layout, [perpetual])
+
+    with begun() as run:
+        assert paper_venue(settings, run).pays_at_wall_ns < 0
+        run.ledger.commit([Batch(lines=(Line(2, 1, OrderFilled(fill=fill)),), **NOTHING)])
+    with begun() as run:
+        venue, heard_ns = paper_venue(settings, run), run.account.active_wall_ns
+        due_ns = venue.pays_at_wall_ns
+        assert heard_ns < due_ns <= heard_ns + EVERY_NS
+        venue.pay_funding(due_ns + 1, 0, [book])
+        (paid,) = venue.advance(0, 0, [book])
+        assert paid.amount == Decimal("-0.01")
+        cash = RecordCash(kind="funding", amount=paid.amount, reason="", reference=paid.reference, peak=None, ts_event_ns=0)
+        run.ledger.commit([batch(cash)])
+    with begun() as run:
+        venue = paper_venue(settings, run)
+        assert venue.account.cash == Decimal("9899.99")
+        assert venue.pays_at_wall_ns == due_ns
+        venue.pay_funding(due_ns + 1, 0, [book])
+        assert venue.advance(0, 0, [book]) == []
 
 
 def test_the_latch_file_is_set_seen_and_cleared(layout):
