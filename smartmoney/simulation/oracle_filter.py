@@ -100,7 +100,9 @@ def start_target(filters: npt.NDArray[Any], k: int, without: npt.NDArray[Any], j
     """Let filter k's target begin now, with what filter j (no target) knows. Its log-likelihood begins at 0 there."""
     f, g = filters[k], without[j]
     f.clock = g.clock
-    f.hawkes[:, :] = g.hawkes
+    for side in range(f.hawkes.shape[0]):
+        for part in range(f.hawkes.shape[1]):
+            f.hawkes[side, part] = g.hawkes[side, part]
     f.weight[0] = g.weight[0]
     f.count = 1
     f.last_child[0] = g.clock

@@ -71,6 +71,7 @@ def test_costs_fees_and_profit_add_up(result):
     assert result.seconds == pytest.approx(SECONDS, abs=2.0)
 
 
+@pytest.mark.slow
 def test_the_number_of_processes_changes_nothing(settings, files):
     jobs = [
         job(settings, files, name=name, latency=OrderLatency(median_ms=50.0, p99_ms=400.0, seed=seed)) for seed, name in enumerate("ab")
