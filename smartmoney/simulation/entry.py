@@ -352,7 +352,7 @@ def _open_pair(b: Any, x: int) -> Any:
     return status
 
 
-@inner
+@entry
 def settle(b: Any) -> bool:
     """Carry out what is due, in order; return False if `out` must be drained first (drain it and call again before anything else)."""
     if b.due_head < 0:

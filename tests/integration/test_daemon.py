@@ -202,6 +202,7 @@ def test_a_command_without_a_daemon_says_so(story):
         request(story.layout.control_socket, ControlRequest(command="status"))
 
 
+@pytest.mark.slow
 def test_halt_without_a_daemon_makes_the_next_one_start_halted(story, tmp_path):
     state = tmp_path / "state"
     state.mkdir(mode=0o700)

@@ -156,7 +156,9 @@ def test_sizes_that_drift_shrinks_are_pythons(recorded_long, decisions, monkeypa
     assert (summary["orders"] > 0) == (factor > 0.0)
 
 
-@pytest.mark.parametrize("changes", [{"model": "prior"}, VERY_EAGER], ids=["flat", "held"])
+@pytest.mark.parametrize(
+    "changes", [pytest.param({"model": "prior"}, id="flat"), pytest.param(VERY_EAGER, id="held", marks=pytest.mark.slow)]
+)
 def test_midnight_between_quiet_decisions(recorded_long, changes):
     frames = recorded_long[Market.USDM]
     later = -(frames[0].ts_wall_ns + 400 * 10**9 + 350_000_000) % DAY_NS
@@ -192,6 +194,7 @@ def test_quiet_decisions_under_any_settings_and_over_midnight(recorded_long, lea
     assert_same(moved, Market.USDM, changes)
 
 
+@pytest.mark.slow
 def test_quiet_decisions_on_two_instruments(recorded_long):
     frames = recorded_long[Market.USDM]
     other = [
