@@ -76,8 +76,9 @@ def decided(rows: Rows, layout: Layout, block: int = BLOCK) -> Iterator[tuple[in
     table, told = np.empty((min(block, len(rows)), len(layout.columns.names)), np.float32), np.empty(min(block, len(rows)), MIND)
     for begin in range(0, len(rows), block):
         end = min(begin + block, len(rows))
-        values = rows.values[begin:end].astype(np.float64)
-        decide_table(mind, values, rows.times[begin:end], table[: end - begin], told[: end - begin], *layout.arguments())
+        # Copies in the order of C, whatever the source is: numba would compile the decision once more for another order.
+        values, times = rows.values[begin:end].astype(np.float64, order="C"), np.array(rows.times[begin:end])
+        decide_table(mind, values, times, table[: end - begin], told[: end - begin], *layout.arguments())
         yield begin, end, table[: end - begin], told[: end - begin]
 
 

@@ -120,7 +120,8 @@ class BacktestResult(msgspec.Struct, frozen=True, kw_only=True):
 
     Money is in quote currency, `fees` and `funding` as paid; `seconds` is market time; `cost_bps` averages over fills by notional;
     `max_drawdown` is a fraction of the peak, at the journaled points; `frames_per_s` is of this machine and of the run alone, `reading_s`
-    what it took to have recordings ready for it, `frames_from` how they came. Several jobs: sums, the worst drawdown, a digest of the digests.
+    what it took to have recordings ready for it, `frames_from` how they came. Several jobs: sums, the worst drawdown, a digest of the
+    digests.
     """
 
     frames: int

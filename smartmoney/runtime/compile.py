@@ -16,6 +16,7 @@ from smartmoney.runtime.kernel_loading import loading_first
 if TYPE_CHECKING:
     from smartmoney.core.domain.instruments import Instrument
     from smartmoney.core.engine.market import VenueCodec
+    from smartmoney.core.models.bundle import Bundle
 
 _OFFLINE = "offline"
 _SNAPSHOT = b'{"lastUpdateId":5,"bids":[["100.0","1.0"],["99.9","2.0"]],"asks":[["100.1","1.0"],["100.2","2.0"]]}'
@@ -111,11 +112,19 @@ def _decide_once() -> None:
     """Call the trained decision: its types are the same for every bundle, so the smallest will do."""
     import numpy as np
 
-    from smartmoney.core.domain.signals import Regime
-    from smartmoney.core.features.schema import FEATURES, SCHEMA_HASH
-    from smartmoney.core.models.bundle import Bundle, BundleSpec, HiddenMarkov, Observed, Trained
+    from smartmoney.core.features.schema import FEATURES
     from smartmoney.core.regime.parameters import RegimeParameters
     from smartmoney.core.strategy.trained import TrainedModel
+
+    model = TrainedModel(_smallest_bundle(), RegimeParameters())
+    state = model.step(model.fresh_state(), np.zeros(len(FEATURES)), {}, 1)
+    model.opportunities(state, {}, model.reading(state), stop_bps=0.0, target_bps=0.0, cost_bps=0.0)
+
+
+def _smallest_bundle() -> "Bundle":
+    from smartmoney.core.domain.signals import Regime
+    from smartmoney.core.features.schema import SCHEMA_HASH
+    from smartmoney.core.models.bundle import Bundle, BundleSpec, HiddenMarkov, Observed, Trained
 
     hmm = HiddenMarkov(
         observed=(Observed(feature="tfi_10s", signed_log=False, median=0.0, mad=1.0),),
@@ -128,10 +137,7 @@ def _decide_once() -> None:
         mirror=(0,),
     )
     trained = Trained(venue="none", market="spot", instruments=(), data_hash="")
-    spec = BundleSpec(name="none", schema_hash=SCHEMA_HASH, trained=trained, hmm=hmm)
-    model = TrainedModel(Bundle(spec=spec, forests={}, card="", hash=""), RegimeParameters())
-    state = model.step(model.fresh_state(), np.zeros(len(FEATURES)), {}, 1)
-    model.opportunities(state, {}, model.reading(state), stop_bps=0.0, target_bps=0.0, cost_bps=0.0)
+    return Bundle(spec=BundleSpec(name="none", schema_hash=SCHEMA_HASH, trained=trained, hmm=hmm), forests={}, card="", hash="")
 
 
 def _explain_once() -> None:
@@ -167,7 +173,19 @@ def compile_offline_kernels(directory: Path, say: Callable[[str], None]) -> None
     codec.drop_book(states, 0)
     _replay_a_little()
     load_backtest_kernels()
+    _decide_many()
     kernel_cache.mark_warm(directory, _OFFLINE)
+
+
+def _decide_many() -> None:
+    """Call the trained decision on a table, as training and evaluation do in several processes at once."""
+    import numpy as np
+
+    from smartmoney.core.features.schema import FEATURES
+    from smartmoney.core.models.table import decide_rows
+    from smartmoney.core.regime.parameters import RegimeParameters
+
+    decide_rows(_smallest_bundle(), RegimeParameters(), np.zeros((1, len(FEATURES))), np.ones(1, np.int64))
 
 
 @cache

@@ -8,7 +8,8 @@ from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from smartmoney.core.book.typed import inner
 
 
 def int64(value: int) -> int:
@@ -21,7 +22,7 @@ _ZERO = np.uint64(0)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def set_bit(words: npt.NDArray[np.uint64], summary: npt.NDArray[np.uint64], i: int) -> None:
     """Set the bit of a place."""
     w = i >> 6
@@ -29,7 +30,7 @@ def set_bit(words: npt.NDArray[np.uint64], summary: npt.NDArray[np.uint64], i: i
     summary[w >> 6] |= _ONE << np.uint64(w & 63)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def clear_bit(words: npt.NDArray[np.uint64], summary: npt.NDArray[np.uint64], i: int) -> None:
     """Clear the bit of a place."""
     w = i >> 6
@@ -38,7 +39,7 @@ def clear_bit(words: npt.NDArray[np.uint64], summary: npt.NDArray[np.uint64], i:
         summary[w >> 6] &= ~(_ONE << np.uint64(w & 63))
 
 
-@njit(cache=True, nogil=True)
+@inner
 def next_bit(words: npt.NDArray[np.uint64], summary: npt.NDArray[np.uint64], i: int) -> int:
     """Return the first set place >= i, or -1. `i` is within the bitmap."""
     w = i >> 6
@@ -59,7 +60,7 @@ def next_bit(words: npt.NDArray[np.uint64], summary: npt.NDArray[np.uint64], i: 
     return (w << 6) + lowest(words[w])
 
 
-@njit(cache=True, nogil=True)
+@inner
 def previous_bit(words: npt.NDArray[np.uint64], summary: npt.NDArray[np.uint64], i: int) -> int:
     """Return the last set place <= i, or -1. `i` is within the bitmap."""
     w = i >> 6
@@ -80,13 +81,13 @@ def previous_bit(words: npt.NDArray[np.uint64], summary: npt.NDArray[np.uint64],
     return (w << 6) + highest(words[w])
 
 
-@njit(cache=True, nogil=True)
+@inner
 def lowest(word: np.uint64) -> int:
     """Return the index of the lowest set bit of a non-zero word."""
     return highest(word & (~word + _ONE))
 
 
-@njit(cache=True, nogil=True)
+@inner
 def highest(word: np.uint64) -> int:
     """Return the index of the highest set bit of a non-zero word."""
     place = 0

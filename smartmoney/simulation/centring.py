@@ -2,15 +2,14 @@
 
 from typing import Any
 
-from numba import njit
-
+from smartmoney.core.book.typed import entry, inner
 from smartmoney.simulation.bits import clear_bit, int64, next_bit, previous_bit, set_bit
 from smartmoney.simulation.ladder import LADDER, NIL, append, append_overflow, unlink_overflow
 
 _LAST = int64(LADDER - 1)
 
 
-@njit(cache=True, nogil=True)
+@entry
 def recentre(b: Any, centre_tick: int) -> None:
     """Move the ladder so that a tick is in its middle; every order keeps its price and its place in its queue."""
     base = max(1, centre_tick - LADDER // 2)
@@ -39,7 +38,7 @@ def recentre(b: Any, centre_tick: int) -> None:
         slot = after
 
 
-@njit(cache=True, nogil=True)
+@inner
 def move_level(b: Any, i: int, target: int) -> None:
     """Move a whole queue within the ladder, or out of it into the overflow."""
     slot = b.heads[i]
@@ -61,7 +60,7 @@ def move_level(b: Any, i: int, target: int) -> None:
         slot = after
 
 
-@njit(cache=True, nogil=True)
+@inner
 def keep_centred(b: Any) -> None:
     """Re-centre the ladder once the market has moved a quarter of it away."""
     bid, ask = b.best_bid, b.best_ask

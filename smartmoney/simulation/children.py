@@ -7,8 +7,7 @@ child's worth at the touch, refills it when it is eaten, and takes what it is be
 import math
 from typing import Any
 
-from numba import njit
-
+from smartmoney.core.book.typed import inner
 from smartmoney.simulation.ladder import BID, slot_of
 from smartmoney.simulation.latent import GRID_S, NEVER, PARENTS
 from smartmoney.simulation.matching import MARKET_PRICE, cancel_plain
@@ -36,7 +35,7 @@ _FAST_S, _SLOW_S = 20.0, 1200.0
 _LATE = 0.7
 
 
-@njit(cache=True, nogil=True)
+@inner
 def plan_children(b: Any, mid: float) -> None:
     """Set every parent's pace for the next grid step, and withdraw what the ended ones left in the book."""
     b.volume_fast *= 1.0 - GRID_S / _FAST_S
@@ -58,7 +57,7 @@ def plan_children(b: Any, mid: float) -> None:
         b.child_next = min(b.child_next, b.p_next[k])
 
 
-@njit(cache=True, nogil=True)
+@inner
 def planned_children(b: Any) -> None:
     """Send the children whose planned time has come."""
     b.child_next = NEVER
@@ -73,7 +72,7 @@ def planned_children(b: Any) -> None:
         b.child_next = min(b.child_next, b.p_next[k])
 
 
-@njit(cache=True, nogil=True)
+@inner
 def send_child(b: Any, k: int) -> None:
     """Send one child of a parent: an order that takes, or one that rests at the touch in place of the last."""
     if b.p_left[k] <= 0:
@@ -88,7 +87,7 @@ def send_child(b: Any, k: int) -> None:
     _show(b, k)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _pace(b: Any, k: int, mid: float) -> None:
     child = max(b.p_child[k] * math.exp(0.5 * b.p_child_spread[k] * b.p_child_spread[k]) * b.lots_per_unit, 1.0)
     plan = b.p_lots[k] / (child * max((b.p_end[k] - b.p_start[k]) * 1e-9, GRID_S))
@@ -111,7 +110,7 @@ def _pace(b: Any, k: int, mid: float) -> None:
     b.p_rate[k] = rate
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _gap(b: Any, k: int) -> Any:
     gap = 1.0 / max(b.p_pace[k], 1e-6)
     if b.p_style[k] == JITTERED:
@@ -119,7 +118,7 @@ def _gap(b: Any, k: int) -> Any:
     return max(1_000_000, int(1e9 * gap))
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _child_lots(b: Any, k: int, factor: float) -> Any:
     units = factor * b.p_child[k] * math.exp(b.p_child_spread[k] * normal(b.words4))
     # What rests already is spoken for.
@@ -128,14 +127,14 @@ def _child_lots(b: Any, k: int, factor: float) -> Any:
     return min(free, max(1, int(units * b.lots_per_unit)))
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _take(b: Any, k: int) -> None:
     lots = _child_lots(b, k, 1.0)
     if lots > 0:
         ask(b, b.p_side[k], MARKET_PRICE, lots, TAKE, FIRST_PARENT_OWNER + k, b.p_id[k], NOT_KEPT)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _show(b: Any, k: int) -> None:
     _withdraw(b, k)
     best = b.best_bid if b.p_side[k] == BID else b.best_ask
@@ -144,7 +143,7 @@ def _show(b: Any, k: int) -> None:
     ask(b, b.p_side[k], best, _child_lots(b, k, _SHOWN), JOIN, FIRST_PARENT_OWNER + k, b.p_id[k], FIRST_CHILD + k)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _look(b: Any, k: int) -> None:
     elapsed = (b.now - b.p_start[k]) / max(b.p_end[k] - b.p_start[k], 1)
     if elapsed > _LATE and b.p_left[k] > (1.0 - elapsed) * b.p_lots[k]:
@@ -156,14 +155,14 @@ def _look(b: Any, k: int) -> None:
         _show(b, k)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _withdraw(b: Any, k: int) -> None:
     if b.kept[FIRST_CHILD + k] != 0:
         cancel_plain(b, b.kept[FIRST_CHILD + k])
         b.kept[FIRST_CHILD + k] = 0
 
 
-@njit(cache=True, nogil=True)
+@inner
 def note_fill(b: Any, owner: int, parent: int, lots: int, order: int) -> None:
     """Take a fill of a parent's order off what is left of it; an iceberg that was eaten is refilled a moment later."""
     k = owner - FIRST_PARENT_OWNER

@@ -6,8 +6,7 @@ pair's other order ends when one of it trades. What trades reach (stops) becomes
 
 from typing import Any
 
-from numba import njit
-
+from smartmoney.core.book.typed import inner
 from smartmoney.simulation.bits import int64
 from smartmoney.simulation.ladder import (
     ASK,
@@ -47,7 +46,7 @@ MARKET_PRICE = int64(0)
 _LOWEST, _HIGHEST = int64(1), int64(MAX_TICK)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def limit_of(side: int, tick: int) -> Any:
     """Return the worst tick that an order would trade at."""
     if tick != MARKET_PRICE:
@@ -55,7 +54,7 @@ def limit_of(side: int, tick: int) -> Any:
     return _HIGHEST if side == BID else _LOWEST
 
 
-@njit(cache=True, nogil=True)
+@inner
 def crosses(b: Any, side: int, limit: int) -> Any:
     """Tell whether an order would trade at once."""
     if side == BID:
@@ -63,7 +62,7 @@ def crosses(b: Any, side: int, limit: int) -> Any:
     return b.best_bid >= 0 and b.best_bid >= limit
 
 
-@njit(cache=True, nogil=True)
+@inner
 def can_fill(b: Any, side: int, limit: int, lots: int, owner: int, stp: int) -> bool:
     """Tell whether an order would be filled whole, hidden lots included."""
     opposite = ASK if side == BID else BID
@@ -84,13 +83,13 @@ def can_fill(b: Any, side: int, limit: int, lots: int, owner: int, stp: int) -> 
     return False
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _takeable(b: Any, slot: int) -> Any:
     s = b.order_special[slot] - 1
     return b.order_lots[slot] + b.s_hidden[s] if s >= 0 else b.order_lots[slot]
 
 
-@njit(cache=True, nogil=True)
+@inner
 def cross(b: Any, side: int, limit: int, lots: int, owner: int, parent: int, stp: int) -> Any:
     """Trade the order `b.order_id` against the book and return the lots left; `b.prevented` is 1 if it expired on its owner's own."""
     left = lots
@@ -122,7 +121,7 @@ def cross(b: Any, side: int, limit: int, lots: int, owner: int, parent: int, stp
     return left
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _cross_level(b: Any, side: int, tick: int, left: int, owner: int, parent: int, stp: int) -> Any:
     sign = 1 if side == BID else -1
     while left > 0:
@@ -157,7 +156,7 @@ def _cross_level(b: Any, side: int, tick: int, left: int, owner: int, parent: in
     return left
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _lose_lots(b: Any, slot: int, lots: int) -> None:
     b.order_lots[slot] -= lots
     i = b.order_ticks[slot] - b.base
@@ -165,7 +164,7 @@ def _lose_lots(b: Any, slot: int, lots: int) -> None:
         b.level_lots[i] -= lots
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _may_trade(b: Any, slot: int) -> bool:
     """Cut a reduce-only order to its owner's position; tell whether anything of it is left to trade."""
     s = b.order_special[slot] - 1
@@ -180,7 +179,7 @@ def _may_trade(b: Any, slot: int) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _special_traded(b: Any, slot: int, lots: int) -> None:
     """Take traded lots off a special order: refill an iceberg, end a pair, make due what waited for the order to be filled."""
     s = b.order_special[slot] - 1
@@ -198,7 +197,7 @@ def _special_traded(b: Any, slot: int, lots: int) -> None:
         _lose_lots(b, slot, lots)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def completed(b: Any, s: int) -> None:
     """Make due the pair that waited for an order to be filled whole."""
     first = b.s_pending[s] - 1
@@ -211,7 +210,7 @@ def completed(b: Any, s: int) -> None:
     let_wait(b, first, DUE)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _replenish(b: Any, slot: int, s: int) -> None:
     """Show an iceberg's next part at the back of its queue."""
     hidden = b.s_hidden[s]
@@ -226,7 +225,7 @@ def _replenish(b: Any, slot: int, s: int) -> None:
     tell(b, ORDER_REPLENISHED, order_id, side, tick, shown, hidden, NIL, owner, parent)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def show(b: Any, s: int, lots: int) -> None:
     """Put what is left of a special order into the book: an iceberg shows one part and hides the rest."""
     display = b.s_display[s]
@@ -241,7 +240,7 @@ def show(b: Any, s: int, lots: int) -> None:
     emit_level(b, b.s_side[s], b.s_tick[s])
 
 
-@njit(cache=True, nogil=True)
+@inner
 def stand(b: Any, order_id: int, special: int, side: int, tick: int, lots: int, owner: int, parent: int) -> None:
     """Put an order at the end of its queue: in the first free place of the pool, under an id. Telling the level is the caller's."""
     slot = b.free

@@ -6,8 +6,7 @@ After Huang, Lehalle and Rosenbaum (2015): intensities are functions of the book
 import math
 from typing import Any
 
-from numba import njit
-
+from smartmoney.core.book.typed import inner
 from smartmoney.simulation.fair import best_of, imbalance, lots_of, off_centre
 from smartmoney.simulation.ladder import ASK, BID, CROWD, POOL
 from smartmoney.simulation.matching import MARKET_PRICE, NO_PARENT, cancel_plain
@@ -19,7 +18,7 @@ _TRIES = 4
 _LEAN_BPS = 0.5
 
 
-@njit(cache=True, nogil=True)
+@inner
 def crowd_limit(b: Any) -> None:
     """Place one limit order, more likely on the side that the price moves towards, joining the touch, inside it, or behind it."""
     if b.crowd_count >= 2 * b.crowd_target_orders or b.live >= POOL // 2:
@@ -45,7 +44,7 @@ def crowd_limit(b: Any) -> None:
         ask(b, side, tick, lots_of(b, units), JOIN, CROWD, NO_PARENT, NOT_KEPT)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def crowd_cancel(b: Any) -> None:
     """Look at resting orders; near ones live shorter, and shorter still on the side that the price leaves or whose queue is short."""
     words = b.words4
@@ -63,7 +62,7 @@ def crowd_cancel(b: Any) -> None:
             return
 
 
-@njit(cache=True, nogil=True)
+@inner
 def crowd_market(b: Any) -> None:
     """Take a little, more likely against the shorter queue, and less likely the wider the spread."""
     words = b.words4

@@ -6,8 +6,7 @@ make more due, which goes behind. So a cascade of stops is a queue, not a recurs
 
 from typing import Any
 
-from numba import njit
-
+from smartmoney.core.book.typed import entry, inner
 from smartmoney.simulation.bits import int64
 from smartmoney.simulation.centring import keep_centred
 from smartmoney.simulation.crossing import MARKET_PRICE, can_fill, completed, cross, crosses, limit_of, show
@@ -54,13 +53,13 @@ REJECTED_REDUCE_ONLY, REJECTED_WOULD_TRIGGER, REJECTED_PRICES = -6, -7, -8
 """No position to reduce; the last trade has reached the trigger already; a pair's prices are not on both sides of the market."""
 
 
-@njit(cache=True, nogil=True)
+@inner
 def has_room(b: Any) -> Any:
     """Tell whether any one order, without what it makes due, can be taken without overrunning `out`."""
     return OUT_ROWS - b.out_len >= 2 * (b.live + b.parts + b.reducing_count) + 3 * b.s_used + 16
 
 
-@njit(cache=True, nogil=True)
+@inner
 def is_sane(side: int, tick: int, lots: int, tif: int, post_only: int, owner: int) -> Any:
     """Tell whether the plain part of an order makes sense."""
     if side not in (0, 1) or lots <= 0 or tif not in (0, 1, 2) or owner < 0 or owner >= OWNERS:
@@ -71,7 +70,7 @@ def is_sane(side: int, tick: int, lots: int, tif: int, post_only: int, owner: in
     return (can_rest or tif != GTC) and (post_only == MAY_TAKE or (can_rest and tif == GTC))
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _is_special_sane(tick: int, lots: int, tif: int, stp: int, reduce_only: int, display: int, trigger: int, at: int) -> Any:
     if stp < NO_STP or stp > EXPIRE_BOTH or reduce_only not in (0, 1) or trigger < NO_TRIGGER or trigger > FALLS_TO:
         return False
@@ -82,7 +81,7 @@ def _is_special_sane(tick: int, lots: int, tif: int, stp: int, reduce_only: int,
     return 0 < display <= lots and tif == GTC and tick != MARKET_PRICE and parts_of(lots, display) <= PARTS_MAX
 
 
-@njit(cache=True, nogil=True)
+@entry
 def hold(
     b: Any,
     side: int,
@@ -126,7 +125,7 @@ def hold(
     return b.s_id[s]
 
 
-@njit(cache=True, nogil=True)
+@entry
 def let_act(b: Any, order_id: int) -> Any:
     """Let a held order act alone and return its status; a refused one is gone. `b.filled` tells what it traded."""
     b.filled = 0
@@ -140,7 +139,7 @@ def let_act(b: Any, order_id: int) -> Any:
     return status
 
 
-@njit(cache=True, nogil=True)
+@entry
 def let_act_pair(b: Any, first_id: int, second_id: int) -> Any:
     """Let two held orders act as a pair (OCO): one a post-only limit or a stop, the other a stop, on one side, for one owner.
 
@@ -165,7 +164,7 @@ def let_act_pair(b: Any, first_id: int, second_id: int) -> Any:
     return status
 
 
-@njit(cache=True, nogil=True)
+@entry
 def let_act_list(b: Any, working_id: int, first_id: int, second_id: int) -> Any:
     """Let a held limit order act, and a held pair once it has been filled whole (OTOCO). Returns the working order's status."""
     b.filled = 0
@@ -197,7 +196,7 @@ def let_act_list(b: Any, working_id: int, first_id: int, second_id: int) -> Any:
     return status
 
 
-@njit(cache=True, nogil=True)
+@entry
 def let_go(b: Any, order_id: int) -> None:
     """Forget a held order that is not to act after all."""
     s = row_of(b, order_id)
@@ -205,7 +204,7 @@ def let_go(b: Any, order_id: int) -> None:
         _refuse(b, s)
 
 
-@njit(cache=True, nogil=True)
+@entry
 def untie(b: Any, working_id: int) -> Any:
     """Let a working order go on alone: forget, without a row, the pair that waits for it. Returns its id, or UNKNOWN_ORDER."""
     w = row_of(b, working_id)
@@ -219,7 +218,7 @@ def untie(b: Any, working_id: int) -> Any:
     return working_id
 
 
-@njit(cache=True, nogil=True)
+@inner
 def is_pair(b: Any, x: int, y: int) -> Any:
     """Tell whether two orders can be one pair."""
     if b.s_side[x] != b.s_side[y] or b.s_owner[x] != b.s_owner[y]:
@@ -230,7 +229,7 @@ def is_pair(b: Any, x: int, y: int) -> Any:
     return (b.s_trigger[x] != NO_TRIGGER or b.s_trigger[y] != NO_TRIGGER) and _direction(b, x) != _direction(b, y)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _direction(b: Any, s: int) -> Any:
     """Return which way the price must go for an order to act."""
     if b.s_trigger[s] != NO_TRIGGER:
@@ -238,7 +237,7 @@ def _direction(b: Any, s: int) -> Any:
     return FALLS_TO if b.s_side[s] == BID else RISES_TO
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _refuse(b: Any, s: int) -> None:
     """Forget a held order without a row: the caller gets the refusal as a status. Nothing of an order that is gone is left."""
     if b.s_id[s] == 0 or b.s_state[s] != PENDING:
@@ -250,7 +249,7 @@ def _refuse(b: Any, s: int) -> None:
     free_row(b, s)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _start(b: Any, s: int) -> Any:
     """Let a held order act now, or arm it; forget it if it is refused."""
     if not has_room(b):
@@ -266,14 +265,14 @@ def _start(b: Any, s: int) -> Any:
     return WAITING
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _arm(b: Any, s: int) -> None:
     stop_waiting(b, s)
     let_wait(b, s, ARMED)
     tell(b, ORDER_RESTED, b.s_id[s], b.s_side[s], b.s_tick[s], NIL, b.s_lots[s], WAITS, b.s_owner[s], b.s_parent[s])
 
 
-@njit(cache=True, nogil=True)
+@inner
 def execute(b: Any, s: int) -> Any:
     """Let an order that no longer waits trade and rest; return its status. Its row is free again unless it rests."""
     status = _refusal(b, s)
@@ -315,7 +314,7 @@ def execute(b: Any, s: int) -> Any:
     return EXPIRED if left > 0 else FILLED
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _refusal(b: Any, s: int) -> Any:
     rests = b.s_tif[s] == GTC
     if b.s_reduce[s] != 0 and reducible(b, b.s_owner[s], b.s_side[s]) == 0:
@@ -329,7 +328,7 @@ def _refusal(b: Any, s: int) -> Any:
     return RESTING
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _open_pair(b: Any, x: int) -> Any:
     """Put a tied pair to work: the limit maker into the book, stops into waiting. On a refusal nothing has changed."""
     y = b.s_other[x] - 1
@@ -353,7 +352,7 @@ def _open_pair(b: Any, x: int) -> Any:
     return status
 
 
-@njit(cache=True, nogil=True)
+@entry
 def settle(b: Any) -> bool:
     """Carry out what is due, in order; return False if `out` must be drained first (drain it and call again before anything else)."""
     if b.due_head < 0:
@@ -369,7 +368,7 @@ def settle(b: Any) -> bool:
     return done
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _take_turn(b: Any, s: int) -> None:
     if b.s_other[s] != 0:
         stop_waiting(b, s)

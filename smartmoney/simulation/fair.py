@@ -9,8 +9,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from smartmoney.core.book.typed import inner
 from smartmoney.simulation.bits import int64
 from smartmoney.simulation.ladder import ASK, BID, lots_at_tick
 from smartmoney.simulation.latent import GRID_S
@@ -44,7 +44,7 @@ def memory_of(exponent: float, shortest_s: float, longest_s: float) -> tuple[Any
     return weights / weights.sum(), np.exp(-GRID_S / times)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def fair(b: Any) -> Any:
     """Return where makers think the price is, in ticks: what is known, basis, takers' push, and their own inventory."""
     held = np.int64(0)
@@ -54,13 +54,13 @@ def fair(b: Any) -> Any:
     return b.reference + (b.basis + b.impact + lean) * b.ticks_per_bp
 
 
-@njit(cache=True, nogil=True)
+@inner
 def off_centre(b: Any, scale_bps: float) -> Any:
     """Return, within ±1, how far the makers' price has left the quoted one."""
     return math.tanh((fair(b) - b.centre - 0.5) / (scale_bps * b.ticks_per_bp))
 
 
-@njit(cache=True, nogil=True)
+@inner
 def push(b: Any, side: int, lots: int, owner: int) -> None:
     """Let one taker's order move the makers' price."""
     bps = min(b.impact_bps * math.pow(lots / b.lots_per_unit, b.impact_volume_exponent), b.impact_most_bps)
@@ -75,7 +75,7 @@ def push(b: Any, side: int, lots: int, owner: int) -> None:
     b.impact += bps
 
 
-@njit(cache=True, nogil=True)
+@inner
 def forget(b: Any) -> None:
     """Let pushes and basis fade over one grid step."""
     total = 0.0
@@ -85,7 +85,7 @@ def forget(b: Any) -> None:
     b.impact = total
 
 
-@njit(cache=True, nogil=True)
+@inner
 def imbalance(b: Any) -> Any:
     """Return (bid lots − ask lots) / (bid lots + ask lots) of the touch, 0 where a side is empty."""
     if b.best_bid < 0 or b.best_ask < 0:
@@ -95,7 +95,7 @@ def imbalance(b: Any) -> Any:
     return (bid - ask) / (bid + ask)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def best_of(b: Any, side: int) -> Any:
     """Return the best price of a side, or where the makers quote when nobody stands there."""
     if side == BID:
@@ -103,13 +103,13 @@ def best_of(b: Any, side: int) -> Any:
     return b.best_ask if b.best_ask >= 0 else b.centre + 1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def middle(b: Any) -> Any:
     """Return the mid price in ticks."""
     return 0.5 * (best_of(b, BID) + best_of(b, ASK))
 
 
-@njit(cache=True, nogil=True)
+@inner
 def lots_of(b: Any, units: float) -> Any:
     """Return a size in lots, at least one."""
     return max(1, int(units * b.lots_per_unit))

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from smartmoney.core.book.typed import entry, inner
 from smartmoney.simulation.children import CHILD_FIELDS, note_fill, plan_children, planned_children, send_child
 from smartmoney.simulation.crowd import crowd_cancel, crowd_limit, crowd_market
 from smartmoney.simulation.fair import FAIR_FIELDS, forget, middle, push
@@ -89,7 +89,7 @@ The book's fields come last: numba takes a record that begins with another's fie
 """
 
 
-@njit(cache=True, nogil=True)
+@entry
 def begin(b: Any, update_stride: int, trade_id: int, update_id: int) -> None:
     """Fill an empty world whose parameters and random streams are set: the book gets its first orders."""
     reset(b, int(b.anchor_ticks), update_stride)
@@ -118,7 +118,7 @@ def begin(b: Any, update_stride: int, trade_id: int, update_id: int) -> None:
     b.rows_seen = 0
 
 
-@njit(cache=True, nogil=True)
+@entry
 def run(worlds: npt.NDArray[Any], i: int, until: int) -> bool:
     """Run one world to a time in ns and return True, or False when `out` must be drained first (set `out_len` to 0, call again)."""
     b = worlds[i]
@@ -150,7 +150,7 @@ def run(worlds: npt.NDArray[Any], i: int, until: int) -> bool:
         heed(b)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def carry_out(b: Any) -> None:
     """Send the orders that the population has asked for, in the order of asking, and keep the ids of those that rest."""
     i = 0
@@ -174,14 +174,14 @@ def carry_out(b: Any) -> None:
     b.request_count = 0
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _stepped_back(b: Any, side: int, tick: int) -> Any:
     if side == ASK:
         return max(tick, b.best_bid + 1)
     return tick if b.best_ask < 0 else min(tick, b.best_ask - 1)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def heed(b: Any) -> None:
     """Let everybody notice what just happened: to be called after any event, and after an order from outside."""
     _learn_from_trades(b)
@@ -189,7 +189,7 @@ def heed(b: Any) -> None:
     emit_touch(b)
 
 
-@njit(cache=True, nogil=True)
+@entry
 def settle_outside(worlds: npt.NDArray[Any], i: int) -> bool:
     """Carry out what an order from outside has made due and let everybody notice; return False when `out` must be drained first."""
     b = worlds[i]
@@ -198,13 +198,13 @@ def settle_outside(worlds: npt.NDArray[Any], i: int) -> bool:
     return done
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _total_rate(b: Any) -> Any:
     total = b.crowd_limit_rate + b.crowd_cancel_rate + b.crowd_market_rate + b.makers_refresh_rate + b.trend_rate + b.stops_rate + b.p_total
     return total + taker_bound(b, 0) + taker_bound(b, 1)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _decay(b: Any, at: float) -> None:
     dt = at - b.clock
     if dt > 0.0:
@@ -212,7 +212,7 @@ def _decay(b: Any, at: float) -> None:
         b.clock = at
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _event(b: Any, pick: float, bound_buy: float) -> None:
     pick -= b.crowd_limit_rate
     if pick < 0.0:
@@ -249,7 +249,7 @@ def _event(b: Any, pick: float, bound_buy: float) -> None:
     maybe_take(b, pick - b.p_total, bound_buy)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _certain_event(b: Any, at: int) -> None:
     if b.reprice_at == at:
         requote(b)
@@ -263,7 +263,7 @@ def _certain_event(b: Any, at: int) -> None:
         _on_grid(b)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _on_grid(b: Any) -> None:
     tell_bar(b)
     if b.basis_sd > 0.0:
@@ -282,7 +282,7 @@ def _on_grid(b: Any) -> None:
     plan_children(b, mid)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _learn_from_trades(b: Any) -> None:
     """Let each taker's order, whole, move the makers' price; take fills off the parents; look whether stops were reached."""
     taker = 0

@@ -3,8 +3,8 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from smartmoney.core.book.typed import entry, inner
 from smartmoney.simulation.bits import int64, next_bit
 from smartmoney.simulation.invariants_orders import ORDER_VIOLATIONS, check_orders
 from smartmoney.simulation.ladder import ASK, BID, CROWD, LADDER, OWNERS, POOL
@@ -30,7 +30,7 @@ VIOLATIONS = {
 }
 
 
-@njit(cache=True, nogil=True)
+@entry
 def check(b: Any) -> Any:
     """Return SOUND or the first violation's number (`VIOLATIONS` says what it means). Cost: one pass over pool and ladder."""
     fault, lots, count, bid, ask = _check_ladder(b)
@@ -52,7 +52,7 @@ def check(b: Any) -> Any:
     return fault if fault != SOUND else check_orders(b)
 
 
-@njit(cache=True, nogil=True)
+@entry
 def check_quickly(b: Any) -> Any:
     """Return SOUND or the first violation that a look at levels and accounts finds. Cost: some ten µs, for a market that runs."""
     lots = b.lots_hidden
@@ -74,7 +74,7 @@ def check_quickly(b: Any) -> Any:
     return fault if fault != SOUND else check_orders(b)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _check_accounts(b: Any) -> Any:
     position = np.int64(0)
     cash = np.int64(0)
@@ -86,14 +86,14 @@ def _check_accounts(b: Any) -> Any:
     return SOUND if cash == 0 else 9
 
 
-@njit(cache=True, nogil=True)
+@inner
 def rank_of(b: Any, slot: int) -> Any:
     """Return when a resting order came to the end of its queue, in the book's own count of orders."""
     s = b.order_special[slot] - 1
     return b.s_rank[s] if s >= 0 else b.order_ids[slot] >> 16
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _check_ladder(b: Any) -> tuple[Any, ...]:
     lots = np.int64(0)
     count = np.int64(0)
@@ -133,7 +133,7 @@ def _check_ladder(b: Any) -> tuple[Any, ...]:
     return SOUND, lots, count, bid, ask
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _check_overflow(b: Any, bid: int, ask: int) -> tuple[Any, ...]:
     lots = np.int64(0)
     count = np.int64(0)
@@ -161,7 +161,7 @@ def _check_overflow(b: Any, bid: int, ask: int) -> tuple[Any, ...]:
     return SOUND, lots, count, bid, ask
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _check_pool(b: Any, linked: int) -> int:
     used = np.int64(0)
     crowd = np.int64(0)

@@ -3,8 +3,8 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from smartmoney.core.book.typed import inner
 from smartmoney.simulation.leaving import parts_of, reducible
 from smartmoney.simulation.order_table import ARMED, DUE, FREE, IN_BOOK, NEVER, PENDING, SPECIALS, is_nearer
 
@@ -21,7 +21,7 @@ ORDER_VIOLATIONS = {
 }
 
 
-@njit(cache=True, nogil=True)
+@inner
 def check_orders(b: Any) -> Any:
     """Return SOUND or the first violation's number."""
     for fault in (_check_rows(b), _check_stops(b), _check_due(b), _check_sums(b), _check_ties(b), _check_reducing(b)):
@@ -30,7 +30,7 @@ def check_orders(b: Any) -> Any:
     return SOUND
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _check_rows(b: Any) -> Any:
     used = np.int64(0)
     for s in range(SPECIALS):
@@ -52,7 +52,7 @@ def _check_rows(b: Any) -> Any:
     return SOUND if used == b.s_used and used + free == SPECIALS else 13
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _check_stops(b: Any) -> Any:
     armed = np.int64(0)
     for s in range(SPECIALS):
@@ -71,7 +71,7 @@ def _check_stops(b: Any) -> Any:
     return 15 if b.last_trade >= 0 and (b.last_trade >= rise or b.last_trade <= fall) else SOUND
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _check_due(b: Any) -> Any:
     due = np.int64(0)
     for s in range(SPECIALS):
@@ -88,7 +88,7 @@ def _check_due(b: Any) -> Any:
     return SOUND if queued == due and last == b.due_tail else 16
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _check_sums(b: Any) -> Any:
     waiting = np.int64(0)
     hidden = np.int64(0)
@@ -106,7 +106,7 @@ def _check_sums(b: Any) -> Any:
     return SOUND if hidden == b.lots_hidden and parts == b.parts else 18
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _check_ties(b: Any) -> Any:
     for s in range(SPECIALS):
         if b.s_state[s] == FREE:
@@ -123,7 +123,7 @@ def _check_ties(b: Any) -> Any:
     return SOUND
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _check_reducing(b: Any) -> Any:
     reducing = np.int64(0)
     for s in range(SPECIALS):

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from smartmoney.core.book.typed import entry, inner
 from smartmoney.simulation.bits import clear_bit, int64, next_bit, previous_bit, set_bit
 from smartmoney.simulation.order_table import ORDER_TABLE_FIELDS, reset_table, special_slot
 
@@ -99,7 +99,7 @@ BOOK_FIELDS = [
 ]
 
 
-@njit(cache=True, nogil=True)
+@entry
 def reset(b: Any, centre_tick: int, update_stride: int) -> None:
     """Make an empty book around a tick. `update_stride` 1 numbers level changes without holes, more leaves random holes."""
     b.now = 0
@@ -143,7 +143,7 @@ def reset(b: Any, centre_tick: int, update_stride: int) -> None:
     reset_table(b)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def slot_of(b: Any, order_id: int) -> Any:
     """Return the pool slot of a resting order, or -1."""
     slot = order_id & NO_SLOT
@@ -154,7 +154,7 @@ def slot_of(b: Any, order_id: int) -> Any:
     return slot if b.order_ids[slot] == order_id else -1
 
 
-@njit(cache=True, nogil=True)
+@entry
 def lots_at(b: Any, side: int, tick: int) -> Any:
     """Return the lots that rest on one side at a tick."""
     best = b.best_bid if side == BID else b.best_ask
@@ -163,7 +163,7 @@ def lots_at(b: Any, side: int, tick: int) -> Any:
     return lots_at_tick(b, tick)
 
 
-@njit(cache=True, nogil=True)
+@entry
 def top(b: Any, side: int, count: int, ticks: npt.NDArray[np.int64], lots: npt.NDArray[np.int64]) -> int:
     """Write up to `count` levels, best first, and return how many there are."""
     written = 0
@@ -176,7 +176,7 @@ def top(b: Any, side: int, count: int, ticks: npt.NDArray[np.int64], lots: npt.N
     return written
 
 
-@njit(cache=True, nogil=True)
+@inner
 def emit_touch(b: Any) -> None:
     """Write a TOUCH row if the best prices or their lots differ from the last one written."""
     bid_lots = lots_at_tick(b, b.best_bid) if b.best_bid >= 0 else 0
@@ -190,7 +190,7 @@ def emit_touch(b: Any) -> None:
     emit(b, TOUCH, b.update_id, NIL, b.best_bid, bid_lots, b.best_ask, ask_lots, NIL, NIL, NIL, NIL)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def emit(
     b: Any,
     kind: int,
@@ -224,7 +224,7 @@ def emit(
     b.out_len = n + 1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def tell(b: Any, kind: int, order_id: int, side: int, tick: int, lots: int, left: int, why: int, owner: int, parent: int) -> None:
     """Write what happened to an order if its owner is a client, or if the book tells everything.
 
@@ -235,7 +235,7 @@ def tell(b: Any, kind: int, order_id: int, side: int, tick: int, lots: int, left
         emit(b, kind, order_id, side, tick, lots, left, why, owner, owner, parent, NIL)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def remove(b: Any, slot: int) -> None:
     """Take an order out of its queue and give its slot back; the best price is the caller's to refresh."""
     tick = b.order_ticks[slot]
@@ -268,7 +268,7 @@ def remove(b: Any, slot: int) -> None:
     b.live -= 1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def append(b: Any, slot: int) -> None:
     """Put an order at the end of its tick's queue in the ladder."""
     i = b.order_ticks[slot] - b.base
@@ -284,7 +284,7 @@ def append(b: Any, slot: int) -> None:
     b.level_lots[i] += b.order_lots[slot]
 
 
-@njit(cache=True, nogil=True)
+@inner
 def append_overflow(b: Any, slot: int) -> None:
     """Put an order at the end of the overflow."""
     b.order_prev[slot] = b.over_tail
@@ -296,7 +296,7 @@ def append_overflow(b: Any, slot: int) -> None:
     b.over_tail = slot
 
 
-@njit(cache=True, nogil=True)
+@inner
 def unlink_overflow(b: Any, slot: int) -> None:
     """Take an order out of the overflow."""
     before = b.order_prev[slot]
@@ -311,7 +311,7 @@ def unlink_overflow(b: Any, slot: int) -> None:
         b.over_tail = before
 
 
-@njit(cache=True, nogil=True)
+@inner
 def emit_level(b: Any, side: int, tick: int) -> None:
     """Number a level change and write it down."""
     step = NIL + 1
@@ -323,7 +323,7 @@ def emit_level(b: Any, side: int, tick: int) -> None:
     emit(b, LEVEL, b.update_id, side, tick, lots_at_tick(b, tick), NIL, NIL, NIL, NIL, NIL, NIL)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def lots_at_tick(b: Any, tick: int) -> Any:
     """Return the lots at a tick, whichever side owns it."""
     i = tick - b.base
@@ -338,7 +338,7 @@ def lots_at_tick(b: Any, tick: int) -> Any:
     return total
 
 
-@njit(cache=True, nogil=True)
+@entry
 def first_at(b: Any, tick: int) -> Any:
     """Return the slot of the first order at a tick, or -1."""
     i = tick - b.base
@@ -350,7 +350,7 @@ def first_at(b: Any, tick: int) -> Any:
     return slot
 
 
-@njit(cache=True, nogil=True)
+@entry
 def following_at(b: Any, slot: int, tick: int) -> Any:
     """Return the slot of the next order at the same tick, or -1."""
     slot = b.order_next[slot]
@@ -359,7 +359,7 @@ def following_at(b: Any, slot: int, tick: int) -> Any:
     return slot
 
 
-@njit(cache=True, nogil=True)
+@inner
 def refresh_best(b: Any, side: int, tick: int) -> None:
     """Find the best price of a side again if its tick is empty now."""
     if first_at(b, tick) >= 0:
@@ -370,7 +370,7 @@ def refresh_best(b: Any, side: int, tick: int) -> None:
         b.best_ask = next_best(b, ASK, tick)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def next_best(b: Any, side: int, tick: int) -> Any:
     """Return the next level of a side behind a tick, or -1.
 
@@ -394,7 +394,7 @@ def next_best(b: Any, side: int, tick: int) -> Any:
     return -1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def best_overflow(b: Any, side: int, tick: int) -> Any:
     """Return the best overflow tick of a side behind a tick, or -1."""
     best = np.int64(-1)

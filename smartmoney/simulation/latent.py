@@ -8,8 +8,7 @@ learned of the efficient price; news (trends, informed drifts, runs) is in `effi
 import math
 from typing import Any
 
-from numba import njit
-
+from smartmoney.core.book.typed import inner
 from smartmoney.simulation.bits import int64
 from smartmoney.simulation.ladder import NIL, TRAP, emit
 from smartmoney.simulation.random import draw, exponential, normal
@@ -63,7 +62,7 @@ LATENT_FIELDS: list[Any] = [
 `vol_mult` is the volatility now over the scenario's base; `p_left` is what the parent's own market has not filled yet."""
 
 
-@njit(cache=True, nogil=True)
+@inner
 def start_latent(b: Any) -> None:
     """Set the latent world to its beginning; parameters and the random stream are set before."""
     words = b.latent_words
@@ -89,13 +88,13 @@ def start_latent(b: Any) -> None:
     _price(b)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def wait(every_s: float, factor: float) -> Any:
     """Return the ns until something that comes every so often, at a drawn factor of it; 0 s is never."""
     return int(1e9 * every_s * factor) if every_s > 0.0 else NEVER
 
 
-@njit(cache=True, nogil=True)
+@inner
 def step_latent(b: Any) -> None:
     """Advance the price by one grid step, at `b.grid_next`."""
     now = b.grid_next
@@ -116,7 +115,7 @@ def step_latent(b: Any) -> None:
     b.grid_next = now + GRID_NS
 
 
-@njit(cache=True, nogil=True)
+@inner
 def add_news(b: Any, bps: float, start: int, seconds: float) -> None:
     """Let the efficient price move at once by so many bps, and the public learn it evenly between two times."""
     for n in range(NEWS):
@@ -127,7 +126,7 @@ def add_news(b: Any, bps: float, start: int, seconds: float) -> None:
             return
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _jump_factor(b: Any) -> Any:
     u = 1.0 - draw(b.latent_words)
     if b.price_jump_tail <= 1.0:
@@ -137,7 +136,7 @@ def _jump_factor(b: Any) -> Any:
     return least * min(math.pow(u, -1.0 / b.price_jump_tail), 100.0)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _step_volatility(b: Any, now: int) -> None:
     words = b.latent_words
     total = 0.0
@@ -155,7 +154,7 @@ def _step_volatility(b: Any, now: int) -> None:
     b.vol_mult = math.exp(total) * (b.price_burst_factor if now < b.burst_until else 1.0)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _start_wave(b: Any, now: int) -> None:
     if now < b.wave_at:
         return
@@ -167,7 +166,7 @@ def _start_wave(b: Any, now: int) -> None:
     add_news(b, bps, now, b.price_wave_s * (0.5 + draw(words)))
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _start_trap(b: Any, now: int) -> None:
     if now < b.trap_at:
         return
@@ -190,7 +189,7 @@ def _start_trap(b: Any, now: int) -> None:
     )
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _reveal(b: Any, now: int) -> None:
     hidden = 0.0
     for n in range(NEWS):
@@ -203,7 +202,7 @@ def _reveal(b: Any, now: int) -> None:
     b.hidden = hidden
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _price(b: Any) -> None:
     b.reference = b.anchor_ticks * math.exp(b.known)
     b.efficient = b.anchor_ticks * math.exp(b.known + b.hidden)

@@ -6,8 +6,7 @@ to be filled whole. Withdrawing any of a list withdraws all of it.
 
 from typing import Any
 
-from numba import njit
-
+from smartmoney.core.book.typed import inner
 from smartmoney.simulation.ladder import (
     ASK,
     BID,
@@ -33,7 +32,7 @@ from smartmoney.simulation.order_table import (
 )
 
 
-@njit(cache=True, nogil=True)
+@inner
 def take_out(b: Any, slot: int, kind: int, why: int) -> Any:
     """Take a resting order and its ties out of the book and return its lots; its level and the best price are the caller's to tell."""
     s = b.order_special[slot] - 1
@@ -44,7 +43,7 @@ def take_out(b: Any, slot: int, kind: int, why: int) -> Any:
     return lots
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _out(b: Any, slot: int, kind: int, why: int) -> Any:
     s = b.order_special[slot] - 1
     lots = b.order_lots[slot]
@@ -61,7 +60,7 @@ def _out(b: Any, slot: int, kind: int, why: int) -> Any:
     return lots
 
 
-@njit(cache=True, nogil=True)
+@inner
 def withdraw(b: Any, slot: int, kind: int, why: int) -> Any:
     """Take a resting order out of the book, tell its level, and return its lots."""
     side = b.order_sides[slot]
@@ -73,7 +72,7 @@ def withdraw(b: Any, slot: int, kind: int, why: int) -> Any:
     return lots
 
 
-@njit(cache=True, nogil=True)
+@inner
 def abandon(b: Any, s: int, kind: int, why: int) -> Any:
     """Take a waiting order and its ties away and return its lots."""
     lots = b.s_lots[s]
@@ -84,7 +83,7 @@ def abandon(b: Any, s: int, kind: int, why: int) -> Any:
     return lots
 
 
-@njit(cache=True, nogil=True)
+@inner
 def forget(b: Any, s: int) -> None:
     """Give back the row of an order that just left the book."""
     if b.s_reduce[s] != 0:
@@ -96,7 +95,7 @@ def forget(b: Any, s: int) -> None:
     free_row(b, s)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def end_ties(b: Any, s: int, kind: int) -> None:
     """End the orders that are tied to an order that acts or leaves; the order itself stays, alone."""
     other = b.s_other[s] - 1
@@ -116,7 +115,7 @@ def end_ties(b: Any, s: int, kind: int) -> None:
             _end(b, second, kind)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _end(b: Any, s: int, kind: int) -> None:
     """End one tied order. Its own ties are the caller's, so that nothing calls itself."""
     b.s_other[s] = 0
@@ -137,13 +136,13 @@ def _end(b: Any, s: int, kind: int) -> None:
         refresh_best(b, side, tick)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def parts_of(hidden: int, display: int) -> Any:
     """Return how often an iceberg will show itself again."""
     return (hidden + display - 1) // display if hidden > 0 else NIL
 
 
-@njit(cache=True, nogil=True)
+@inner
 def shorten(b: Any, slot: int, left: int, why: int) -> None:
     """Leave a resting order fewer lots (at least one), hidden ones going first; it keeps its place. Its level is the caller's to tell."""
     s = b.order_special[slot] - 1
@@ -167,14 +166,14 @@ def shorten(b: Any, slot: int, left: int, why: int) -> None:
     tell(b, ORDER_REDUCED, b.order_ids[slot], b.order_sides[slot], tick, total, left, why, b.order_owners[slot], b.order_parents[slot])
 
 
-@njit(cache=True, nogil=True)
+@inner
 def reducible(b: Any, owner: int, side: int) -> Any:
     """Return how many lots an order of a side could take off its owner's position."""
     held = b.position[owner] if side == ASK else -b.position[owner]
     return max(NIL, held)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def fit_reducing(b: Any) -> None:
     """Cut every resting reduce-only order to its owner's position; expire those whose position is gone."""
     i = b.reducing_count - 1
@@ -192,7 +191,7 @@ def fit_reducing(b: Any) -> None:
         i = min(i, b.reducing_count) - 1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def reach(b: Any, low: int, high: int) -> None:
     """Make due every stop that trades between two ticks have reached, nearest first; what is tied to it ends."""
     s = next_due(b, low, high)

@@ -9,8 +9,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from smartmoney.core.book.typed import inner
 from smartmoney.simulation.bits import int64
 from smartmoney.simulation.fair import FIRST_MAKER, fair, lots_of, off_centre
 from smartmoney.simulation.ladder import ASK, BID, CROWD, NIL, slot_of
@@ -35,7 +35,7 @@ MAKER_FIELDS: list[Any] = [
 """`reprice_at` is when the next block re-quote happens (NEVER: none is due)."""
 
 
-@njit(cache=True, nogil=True)
+@inner
 def start_makers(b: Any) -> None:
     """Let every maker quote around the first price."""
     b.centre = int(b.anchor_ticks)
@@ -45,7 +45,7 @@ def start_makers(b: Any) -> None:
         _quote(b, k)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def watch_price(b: Any) -> None:
     """Plan a re-quote, some milliseconds from now, once the makers' price has left the quoted one far enough."""
     off = abs(fair(b) - b.centre - 0.5)
@@ -53,7 +53,7 @@ def watch_price(b: Any) -> None:
         b.reprice_at = b.now + 1_000_000 + int(1e6 * b.makers_requote_ms * exponential(b.words4))
 
 
-@njit(cache=True, nogil=True)
+@inner
 def requote(b: Any) -> None:
     """Move the makers' quotes as a block; what stands on the wrong side of the new price is pulled, or taken by the arbitrageur."""
     b.reprice_at = NEVER
@@ -83,7 +83,7 @@ def requote(b: Any) -> None:
             _quote(b, k)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def refresh(b: Any) -> None:
     """Let one maker look at one of its layers: replace it if it was eaten, or now and then anyway."""
     words = b.words4
@@ -99,7 +99,7 @@ def refresh(b: Any) -> None:
     _place(b, k, side, j)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def pull_layers(b: Any, share: float) -> None:
     """Withdraw each layer of each maker with a chance."""
     for k in range(b.maker_count):
@@ -111,7 +111,7 @@ def pull_layers(b: Any, share: float) -> None:
                     b.kept[place] = 0
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _is_in_the_way(b: Any, k: int, target: int) -> bool:
     for side in range(2):
         for j in range(LAYERS):
@@ -121,7 +121,7 @@ def _is_in_the_way(b: Any, k: int, target: int) -> bool:
     return False
 
 
-@njit(cache=True, nogil=True)
+@inner
 def next_in_the_way(b: Any, side: int, limit: int) -> Any:
     """Return the lots of the next order on the way to a price that the arbitrageur must take, 0 if none; the crowd withdraws some first."""
     for _ in range(_IN_THE_WAY_MAX):
@@ -137,13 +137,13 @@ def next_in_the_way(b: Any, side: int, limit: int) -> Any:
     return NIL
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _first_of_best(b: Any, tick: int) -> Any:
     i = tick - b.base
     return b.heads[i] if 0 <= i < b.heads.size else -1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _pull_quotes(b: Any, k: int) -> None:
     for side in range(2):
         for j in range(LAYERS):
@@ -153,7 +153,7 @@ def _pull_quotes(b: Any, k: int) -> None:
                 b.kept[place] = 0
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _quote(b: Any, k: int) -> None:
     b.maker_centre[k] = b.centre
     for side in (BID, ASK):
@@ -161,13 +161,13 @@ def _quote(b: Any, k: int) -> None:
             _place(b, k, side, j)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def place_of(k: int, side: int, j: int) -> Any:
     """Return where the order of a maker's layer is kept."""
     return FIRST_LAYER + (k * 2 + side) * LAYERS + j
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _place(b: Any, k: int, side: int, j: int) -> None:
     words = b.words4
     wild = min(max(b.vol_fast - b.makers_withdraw_above, 0.0), _WILDEST)

@@ -8,8 +8,7 @@ raise: a refusal is a status. Events go to the bounded array `out`; an order tha
 
 from typing import Any
 
-from numba import njit
-
+from smartmoney.core.book.typed import entry, inner
 from smartmoney.simulation.centring import keep_centred
 from smartmoney.simulation.crossing import MARKET_PRICE, can_fill, cross, crosses, limit_of, stand
 from smartmoney.simulation.entry import (
@@ -78,7 +77,7 @@ __all__ = [
 ]
 
 
-@njit(cache=True, nogil=True)
+@entry
 def submit(b: Any, side: int, tick: int, lots: int, tif: int, post_only: int, owner: int, parent: int) -> Any:
     """Take a plain order and return a status; `b.order_id` and `b.filled` tell the rest.
 
@@ -125,7 +124,7 @@ def submit(b: Any, side: int, tick: int, lots: int, tif: int, post_only: int, ow
     return status
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _leave_rest(b: Any, side: int, tick: int, left: int, tif: int, why: int, owner: int, parent: int) -> Any:
     """Let what is left of a plain order rest or expire."""
     if tif == GTC and b.prevented == 0:
@@ -138,7 +137,7 @@ def _leave_rest(b: Any, side: int, tick: int, left: int, tif: int, why: int, own
     return EXPIRED
 
 
-@njit(cache=True, nogil=True)
+@entry
 def cancel(b: Any, order_id: int) -> Any:
     """Withdraw an order, resting or waiting, and what is tied to it; return the lots left of it, UNKNOWN_ORDER or REJECTED_NO_ROOM."""
     slot = slot_of(b, order_id)
@@ -149,7 +148,7 @@ def cancel(b: Any, order_id: int) -> Any:
     return cancel_plain(b, order_id)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def cancel_plain(b: Any, order_id: int) -> Any:
     """Withdraw a resting order to which nothing is tied and of which nothing is hidden, as those of the population; returns as `cancel`."""
     slot = slot_of(b, order_id)
@@ -170,7 +169,7 @@ def cancel_plain(b: Any, order_id: int) -> Any:
     return lots
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _cancel_special(b: Any, slot: int) -> Any:
     if b.out_len >= OUT_ROWS - 8:
         return REJECTED_NO_ROOM
@@ -179,7 +178,7 @@ def _cancel_special(b: Any, slot: int) -> Any:
     return lots
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _cancel_waiting(b: Any, order_id: int) -> Any:
     s = row_of(b, order_id)
     if s < 0:
@@ -191,7 +190,7 @@ def _cancel_waiting(b: Any, order_id: int) -> Any:
     return lots
 
 
-@njit(cache=True, nogil=True)
+@entry
 def amend(b: Any, order_id: int, left: int) -> Any:
     """Leave a resting order fewer lots, hidden ones going first, and its place in the queue; return the lots that it has then.
 
@@ -212,7 +211,7 @@ def amend(b: Any, order_id: int, left: int) -> Any:
     return left
 
 
-@njit(cache=True, nogil=True)
+@entry
 def place(
     b: Any,
     side: int,

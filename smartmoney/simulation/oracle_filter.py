@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from smartmoney.core.book.typed import entry, inner
 from smartmoney.simulation.oracle_world import (
     ACTIVITIES,
     ASK_REFILLED,
@@ -95,12 +95,14 @@ def _spectrum(matrix: npt.NDArray[np.float64]) -> tuple[Any, Any, Any]:
     return np.real(values), np.real(left), np.real(right)
 
 
-@njit(cache=True, nogil=True)
+@entry
 def start_target(filters: npt.NDArray[Any], k: int, without: npt.NDArray[Any], j: int) -> None:
     """Let filter k's target begin now, with what filter j (no target) knows. Its log-likelihood begins at 0 there."""
     f, g = filters[k], without[j]
     f.clock = g.clock
-    f.hawkes[:, :] = g.hawkes
+    for side in range(f.hawkes.shape[0]):
+        for part in range(f.hawkes.shape[1]):
+            f.hawkes[side, part] = g.hawkes[side, part]
     f.weight[0] = g.weight[0]
     f.count = 1
     f.last_child[0] = g.clock
@@ -108,7 +110,7 @@ def start_target(filters: npt.NDArray[Any], k: int, without: npt.NDArray[Any], j
     f.log_like = 0.0
 
 
-@njit(cache=True, nogil=True)
+@entry
 def move_to(filters: npt.NDArray[Any], k: int, to_ns: int) -> None:
     """Take in that nothing happened until a time."""
     f = filters[k]
@@ -134,7 +136,7 @@ def move_to(filters: npt.NDArray[Any], k: int, to_ns: int) -> None:
     _normalise(f)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _exponential(left: Any, values: Any, right: Any, dt: float, out: Any) -> None:
     n = values.size
     for i in range(n):
@@ -152,7 +154,7 @@ def _exponential(left: Any, values: Any, right: Any, dt: float, out: Any) -> Non
             out[i, j] = max(out[i, j], 0.0)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _move(f: Any, source: int, target: int, share: float) -> None:
     w, one, two = f.weight[source], f.one, f.two
     for i in range(SPLITTERS):
@@ -178,7 +180,7 @@ def _move(f: Any, source: int, target: int, share: float) -> None:
                 f.weight[target, i, j, a] = total
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _survival_ratio(f: Any, c: int, to_ns: int) -> Any:
     """Return P(no child until `to_ns` | none until now), if candidate c was the last child."""
     if f.style == MEMORYLESS:
@@ -190,7 +192,7 @@ def _survival_ratio(f: Any, c: int, to_ns: int) -> Any:
     return survival(f, (to_ns - born) * 1e-9, f.is_start[c]) / before if before > 0.0 else 0.0
 
 
-@njit(cache=True, nogil=True)
+@entry
 def survival(f: Any, age_s: float, is_start: int) -> Any:
     """Return P(distance to the next child > age): uniform between shortest and longest; from a target's start, what is left of one."""
     low, high = f.shortest_s, f.longest_s
@@ -203,7 +205,7 @@ def survival(f: Any, age_s: float, is_start: int) -> Any:
     return 1.0 if age_s <= low else (high - age_s) / (high - low)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def hazard(f: Any, c: int) -> Any:
     """Return the target's intensity now, if candidate c was its last child."""
     if f.style == MEMORYLESS:
@@ -219,7 +221,7 @@ def hazard(f: Any, c: int) -> Any:
     return 0.0 if age_s < low else 1.0 / (high - age_s)
 
 
-@njit(cache=True, nogil=True)
+@entry
 def take(filters: npt.NDArray[Any], k: int, at_ns: int, kind: int) -> None:
     """Fold one public event: move to its time, then weigh every hidden state by how likely it made this event."""
     move_to(filters, k, at_ns)
@@ -234,7 +236,7 @@ def take(filters: npt.NDArray[Any], k: int, at_ns: int, kind: int) -> None:
     _normalise(f)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _take_order(f: Any, side: int) -> None:
     excited = f.hawkes[side, 0] + f.hawkes[side, 1]
     is_targets = side == f.side
@@ -262,7 +264,7 @@ def _take_order(f: Any, side: int) -> None:
         f.count += 1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def refill_chance(f: Any, side: int, splitters: int) -> Any:
     """Return P(an eaten price is filled up again), given how many hidden icebergs stand on its side."""
     missed = 1.0 - f.refill_base
@@ -273,7 +275,7 @@ def refill_chance(f: Any, side: int, splitters: int) -> Any:
     return 1.0 - missed
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _take_refill(f: Any, kind: int) -> None:
     side = 0 if kind < ASK_REFILLED else 1
     for i in range(SPLITTERS):
@@ -285,7 +287,7 @@ def _take_refill(f: Any, kind: int) -> None:
                 f.weight[0, i, j, a] *= chance
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _normalise(f: Any) -> None:
     total = 0.0
     for c in range(f.count):
@@ -299,7 +301,7 @@ def _normalise(f: Any) -> None:
         f.weight[c] /= total
 
 
-@njit(cache=True, nogil=True)
+@entry
 def intensity(filters: npt.NDArray[Any], k: int, side: int) -> Any:
     """Return λ̂: the expected intensity of a side's orders now, given what was public."""
     f = filters[k]
@@ -314,7 +316,7 @@ def intensity(filters: npt.NDArray[Any], k: int, side: int) -> Any:
     return total
 
 
-@njit(cache=True, nogil=True)
+@entry
 def follow(filters: npt.NDArray[Any], k: int, events: npt.NDArray[np.int64], until_ns: int) -> Any:
     """Fold public events (rows of time and kind, ordered) and the silence after them up to a time; return the log-likelihood."""
     for n in range(events.shape[0]):

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from smartmoney.core.book.typed import entry, inner
 from smartmoney.simulation.bits import int64
 from smartmoney.simulation.fair import FIRST_MAKER, NOISE
 from smartmoney.simulation.ladder import ASK, BID, CROWD, OUT_ROWS, emit_touch, first_at, reset
@@ -113,7 +113,7 @@ def open_flow(world: OracleWorld, seed: int, *, under_h1: bool, side: int, start
     return flows
 
 
-@njit(cache=True, nogil=True)
+@entry
 def first_distance(flows: npt.NDArray[Any]) -> float:
     """Draw the time from a target's start to its first child: what is left of a distance in full swing (equilibrium)."""
     o = flows[0]
@@ -128,7 +128,7 @@ def first_distance(flows: npt.NDArray[Any]) -> float:
     return low
 
 
-@njit(cache=True, nogil=True)
+@entry
 def open_book(b: Any, flows: npt.NDArray[Any], anchor_tick: int, update_stride: int) -> None:
     """Give a generator a book: an empty one around a tick, filled with the makers' first quotes and a crowd."""
     o = flows[0]
@@ -142,7 +142,7 @@ def open_book(b: Any, flows: npt.NDArray[Any], anchor_tick: int, update_stride: 
     b.out_len = 0
 
 
-@njit(cache=True, nogil=True)
+@entry
 def run(b: Any, flows: npt.NDArray[Any], until: int, events: npt.NDArray[np.int64]) -> bool:
     """Run to a time in ns and return True, or False when `b.out` or `events` must be drained first (`b.out_len`, `len` to 0; call again).
 
@@ -191,14 +191,14 @@ def run(b: Any, flows: npt.NDArray[Any], until: int, events: npt.NDArray[np.int6
             emit_touch(b)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _distance(o: Any) -> Any:
     if o.style == MEMORYLESS:
         return exponential(o.words) / o.target_per_s
     return o.shortest_s + (o.longest_s - o.shortest_s) * draw(o.words)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _total_rate(o: Any) -> Any:
     total = 2.0 * o.base_per_s * o.levels[o.activity]
     for side in range(2):
@@ -210,7 +210,7 @@ def _total_rate(o: Any) -> Any:
     return total
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _decay(o: Any, at: float) -> None:
     dt = at - o.clock
     for e in range(EXCITATIONS):
@@ -220,7 +220,7 @@ def _decay(o: Any, at: float) -> None:
     o.clock = at
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _drawn(b: Any, o: Any, events: npt.NDArray[np.int64], at: int) -> None:
     pick = draw(o.words) * o.pending_rate
     for side in range(2):
@@ -256,7 +256,7 @@ def _drawn(b: Any, o: Any, events: npt.NDArray[np.int64], at: int) -> None:
         pick -= o.bound[side]
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _note(o: Any, events: npt.NDArray[np.int64], at: int, kind: int, owner: int, parent: int) -> None:
     events[o.len, 0] = at
     events[o.len, 1] = kind
@@ -265,7 +265,7 @@ def _note(o: Any, events: npt.NDArray[np.int64], at: int, kind: int, owner: int,
     o.len += 1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _taker(b: Any, o: Any, events: npt.NDArray[np.int64], at: int, side: int, owner: int, parent: int) -> None:
     _note(o, events, at, side, owner, parent)
     for e in range(EXCITATIONS):
@@ -294,7 +294,7 @@ def _taker(b: Any, o: Any, events: npt.NDArray[np.int64], at: int, side: int, ow
         o.slot_count += 1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _fill_up(b: Any, o: Any, events: npt.NDArray[np.int64]) -> None:
     """Decide whether the price that a taker ate is filled up again, and by whom: the first of makers, splitters, target who will."""
     k = o.slot_first
@@ -316,7 +316,7 @@ def _fill_up(b: Any, o: Any, events: npt.NDArray[np.int64]) -> None:
         o.refill_count += 1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _refiller(o: Any, side: int, at: int) -> Any:
     is_on = o.style == REFILLER and side == o.side and o.starts_at <= at < o.ends_at
     found = (_NOBODY, NO_PARENT)
@@ -330,7 +330,7 @@ def _refiller(o: Any, side: int, at: int) -> Any:
     return found
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _requote(b: Any, o: Any) -> None:
     """Pull every quote and refill, and stand around the price that public orders and noise have moved."""
     o.fair += _NOISE_BPS * o.ticks_per_bp * normal(o.maker_words)
@@ -353,7 +353,7 @@ def _requote(b: Any, o: Any) -> None:
                 o.quotes[side, j] = b.order_id
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _clear(b: Any, side: int, limit: int) -> None:
     """Withdraw the crowd's orders that would stand at a limit or beyond it, in the way of the makers of the other side."""
     for _ in range(4096):
@@ -363,7 +363,7 @@ def _clear(b: Any, side: int, limit: int) -> None:
         cancel(b, b.order_ids[first_at(b, best)])
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _crowd(b: Any, o: Any) -> None:
     words = o.maker_words
     if b.crowd_count >= _CROWD_TARGET:

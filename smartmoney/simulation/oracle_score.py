@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from smartmoney.core.book.typed import entry
 from smartmoney.simulation import oracle_filter
 from smartmoney.simulation.market import Rows
 from smartmoney.simulation.oracle_filter import follow, open_filter, start_target, take
@@ -113,7 +113,7 @@ def score_windows(world: OracleWorld, seed: int, worlds: int, *, under_h1: bool)
     return scores
 
 
-@njit(cache=True, nogil=True)
+@entry
 def watch(
     filters: npt.NDArray[Any], totals: npt.NDArray[np.float64], events: Rows, peaks: npt.NDArray[np.float64], used: int, since_ns: int
 ) -> int:

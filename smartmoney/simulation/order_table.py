@@ -8,8 +8,8 @@ Waiting stops stand in two heaps by trigger price, then age; due orders stand in
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from smartmoney.core.book.typed import entry, inner
 from smartmoney.simulation.bits import int64
 
 SPECIALS = 1 << 12
@@ -58,7 +58,7 @@ nearest triggers. `s_other` is the other leg of a pair, `s_pending` the first le
 leg waits for: row + 1, or 0."""
 
 
-@njit(cache=True, nogil=True)
+@inner
 def reset_table(b: Any) -> None:
     """Make the table empty."""
     b.s_used = 0
@@ -78,14 +78,14 @@ def reset_table(b: Any) -> None:
     b.s_next[SPECIALS - 1] = -1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def special_slot(b: Any, order_id: int) -> Any:
     """Return the pool slot of a special order that rests in the book, or -1."""
     s = row_of(b, order_id)
     return b.s_slot[s] if s >= 0 and b.s_state[s] == IN_BOOK else -1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def row_of(b: Any, order_id: int) -> Any:
     """Return the table row of a special order, or -1."""
     s = (order_id & 0xFFFF) - FIRST_SPECIAL
@@ -94,7 +94,7 @@ def row_of(b: Any, order_id: int) -> Any:
     return s
 
 
-@njit(cache=True, nogil=True)
+@inner
 def take_row(b: Any) -> Any:
     """Take a free row for a new order and give it its id, or return -1."""
     s = b.s_free
@@ -113,7 +113,7 @@ def take_row(b: Any) -> Any:
     return s
 
 
-@njit(cache=True, nogil=True)
+@inner
 def free_row(b: Any, s: int) -> None:
     """Give back the row of an order that is gone: out of heap, queue and book, and tied to nothing."""
     b.s_id[s] = 0
@@ -123,7 +123,7 @@ def free_row(b: Any, s: int) -> None:
     b.s_used -= 1
 
 
-@njit(cache=True, nogil=True)
+@inner
 def let_wait(b: Any, s: int, state: int) -> None:
     """Let an order wait: for its trigger (ARMED), for another order (PENDING), or for its turn (DUE). Its lots count as waiting."""
     b.lots_waiting += b.s_lots[s]
@@ -134,7 +134,7 @@ def let_wait(b: Any, s: int, state: int) -> None:
         _queue(b, s)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def stop_waiting(b: Any, s: int) -> None:
     """Take an order from wherever it waits."""
     b.lots_waiting -= b.s_lots[s]
@@ -144,7 +144,7 @@ def stop_waiting(b: Any, s: int) -> None:
         _unqueue(b, s)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def next_due(b: Any, low: int, high: int) -> Any:
     """Return the row of the next stop that trades between two ticks reach, or -1: nearest first on a side, the older of the two sides."""
     rises = b.rise_at <= high
@@ -156,7 +156,7 @@ def next_due(b: Any, low: int, high: int) -> Any:
     return b.heap[_RISING, 0] if rises else b.heap[_FALLING, 0]
 
 
-@njit(cache=True, nogil=True)
+@entry
 def is_reached(trigger: int, at: int, last_trade: int) -> Any:
     """Tell whether the last trade has already reached a trigger."""
     if last_trade < 0 or trigger == NO_TRIGGER:
@@ -164,7 +164,7 @@ def is_reached(trigger: int, at: int, last_trade: int) -> Any:
     return last_trade >= at if trigger == RISES_TO else last_trade <= at
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _queue(b: Any, s: int) -> None:
     b.s_next[s] = -1
     if b.due_tail >= 0:
@@ -174,7 +174,7 @@ def _queue(b: Any, s: int) -> None:
     b.due_tail = s
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _unqueue(b: Any, s: int) -> None:
     before = np.int64(-1)
     at = b.due_head
@@ -189,7 +189,7 @@ def _unqueue(b: Any, s: int) -> None:
         b.due_tail = before
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _arm(b: Any, s: int) -> None:
     h = _RISING if b.s_trigger[s] == RISES_TO else _FALLING
     b.order_seq += 1
@@ -201,7 +201,7 @@ def _arm(b: Any, s: int) -> None:
     _note_nearest(b, h)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _disarm(b: Any, s: int) -> None:
     h = _RISING if b.s_trigger[s] == RISES_TO else _FALLING
     i = b.s_place[s]
@@ -213,7 +213,7 @@ def _disarm(b: Any, s: int) -> None:
     _note_nearest(b, h)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def is_nearer(b: Any, h: int, x: int, y: int) -> Any:
     """Tell whether a heap's order x goes before y: nearer trigger, then armed earlier."""
     if b.s_at[x] == b.s_at[y]:
@@ -221,7 +221,7 @@ def is_nearer(b: Any, h: int, x: int, y: int) -> Any:
     return b.s_at[x] < b.s_at[y] if h == _RISING else b.s_at[x] > b.s_at[y]
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _sift_up(b: Any, h: int, i: int) -> Any:
     s = b.heap[h, i]
     while i > 0:
@@ -237,7 +237,7 @@ def _sift_up(b: Any, h: int, i: int) -> Any:
     return i
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _sift_down(b: Any, h: int, i: int) -> None:
     s = b.heap[h, i]
     count = b.heap_count[h]
@@ -257,7 +257,7 @@ def _sift_down(b: Any, h: int, i: int) -> None:
     b.s_place[s] = i
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _note_nearest(b: Any, h: int) -> None:
     if h == _RISING:
         b.rise_at = b.s_at[b.heap[h, 0]] if b.heap_count[h] > 0 else NEVER

@@ -9,8 +9,7 @@ what their two sections of the scenario say.
 import math
 from typing import Any
 
-from numba import njit
-
+from smartmoney.core.book.typed import inner
 from smartmoney.simulation.bits import int64
 from smartmoney.simulation.ladder import ASK, BID, NIL, PARENT_ENDED, PARENT_STARTED, emit
 from smartmoney.simulation.latent import PARENTS, add_news, wait
@@ -34,7 +33,7 @@ PARENT_FIELDS: list[Any] = [
 """What a parent's children are like: median units, their spread, passive share, reaction to the price, jitter."""
 
 
-@njit(cache=True, nogil=True)
+@inner
 def start_parents(b: Any) -> None:
     """Plan the first parents; an informed one comes soon."""
     words = b.latent_words
@@ -44,7 +43,7 @@ def start_parents(b: Any) -> None:
     b.parent_seq = 0
 
 
-@njit(cache=True, nogil=True)
+@inner
 def step_parents(b: Any, now: int) -> None:
     """End the parents whose time is over and start those whose time has come."""
     for k in range(PARENTS):
@@ -59,14 +58,14 @@ def step_parents(b: Any, now: int) -> None:
         _start_splitter(b, now)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _factor(b: Any, evenness: float) -> float:
     """Return a wait of mean 1: the more even, the less of it is exponential."""
     u = draw(b.latent_words)
     return evenness * (0.75 + 0.5 * u) - (1.0 - evenness) * math.log(1.0 - u)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _start_informed(b: Any, now: int) -> None:
     words = b.latent_words
     buys = b.informed_persistence if b.last_side == BID else 1.0 - b.informed_persistence
@@ -93,7 +92,7 @@ def _start_informed(b: Any, now: int) -> None:
         add_news(b, drift if side == BID else -drift, now + int(1e9 * b.informed_drift_start * seconds), b.informed_drift_s)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _start_splitter(b: Any, now: int) -> None:
     words = b.latent_words
     side = BID if draw(words) < 0.5 else ASK
@@ -111,7 +110,7 @@ def _start_splitter(b: Any, now: int) -> None:
         b.p_jitter[k] = b.splitters_jitter
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _size(b: Any, size: float, tail: float, most: float) -> float:
     u = draw(b.latent_words)
     if tail > 0.0:
@@ -119,7 +118,7 @@ def _size(b: Any, size: float, tail: float, most: float) -> float:
     return size * (0.7 + 0.6 * u)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _style(b: Any, twap: float, pov: float, poisson: float, iceberg: float, jittered: float) -> Any:
     pick = draw(b.latent_words) * (twap + pov + poisson + iceberg + jittered)
     if pick < twap:
@@ -131,7 +130,7 @@ def _style(b: Any, twap: float, pov: float, poisson: float, iceberg: float, jitt
     return ICEBERG if pick < twap + pov + poisson + iceberg else JITTERED
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _open_parent(b: Any, now: int, kind: int, side: int, style: int, size: float, seconds: float) -> int:
     for k in range(PARENTS):
         if b.p_kind[k] == FREE:

@@ -8,12 +8,13 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from smartmoney.core.book.typed import entry, inner
 
 _TO_UNIT = 1.0 / 9007199254740992.0
 
 
-@njit(cache=True, nogil=True)
+@entry
 def seed_stream(words: npt.NDArray[np.uint64], seed: int, salt: int) -> None:
     """Fill a stream's state (splitmix64 over seed and salt)."""
     z = np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(salt) * np.uint64(0xD1B54A32D192ED03) + np.uint64(1)
@@ -25,7 +26,7 @@ def seed_stream(words: npt.NDArray[np.uint64], seed: int, salt: int) -> None:
         words[i] = x ^ (x >> np.uint64(31))
 
 
-@njit(cache=True, nogil=True)
+@entry
 def draw(words: npt.NDArray[np.uint64]) -> float:
     """Return a float in [0, 1)."""
     total = words[0] + words[3]
@@ -40,13 +41,13 @@ def draw(words: npt.NDArray[np.uint64]) -> float:
     return np.float64(np.int64(result >> np.uint64(11))) * _TO_UNIT
 
 
-@njit(cache=True, nogil=True)
+@entry
 def exponential(words: npt.NDArray[np.uint64]) -> float:
     """Return a draw of mean 1."""
     return -math.log(1.0 - draw(words))
 
 
-@njit(cache=True, nogil=True)
+@inner
 def normal(words: npt.NDArray[np.uint64]) -> float:
     """Return a standard normal draw (Box and Muller; two uniforms each, so that streams stay aligned)."""
     radius = math.sqrt(-2.0 * math.log(1.0 - draw(words)))

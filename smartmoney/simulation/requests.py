@@ -6,8 +6,7 @@ out in the order in which they were made. The queue is empty between events.
 
 from typing import Any
 
-from numba import njit
-
+from smartmoney.core.book.typed import inner
 from smartmoney.simulation.bits import int64
 from smartmoney.simulation.latent import PARENTS
 from smartmoney.simulation.scenario import LAYERS, MAKERS_MAX
@@ -33,7 +32,7 @@ REQUEST_FIELDS: list[Any] = [("request_count", "i8"), ("requests", "i8", (REQUES
 """What is asked for now, and order ids by place (0: none)."""
 
 
-@njit(cache=True, nogil=True)
+@inner
 def ask(b: Any, side: int, tick: int, lots: int, manner: int, owner: int, parent: int, kept: int) -> None:
     """Ask for an order; if it rests, its id will stand at the place `kept`."""
     n = b.request_count

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from numba import njit
-
+from smartmoney.core.book.typed import inner
 from smartmoney.simulation.bits import int64
 from smartmoney.simulation.fair import best_of, lots_of
 from smartmoney.simulation.ladder import ASK, BID, NIL, SPOOF, emit, slot_of
@@ -26,7 +25,7 @@ SPOOF_FIELDS: list[Any] = [
 """Per spoofer: its wall's number (0: none), side, end, lots and first tick."""
 
 
-@njit(cache=True, nogil=True)
+@inner
 def start_spoofers(b: Any) -> None:
     """Plan the first wall."""
     b.spoof_ids[:] = 0
@@ -34,7 +33,7 @@ def start_spoofers(b: Any) -> None:
     b.spoof_at = wait(b.spoofers_every_s, exponential(b.words4))
 
 
-@njit(cache=True, nogil=True)
+@inner
 def watch_walls(b: Any) -> None:
     """Take walls down when their time is over, their real order is done, or the price is near; put a new one up. On the latent grid."""
     for k in range(SPOOFERS):
@@ -50,7 +49,7 @@ def watch_walls(b: Any) -> None:
                 return
 
 
-@njit(cache=True, nogil=True)
+@inner
 def flee(b: Any, bid: int, ask: int) -> None:
     """Take down the walls that new best prices would come near to; called before makers re-quote there."""
     for k in range(SPOOFERS):
@@ -58,13 +57,13 @@ def flee(b: Any, bid: int, ask: int) -> None:
             _take_down(b, k)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _is_near(b: Any, k: int, best: int) -> Any:
     away = best - b.spoof_first[k] if b.spoof_sides[k] == BID else b.spoof_first[k] - best
     return away < b.spoofers_flee_bps * b.ticks_per_bp
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _put_up(b: Any, k: int) -> None:
     words = b.words4
     side = BID if draw(words) < 0.5 else ASK
@@ -88,7 +87,7 @@ def _put_up(b: Any, k: int) -> None:
     emit(b, SPOOF, b.spoof_seq, side, NIL + 1, b.spoof_lots[k], NIL, NIL, owner, NIL, NIL, NIL)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _take_down(b: Any, k: int) -> None:
     for j in range(WALL_LAYERS):
         place = FIRST_WALL + k * WALL_LAYERS + j

@@ -7,8 +7,7 @@ seconds is counted, and enough of it is a cascade.
 import math
 from typing import Any
 
-from numba import njit
-
+from smartmoney.core.book.typed import inner
 from smartmoney.simulation.bits import int64
 from smartmoney.simulation.fair import lots_of
 from smartmoney.simulation.ladder import ASK, BID, CASCADE, NIL, emit
@@ -37,7 +36,7 @@ STOP_FIELDS: list[Any] = [
 """Stops by the side that they will take (a buy stop is at index 0), each side's nearest, and the furthest price that trades reached."""
 
 
-@njit(cache=True, nogil=True)
+@inner
 def start_stops(b: Any, mid: float) -> None:
     """Place the first stops."""
     b.stop_count[:] = 0
@@ -52,7 +51,7 @@ def start_stops(b: Any, mid: float) -> None:
         move_stop(b, mid)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def move_stop(b: Any, mid: float) -> None:
     """Place a stop on one side, in place of a random one once there are enough."""
     words = b.words4
@@ -76,7 +75,7 @@ def move_stop(b: Any, mid: float) -> None:
     b.stop_nearest[side] = min(b.stop_nearest[side], tick) if side == BID else max(b.stop_nearest[side], tick)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def watch_stops(b: Any, tick: int) -> None:
     """Take a trade's price, and plan the moment when the stops that it reached become orders."""
     reached = False
@@ -90,7 +89,7 @@ def watch_stops(b: Any, tick: int) -> None:
         b.stop_at = b.now + 1_000_000 + int(1e6 * b.stops_latency_ms * exponential(b.words4))
 
 
-@njit(cache=True, nogil=True)
+@inner
 def fire_stops(b: Any) -> None:
     """Send what has been reached, the nearest table entries first, and tell of a cascade when it has become one."""
     b.stop_at = NEVER
@@ -121,13 +120,13 @@ def fire_stops(b: Any) -> None:
         emit(b, CASCADE, b.cascade_seq, side_fired, NIL, int(b.stop_fired), NIL, NIL, NIL, NIL, NIL, NIL)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def forget_stops(b: Any) -> None:
     """Let the count of fired stops fade over one grid step."""
     b.stop_fired *= 1.0 - GRID_S / _FIRED_MEMORY_S
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _drop(b: Any, side: int, n: int) -> None:
     last = b.stop_count[side] - 1
     b.stop_ticks[side, n] = b.stop_ticks[side, last]
@@ -135,7 +134,7 @@ def _drop(b: Any, side: int, n: int) -> None:
     b.stop_count[side] = last
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _find_nearest(b: Any, side: int) -> None:
     nearest = _HIGHEST if side == BID else NIL
     for n in range(b.stop_count[side]):

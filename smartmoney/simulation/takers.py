@@ -7,8 +7,7 @@ and `other_side[j] × decay` across, so that each share is the mean number of or
 import math
 from typing import Any
 
-from numba import njit
-
+from smartmoney.core.book.typed import inner
 from smartmoney.simulation.fair import NOISE, lots_of, off_centre
 from smartmoney.simulation.ladder import ASK, BID
 from smartmoney.simulation.matching import MARKET_PRICE, NO_PARENT
@@ -22,7 +21,7 @@ TAKER_FIELDS: list[Any] = [("hawkes", "f8", (2, DECAYS)), ("taker_base", "f8")]
 """Excitement, and the base rate now (it follows volatility)."""
 
 
-@njit(cache=True, nogil=True)
+@inner
 def start_takers(b: Any) -> None:
     """Begin with the excitement that the base rate sustains."""
     share = 0.0
@@ -36,7 +35,7 @@ def start_takers(b: Any) -> None:
     pace_takers(b)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def pace_takers(b: Any) -> None:
     """Let the base rate follow volatility; called on the latent grid."""
     b.taker_base = b.takers_base_rate
@@ -44,7 +43,7 @@ def pace_takers(b: Any) -> None:
         b.taker_base *= math.pow(min(b.vol_mult, 8.0), b.takers_volatility_reaction)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def taker_bound(b: Any, side: int) -> Any:
     """Return a rate that one side's intensity does not exceed before the next event."""
     total = b.taker_base * (1.0 + b.takers_value_tilt)
@@ -53,7 +52,7 @@ def taker_bound(b: Any, side: int) -> Any:
     return total
 
 
-@njit(cache=True, nogil=True)
+@inner
 def decay_takers(b: Any, dt: float) -> None:
     """Let excitement fade."""
     for j in range(DECAYS):
@@ -62,7 +61,7 @@ def decay_takers(b: Any, dt: float) -> None:
         b.hawkes[1, j] *= kept
 
 
-@njit(cache=True, nogil=True)
+@inner
 def maybe_take(b: Any, pick: float, bound_buy: float) -> None:
     """Keep a candidate arrival with the share of its bound that the decayed intensity still has, and send its order."""
     tilt = b.takers_value_tilt * off_centre(b, _TILT_BPS)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import msgspec
 import numpy as np
-from numba import njit
 
+from smartmoney.core.book.typed import entry, inner
 from smartmoney.simulation.ladder import BID, ID, KIND, LEVEL, LOTS, MAKER, SIDE, TAKER, TICK, TIME, TOUCH, TRADE
 from smartmoney.simulation.market import Rows
 
@@ -107,7 +107,7 @@ class DepthCutter:
         )
 
 
-@njit(cache=True, nogil=True)
+@entry
 def net_changes(rows: Rows, bids: Rows, asks: Rows) -> tuple[int, int]:
     """Write the last lots of each changed level, best first, and return how many there are a side."""
     bid_count = 0
@@ -120,7 +120,7 @@ def net_changes(rows: Rows, bids: Rows, asks: Rows) -> tuple[int, int]:
     return bid_count, ask_count
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _put(levels: Rows, count: int, tick: int, lots: int, order: int) -> int:
     low, high = 0, count
     while low < high:

@@ -7,8 +7,7 @@ do at that moment.
 import math
 from typing import Any
 
-from numba import njit
-
+from smartmoney.core.book.typed import inner
 from smartmoney.simulation.fair import best_of
 from smartmoney.simulation.ladder import ASK, BID
 from smartmoney.simulation.latent import GRID_NS
@@ -20,7 +19,7 @@ TRAP_FIELDS: list[Any] = [("trap_seen", "i8"), ("trap_steps", "i8")]
 """The trap that this market has begun to carry out, and the grid steps that its pull goes on for."""
 
 
-@njit(cache=True, nogil=True)
+@inner
 def carry_out_trap(b: Any) -> None:
     """Pull this grid step's part of the near depth while a trap's pull goes on; called on the latent grid."""
     if b.trap_seen != b.trap_seq:

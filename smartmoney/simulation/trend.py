@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from numba import njit
-
+from smartmoney.core.book.typed import inner
 from smartmoney.simulation.bits import int64
 from smartmoney.simulation.fair import lots_of
 from smartmoney.simulation.ladder import ASK, BID
@@ -20,14 +19,14 @@ TREND_FIELDS: list[Any] = [("trend_mean", "f8", (FOLLOWERS,)), ("trend_held", "i
 """Each follower's average price and position, and whose order was sent last."""
 
 
-@njit(cache=True, nogil=True)
+@inner
 def watch_trend(b: Any, mid: float) -> None:
     """Fold the mid into each follower's average; called on the latent grid."""
     for j in range(FOLLOWERS):
         b.trend_mean[j] += (mid - b.trend_mean[j]) * min(GRID_S / b.trend_lookbacks_s[j], 1.0)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def follow_trend(b: Any, mid: float) -> None:
     """Let one follower look: it goes towards its full position while the trend is strong, and out once the trend is gone."""
     j = int(draw(b.words4) * FOLLOWERS)
@@ -49,7 +48,7 @@ def follow_trend(b: Any, mid: float) -> None:
     b.trend_acts = j
 
 
-@njit(cache=True, nogil=True)
+@inner
 def note_trend_fill(b: Any, side: int, lots: int) -> None:
     """Take a fill into the position of the follower who sent the last order."""
     b.trend_held[b.trend_acts] += lots if side == BID else -lots

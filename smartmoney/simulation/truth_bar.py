@@ -6,8 +6,7 @@ One TRUTH_BAR row a second, made from latents and resting orders only; it draws 
 import math
 from typing import Any
 
-from numba import njit
-
+from smartmoney.core.book.typed import inner
 from smartmoney.simulation.bits import int64
 from smartmoney.simulation.ladder import BID, NIL, POOL, TRUTH_BAR, emit
 from smartmoney.simulation.latent import PARENTS
@@ -24,7 +23,7 @@ _FIRST_MAKER = int64(8)
 _NOTHING = int64(-1)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def tell_bar(b: Any) -> None:
     """Emit the bar that ends now, if now is a whole second and the book tells.
 

@@ -109,8 +109,8 @@ def assert_clean(session: Session) -> None:
     assert (session.states["snapshots"] == 1).all()
 
 
-LONGEST = ("coinm-btc", "usdm-btc-2023", "spot-eth", "usdm-eth")
-"""Recordings with several times the depth updates of the others; the coin-margined market is also in the public sessions below."""
+LONGEST = ("coinm-btc", "usdm-btc", "usdm-btc-2023", "spot-eth", "usdm-eth")
+"""All but one, which has the fewest depth updates; the coin-margined market is also in the public sessions below."""
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONGEST)) for name in ORACLES])

@@ -202,6 +202,7 @@ def test_a_command_without_a_daemon_says_so(story):
         request(story.layout.control_socket, ControlRequest(command="status"))
 
 
+@pytest.mark.slow
 def test_halt_without_a_daemon_makes_the_next_one_start_halted(story, tmp_path):
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
@@ -215,6 +216,7 @@ def test_halt_without_a_daemon_makes_the_next_one_start_halted(story, tmp_path):
         assert journal.halt_state().halted, "the latch became a halt of the journal"
 
 
+@pytest.mark.slow
 def test_sigterm_during_the_start_ends_with_zero_and_leaves_no_process(tmp_path):
     with Daemon("--set", "sim.prerun_s=0", "--state-dir", tmp_path / "state") as daemon:
         exchange = daemon.wait_for("built-in exchange is up")["pid"]
@@ -227,7 +229,10 @@ def test_sigterm_during_the_start_ends_with_zero_and_leaves_no_process(tmp_path)
 
 @pytest.mark.parametrize(
     ("setting", "words"),
-    [("strategy_class=no_such_module:Mine", "cannot be imported"), ('instruments=["DOGE/USDT"]', "no profile for DOGEUSDT")],
+    [
+        ("strategy_class=no_such_module:Mine", "cannot be imported"),
+        pytest.param('instruments=["DOGE/USDT"]', "no profile for DOGEUSDT", marks=pytest.mark.slow),
+    ],
 )
 def test_what_only_the_start_can_find_wrong_with_a_configuration_ends_with_78_and_one_line(tmp_path, setting, words):
     result = smartmoney("run", "--set", "sim.prerun_s=0", "--set", setting, "--state-dir", tmp_path / "state")

@@ -117,6 +117,7 @@ def test_prepared_sessions_of_several_files_and_gaps_come_to_the_same(settings, 
     assert plain.frames > 1_000
 
 
+@pytest.mark.slow
 def test_the_number_of_processes_changes_nothing(settings, files):
     jobs = [
         job(settings, files, name=name, latency=OrderLatency(median_ms=50.0, p99_ms=400.0, seed=seed)) for seed, name in enumerate("ab")

@@ -138,7 +138,14 @@ def decisions(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "market"), [*((name, Market.USDM) for name in QUIET), ("it trades", Market.SPOT), ("the prior trades", Market.SPOT)]
+    ("name", "market"),
+    [
+        ("as configured", Market.USDM),
+        ("it trades", Market.SPOT),
+        ("the prior trades", Market.USDM),
+        *(pytest.param(name, Market.USDM, marks=pytest.mark.slow) for name in QUIET if name not in ("as configured", "the prior trades")),
+        pytest.param("the prior trades", Market.SPOT, marks=pytest.mark.slow),
+    ],
 )
 def test_quiet_decisions(recorded_long, decisions, market, name):
     summary = assert_same(recorded_long[market], market, QUIET[name])
@@ -147,7 +154,7 @@ def test_quiet_decisions(recorded_long, decisions, market, name):
     assert in_stretches < 0.6 * summary["decisions"]
 
 
-@pytest.mark.parametrize("factor", [0.0, 0.5])
+@pytest.mark.parametrize("factor", [pytest.param(0.0, marks=pytest.mark.slow), 0.5])
 def test_sizes_that_drift_shrinks_are_pythons(recorded_long, decisions, monkeypatch, factor):
     shrunk = ScaleState(factor=factor, reason="drift: made up")
     monkeypatch.setattr(StrategyDesk, "scale", property(lambda desk: shrunk, lambda desk, scale: None), raising=False)
@@ -156,7 +163,9 @@ def test_sizes_that_drift_shrinks_are_pythons(recorded_long, decisions, monkeypa
     assert (summary["orders"] > 0) == (factor > 0.0)
 
 
-@pytest.mark.parametrize("changes", [{"model": "prior"}, VERY_EAGER], ids=["flat", "held"])
+@pytest.mark.parametrize(
+    "changes", [pytest.param({"model": "prior"}, id="flat"), pytest.param(VERY_EAGER, id="held", marks=pytest.mark.slow)]
+)
 def test_midnight_between_quiet_decisions(recorded_long, changes):
     frames = recorded_long[Market.USDM]
     later = -(frames[0].ts_wall_ns + 400 * 10**9 + 350_000_000) % DAY_NS
@@ -203,6 +212,7 @@ def test_quiet_decisions_under_any_settings_and_over_midnight(recorded_long, lea
     assert_same(moved, Market.USDM, changes)
 
 
+@pytest.mark.slow
 def test_quiet_decisions_on_two_instruments(recorded_long):
     frames = recorded_long[Market.USDM]
     other = [
@@ -277,6 +287,7 @@ def test_silence_and_holes_in_the_recording(recorded):
     assert_same(frames, Market.SPOT, STYLES[0])
 
 
+@pytest.mark.slow
 def test_two_instruments_of_which_one_has_no_snapshot(recorded):
     other = [
         msgspec.structs.replace(one, frame=one.frame.replace(b"BTCUSDT", b"ETHUSDT"), symbol="ETHUSDT" if one.is_snapshot else None)
@@ -301,8 +312,15 @@ def test_wherever_the_blocks_are_cut(recorded, sizes, start):
 CAPTURED = [("hftbacktest/spot/btcusdt_20240808.gz", Market.SPOT), ("hftbacktest/usdm/ethusdt_20240808.gz", Market.USDM)]
 
 
-@pytest.mark.parametrize("changes", STYLES, ids=["taker", "maker"])
-@pytest.mark.parametrize(("name", "market"), CAPTURED, ids=["spot", "usdm"])
+@pytest.mark.parametrize(
+    ("name", "market", "changes"),
+    [
+        pytest.param(*CAPTURED[0], STYLES[0], id="spot-taker"),
+        pytest.param(*CAPTURED[1], STYLES[1], id="usdm-maker"),
+        pytest.param(*CAPTURED[0], STYLES[1], id="spot-maker", marks=pytest.mark.slow),
+        pytest.param(*CAPTURED[1], STYLES[0], id="usdm-taker", marks=pytest.mark.slow),
+    ],
+)
 def test_real_recordings(captures, name, market, changes):
     path = captures / name
     if not path.is_file():

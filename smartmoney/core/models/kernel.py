@@ -270,5 +270,7 @@ def decide_table(
     """
     for r in range(len(rows)):
         decide_one(minds[0], rows[r], times[r], m[0], links, walks, factors, mirror, wide)
-        table[r] = wide[0]
+        # Value by value: for rows as a whole numba compiles, besides, what words the error of shapes that differ.
+        for column in range(wide.shape[1]):
+            table[r, column] = wide[0, column]
         told[r] = minds[0]

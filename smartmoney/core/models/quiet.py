@@ -179,7 +179,8 @@ def _is_quiet(c: Any, feeds: Any, states: Any, i: int, desk: Any, model: Any, on
             return False
         if not _is_refused(q, s, minds[i], cost_bps, row, one, len(states)):
             return False
-        rows[1 + i][:] = row
+        for column in range(len(row)):
+            rows[1 + i, column] = row[column]
     if one.missing == _NOTHING or w.is_known != 0:
         one.label = minds[i].label
         one.probability = minds[i].smoothed[minds[i].label]

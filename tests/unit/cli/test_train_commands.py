@@ -93,6 +93,7 @@ def captured(tmp_path_factory):
     return layout, capture_past(layout, load_settings(), 10_800, 20_000 * 86_400 * 10**9)
 
 
+@pytest.mark.slow
 def test_a_dataset_gives_the_rows_of_the_capture_that_it_was_made_of(call, captured, tmp_path):
     layout, run_id = captured
     code, _, said = call("export", run_id, "--out", tmp_path / "data", "--state-dir", layout.root)

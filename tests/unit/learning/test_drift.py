@@ -53,6 +53,7 @@ class Reference:
         return sum(map(len, self.buckets))
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.sampled_from([1, 8, 32]), st.sampled_from([0.002, 0.05]), st.floats(-2, 2))
 @settings(max_examples=25, deadline=None)
 def test_adwin_is_the_reference_value_for_value(seed, clock, delta, shift):

@@ -74,6 +74,7 @@ def test_regimes_that_are_told_right_score_one_and_edges_are_left_out():
     assert wrong.macro_f1 < 0.2
 
 
+@pytest.mark.slow
 def test_a_learner_beats_the_logistic_where_there_is_more_to_learn_and_not_where_there_is_not():
     rows = made_rows(7, "real", 1500, truth=False)
     rng = np.random.default_rng(7)

@@ -25,6 +25,7 @@ def book(seed=3, scenario=FIRST_RUN):
     return SyntheticMarket(seed, scenario, ("BTCUSDT",), (Market.USDM,)).books[Market.USDM, "BTCUSDT"]
 
 
+@pytest.mark.slow
 def test_rows_of_one_kind_are_not_told_apart_and_of_two_are():
     rng = np.random.default_rng(1)
     a, b = rng.normal(0, 1, (600, 6)), rng.normal(0, 1, (600, 6))

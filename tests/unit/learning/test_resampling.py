@@ -39,6 +39,7 @@ def test_intervals_cover_a_known_correlation_as_often_as_they_say():
     assert 0.88 <= share <= 0.99
 
 
+@pytest.mark.slow
 def test_blocks_are_needed_where_rows_depend_on_each_other():
     rng = np.random.default_rng(8)
     worlds, rows = 100, 1500

@@ -38,6 +38,7 @@ def spoofed(seed, column=None, strength=0.0):
     return rows
 
 
+@pytest.mark.slow
 def test_a_feature_that_shows_walls_on_either_side_is_found_to():
     found = score_spoofs([spoofed(seed, "wall_imbalance", 6.0) for seed in range(3)])
     by = {one.name: one for one in found.found_by}
@@ -48,6 +49,7 @@ def test_a_feature_that_shows_walls_on_either_side_is_found_to():
     assert by["wall_imbalance"].low <= by["wall_imbalance"].pr_auc <= by["wall_imbalance"].high
 
 
+@pytest.mark.slow
 def test_features_that_know_nothing_have_the_base_rate():
     found = score_spoofs([spoofed(seed) for seed in range(3)])
     assert found.base_rate == pytest.approx(0.2, abs=0.05)

@@ -52,6 +52,7 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.mark.slow
 def test_a_page_is_well_formed_escaped_and_needs_nothing_else(cold):
     study, rows = cold
     page = study_page(study, draw_all(study, rows))

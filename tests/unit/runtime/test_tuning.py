@@ -128,6 +128,7 @@ def test_an_interrupted_search_goes_on_where_it_was_and_makes_nothing_twice(sear
     assert again.evaluated == []
 
 
+@pytest.mark.slow
 def test_a_larger_number_of_trials_adds_what_lacks(search):
     first = search(Worlds(2e-5), trials=10)
     more = Worlds(2e-5)
@@ -137,6 +138,7 @@ def test_a_larger_number_of_trials_adds_what_lacks(search):
     assert second.verdict.trials == len(set(more.evaluated)) + first.verdict.trials
 
 
+@pytest.mark.slow
 def test_every_trial_on_a_past_counts_whatever_study_made_it(search):
     alone = search(Worlds(2e-5), folder="a", trials=6, seed=2)
     search(Worlds(2e-5), folder="b", trials=8, seed=1)

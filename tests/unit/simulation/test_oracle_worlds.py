@@ -79,7 +79,7 @@ def test_signs_and_counts_reach_the_analytic_limit_and_signs_alone_theirs():
     assert 0.87 < auc(column(without, "imbalance"), column(with_target, "imbalance")) < 0.91
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind not in KINDS[:1])) for kind in KINDS])
 def test_the_same_schedule_under_both_hypotheses_tells_nothing(kind):
     base = default_world(kind)
     world = msgspec.structs.replace(base, decoy_per_s=base.target_per_s, refill_decoy=base.refill_target)
@@ -89,7 +89,7 @@ def test_the_same_schedule_under_both_hypotheses_tells_nothing(kind):
         assert one.interval[0] <= 0.5 <= one.interval[1]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind not in KINDS[:1])) for kind in KINDS])
 def test_the_oracle_beats_obvious_detectors_and_is_within_reach(kind):
     found = report(default_world(kind), worlds=150, seed=1, quiet_days=0)
     assert found.gain_over_detectors.interval[0] > 0.0

@@ -178,6 +178,7 @@ def test_a_busy_market_stays_sound():
         assert book.fault == 0
 
 
+@pytest.mark.slow
 def test_the_informed_precede_a_drift_and_splitters_and_the_mistaken_do_not():
     moves = {INFORMED: [], MISTAKEN: [], SPLITTER: []}
     for seed in range(8):
@@ -193,6 +194,7 @@ def test_the_informed_precede_a_drift_and_splitters_and_the_mistaken_do_not():
     assert np.mean(moves[MISTAKEN]) < 4
 
 
+@pytest.mark.slow
 def test_in_the_first_run_the_informed_are_followed_by_more_than_a_round_trip_costs():
     moves = []
     for seed in range(4):
@@ -209,6 +211,7 @@ def test_in_the_first_run_the_informed_are_followed_by_more_than_a_round_trip_co
     assert np.mean(moves) > 24
 
 
+@pytest.mark.slow
 def test_where_nothing_is_planted_signed_parent_flow_says_nothing_of_later_moves():
     after = []
     for seed in range(6):
@@ -281,6 +284,7 @@ def gaps_of(style, seeds=4):
     return np.array(gaps), np.mean(makers)
 
 
+@pytest.mark.slow
 def test_schedules_pace_their_children_as_they_are_called():
     spread = {style: np.std(gaps_of(style)[0]) for style in ("twap", "jittered", "poisson", "pov")}
     assert spread["twap"] < 0.25 < spread["jittered"] < 0.7 < spread["poisson"] < 1.4
@@ -333,6 +337,7 @@ def near_lots(book, bps):
     return bids + snapshot.asks[snapshot.asks[:, 0] < ask + reach, 1].sum()
 
 
+@pytest.mark.slow
 def test_a_trap_removes_most_of_the_near_depth_within_a_fifth_of_a_second_and_then_the_price_moves():
     left, ran = [], []
     for seed in range(4):

@@ -38,7 +38,7 @@ def mirrored(rows):
             sign[k] = -1.0
         elif feature.parity.startswith("swap:"):
             partner[k] = FEATURE_INDEX[feature.parity.removeprefix("swap:")]
-    return sign * rows[:, partner]
+    return np.ascontiguousarray(sign * rows[:, partner])
 
 
 def observations(hmm, rows):

@@ -113,6 +113,7 @@ def test_overfitting_is_what_the_recipe_gives_word_by_word(periods, trials, bloc
     assert (found.pbo, found.combinations) == pytest.approx(slow_overfitting(returns, blocks))
 
 
+@pytest.mark.slow
 def test_noise_is_overfitted_one_time_in_two_and_a_planted_edge_never():
     chance = np.random.default_rng(11)
     of_noise = [overfitting(chance.normal(size=(480, 20))).pbo for _ in range(24)]

@@ -1,22 +1,23 @@
 """The feature kernels in particular situations: what the first minute looks like, which key moves what, and what bad input does."""
 
 import math
+import random
 from decimal import Decimal
 
 import msgspec
 import numpy as np
 import pytest
-from numba import njit
 
-from smartmoney.core.book.kernel import clear, level_lots, set_level
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.features.imbalance import RING_MAX
-from smartmoney.core.features.kernel import on_book, on_frame, on_level, on_reset, on_trade
+from smartmoney.core.features.kernel import on_trade
 from smartmoney.core.features.parameters import FeatureParameters, ImbalanceParameters, LiquidityParameters
 from smartmoney.core.features.row import read_row
 from smartmoney.core.features.schema import COLUMNS, FEATURES, as_mapping
 from smartmoney.core.features.spec import AT_ONCE
 from smartmoney.core.features.state import LEVELS_MAX, STATE, configure
+
+from .streams import FRAME, LEVEL, RESET, TRADE, apply_rows
 
 MS = 1_000_000
 S = 1000 * MS
@@ -27,54 +28,26 @@ INSTRUMENT = Instrument(
 )
 
 
-@njit(cache=True)
-def set_and_tell(states, ts, side, tick, lots):
-    s = states[0]
-    on_frame(s, ts)
-    on_level(s, side, tick, level_lots(s, side, tick), lots)
-    set_level(s, side, tick, lots)
-
-
-@njit(cache=True)
-def end_frame(states, ts):
-    states[0].last_event_ns = max(states[0].last_event_ns, ts)
-    on_frame(states[0], ts)
-    on_book(states[0])
-
-
-@njit(cache=True)
 def trade(states, ts, tick, lots, sign):
-    states[0].last_event_ns = max(states[0].last_event_ns, ts)
-    on_trade(states[0], ts, tick, lots, sign)
+    apply_rows(states, np.array([(TRADE, ts, sign, tick, lots)]))
 
 
-@njit(cache=True)
 def drop(states):
-    clear(states[0])
-    on_reset(states[0])
+    apply_rows(states, np.array([(RESET, 0, 0, 0, 0)]))
 
 
-@njit(cache=True)
-def random_market(states, ts, end, seed, out):
-    """Run a two-sided book with frames each 100 ms and trades each 200 ms; write a row per frame and return the rows."""
-    np.random.seed(seed)  # noqa: NPY002 - the generator that numba compiles
-    n = 0
-    while ts < end:
-        ts += 100_000_000
-        spread = 1 + int(np.random.random() < 0.5)  # noqa: NPY002
-        set_and_tell(states, ts, 0, 20_000 - 1, 0 if spread == 2 else np.random.randint(20, 60))  # noqa: NPY002
-        for _ in range(3):
-            side = np.random.randint(0, 2)  # noqa: NPY002
-            set_and_tell(states, ts, side, 20_000 + (2 * side - 1) * np.random.randint(2, 15), np.random.randint(1, 60))  # noqa: NPY002
-        set_and_tell(states, ts, 0, 19_998, np.random.randint(20, 60))  # noqa: NPY002
-        set_and_tell(states, ts, 1, 20_001, np.random.randint(20, 60))  # noqa: NPY002
-        end_frame(states, ts)
-        if n % 2 == 0:
-            sign = 1 if np.random.random() < 0.6 else -1  # noqa: NPY002
-            trade(states, ts, 20_000 + sign, int(np.exp(np.random.normal(3.0, 1.5))) + 1, sign)  # noqa: NPY002
-        read_row(states, 0, 0, out[n])
-        n += 1
-    return n
+def random_frame(draw, ts, n):
+    """Give the rows of one of a two-sided book's frames, after every other one with a trade."""
+    spread = 1 + int(draw.random() < 0.5)
+    rows = [(LEVEL, ts, 0, MID - 1, 0 if spread == 2 else draw.randrange(20, 60))]
+    for _ in range(3):
+        side = draw.randrange(2)
+        rows.append((LEVEL, ts, side, MID + (2 * side - 1) * draw.randrange(2, 15), draw.randrange(1, 60)))
+    rows += [(LEVEL, ts, 0, MID - 2, draw.randrange(20, 60)), (LEVEL, ts, 1, MID + 1, draw.randrange(20, 60)), (FRAME, ts, 0, 0, 0)]
+    if n % 2 == 0:
+        sign = 1 if draw.random() < 0.6 else -1
+        rows.append((TRADE, ts, sign, MID + sign, int(math.exp(draw.gauss(3.0, 1.5))) + 1))
+    return rows
 
 
 def fresh(parameters=None):
@@ -92,14 +65,17 @@ def row(states):
 
 
 def run(states, seconds, *, start=START, seed=1):
-    out = np.empty((seconds * 10 + 1, len(COLUMNS)))
-    return out[: random_market(states, start, start + seconds * S, seed, out)]
+    """Run a market with frames each 100 ms and trades each 200 ms; return a row of features per frame."""
+    draw = random.Random(seed)
+    out = np.empty((seconds * 10, len(COLUMNS)))
+    for n in range(len(out)):
+        apply_rows(states, np.array(random_frame(draw, start + (n + 1) * 100 * MS, n)))
+        read_row(states, 0, 0, out[n])
+    return out
 
 
 def frame(states, ts, *levels):
-    for side, tick, lots in levels:
-        set_and_tell(states, ts, side, tick, lots)
-    end_frame(states, ts)
+    apply_rows(states, np.array([*((LEVEL, ts, *level) for level in levels), (FRAME, ts, 0, 0, 0)]))
 
 
 def quiet_book(states, ts=START):
@@ -306,12 +282,17 @@ BASE = FeatureParameters(
 )
 
 
+@pytest.fixture(scope="module")
+def unchanged():
+    return run(fresh(BASE), 310)
+
+
 @pytest.mark.parametrize(("group", "key", "value", "moved"), CHANGES, ids=[change[1] for change in CHANGES])
-def test_a_key_moves_the_outputs_it_names_and_nothing_else(group, key, value, moved):
+def test_a_key_moves_the_outputs_it_names_and_nothing_else(group, key, value, moved, unchanged):
     part = msgspec.structs.replace(getattr(BASE, group), **{key: value}) if group else value
     parameters = msgspec.structs.replace(BASE, **{group or key: part})
-    here, there = run(fresh(BASE), 310), run(fresh(parameters), 310)
-    differ = {name for k, name in enumerate(COLUMNS) if not np.array_equal(here[:, k], there[:, k], equal_nan=True)}
+    there = run(fresh(parameters), 310)
+    differ = {name for k, name in enumerate(COLUMNS) if not np.array_equal(unchanged[:, k], there[:, k], equal_nan=True)}
     assert differ == moved
 
 
