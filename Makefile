@@ -38,7 +38,7 @@ research: $(VENV)/research ## add what `smartmoney tune` needs: optuna, dask
 paper: $(VENV)/runtime ## run the daemon on paper against the built-in exchange, until Ctrl-C
 	@exec $(RUN) run --paper
 
-test: $(VENV)/development ## run the tests (seven minutes on two cores)
+test: $(VENV)/development ## run the tests (five minutes on two cores)
 	@$(RUN) kernels > /dev/null
 	@$(PY) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not slow and not campaign"
 

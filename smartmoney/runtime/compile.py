@@ -24,13 +24,15 @@ _DEPTH = b'{"e":"depthUpdate","E":1000,"s":"XY","U":6,"u":6,"b":[["99.8","1.0"]]
 _TRADE = b'{"e":"trade","E":1000,"s":"XY","t":1,"p":"100.1","q":"1.0","T":1000,"m":false,"M":true}'
 
 
-def compile_kernels(directory: Path, say: Callable[[str], None], *, with_market: bool) -> float:
+def compile_kernels(directory: Path, say: Callable[[str], None], *, with_market: bool, with_offline: bool = False) -> float:
     """Compile (or load from the cache) every kernel of the daemon; return the seconds that it took.
 
     Args:
         directory: of the kernel cache, as `kernel_cache.prepare` returned it.
         say: tells the user what takes so long, the first time.
         with_market: the built-in exchange will be started: its kernels are compiled beside ours, in a process of their own.
+        with_offline: that process goes on with the kernels that read recordings: it is done before us. `compile_offline_kernels` has
+            then nothing left to do.
     """
     started = monotonic()
     is_first = not kernel_cache.is_warm(directory)
@@ -38,7 +40,8 @@ def compile_kernels(directory: Path, say: Callable[[str], None], *, with_market:
     if is_first:
         say("compiling kernels, once for this version and machine; about a minute")
         if with_market:
-            market = subprocess.Popen([sys.executable, "-m", "smartmoney", "kernels", "--market-only"], stdout=subprocess.DEVNULL)
+            words = [sys.executable, "-m", "smartmoney", "kernels", "--market-only", *["--and-offline"] * with_offline]
+            market = subprocess.Popen(words, stdout=subprocess.DEVNULL)
     try:
         with loading_first():
             _exercise()

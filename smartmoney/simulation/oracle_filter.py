@@ -95,6 +95,15 @@ def _spectrum(matrix: npt.NDArray[np.float64]) -> tuple[Any, Any, Any]:
     return np.real(values), np.real(left), np.real(right)
 
 
+@inner
+def _copy(one: Any, other: Any) -> None:
+    """Copy weights value by value: for arrays as a whole numba compiles, besides, what words the error of shapes that differ."""
+    for i in range(SPLITTERS):
+        for j in range(SPLITTERS):
+            for a in range(ACTIVITIES):
+                other[i, j, a] = one[i, j, a]
+
+
 @entry
 def start_target(filters: npt.NDArray[Any], k: int, without: npt.NDArray[Any], j: int) -> None:
     """Let filter k's target begin now, with what filter j (no target) knows. Its log-likelihood begins at 0 there."""
@@ -103,7 +112,7 @@ def start_target(filters: npt.NDArray[Any], k: int, without: npt.NDArray[Any], j
     for side in range(f.hawkes.shape[0]):
         for part in range(f.hawkes.shape[1]):
             f.hawkes[side, part] = g.hawkes[side, part]
-    f.weight[0] = g.weight[0]
+    _copy(g.weight[0], f.weight[0])
     f.count = 1
     f.last_child[0] = g.clock
     f.is_start[0] = 1
@@ -258,7 +267,7 @@ def _take_order(f: Any, side: int) -> None:
         if f.count >= CANDIDATES:
             f.fault = 1
             return
-        f.weight[f.count] = f.one
+        _copy(f.one, f.weight[f.count])
         f.last_child[f.count] = f.clock
         f.is_start[f.count] = 0
         f.count += 1
@@ -298,7 +307,10 @@ def _normalise(f: Any) -> None:
         return
     f.log_like += math.log(total)
     for c in range(f.count):
-        f.weight[c] /= total
+        for i in range(SPLITTERS):
+            for j in range(SPLITTERS):
+                for a in range(ACTIVITIES):
+                    f.weight[c, i, j, a] /= total
 
 
 @entry

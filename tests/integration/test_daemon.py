@@ -11,7 +11,7 @@ from smartmoney.adapters.control import ControlRequest, request
 from smartmoney.adapters.journal import JournalReader
 from smartmoney.adapters.state_directory import StateLayout
 
-from .daemons import Daemon, has_ended, long_only, smartmoney
+from .daemons import PATIENCE_S, Daemon, has_ended, long_only, smartmoney
 
 PROMISED = (
     *("run_id", "mode", "venue", "build", "config_hash", "model", "uptime_s", "synced_after_s", "frames", "trades", "gaps", "resyncs"),
@@ -67,7 +67,7 @@ def story(tmp_path_factory):
         told.summary, told.log = daemon.summary(), daemon.said()
     told.replay = smartmoney("replay", told.summary["run_id"], "-c", config, "--state-dir", state, "--json", PYTHONHASHSEED="2")
     with Daemon("-c", config, "--for", 2, "--json", "--state-dir", state) as daemon:
-        told.next_code = daemon.finish()
+        told.next_code = daemon.finish(PATIENCE_S)  # its start is in it
         told.next_summary = daemon.summary()
     return told
 

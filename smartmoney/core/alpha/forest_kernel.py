@@ -99,7 +99,9 @@ def _next(links: Any, x: Any, at: int) -> Any:
 @entry
 def row_margins(links: Any, walks: Any, base: Any, x: Any, at: Any, out: Any) -> None:
     """Write the margins of one float32 row, float32[outputs]; `base` are the margins to begin with, `at` is int64[GROUP], scratch."""
-    out[:] = base
+    # Value by value: for arrays as a whole numba compiles, besides, what words the error of shapes that differ.
+    for k in range(len(out)):
+        out[k] = base[k]
     for t in range(0, len(walks), GROUP):
         depth = np.int64(0)
         for k in range(GROUP):
