@@ -126,15 +126,19 @@ class PreparedRecordings:
         self._bytes_max = bytes_max
 
     def session(self, files: Sequence[Path]) -> list[Prepared] | None:
-        """Return the prepared form of every file, made now where there is none; None if any cannot be had."""
+        """Return the prepared form of every file, made now where there is none; None if any cannot be had.
+
+        None, too, where one of several files holds snapshots that do not say whose they are: that is told by what stands around them.
+        """
         found: list[Prepared] = []
         for path in files:
             one = self._one(path)
-            if one is None:
+            if one is not None:
+                found.append(one)
+            if one is None or (len(files) > 1 and one.index.orphans):
                 for other in found:
                     other.close()
                 return None
-            found.append(one)
         return found
 
     def _one(self, path: Path) -> Prepared | None:
@@ -189,7 +193,7 @@ def instruments_of(session: Sequence[Prepared], market: Market, venue: str = "bi
     first = [(symbol.first_ns, number, symbol) for number, one in enumerate(session) for symbol in one.index.symbols]
     for _, _, symbol in sorted(first, key=lambda one: one[:2]):
         inference.raise_one(symbol.name, (symbol.price_decimals, symbol.lot_decimals))
-    inference.orphans += [orphan for one in session for orphan in one.index.orphans]
+    inference.orphans += [orphan for one in session for orphan in one.index.orphans]  # of one file: see `session`
     return inference.instruments(market, venue)
 
 
