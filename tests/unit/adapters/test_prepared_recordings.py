@@ -83,17 +83,21 @@ def grid(*files):
     return infer_grid_of_blocks(((block.buffer, block.rows, block.symbols) for block in blocks), Market.USDM)
 
 
+@pytest.mark.parametrize("block_bytes", [1 << 12, 4 << 20])
 @pytest.mark.parametrize("name", ["day.gz", "day.txt"])
-def test_it_holds_what_the_recording_holds_and_is_made_once(tmp_path, folder, name):
-    path = write(tmp_path / name, lines())
+def test_it_holds_what_the_recording_holds_and_is_made_once(tmp_path, folder, name, block_bytes, monkeypatch):
+    monkeypatch.setattr(prepared_recordings, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(prepared_recordings, "_WORDS", block_bytes >> 4)
+    path = write(tmp_path / name, lines(), lines(symbol="ETHUSDT", start=10**12))
     store = PreparedRecordings(folder)
     first, second = of_one(store, path), of_one(store, path)
     assert (first.was_ready, second.was_ready) == (False, True)
     assert instruments_of([first], Market.USDM) == instruments_of([second], Market.USDM) == grid(path)
     blocks = list(second.blocks())
     assert told(blocks) == told(read_blocks(path)) == told(first.blocks())
-    # Depth and trades but for the first frame of the symbol.
-    assert sum(int(block.rows[PACKED].sum()) for block in blocks) == 2 * 300 - 1
+    assert (len(blocks) > 5) == (block_bytes < 1 << 20)
+    # Depth and trades but for the first frame of each symbol.
+    assert sum(int(block.rows[PACKED].sum()) for block in blocks) == 2 * (2 * 300 - 1)
     text = {(at, row) for at, block in enumerate(blocks) for row in np.flatnonzero(block.rows[PACKED] == 0)}
     frames = {blocks[at].frame(row) for at, row in text}
     assert frames < {block.frame(row) for block in read_blocks(path) for row in range(len(block))}
