@@ -19,6 +19,7 @@ from typing import BinaryIO
 import msgspec
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 from zlib_ng import zlib_ng
 
 from smartmoney.adapters.recording_blocks import Block, read_blocks
@@ -29,6 +30,7 @@ from smartmoney.venues.binance.packer import Packer
 from smartmoney.venues.recorded_lines import BEGINS, ENDS, PACKED, ROWS, SNAPSHOTS, WALLS
 
 log = structlog.get_logger("prepared")
+Rows = NDArray[np.int64]
 
 BYTES_MAX = 8 << 30
 """Size of the folder at most."""
@@ -40,6 +42,7 @@ _PART_NS_MAX = 86_400_000_000_000
 _SETTLED_NS = 2_000_000_000
 """A file that changed longer ago than this cannot change again without showing it in its times."""
 _WORDS = 1 << 17
+_BLOCK_BYTES = 4 << 20
 _HASHED_BYTES = 1 << 20
 _DIGEST_BYTES, _LENGTH_BYTES = 32, 8
 _REMEMBERED = 4096
@@ -126,15 +129,19 @@ class PreparedRecordings:
         self._bytes_max = bytes_max
 
     def session(self, files: Sequence[Path]) -> list[Prepared] | None:
-        """Return the prepared form of every file, made now where there is none; None if any cannot be had."""
+        """Return the prepared form of every file, made now where there is none; None if any cannot be had.
+
+        None, too, where one of several files holds snapshots that do not say whose they are: that is told by what stands around them.
+        """
         found: list[Prepared] = []
         for path in files:
             one = self._one(path)
-            if one is None:
+            if one is not None:
+                found.append(one)
+            if one is None or (len(files) > 1 and one.index.orphans):
                 for other in found:
                     other.close()
                 return None
-            found.append(one)
         return found
 
     def _one(self, path: Path) -> Prepared | None:
@@ -189,26 +196,23 @@ def instruments_of(session: Sequence[Prepared], market: Market, venue: str = "bi
     first = [(symbol.first_ns, number, symbol) for number, one in enumerate(session) for symbol in one.index.symbols]
     for _, _, symbol in sorted(first, key=lambda one: one[:2]):
         inference.raise_one(symbol.name, (symbol.price_decimals, symbol.lot_decimals))
-    inference.orphans += [orphan for one in session for orphan in one.index.orphans]
+    inference.orphans += [orphan for one in session for orphan in one.index.orphans]  # of one file: see `session`
     return inference.instruments(market, venue)
 
 
 def _write(path: Path, out: BinaryIO, bytes_max: int) -> bool:
     """Write the prepared form of a recording; False, given up, where it grows beyond `bytes_max`."""
     packer, digest, stored, at = Packer(_WORDS), hashlib.sha256(), [], 0
-    for block in read_blocks(path):
-        for words, rows, first in packer.pack(block.buffer, block.rows, block.symbols):
-            columns = (rows[WALLS], rows[BEGINS].astype(np.uint32), rows[ENDS].astype(np.uint32))
-            forms = (rows[SNAPSHOTS] | rows[PACKED] << 1).astype(np.uint8)
-            body = b"".join((words, *(column.tobytes() for column in columns), forms.tobytes()))
-            count = rows.shape[1]
-            symbols = {row - first: name for row, name in block.symbols.items() if first <= row < first + count}
-            stored.append(_Stored(at, len(body), len(words), count, zlib_ng.crc32(body), symbols))
-            digest.update(body)
-            out.write(body)
-            at += len(body)
-            if at > bytes_max:
-                return False
+    for words, rows, symbols in _gathered(packer, path):
+        columns = (rows[WALLS], rows[BEGINS].astype(np.uint32), rows[ENDS].astype(np.uint32))
+        forms = (rows[SNAPSHOTS] | rows[PACKED] << 1).astype(np.uint8)
+        body = b"".join((words, *(column.tobytes() for column in columns), forms.tobytes()))
+        stored.append(_Stored(at, len(body), len(words), rows.shape[1], zlib_ng.crc32(body), symbols))
+        digest.update(body)
+        out.write(body)
+        at += len(body)
+        if at > bytes_max:
+            return False
     decimals, first_ns = packer.inference.decimals, packer.first_ns
     symbols_found = tuple(_Symbol(name, *needed, first_ns[name]) for name, needed in decimals.items())
     orphans = packer.inference.orphans
@@ -218,6 +222,29 @@ def _write(path: Path, out: BinaryIO, bytes_max: int) -> bool:
     digest.update(index)
     out.write(index + digest.digest())
     return True
+
+
+def _gathered(packer: Packer, path: Path) -> Iterator[tuple[bytes, Rows, dict[int, str]]]:
+    """Yield a recording's frames in blocks that are larger than what is read at once: each block costs a run some calls."""
+    parts: list[tuple[bytes, Rows]] = []
+    symbols: dict[int, str] = {}
+    size = count = 0
+    for block in read_blocks(path):
+        for words, rows, first in packer.pack(block.buffer, block.rows, block.symbols):
+            rows[[BEGINS, ENDS]] += size
+            symbols |= {row - first + count: name for row, name in block.symbols.items() if first <= row < first + rows.shape[1]}
+            parts.append((words, rows))
+            size += len(words)
+            count += rows.shape[1]
+            if size >= _BLOCK_BYTES:
+                yield _joined(parts, symbols)
+                parts, symbols, size, count = [], {}, 0, 0
+    if parts:
+        yield _joined(parts, symbols)
+
+
+def _joined(parts: Sequence[tuple[bytes, Rows]], symbols: dict[int, str]) -> tuple[bytes, Rows, dict[int, str]]:
+    return b"".join(words for words, _ in parts), np.concatenate([rows for _, rows in parts], axis=1), symbols
 
 
 def _opened(target: Path, *, was_ready: bool) -> Prepared | None:
@@ -258,7 +285,7 @@ def _index(file: BinaryIO, size: int) -> _Index | None:
         return None
 
 
-def _rows(buffer: bytes, stored: _Stored) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+def _rows(buffer: bytes, stored: _Stored) -> Rows:
     count, at = stored.frames, stored.words_bytes
     rows = np.empty((ROWS, count), np.int64)
     rows[WALLS] = np.frombuffer(buffer, np.int64, count, at)

@@ -25,8 +25,8 @@ from smartmoney.adapters.recordings import (
 )
 from smartmoney.venues.recorded_lines import BEGINS, ENDS, KIND_COUNT, KIND_FRAME, KINDS_MAX, ROWS, SNAPSHOTS, WALLS, classify, split_lines
 
-BLOCK_BYTES = 1 << 20
-BLOCK_FRAMES = 8192
+BLOCK_BYTES = 4 << 20
+BLOCK_FRAMES = 1 << 15
 _READ_BYTES = 1 << 18
 
 

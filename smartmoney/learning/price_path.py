@@ -58,6 +58,8 @@ class PricePath:
         """Return about `points` (time, price), lowest and highest of equal stretches of time, for drawing. A hole is one None."""
         mids = self.mids
         wide = max(1, -(-2 * len(mids) // max(points, 2)))
+        if wide == 1:
+            return self._all()
         chosen: list[tuple[int, float | None]] = []
         for first in range(0, len(mids), wide):
             part = mids[first : first + wide]
@@ -67,6 +69,15 @@ class PricePath:
                 chosen += [(self._time(first + at), float(part[at])) for at in sorted(ends)]
             elif chosen and chosen[-1][1] is not None:
                 chosen.append((self._time(first), None))
+        return chosen
+
+    def _all(self) -> list[tuple[int, float | None]]:
+        chosen: list[tuple[int, float | None]] = []
+        for step, mid in enumerate(self.mids.tolist()):
+            if math.isfinite(mid):
+                chosen.append((self._time(step), mid))
+            elif chosen and chosen[-1][1] is not None:
+                chosen.append((self._time(step), None))
         return chosen
 
     def _time(self, step: int) -> int:

@@ -102,19 +102,31 @@ def test_prepared_recordings_come_to_the_same(result, settings, files, cache):
 def test_prepared_sessions_of_several_files_and_gaps_come_to_the_same(settings, cache, tmp_path):
     base = tmp_path / "feed"
     prerun(SyntheticMarket(4, symbols=("BTCUSDT", "ETHUSDT"), markets=(Market.SPOT,)), 1_700_000_000_000_000_000, 90, base)
-    files = []
+    plain, named = [], []
     for symbol in ("BTCUSDT", "ETHUSDT"):
         whole = gzip.decompress(capture_path(base, Market.SPOT, symbol).read_bytes()).splitlines(keepends=True)
-        # A hole, and the snapshot again: frames are kept until it comes.
+        # A hole, and a snapshot from after it: frames are kept until it comes.
         snapshot = next(line for line in whole if b'"lastUpdateId"' in line[:60])
         cut = [*whole[:600], *whole[640:700], snapshot, *whole[700:]]
-        files.append(tmp_path / f"{symbol}.spot.gz")
-        files[-1].write_bytes(gzip.compress(b"".join(cut), 1))
-    names = tuple(str(path) for path in files)
-    plain, made, ready = (run_backtest([job(settings, names, prepares=prepares)], 1) for prepares in (False, True, True))
-    assert said(made) == said(ready) == said(plain)
-    assert ready.frames_from == "prepared"
-    assert plain.frames > 1_000
+        plain.append(tmp_path / f"{symbol}.spot.gz")
+        plain[-1].write_bytes(gzip.compress(b"".join(cut), 1))
+        named.append(tmp_path / f"{symbol}.jsonl")
+        named[-1].write_bytes(b"".join(as_reply(line, symbol) for line in cut))
+    for files, came in ((plain, "recording"), (named, "prepared")):
+        names = tuple(str(path) for path in files)
+        read, made, ready = (run_backtest([job(settings, names, prepares=prepares)], 1) for prepares in (False, True, True))
+        assert said(made) == said(ready) == said(read)
+        # Of several files, snapshots that do not say whose they are are told by what stands around them.
+        assert ready.frames_from == came
+        assert read.frames > 1_000
+
+
+def as_reply(line, symbol):
+    """Return a stamped line in a form in which a snapshot says whose it is."""
+    stamp, _, frame = line.decode().strip().partition(" ")
+    is_snapshot = '"lastUpdateId"' in frame[:60]
+    kind = {"t": "http", "url": f"https://api/api/v3/depth?symbol={symbol}"} if is_snapshot else {"t": "recv"}
+    return json.dumps({**kind, "conn": "c", "ts": int(stamp) / 1e9, "data": frame}).encode() + b"\n"
 
 
 @pytest.mark.slow

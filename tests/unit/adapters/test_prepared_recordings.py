@@ -1,6 +1,7 @@
 """A prepared recording is what the recording is, and is never believed where it is anything else."""
 
 import gzip
+import json
 import os
 import threading
 import time
@@ -82,28 +83,44 @@ def grid(*files):
     return infer_grid_of_blocks(((block.buffer, block.rows, block.symbols) for block in blocks), Market.USDM)
 
 
+@pytest.mark.parametrize("block_bytes", [1 << 12, 4 << 20])
 @pytest.mark.parametrize("name", ["day.gz", "day.txt"])
-def test_it_holds_what_the_recording_holds_and_is_made_once(tmp_path, folder, name):
-    path = write(tmp_path / name, lines())
+def test_it_holds_what_the_recording_holds_and_is_made_once(tmp_path, folder, name, block_bytes, monkeypatch):
+    monkeypatch.setattr(prepared_recordings, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(prepared_recordings, "_WORDS", block_bytes >> 4)
+    path = write(tmp_path / name, lines(), lines(symbol="ETHUSDT", start=10**12))
     store = PreparedRecordings(folder)
     first, second = of_one(store, path), of_one(store, path)
     assert (first.was_ready, second.was_ready) == (False, True)
     assert instruments_of([first], Market.USDM) == instruments_of([second], Market.USDM) == grid(path)
     blocks = list(second.blocks())
     assert told(blocks) == told(read_blocks(path)) == told(first.blocks())
-    # Depth and trades but for the first frame of the symbol.
-    assert sum(int(block.rows[PACKED].sum()) for block in blocks) == 2 * 300 - 1
+    assert (len(blocks) > 5) == (block_bytes < 1 << 20)
+    # Depth and trades but for the first frame of each symbol.
+    assert sum(int(block.rows[PACKED].sum()) for block in blocks) == 2 * (2 * 300 - 1)
     text = {(at, row) for at, block in enumerate(blocks) for row in np.flatnonzero(block.rows[PACKED] == 0)}
     frames = {blocks[at].frame(row) for at, row in text}
     assert frames < {block.frame(row) for block in read_blocks(path) for row in range(len(block))}
 
 
 def test_a_session_of_several_files_has_one_grid_and_one_order(tmp_path, folder):
-    files = [write(tmp_path / "a.gz", lines(50, "ETHUSDT", 500)), write(tmp_path / "b.gz", lines(50, "BTCUSDT"))]
+    def named(number, symbol, start):
+        for line in lines(50, symbol, start):
+            stamp, _, frame = line.partition(" ")
+            where = {"t": "http", "url": f"https://a/depth?symbol={symbol}"} if "lastUpdateId" in frame else {"t": "recv"}
+            yield json.dumps({**where, "conn": str(number), "ts": int(stamp) / 1e9, "data": frame})
+
+    files = [write(tmp_path / "a.jsonl", named(1, "ETHUSDT", 10**9)), write(tmp_path / "b.gz", named(2, "BTCUSDT", 0))]
     session = PreparedRecordings(folder).session(files)
     assert instruments_of(session, Market.USDM) == grid(*files)
     assert [one.symbol for one in instruments_of(session, Market.USDM)] == ["BTCUSDT", "ETHUSDT"]
     assert told(merge_blocks([one.blocks() for one in session])) == told(merge_blocks([read_blocks(path) for path in files]))
+
+
+def test_beside_others_a_snapshot_has_to_say_whose_it_is(tmp_path, folder):
+    files = [write(tmp_path / "a.gz", lines(50, "ETHUSDT", 500)), write(tmp_path / "b.gz", lines(50, "BTCUSDT"))]
+    assert PreparedRecordings(folder).session(files) is None
+    assert all(is_ready(PreparedRecordings(folder), path) for path in files[:1])
 
 
 def test_what_a_user_may_do_to_a_recording_is_noticed(recording, folder, tmp_path):
