@@ -367,12 +367,12 @@ def measure_daemon(folder: Path, *, cold: bool) -> list[Figure]:
 
 def measure_restart() -> list[Figure]:
     """Restart a rehearsal over a journal of ten thousand events: a small past, half a busy hour, and one that a kill ended."""
-    journal = f"journal of {bench_safety.EVENTS:,} events"
-    busy = f"{journal}, half an hour of {bench_restart.FRAMES:,} frames"
+    journal = f"{bench_safety.EVENTS:,} events"
+    busy = f"{journal}, {bench_restart.FRAMES:,} frames"
     cases = (
         (journal, bench_restart.measure_restarts),
         (busy, partial(bench_restart.measure_busy_restarts, is_torn=False)),
-        (f"{busy}, killed in it", partial(bench_restart.measure_busy_restarts, is_torn=True)),
+        (f"{busy}, killed", partial(bench_restart.measure_busy_restarts, is_torn=True)),
     )
     rows = []
     for kind, measure in cases:
@@ -380,7 +380,7 @@ def measure_restart() -> list[Figure]:
         middle = {name: statistics.median(getattr(each, name) for each in restarts) for name in ("ready_ms", "cpu_ms", "warm_ms")}
         rows.append(_figure("restart", f"restart_to_ready_ms: {kind}", middle["ready_ms"], "ms"))
         rows.append(_figure("restart", f"slowest of {len(restarts)}: {kind}", max(each.ready_ms for each in restarts), "ms"))
-        rows.append(_figure("restart", f"processor time until READY: {kind}", middle["cpu_ms"], "ms"))
+        rows.append(_figure("restart", f"processor time of it: {kind}", middle["cpu_ms"], "ms"))
         rows.append(_figure("restart", f"warm start done: {kind}", middle["warm_ms"], "ms"))
     return rows
 

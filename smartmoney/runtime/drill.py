@@ -267,6 +267,7 @@ class _Drill:
 
     async def _ready(self, **settings: object) -> Running:
         daemon, _ = await self._start(**settings)
+        await daemon.wait_for("warm start done")
         self.watch.phase = "running"
         with suppress(DrillFailed):
             await self._stage.resume()

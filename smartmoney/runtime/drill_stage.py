@@ -23,6 +23,7 @@ from smartmoney.adapters.control import ControlError, ControlRequest, request
 from smartmoney.adapters.state_directory import StateLayout
 
 START_S = 240.0
+RESUME_S = 120.0
 KEY, SECRET = "DrillKey1", "drill-secret-of-no-worth"
 OWNERS_BTC = 1
 _ACCOUNTS = {
@@ -192,8 +193,9 @@ class Stage:
         return await asyncio.to_thread(request, self.layout.control_socket, ControlRequest(command=command, reason=reason), patience_s)
 
     async def resume(self) -> None:
-        """Re-arm the daemon once it knows its equity."""
-        for _ in range(100):
+        """Re-arm the daemon once it knows its equity: READY comes before its warm start, and that before the market."""
+        ends = time.monotonic() + RESUME_S
+        while time.monotonic() < ends:
             try:
                 await self.ask("resume", "drill")
             except ControlError as error:

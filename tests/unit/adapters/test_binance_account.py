@@ -13,6 +13,7 @@ from smartmoney.adapters.clock import JumpClock
 from smartmoney.adapters.credentials import Credentials
 from smartmoney.adapters.websocket_transport import InsecureAddressError
 from smartmoney.core.domain.instruments import Market
+from smartmoney.runtime import live
 from smartmoney.runtime.live_door import DoorTerms, live_door
 from smartmoney.venues.binance.order_calls import Call
 from smartmoney.venues.binance.protocol import Endpoints
@@ -26,12 +27,13 @@ READ = Call(section="private", method="GET", path="openOrders", params={"symbol"
 
 
 class Venue:
-    """Answer what a test says, in turn; the last answer is kept."""
+    """Answer what a test says of a path, else in turn; the last answer is kept."""
 
     def __init__(self):
         self.asked = []
         self.times = 0
         self.script = [(200, {}, {})]
+        self.of_path = {}
         self.offset_ms = 0
         self.clock = JumpClock()
 
@@ -41,7 +43,8 @@ class Venue:
             return web.json_response({"serverTime": self.clock.wall_ns() // 1_000_000 + self.offset_ms})
         body = await request.text()
         self.asked.append((request.method, request.path, request.query_string or body))
-        status, answer, headers = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        said = self.of_path.get(request.path) or (self.script.pop(0) if len(self.script) > 1 else self.script[0])
+        status, answer, headers = said
         if isinstance(answer, str):
             return web.Response(status=status, text=answer, headers=headers, content_type="text/html")
         return web.json_response(answer, status=status, headers=headers)
@@ -206,13 +209,14 @@ async def test_the_door_of_a_start_does_not_wait_for_a_budget_that_others_have_s
         **dict.fromkeys(("enableReading", "enableSpotAndMarginTrading", "ipRestrict"), True),
         **dict.fromkeys(("enableWithdrawals", "enableInternalTransfer", "permitsUniversalTransfer"), False),
     }
-    wallet = {"balances": [{"asset": "USDT", "free": "7", "locked": "0"}]}
-    async with account_at(busy, (200, may, {}), (200, wallet, {})) as (venue, account):
+    wallet = {"uid": 5, "balances": [{"asset": "USDT", "free": "7", "locked": "0"}]}
+    async with account_at(busy) as (venue, account):
+        venue.of_path = {"/sapi/v1/account/apiRestrictions": (200, may, {}), "/api/v3/account": (200, wallet, {})}
         await account.ask(READ)
         before_ns = venue.clock.monotonic_ns()
-        await account.sync_clock()
+        assert await live._identify(account, Endpoints(rest="https://here", stream="")) == "binance:spot:here:5"
         terms = DoorTerms(capital=Decimal(5), money_needed=Decimal(5), largest_position=Decimal(5), leverage=1)
         problems = await live_door(account, (SPOT,), b"{}", terms)
         assert [problem.check for problem in problems] == ["market"], "it is not described there; all else was asked, and is well"
         assert venue.clock.monotonic_ns() == before_ns
-        assert len(venue.asked) == 3
+        assert len(venue.asked) == 4

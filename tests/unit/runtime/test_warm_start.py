@@ -4,6 +4,7 @@ import gzip
 import math
 import shutil
 from collections import deque
+from decimal import Decimal
 
 import msgspec
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from smartmoney.adapters import capture_format
 from smartmoney.adapters.capture import CaptureWriter, read_capture, verify_capture
 from smartmoney.adapters.capture_segment import index_path, read_index
-from smartmoney.core.domain.entries import EntryKind, Tick, WarmUpEnded
+from smartmoney.core.domain.entries import EntryKind, OrderFilled, Tick, WarmUpEnded
+from smartmoney.core.domain.orders import Fill, Liquidity, Side
 from smartmoney.runtime import warm_start
 from smartmoney.runtime.bookmarks import Bookmarks, encode_book
 from smartmoney.runtime.clock import Stamp, now
@@ -65,9 +67,11 @@ def frame_item(frames, at):
     return Item(EntryKind.FRAME, Stamp(wall_ns, wall_ns - frames.origin_ns), frame=frames.frame(at))
 
 
-def warmed(blocks, instruments, *, each=False, capture=None):
+def warmed(blocks, instruments, *, each=False, capture=None, before=()):
     """Fold the past as the daemon does, or frame by frame; return the engine and what was stepped."""
     engine, loop = loop_of(instruments, capture or Nowhere())
+    for payload in before:
+        loop.process(Item(EntryKind.EVENT, Stamp(2, 2), payload=payload))
     seen = Seen(loop, each=each)
     deque(warm_up(seen, instruments, blocks), 0)
     loop.take()
@@ -97,14 +101,32 @@ def test_a_recording_warms_every_feature_and_the_regime(past, tmp_path):
     assert int(engine.market.states[0]["phase"]) == 1
 
 
-def test_stretches_warm_and_are_captured_as_frames_one_by_one(past, tmp_path):
+BOUGHT = OrderFilled(
+    fill=Fill(
+        trade_id="1",
+        client_order_id="stranger",
+        instrument=0,
+        side=Side.BUY,
+        price_ticks=6_000_000,
+        lots=1000,
+        fee=Decimal(0),
+        fee_asset="USDT",
+        liquidity=Liquidity.TAKER,
+        ts_event_ns=2,
+    )
+)
+
+
+@pytest.mark.parametrize("before", [(), (BOUGHT,)], ids=["flat", "held"])
+def test_stretches_warm_and_are_captured_as_frames_one_by_one(past, tmp_path, before):
     recording, instruments = past
     capture_run(tmp_path, recording, instruments, before=list(items_of(recording))[:700])
     found = []
     for each in (False, True):
         with CaptureWriter(tmp_path / f"out-{each}") as writer:
             blocks = warm_blocks(instruments, {}, tmp_path, f"out-{each}")
-            engine, _ = warmed(blocks, instruments, each=each, capture=writer)
+            engine, _ = warmed(blocks, instruments, each=each, capture=writer, before=before)
+            assert engine.executor.portfolio.has_position() == bool(before)
         entries = list(read_capture(tmp_path / f"out-{each}"))
         assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
         kept = [(entry.kind, entry.ts_wall_ns, entry.connection, entry.instrument, entry.frame) for entry in entries]
