@@ -295,6 +295,25 @@ def test_a_stop_that_lies_elsewhere_at_the_venue_is_told_once_and_replaced(linke
     assert (again.stop_ticks, again.lots) == (stop.stop_ticks, 1000)
 
 
+@pytest.mark.parametrize("is_told", [True, False])
+def test_where_stop_and_target_are_not_linked_a_life_that_ended_between_two_stops_is_followed_by_one_with_one(is_told):
+    bench = Bench(linked_pairs=False)
+    stop, target = bench.long()
+    commands = bench.fill(target, 400, 10_400)
+    if is_told:
+        bench.accept(*commands)
+    reports = bench.executor.ledger.reports()
+    held = (PositionReport(instrument=0, quantity=D(6), cost=D(600)),)
+    later = Bench(linked_pairs=False, positions=held, run="run2")
+    later.executor.restore(reports, later.view())
+    listed = tuple(msgspec.structs.replace(each, venue_order_id="v" + each.intent.client_order_id) for each in reports)
+    told = AccountReported(orders=listed, positions=(PositionReport(instrument=0, quantity=D(6), cost=D(0)),))
+    commands = later.executor.reconcile(told, later.view())
+    assert (intents(commands), cancels(commands)) == ([], [stop.client_order_id])
+    later.cancelled(*commands)
+    assert [record.leaves for record in later.executor.ledger.working(0) if record.intent.purpose is Purpose.STOP] == [600]
+
+
 def test_where_stop_and_target_are_not_linked_a_resized_stop_that_is_refused_leaves_the_old_one():
     bench = Bench(linked_pairs=False)
     stop, target = bench.long()
