@@ -198,7 +198,8 @@ def test_trials_with_the_same_model_train_once_and_a_model_that_cannot_be_traine
     assert refused
     assert all("3600 s ahead" in trial.why for trial in result.trials if trial.refused)
     assert said[1].startswith(f"trains at most {3 * (FOLDS + 1)} models, of about ")
-    assert any(trial.fills for trial in result.trials)
+    # So little teaches models to keep silent; the default trades there. (tests/replay has models that trade by turns.)
+    assert result.trials[0].fills > 0
     assert result.lead_s >= 5_400
     assert np.isfinite(result.verdict.sharpe)
     recording = workers.of(Evaluation)[0].job.source.files[0]
@@ -207,7 +208,7 @@ def test_trials_with_the_same_model_train_once_and_a_model_that_cannot_be_traine
 
 
 @pytest.mark.slow
-def test_a_search_that_was_killed_goes_on_and_two_processes_come_to_the_same(alone, run):
+def test_a_search_that_was_killed_goes_on_and_makes_nothing_twice(alone, run):
     whole, _, workers = alone
     broken, rest = Counted(dies_before=len(workers.works) // 2), Counted()
     with pytest.raises(KeyboardInterrupt):
@@ -216,6 +217,11 @@ def test_a_search_that_was_killed_goes_on_and_two_processes_come_to_the_same(alo
     assert msgspec.json.encode(result) == msgspec.json.encode(whole)
     for kind in (TrainingWork, Evaluation):
         assert len(broken.of(kind)) + len(rest.of(kind)) == len(workers.of(kind))
+
+
+@pytest.mark.slow
+def test_two_processes_come_to_the_same(alone, run):
+    whole, _, _ = alone
     with local_workers(2) as two:
         assert msgspec.json.encode(run("two", two)[0]) == msgspec.json.encode(whole)
 
