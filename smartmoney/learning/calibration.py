@@ -229,16 +229,33 @@ def _isotonic(p: Floats, outcome: Floats, weights: Floats) -> Calibrator:
 
 
 def _logistic(x: Floats, outcome: Floats, weights: Floats) -> tuple[float, ...]:
-    """Return coefficients and intercept of a weighted logistic regression, by Newton's method with a trace of ridge."""
+    """Return coefficients and intercept of a weighted logistic regression, by Newton's method with a trace of ridge.
+
+    A step that does not lessen the loss is halved until it does: where columns nearly agree, as those of the beta map do, a whole one can
+    lead to where every outcome is unlikely and nothing leads back.
+    """
     design = np.column_stack((x, np.ones(len(x))))
+    ridge = 1e-6 * float(weights.sum())
+
+    def loss(beta: Floats) -> float:
+        z = design @ beta
+        return float((weights * (np.logaddexp(0.0, z) - outcome * z)).sum() + 0.5 * ridge * (beta**2).sum())
+
     beta = np.zeros(design.shape[1])
-    ridge = 1e-6 * weights.sum()
+    reached = loss(beta)
     for _ in range(50):
         p = _sigmoid(design @ beta)
         gradient = design.T @ (weights * (outcome - p)) - ridge * beta
         hessian = (design * (weights * p * (1.0 - p))[:, None]).T @ design + ridge * np.eye(len(beta))
-        step = np.clip(np.linalg.solve(hessian, gradient), -2.0, 2.0)
-        beta = beta + step
+        step = np.linalg.solve(hessian, gradient)
+        for _halved in range(40):
+            tried = loss(beta + step)
+            if tried <= reached:
+                break
+            step = 0.5 * step
+        else:
+            break
+        beta, reached = beta + step, tried
         if np.abs(step).max() < 1e-10:
             break
     return tuple(beta.tolist())

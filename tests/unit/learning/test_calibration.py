@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from smartmoney.learning.calibration import (
@@ -11,6 +11,7 @@ from smartmoney.learning.calibration import (
     calibrated_apart,
     conformal_thresholds,
     fit_temperature,
+    log_loss,
     reliability,
     weighted_auc,
 )
@@ -126,3 +127,16 @@ def test_conformal_sets_cover_what_they_promise_per_group():
         inside = group[20_000:] == k
         assert (p_true[20_000:][inside] >= 1.0 - q[k]).mean() == pytest.approx(0.9, abs=0.01)
     assert q[2:] == (1.0, 1.0, 1.0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 200), st.sampled_from((6.0, 10.0)), st.sampled_from((2.5, 4.0)))
+@example(seed=28, sharpness=6.0, gain=2.5)
+def test_a_calibrator_is_never_worse_than_the_share_that_came_true(seed, sharpness, gain):
+    # The two columns of the beta map nearly agree where hardly any confidence is far from one half.
+    rng = np.random.default_rng(seed)
+    p = 0.5 + 0.45 * rng.beta(1.0, sharpness, 2000)
+    came = (rng.random(2000) < 1.0 / (1.0 + np.exp(0.1 - gain * (np.log(p) - np.log1p(-p))))).astype(np.float64)
+    weights = np.ones(2000)
+    said = apply(calibrate(p, came, weights), p)
+    assert log_loss(said, came, weights) <= log_loss(np.full(2000, came.mean()), came, weights) + 1e-9
