@@ -2,7 +2,8 @@
 
 All of it from out-of-fold probabilities. gross = s σ̂ Φ⁻¹(confidence); s is the slope of what moves in the forecast's direction on that, so
 a head that foretells nothing gets s near 0 and never offers a return above its cost. A family of worlds counts as the root of its rows
-here: one of many worlds does not say alone what confidence is worth, and one of few does not say as much as it.
+here: one of many worlds does not say alone what confidence is worth, and one of few does not say as much as it. A head
+that foretells one family only gets what s is without that one.
 """
 
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ _KNOWN_MIN = 0.95
 """A volatility that is missing more often than the first one by more than a twentieth would keep a head silent for too long."""
 _FLOOR_SHARE = 0.1
 _CONFIDENCE_MAX = 0.999
+ONE_FAMILY = 0.5
+"""Where s falls below this share of itself without one family, that family makes it, and it is no law of markets."""
 
 
 class HeadRows(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,7 +150,7 @@ def fit_facts(raw_up: Floats, rows: HeadRows, made: Sample, regime: NDArray[np.i
     sigma, spread = likeliest_sigma(volatilities, moved, weight)
     return HeadFacts(
         calibrator=calibrator,
-        return_scale=return_scale(p, moved, weight, spread),
+        return_scale=common_scale(p, moved, weight, spread, whose),
         sigma=sigma,
         conformal=conformal_thresholds(np.where(up > 0.5, p, 1.0 - p), regime[known], weight, 5, counted=rows.weight[known]),
         terciles_bps=_terciles(spread),
@@ -164,6 +167,16 @@ def by_family(weight: Floats, family: NDArray[np.int64]) -> Floats:
     # Independent rows behind a weighted mean: (sum of weights)² / sum of squared weights.
     worth = np.sqrt(totals).sum() / held.sum()
     return np.asarray(weight * shares[family] * worth, np.float64)
+
+
+def common_scale(p_up: Floats, moved_bps: Floats, weight: Floats, sigma_bps: Floats, family: NDArray[np.int64]) -> float:
+    """Return s of gross = s σ Φ⁻¹(confidence); where one family makes most of it, s without that family."""
+    scale = return_scale(p_up, moved_bps, weight, sigma_bps)
+    named = np.unique(family)
+    if len(named) < 2:
+        return scale
+    without = [return_scale(*(values[family != one] for values in (p_up, moved_bps, weight, sigma_bps))) for one in named.tolist()]
+    return min(without) if min(without) < ONE_FAMILY * scale else scale
 
 
 def return_scale(p_up: Floats, moved_bps: Floats, weight: Floats, sigma_bps: Floats) -> float:
