@@ -270,20 +270,27 @@ def _sigmoid(x: Floats) -> Floats:
 
 
 def conformal_thresholds(
-    p_true: Floats, group: Sequence[int] | NDArray[np.int64], weights: Floats, groups: int, miss: float = MISS
+    p_true: Floats,
+    group: Sequence[int] | NDArray[np.int64],
+    weights: Floats,
+    groups: int,
+    miss: float = MISS,
+    *,
+    counted: Floats | None = None,
 ) -> tuple[float, ...]:
     """Return per group the threshold q of a Mondrian conformal set: a side is in it when its probability is at least 1 − q.
 
     `p_true` is the calibrated out-of-fold probability of what came true; q is its (1 − miss) quantile of 1 − p_true, with the finite-sample
     correction by effective rows. A group with fewer than 20 effective rows gets 1: both sides are in, nothing is traded. Exchangeability
-    does not hold over time, so coverage is monitored (`drift`).
+    does not hold over time, so coverage is monitored (`drift`). `counted` is what each row is worth where `weights` say what it counts for:
+    a scarce row that counts for many is no more evidence.
     """
     found = []
     chosen = np.asarray(group)
     for k in range(groups):
         inside = (chosen == k) & np.isfinite(p_true)
         total = float(weights[inside].sum())
-        if total < 20.0:
+        if total < 20.0 or (counted is not None and float(counted[inside].sum()) < 20.0):
             found.append(1.0)
             continue
         scores = 1.0 - p_true[inside]

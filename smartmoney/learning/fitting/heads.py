@@ -1,8 +1,9 @@
 """What a head needs beside its forest: volatility at the horizon, the scale of gross returns, conformal thresholds, terciles of risk.
 
 All of it from out-of-fold probabilities. gross = s σ̂ Φ⁻¹(confidence); s is the slope of what moves in the forecast's direction on that, so
-a head that foretells nothing gets s near 0 and never offers a return above its cost. Families count alike here, however many worlds one
-has: confidence is then true of a market that is any of them. A head that foretells one family only gets what s is without that one.
+a head that foretells nothing gets s near 0 and never offers a return above its cost. A family of worlds counts as the root of its rows
+here: one of many worlds does not say alone what confidence is worth, and one of few does not say as much as it. A head
+that foretells one family only gets what s is without that one.
 """
 
 from collections.abc import Sequence
@@ -140,7 +141,7 @@ def fit_facts(raw_up: Floats, rows: HeadRows, made: Sample, regime: NDArray[np.i
     """
     known = np.isfinite(raw_up)
     raw, up, moved, whose = raw_up[known], rows.up[known], rows.moved_bps[known], family[known]
-    weight = alike(rows.weight[known], whose)
+    weight = by_family(rows.weight[known], whose)
     confidence = np.maximum(raw, 1.0 - raw)
     right = np.where(raw >= 0.5, up, 1.0 - up)
     calibrator = calibrate(confidence, right, weight)
@@ -151,20 +152,21 @@ def fit_facts(raw_up: Floats, rows: HeadRows, made: Sample, regime: NDArray[np.i
         calibrator=calibrator,
         return_scale=common_scale(p, moved, weight, spread, whose),
         sigma=sigma,
-        conformal=conformal_thresholds(np.where(up > 0.5, p, 1.0 - p), regime[known], weight, 5),
+        conformal=conformal_thresholds(np.where(up > 0.5, p, 1.0 - p), regime[known], weight, 5, counted=rows.weight[known]),
         terciles_bps=_terciles(spread),
     )
 
 
-def alike(weight: Floats, family: NDArray[np.int64]) -> Floats:
-    """Return weights that sum to the same in each family, and in all to the number of independent rows that an average over them has."""
+def by_family(weight: Floats, family: NDArray[np.int64]) -> Floats:
+    """Return weights by which a family counts as the root of its rows does, which sum to the rows that an average by them is worth."""
     totals = np.bincount(family, weight)
     held = totals > 0.0
     if not held.any():
         return weight
-    each = held.sum() / (1.0 / totals[held]).sum()
-    shares = np.divide(each, totals, out=np.zeros_like(totals), where=held)
-    return np.asarray(weight * shares[family], np.float64)
+    shares = np.divide(1.0, np.sqrt(totals), out=np.zeros_like(totals), where=held)
+    # Independent rows behind a weighted mean: (sum of weights)² / sum of squared weights.
+    worth = np.sqrt(totals).sum() / held.sum()
+    return np.asarray(weight * shares[family] * worth, np.float64)
 
 
 def common_scale(p_up: Floats, moved_bps: Floats, weight: Floats, sigma_bps: Floats, family: NDArray[np.int64]) -> float:

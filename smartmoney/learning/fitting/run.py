@@ -14,7 +14,7 @@ from smartmoney.core.models.bundle import Calibrator, HiddenMarkov
 from smartmoney.learning.boosting.models import FlowDetector, HeadModel, Layout, RegimeClassifier, softmax
 from smartmoney.learning.boosting.trees import TrainingRefused, cut
 from smartmoney.learning.calibration import Reliability, calibrate, calibrated_apart, fit_temperature, reliability, weighted_auc
-from smartmoney.learning.fitting.heads import HeadFacts, HeadRows, alike, fit_facts, head_rows
+from smartmoney.learning.fitting.heads import HeadFacts, HeadRows, by_family, fit_facts, head_rows
 from smartmoney.learning.fitting.plan import (
     Fold,
     Recipe,
@@ -392,11 +392,11 @@ def _head_quality(calibrating: Floats, raw: Floats, rows: HeadRows, made: Sample
     sureness = np.maximum(calibrating, 1.0 - calibrating), np.maximum(raw, 1.0 - raw)
     weight = np.zeros(len(rows.weight))
     fitted = np.isfinite(calibrating)
-    weight[fitted] = alike(rows.weight[fitted], family[fitted])
+    weight[fitted] = by_family(rows.weight[fitted], family[fitted])
     sure = np.clip(calibrated_apart(sureness[0], right, weight, groups, judged=sureness[1]), 0.5, 1.0)
     p = np.where(raw >= 0.5, sure, 1.0 - sure)
     known = np.isfinite(raw)
-    return reliability(p[known], rows.up[known], alike(rows.weight[known], family[known]), groups[known])
+    return reliability(p[known], rows.up[known], by_family(rows.weight[known], family[known]), groups[known])
 
 
 def fit_stage(

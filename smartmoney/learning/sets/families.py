@@ -57,7 +57,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(name="lively", scenarios=("first_run",), markets=(Market.SPOT, Market.USDM), times=4),
     Family(name="one_sided", scenarios=("accumulation", "distribution"), times=2),
-    Family(name="wild", scenarios=("volatile", "trending"), times=3),
+    Family(name="wild", scenarios=("volatile", "trending"), markets=(Market.USDM, Market.USDM, Market.SPOT), times=4),
     Family(name="nothing", scenarios=("no_information", "calm"), markets=(Market.USDM, Market.USDM, Market.SPOT), times=4),
 )
 """The families that the default model is trained on; each stands for one way of being different."""

@@ -129,6 +129,14 @@ def test_conformal_sets_cover_what_they_promise_per_group():
     assert q[2:] == (1.0, 1.0, 1.0)
 
 
+def test_scarce_rows_that_count_for_many_are_no_more_evidence():
+    rows = np.full(60, 1.0)
+    few = conformal_thresholds(np.full(60, 0.9), np.zeros(60, np.int64), rows, 1, counted=np.full(60, 0.1))
+    enough = conformal_thresholds(np.full(60, 0.9), np.zeros(60, np.int64), rows, 1, counted=rows)
+    assert few == (1.0,)
+    assert enough == pytest.approx((0.1,))
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 200), st.sampled_from((6.0, 10.0)), st.sampled_from((2.5, 4.0)))
 @example(seed=28, sharpness=6.0, gain=2.5)
