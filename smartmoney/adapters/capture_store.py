@@ -4,6 +4,7 @@ Invariants: the segment that is being written is never touched; a repair keeps e
 """
 
 import hashlib
+import os
 import struct
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
@@ -204,6 +205,9 @@ def _take_gaps(found: list[Damage]) -> list[Gap]:
 
 
 def _put_in_place(fresh: Path, segment: Path, index: SegmentIndex) -> None:
+    # It is as old as what it holds: retention goes by that, and so does a warm start where a crash comes before the index.
+    written = segment.stat()
+    os.utime(fresh, ns=(written.st_atime_ns, written.st_mtime_ns))
     # The file first: a crash in between leaves an unclosed segment that is whole, and the next repair finishes it.
     fresh.replace(segment)
     named = msgspec.structs.replace(index, segment=segment.name)

@@ -150,7 +150,8 @@ class Daemon:
         is_known = (lambda: True) if live is None else (lambda: self._engine.is_reconciled)
         # Until there is an entry to step, the guard hears from here that the daemon recovers.
         recovers = self._lookout.heartbeats.starting
-        self._warming = Warming(self._loop, venue.instruments, self._past, run.capture, gateway, is_known, recovers)
+        pressed = lambda: self._engine.executor.is_pressed  # noqa: E731
+        self._warming = Warming(self._loop, venue.instruments, self._past, run.capture, gateway, is_known, recovers, pressed)
         epoch = run.started.halt.epoch
         self._sender = Sender(outbox, run.ledger, run.latch, gateway, venue, inbox.post, epoch, self._lookout.on_batch)
         self._desk = ControlDesk(self._loop, self._sender, inbox.post, self._engine.view, self.summary, self._prepare_model)
@@ -318,7 +319,7 @@ class Daemon:
         """Tell the service manager and the log how things are, while the loop makes progress."""
         status_due = monitor_due = 0.0
         clock = asyncio.get_running_loop().time
-        seen = -1
+        seen = (-1, 0)
         lost = unexplained = 0
         while True:
             beat()
@@ -328,8 +329,9 @@ class Daemon:
             unexplained = unexplained + 1 if self._run.latch.is_set() and not view.account.halted else 0
             if unexplained >= LATCH_ROUNDS:
                 self._inbox.post(HaltRequested(reason=self._run.latch.reason()))
-            if self._loop.seq > seen:
-                seen = self._loop.seq
+            progress = (self._loop.seq, self._loop.turns if self._engine.is_warming else 0)
+            if progress != seen:
+                seen = progress
                 self._notifier.beat(now().mono_ns)
             if self._run.capture.lost > lost:
                 lost = self._run.capture.lost

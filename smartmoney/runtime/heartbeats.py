@@ -54,13 +54,15 @@ class Heartbeats:
 
     async def run(self, beat: Beat, loop: Loop, sender: Sender) -> None:
         """Write forever."""
-        seen = -1
+        seen = (-1, 0)
         while True:
             beat()
             still_ns = now().mono_ns - sender.turned_mono_ns
-            if loop.seq > seen and still_ns < SENDER_STILL_S_MAX * _NS:
-                seen = loop.seq
-                self._write("running" if self._engine.is_reconciled else "starting", seen)
+            # While a past is looked for there are neither entries nor ticks: the loop turns all the same.
+            progress = (loop.seq, loop.turns if self._engine.is_warming else 0)
+            if progress != seen and still_ns < SENDER_STILL_S_MAX * _NS:
+                seen = progress
+                self._write("running" if self._engine.is_reconciled else "starting", loop.seq)
             await asyncio.sleep(EVERY_S)
 
     def _write(self, state: Literal["starting", "running", "ended"], seq: int) -> None:
@@ -92,7 +94,8 @@ def carried(engine: Engine) -> tuple[Carried, ...]:
     """Return what each instrument holds, and the stop that is in force for it."""
     found = []
     for index, instrument in enumerate(engine.market.instruments):
-        bid, ask = top_of_book(engine.market.states[index])
+        # A book of the past that is being folded is no market: a stop must not be laid by it.
+        bid, ask = (0, 0) if engine.is_warming else top_of_book(engine.market.states[index])
         stop = engine.executor.plan(index).stop_ticks
         found.append(
             Carried(

@@ -6,6 +6,7 @@ their number is bounded by what we asked for.
 """
 
 import asyncio
+import contextlib
 from collections import deque
 
 import msgspec
@@ -66,11 +67,13 @@ class Inbox:
         self._items.append(Item(EntryKind.EVENT, now(), payload=payload))
         self._ready.set()
 
-    async def drain(self, items_max: int) -> list[Item]:
-        """Wait for something, then return up to `items_max` items in order."""
-        while not self._items:
+    async def drain(self, items_max: int, wait_s: float) -> list[Item]:
+        """Wait for something, `wait_s` at most, then return up to `items_max` items in order; none where nothing came."""
+        if not self._items:
             self._ready.clear()
-            await self._ready.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._ready.wait()
         return self.take(items_max)
 
     def take(self, items_max: int) -> list[Item]:

@@ -24,6 +24,8 @@ from smartmoney.runtime.supervisor import Beat
 
 ITEMS_PER_TURN = 256
 """Items stepped before the event loop gets a turn: bounds what one burst can delay the sockets by."""
+IDLE_S = 0.5
+"""The loop turns so often though nothing comes: before the ticks begin (a warm start) nothing may come for long."""
 CHECKPOINT_NS = 1_000_000_000
 
 
@@ -73,6 +75,7 @@ class Loop(Steps):
         self._checkpoint_due = 0
         self._last_mono = 0
         self._turned = asyncio.Event()
+        self.turns = 0
         self.inbox_latency = LatencyRecorder()
         """From a frame's arrival to its fold."""
         self.decision_latency = LatencyRecorder()
@@ -80,9 +83,12 @@ class Loop(Steps):
 
     async def run(self, beat: Beat) -> None:
         """Step forever."""
+        # What the opening of the run asks for (cancels of an earlier life's entries, a halt) waits for nobody's news.
+        await self._hand_over()
         while True:
-            items = await self._inbox.drain(ITEMS_PER_TURN)
+            items = await self._inbox.drain(ITEMS_PER_TURN, IDLE_S)
             beat()
+            self.turns += 1
             for item in items:
                 self.process(item)
             await self._hand_over()

@@ -193,7 +193,8 @@ def _from_run(run: _Run, since_ns: int, instruments: tuple[Instrument, ...]) -> 
             rows = [row for row in records.rows if row[7] >= start_ns and (row[2] == _FRAME or (row[2] == _SNAPSHOT and row[4] in symbols))]
             if rows:
                 yield _block(records.plain, rows, symbols)
-    except (CaptureDamaged, OSError) as error:
+    except (CaptureDamaged, msgspec.MsgspecError, OSError) as error:
+        # One that another version wrote, too: features that warm up later are better than a daemon that ends at each start.
         log.warning("an earlier capture cannot be read", capture=run.folder.name, problem=str(error))
 
 

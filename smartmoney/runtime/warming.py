@@ -5,7 +5,8 @@ folded; and while that is folded the event loop has a turn after each slice: ans
 market's feed and the ticks begin where the past ends, so that the engine sees time go on from there.
 
 Invariants: the venue of our orders sees nothing of the past (a paper stop does not trigger at what was paid before); an account that does
-not answer holds the past up for a few seconds only; the capture gets no more than it can take.
+not answer holds the past up for a few seconds only; the capture gets no more than it can take; while the past is folded the executor has no
+ticks, so that the past ends at once where something that reduces waits for one.
 """
 
 import asyncio
@@ -47,6 +48,7 @@ class Warming:
         gateway: OrderGateway,
         is_known: Callable[[], bool] = lambda: True,
         while_unknown: Callable[[], None] = lambda: None,
+        is_pressed: Callable[[], bool] = lambda: False,
     ) -> None:
         """Prepare.
 
@@ -58,6 +60,7 @@ class Warming:
             gateway: where orders go from the end of the past on.
             is_known: tells whether the account is known.
             while_unknown: called again and again until it is.
+            is_pressed: tells whether what is held needs time to go on: the past is cut short then.
         """
         self._loop = loop
         self._instruments = instruments
@@ -66,6 +69,7 @@ class Warming:
         self._gateway = gateway
         self._is_known = is_known
         self._while_unknown = while_unknown
+        self._is_pressed = is_pressed
         self.ended = asyncio.Event()
 
     async def run(self, beat: Beat) -> None:
@@ -79,16 +83,20 @@ class Warming:
         began = perf_counter()
         for _ in warm_up(self._loop, self._instruments, self._past()):
             if perf_counter() - began >= SLICE_S:
-                beat()
-                await self._give_way()
+                await self._give_way(beat)
+                if self._is_pressed():
+                    log.warning("the past is cut short: a stop was refused, or an exit is under way")
+                    break
                 began = perf_counter()
         self._loop.use_gateway(self._gateway)
         self._loop.process(Item(EntryKind.EVENT, now(), payload=WarmUpEnded()))
         log.info("warm start done", entries=self._loop.seq)
         self.ended.set()
 
-    async def _give_way(self) -> None:
-        """Let everything else have its turn, and the capture catch up."""
+    async def _give_way(self, beat: Beat) -> None:
+        """Let everything else have its turn, and the capture catch up: a slow disk is no reason to be taken for stuck."""
+        beat()
         await asyncio.sleep(0)
-        while self._capture.waiting > UNWRITTEN_MAX and self._capture.failure is None:  # noqa: ASYNC110 - a thread works it off
+        while self._capture.waiting > UNWRITTEN_MAX and self._capture.failure is None:
+            beat()
             await asyncio.sleep(LOOK_S)

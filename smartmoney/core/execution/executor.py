@@ -104,6 +104,11 @@ class Executor:
         return self._desk.portfolio.position_lots(index) == 0 or any(record.venue_order_id for record in stops)
 
     @property
+    def is_pressed(self) -> bool:
+        """Tell whether `on_tick` has to go on with something that reduces: a stop was refused, an exit or a flatten is under way."""
+        return self.is_flattening or any(plan.protect_failures > 0 or plan.exit is not None for plan in self._desk.plans)
+
+    @property
     def is_in_doubt(self) -> bool:
         """Tell whether the venue's last report differed from what is believed, and the next one is waited for."""
         return bool(self._desk.mismatches) and self._desk.halt_request is None

@@ -55,6 +55,14 @@ def test_what_a_kill_left_open_is_closed_and_the_running_capture_is_not(tmp_path
     assert not index_path(own).exists()
 
 
+def test_what_is_closed_keeps_the_age_of_what_it_holds(tmp_path):
+    """Retention and a warm start go by it: a day-old past that is closed now did not end now."""
+    segment = killed(tmp_path)
+    os.utime(segment, ns=(10**18, 10**18))
+    care(tmp_path).close_torn()
+    assert segment.stat().st_mtime_ns == 10**18
+
+
 FOREIGN = zstandard.compress(b"another format" * 9)
 
 

@@ -57,10 +57,11 @@ def test_events_are_never_refused():
 
 async def test_drain_waits_for_the_first_item_and_takes_no_more_than_asked():
     inbox = Inbox()
-    waiting = asyncio.ensure_future(inbox.drain(2))
+    waiting = asyncio.ensure_future(inbox.drain(2, 60.0))
     await asyncio.sleep(0)
     assert not waiting.done()
     for _ in range(3):
         inbox.post(Tick())
     assert len(await waiting) == 2
-    assert len(await inbox.drain(2)) == 1
+    assert len(await inbox.drain(2, 60.0)) == 1
+    assert await inbox.drain(2, 0.0) == []

@@ -12,7 +12,7 @@ import pytest
 from smartmoney.adapters import capture_format
 from smartmoney.adapters.capture import CaptureWriter, read_capture, verify_capture
 from smartmoney.adapters.capture_segment import index_path, read_index
-from smartmoney.core.domain.entries import EntryKind, OrderFilled, Tick, WarmUpEnded
+from smartmoney.core.domain.entries import EntryKind, OrderFilled, RunStarted, Tick, WarmUpEnded, encode_payload
 from smartmoney.core.domain.orders import Fill, Liquidity, Side
 from smartmoney.runtime import warm_start
 from smartmoney.runtime.bookmarks import Bookmarks, encode_book
@@ -281,6 +281,23 @@ def test_a_capture_that_cannot_be_read_is_no_reason_not_to_start(past, tmp_path,
     if damage == "no index":
         index.unlink()
     stepped(warm_blocks(instruments, {}, tmp_path, "current"), instruments)
+
+
+def test_a_capture_of_another_version_is_no_reason_not_to_start(past, tmp_path, monkeypatch):
+    """A daemon that is brought up to date meets what the one before it has written: at each start, for an hour."""
+    recording, instruments = past
+
+    def older(payload):
+        body = encode_payload(payload)
+        if not isinstance(payload, RunStarted):
+            return body
+        fields = msgspec.msgpack.decode(body)
+        del fields["cash"]
+        return msgspec.msgpack.encode(fields)
+
+    monkeypatch.setattr(capture_format, "encode_payload", older)
+    capture_run(tmp_path, recording, instruments)
+    assert list(warm_blocks(instruments, {}, tmp_path, "current")) == []
 
 
 def test_a_recording_that_ends_early_warms_with_what_is_whole(past, tmp_path):

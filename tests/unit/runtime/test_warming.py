@@ -8,14 +8,19 @@ from functools import partial
 import pytest
 
 from smartmoney.adapters.capture import CaptureWriter, read_capture
+from smartmoney.adapters.heartbeat import read_heartbeat
+from smartmoney.core.domain.commands import RequestAccount
 from smartmoney.core.domain.entries import AccountReported, EntryKind, OrderFilled, WarmUpEnded
 from smartmoney.core.domain.orders import Fill, Liquidity, OrderIntent, OrderReport, OrderType, PositionReport, Purpose, Side
 from smartmoney.core.engine.engine import Engine
+from smartmoney.runtime import heartbeats as beating
+from smartmoney.runtime import loop as stepping
 from smartmoney.runtime import warming as module
 from smartmoney.runtime.assembly import strategy_factory
 from smartmoney.runtime.clock import now
 from smartmoney.runtime.codecs import binance_codec
 from smartmoney.runtime.gateway import NoGateway, PaperGateway
+from smartmoney.runtime.heartbeats import Heartbeats
 from smartmoney.runtime.inbox import Item
 from smartmoney.runtime.warm_start import warm_blocks
 from smartmoney.runtime.warming import Warming
@@ -162,3 +167,68 @@ async def test_a_paper_stop_does_not_trigger_at_what_was_paid_before_the_start(p
     assert [order.intent.client_order_id for order in venue.report().orders] == ["sm1-1-0"]
     assert venue.account.position_lots(0) == LOTS
     assert where(stage.kinds(), OrderFilled) == []
+
+
+class AwakeSender:
+    """A sender that has just turned."""
+
+    @property
+    def turned_mono_ns(self):
+        return now().mono_ns
+
+
+async def test_while_a_past_is_looked_for_the_loop_turns_and_the_guard_hears_of_it(past, tmp_path, monkeypatch):
+    """Nothing comes then, neither ticks nor news: who takes that for a loop that is stuck ends the process, again at each start."""
+    monkeypatch.setattr(stepping, "IDLE_S", 0.0)
+    monkeypatch.setattr(beating, "EVERY_S", 0.0)
+    stage = Stage(past, tmp_path)
+    outbox, turns, heard = stage.loop._outbox, [], set()
+    heartbeats = Heartbeats(tmp_path / "heartbeat", stage.engine)
+    tasks = [
+        asyncio.create_task(stage.loop.run(lambda: turns.append(stage.loop.seq))),
+        asyncio.create_task(heartbeats.run(lambda: None, stage.loop, AwakeSender())),
+    ]
+    opening = await outbox.get()
+    assert any(isinstance(command, RequestAccount) for command in opening.commands), "what a start asks for waits for no news"
+    while len(turns) < 20 or len(heard) < 5:
+        await asyncio.sleep(0)
+        beat = read_heartbeat(tmp_path / "heartbeat")
+        heard |= set() if beat is None else {beat.mono_ns}
+    assert stage.loop.seq == 1, "nothing came"
+    assert (beat.carried[0].bid, beat.carried[0].ask) == (None, None), "there is no market yet"
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    heartbeats.close()
+    stage.kinds()
+
+
+async def test_a_past_is_cut_short_where_what_is_held_needs_time_to_go_on(past, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SLICE_S", 0.0)
+    stage = Stage(past, tmp_path, is_pressed=lambda: stage.engine.market.frames > 0)
+    await stage.warming.run(lambda: None)
+    assert stage.warming.ended.is_set()
+    assert not stage.engine.is_warming
+    entries = stage.kinds()
+    assert 0 < len([entry for entry in entries if entry.kind is EntryKind.FRAME]) < 300
+    assert where(entries, WarmUpEnded) == [len(entries) - 1]
+
+
+async def test_a_disk_that_is_slow_is_waited_for_with_beats(past, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SLICE_S", 0.0)
+    monkeypatch.setattr(module, "LOOK_S", 0.0)
+    stage = Stage(past, tmp_path)
+    beats, waits = [], iter([module.UNWRITTEN_MAX + 1] * 50)
+
+    class Slow:
+        failure = None
+
+        @property
+        def waiting(self):
+            return next(waits, 0)
+
+    stage.warming._capture = Slow()
+    task = asyncio.create_task(stage.warming.run(lambda: beats.append(stage.loop.seq)))
+    await task
+    assert beats.count(beats[0]) > 50, "one a look"
+    stage.kinds()

@@ -503,7 +503,10 @@ def test_a_stop_that_the_venue_keeps_refusing_ends_in_an_exit_and_a_halt():
     commands = bench.fill(entry)
     for wait in (0.2, 0.5):
         stop, target = intents(commands)
+        assert bench.executor.is_pressed == (wait > 0.2)
         bench.reply(OrderRejected(client_order_id=stop.client_order_id, reason="would trigger"))
+        assert bench.executor.is_pressed, "time has to go on"
+        assert bench.executor.is_pressed
         bench.reply(OrderCanceled(client_order_id=target.client_order_id))
         commands = bench.tick(wait)
     stop, target = intents(commands)
