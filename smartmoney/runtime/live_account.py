@@ -15,9 +15,9 @@ import msgspec
 import structlog
 
 from smartmoney.adapters.order_side import Answer, OrderSide, TradesMark
-from smartmoney.core.domain.entries import AccountReported, MoneyMoved, OrderFilled, Payload
+from smartmoney.core.domain.entries import AccountReported, HaltRequested, MoneyMoved, OrderFilled, Payload
 from smartmoney.core.domain.instruments import Market
-from smartmoney.core.domain.orders import OrderReport, PositionReport, Purpose
+from smartmoney.core.domain.orders import OrderIntent, OrderReport, PositionReport, Purpose
 from smartmoney.venues.followed import Followed, FollowedOrders
 from smartmoney.venues.order_news import OrderNews, OrderState, TradeNews
 from smartmoney.venues.outcomes import Outcome
@@ -64,6 +64,7 @@ class LiveAccount:
         self._strangers: dict[tuple[str, str], str] = {}
         """Orders of others that stood at the last reading, by symbol and number."""
         self._strangers_told: set[tuple[str, str]] = set()
+        self._opening: set[str] = set()
         self._quote = self._instruments[0].quote
         self._spent = Decimal(0)
         self._quote_held = Decimal(0)
@@ -97,7 +98,12 @@ class LiveAccount:
         await self._read_trades()
         for _ in range(ROUNDS_MAX):
             spent = self._spent
-            listed, positions = await asyncio.gather(self._open_orders(), self._positions())
+            # Both to their end: one that ran on would write into the next reading.
+            listed, positions = await asyncio.gather(self._open_orders(), self._positions(), return_exceptions=True)
+            if isinstance(listed, BaseException):
+                raise listed
+            if isinstance(positions, BaseException):
+                raise positions
             reports = await self._reports(listed)
             if not await self._read_trades():
                 if spent is self._spent:
@@ -241,6 +247,7 @@ class LiveAccount:
             report = self._followed.report_of(news, listed)
             if report is not None:
                 reports.append(self._as_it_stands(report, news))
+                self._look_whether_it_reduces(report.intent, news)
                 seen.add(report.intent.client_order_id)
             else:
                 self._strangers[news.symbol, news.order_id] = _described(news)
@@ -254,6 +261,14 @@ class LiveAccount:
         told = {report.intent.client_order_id for report in reports}
         late = [order for order in self._followed.working() if order.is_told and order.intent.client_order_id not in told | seen]
         return [report for report in reports if not self._has_ended(report)] + [self._followed.report(order) for order in late]
+
+    def _look_whether_it_reduces(self, intent: OrderIntent, news: OrderNews) -> None:
+        """Halt, once, for a stop that the venue made of an entry and that could open a position: others are placed beside such stops."""
+        if not (intent.is_attached and news.may_open) or intent.client_order_id in self._opening:
+            return
+        self._opening.add(intent.client_order_id)
+        reason = f"the stop {intent.client_order_id}, which the venue made of an entry, does not only reduce: cancel it once another stands"
+        self._tell_outside([HaltRequested(reason=reason)])
 
     def _as_it_stands(self, report: OrderReport, news: OrderNews) -> OrderReport:
         """Return a report with the level that a stop has at the venue: a person may have moved it."""

@@ -95,6 +95,7 @@ class CcxtReader:
                 stop_price=_number(order.get("triggerPrice") or (order.get("stopLossPrice") if is_apart else None)),
                 is_algo=is_apart,
                 is_reduce_only=bool(order.get("reduceOnly")),
+                may_open=order.get("reduceOnly") is False,
                 is_positions_own=raw.get("stopOrderType") == _RAW_POSITIONS_OWN,
                 list_id=_list_id(raw),
                 actual_order_id=_sent(raw) if is_apart else "",

@@ -64,6 +64,8 @@ class OrderNews(msgspec.Struct, frozen=True, kw_only=True):
     stop_price: Decimal
     is_algo: bool = False
     is_reduce_only: bool = False
+    may_open: bool = False
+    """The venue says in so many words that it does not only reduce."""
     is_positions_own: bool = False
     """The venue's one stop for the whole position, whatever that becomes (Bybit's `StopLoss`); no conditional order of anybody's."""
     list_id: str = ""

@@ -297,7 +297,7 @@ class OkxVenue(ScriptedVenue):
     def attach(self, order):
         """Make the stop that an order carried."""
         side = "sell" if order.side == "buy" else "buy"
-        params = {"side": side, "sz": order.filled, "reduceOnly": "true"}
+        params = {"side": side, "sz": order.filled, "reduceOnly": "true" if self.attached_reduce else "false"}
         name, trigger = order.carried["attachAlgoClOrdId"], order.carried["slTriggerPx"]
         return self._new(name, params, is_algo=True, price="", trigger=trigger, kind="conditional")
 

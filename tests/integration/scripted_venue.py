@@ -55,6 +55,7 @@ class ScriptedVenue:
 
     skew_ms = 0
     attaches = True
+    attached_reduce = True
     fills_markets = False
 
     def __init__(self):

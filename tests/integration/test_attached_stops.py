@@ -290,6 +290,16 @@ async def test_okx_what_is_bought_beyond_a_stop_carries_its_own_until_one_for_al
         assert trader.halted is None
 
 
+async def test_okx_a_stop_that_does_not_only_reduce_halts_before_anything_is_added():
+    async with trader_at(OkxVenue, "okx", entry=EntryStyle.TAKER) as (trader, venue):
+        venue.attached_reduce = False
+        order = trader.under.record(await trader.resting(12))
+        await venue.fill(order, order.quantity)
+        await trader.until(lambda: trader.halted is not None)
+        assert "does not only reduce" in trader.halted
+        assert trader.is_covered
+
+
 async def test_okx_a_target_that_is_cut_has_the_right_stop_before_the_old_one_goes():
     async with trader_at(OkxVenue, "okx", entry=EntryStyle.TAKER) as (trader, venue):
         order = trader.under.record(await trader.resting(12))
