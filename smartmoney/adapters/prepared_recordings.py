@@ -10,6 +10,7 @@ needed: where it cannot be had, the recording itself is read.
 import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -24,8 +25,10 @@ from zlib_ng import zlib_ng
 
 from smartmoney.adapters.recording_blocks import Block, read_blocks
 from smartmoney.adapters.recordings import RecordingDamaged
+from smartmoney.core.book.state import SCAN_LEVELS
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.venues.binance.grid_inference import Inference
+from smartmoney.venues.binance.kernel import FRAME_BYTES_MAX
 from smartmoney.venues.binance.packer import Packer
 from smartmoney.venues.recorded_lines import BEGINS, ENDS, PACKED, ROWS, SNAPSHOTS, WALLS
 
@@ -161,7 +164,7 @@ class PreparedRecordings:
         part = Path(name)
         try:
             with os.fdopen(handle, "wb") as out:
-                if not _write(path, out, self._bytes_max) or _file_digest(path) != digest:
+                if not _write(path, out, self._room()) or _file_digest(path) != digest:
                     return None
             part.replace(target)
         finally:
@@ -170,12 +173,16 @@ class PreparedRecordings:
         self._make_room(target)
         return made
 
+    def _room(self) -> int:
+        # A daemon may keep its journal on the same disk, and halts where that is full.
+        return min(self._bytes_max, shutil.disk_usage(self._folder).free // 2)
+
     def _make_room(self, newest: Path) -> None:
         """Remove what was not used for the longest; where all was used just now, what came last (who has it open reads on)."""
         now = time.time_ns()
         kept: list[tuple[int, int, Path]] = []
         for path in self._folder.iterdir():
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 state = path.stat()
                 if path.suffix == SUFFIX:
                     kept.append((state.st_mtime_ns, state.st_size, path))
@@ -186,8 +193,9 @@ class PreparedRecordings:
         for size, path in [*old, *((size, path) for _, size, path in kept if path == newest)]:
             if total <= self._bytes_max:
                 return
-            path.unlink(missing_ok=True)
-            total -= size
+            with contextlib.suppress(OSError):  # another's, perhaps: what was made is there for all that
+                path.unlink(missing_ok=True)
+                total -= size
 
 
 def instruments_of(session: Sequence[Prepared], market: Market, venue: str = "binance") -> tuple[Instrument, ...]:
@@ -256,7 +264,8 @@ def _opened(target: Path, *, was_ready: bool) -> Prepared | None:
     try:
         state = os.fstat(file.fileno())
         if time.time_ns() - state.st_mtime_ns > USED_NS:
-            os.utime(file.fileno())
+            with contextlib.suppress(OSError):  # another's file, or a folder that may only be read, is as good
+                os.utime(file.fileno())
         index = _index(file, state.st_size)
     except BaseException:
         file.close()
@@ -302,7 +311,7 @@ def _name(digest: bytes, suffix: str) -> str:
 
 def _made_by() -> bytes:
     if not _sources:
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(f"{SCAN_LEVELS} {FRAME_BYTES_MAX}".encode())
         for name in _MADE_BY:
             digest.update((_PACKAGE / name).read_bytes())
         _sources.append(digest.digest())

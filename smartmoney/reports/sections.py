@@ -60,6 +60,8 @@ def _tiles(result: BacktestResult, found: Findings) -> Iterator[tuple[str, str]]
     yield "of them won", "–" if trades.win_rate is None else f"{trades.win_rate:.0%}"
     yield "net a round trip", "–" if trades.mean_bps is None else f"{trades.mean_bps:+.2f} bps"
     yield f"fees, {quote_of(result)}", f"{result.fees:,.2f}"
+    if result.funding:
+        yield f"funding paid, {quote_of(result)}", f"{result.funding:+,.2f}"
     yield "p against random trades", "–" if result.null_test is None or result.null_test.p is None else f"{result.null_test.p:.3f}"
 
 

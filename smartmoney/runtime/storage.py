@@ -29,6 +29,7 @@ from smartmoney.settings.build import paper_parameters
 from smartmoney.settings.effective import config_hash
 from smartmoney.settings.models import Settings
 from smartmoney.simulation.paper import PaperVenue
+from smartmoney.simulation.paper_funding import EVERY_NS
 
 _RUN_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -196,9 +197,20 @@ def paper_venue(settings: Settings, run: OpenRun) -> PaperVenue:
         positions=account.positions,
         orders=[order for order in account.orders if order.venue_order_id],
         fundings=account.fundings,
-        funded_wall_ns=run.account.active_wall_ns,
+        funded_wall_ns=_funded_until(run.account),
         trade_count=account.fill_count,
     )
+
+
+def _funded_until(account: OpenAccount) -> int | None:
+    """Return until when an account has paid its funding; None for one that begins.
+
+    A run that saw no book paid nothing, however long it was up: so it is not when one was last heard of, but when the account last moved.
+    No payment is looked for further back than one: that a rate is new must not charge a position for all its past.
+    """
+    if account.active_wall_ns is None:
+        return None
+    return max(account.state.moved_wall_ns, account.active_wall_ns - EVERY_NS)
 
 
 def new_run_id(wall_ns: int) -> str:

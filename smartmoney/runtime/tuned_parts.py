@@ -1,7 +1,8 @@
 """Where in a past each part of it begins whose model is trained on what came before it.
 
 Invariants: a part's model learns from nothing that lies after its beginning less the embargo, on any clock that both share; parts begin
-with the periods of returns that the search's folds begin with.
+with the periods of returns that the search's folds begin with. That a model decides nothing before its beginning holds where stretches
+follow each other: `overlap_s` tells.
 """
 
 import math
@@ -49,6 +50,12 @@ class Past(msgspec.Struct, frozen=True, kw_only=True):
         return [
             (number, span.first_wall_ns + at * step) for number, span in enumerate(self.spans) for at in range(max(1, span.marks // size))
         ]
+
+    @property
+    def overlap_s(self) -> float:
+        """Return for how long at most a stretch goes on while the next one lasts already; 0 where each begins after all before it."""
+        ends = [span.first_wall_ns + span.marks * self.mark_s * _S for span in self.spans]
+        return max((0, *(ends[at] - later.first_wall_ns for at in range(len(ends)) for later in self.spans[at + 1 :]))) / _S
 
     def part(self, period: int) -> Part:
         """Return the part that begins with a period."""

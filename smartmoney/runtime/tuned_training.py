@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from smartmoney import __version__
 from smartmoney.adapters.dataset_reader import choose
 from smartmoney.core.domain.instruments import Market
 from smartmoney.core.features.parameters import FeatureParameters
@@ -29,13 +28,11 @@ from smartmoney.learning.sets.synthetic import World
 from smartmoney.learning.trainer import Origin, Training
 from smartmoney.runtime.backtest import BuiltIn, CapturedRun, Recordings, Source, StoredDays
 from smartmoney.runtime.codecs import recorded_binance
-from smartmoney.runtime.evaluations import Content, Evaluation, check_build, check_content, recorded, run_evaluation
+from smartmoney.runtime.evaluations import Content, Evaluation, check_build, check_content, code_hash, recorded, run_evaluation
 from smartmoney.runtime.training_jobs import between, captured_rows, recorded_rows, rows_folder, stored_rows, train_apart, world_rows
 from smartmoney.runtime.tuning_worker import EvaluationRefused
 
 NAME = "tuned"
-_FORM = 1
-"""Raise it when the same recording gives other rows."""
 _REFUSALS = (RowsRefused, TrainingRefused, FitRefused, ObservationRefused)
 
 
@@ -167,7 +164,7 @@ def _told(key: str, train: Callable[[], Training], *, has_heads: bool = True) ->
 
 def _rows_key(stretch: Stretch, features: FeatureParameters) -> str:
     market = getattr(stretch.source, "market", "")
-    parts = (_FORM, __version__, SCHEMA_HASH, [digest for _, digest in stretch.content], market, features)
+    parts = (code_hash(), SCHEMA_HASH, [digest for _, digest in stretch.content], market, features)
     return f"past-{hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:24]}"
 
 

@@ -239,6 +239,7 @@ class _Search:
             is_shared=not self._is_synthetic,
         )
         _check_untouched(plan, self._past)
+        _check_order(self._past)
         self._lead = 0 if plan.training is None else self._find_lead(len(made.returns))
         self._splits = self._cut(len(made.returns), made.period_s)
         self._trains = [split.train for split in self._splits] + [np.arange(self._lead, len(made.returns))]
@@ -415,6 +416,15 @@ class _Search:
                 )
             )
         return rows
+
+
+def _check_order(past: Past) -> None:
+    """Refuse stretches of the same hours: what one taught would be tested on what another showed at that time."""
+    if past.is_shared and past.overlap_s > past.embargo_s:
+        raise TuningRefused(
+            f"stretches overlap by {past.overlap_s / 60:.0f} min: what is chosen by one would be tested on the same hours of another; "
+            "give what was recorded at the same time as one session (without --each), or one instrument at a time"
+        )
 
 
 def _check_untouched(plan: TunePlan, past: Past) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import threading
 import time
 from itertools import chain
@@ -264,6 +265,26 @@ def test_use_is_noted(recording, folder):
     os.utime(made, ns=(old, old))
     assert is_ready(store, recording)
     assert made.stat().st_mtime_ns > old + USED_NS
+
+
+def test_a_folder_that_may_only_be_read_serves_what_it_has(recording, folder, monkeypatch):
+    store = PreparedRecordings(folder)
+    is_ready(store, recording)
+    [made] = folder.iterdir()
+    old = time.time_ns() - 2 * USED_NS
+    os.utime(made, ns=(old, old))
+
+    def refused(*_, **__):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "utime", refused)
+    assert is_ready(store, recording)
+
+
+def test_half_of_what_is_free_is_left(recording, folder, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 10**12, 100))
+    assert PreparedRecordings(folder).session([recording]) is None
+    assert not list(folder.iterdir())
 
 
 def test_the_sources_that_a_file_depends_on_are_there():

@@ -13,6 +13,8 @@ from smartmoney.core.domain.commands import Notify, RecordCash, RecordDay, Recor
 from smartmoney.core.domain.entries import DayState, Entry, EntryKind, OrderFilled, Tick
 from smartmoney.core.domain.instruments import Market
 from smartmoney.core.domain.orders import Fill, Liquidity, Side
+from smartmoney.runtime import storage
+from smartmoney.runtime.clock import Stamp, now
 from smartmoney.runtime.loop import Batch, Line
 from smartmoney.runtime.loop import Checkpoint as Point
 from smartmoney.runtime.storage import new_run_id, open_run, paper_venue
@@ -76,10 +78,9 @@ def test_a_latch_that_the_journal_knows_nothing_of_is_handed_on(layout):
         assert run.started.halt.reason == "disk was full"
 
 
-def test_a_perpetual_position_owes_funding_since_the_run_before_was_last_heard_of_and_pays_no_time_twice(layout):
-    settings = load_settings(overrides={"market": "usdm"})
-    perpetual = msgspec.structs.replace(BTC, market=Market.USDM)
-    fill = Fill(
+PERPETUAL = msgspec.structs.replace(BTC, market=Market.USDM)
+BOUGHT = OrderFilled(
+    fill=Fill(
         instrument=0,
         client_order_id="a",
         trade_id="t",
@@ -91,14 +92,19 @@ def test_a_perpetual_position_owes_funding_since_the_run_before_was_last_heard_o
         liquidity=Liquidity.TAKER,
         ts_event_ns=1,
     )
+)
+
+
+def test_a_perpetual_position_owes_funding_since_the_run_before_was_last_heard_of_and_pays_no_time_twice(layout):
+    settings = load_settings(overrides={"market": "usdm"})
     book = Shown({9_999: 10}, {10_001: 10})
 
     def begun():
-        return open_run(settings, layout, [perpetual])
+        return open_run(settings, layout, [PERPETUAL])
 
     with begun() as run:
         assert paper_venue(settings, run).pays_at_wall_ns < 0
-        run.ledger.commit([Batch(lines=(Line(2, 1, OrderFilled(fill=fill)),), **NOTHING)])
+        run.ledger.commit([Batch(lines=(Line(2, now().wall_ns, BOUGHT),), **NOTHING)])
     with begun() as run:
         venue, heard_ns = paper_venue(settings, run), run.account.active_wall_ns
         due_ns = venue.pays_at_wall_ns
@@ -114,6 +120,25 @@ def test_a_perpetual_position_owes_funding_since_the_run_before_was_last_heard_o
         assert venue.pays_at_wall_ns == due_ns
         venue.pay_funding(due_ns + 1, 0, [book])
         assert venue.advance(0, 0, [book]) == []
+
+
+@pytest.mark.parametrize(("bought_min", "is_owed"), [(-30, True), (1, False)], ids=["held at the time", "bought after it"])
+def test_what_a_run_without_a_book_could_not_pay_the_next_one_pays(layout, monkeypatch, bought_min, is_owed):
+    settings, minute_ns, time_ns = load_settings(overrides={"market": "usdm"}), 60 * 10**9, 2_500 * EVERY_NS
+
+    def lived(at_min, book, *lines):
+        monkeypatch.setattr(storage, "now", lambda: Stamp(time_ns + at_min * minute_ns, 1))
+        with open_run(settings, layout, [PERPETUAL]) as run:
+            venue = paper_venue(settings, run)
+            venue.pay_funding(time_ns + at_min * minute_ns + 1, 0, [book])
+            run.ledger.commit([Batch(lines=lines, **NOTHING)])
+            return len(venue.advance(0, 0, [book]))
+
+    seen, dark = Shown({9_999: 10}, {10_001: 10}), Shown({9_999: 10}, {10_001: 10})
+    dark.synced = False
+    lived(-31, seen, Line(2, time_ns + bought_min * minute_ns, BOUGHT))
+    assert lived(2, dark) == lived(5, dark) == 0
+    assert lived(9, seen) == is_owed
 
 
 def test_the_latch_file_is_set_seen_and_cleared(layout):

@@ -254,6 +254,14 @@ def test_where_regimes_are_searched_each_has_a_model_of_the_built_in_market_belo
     assert cost.base_s > 0.0
 
 
+def test_rows_that_another_build_made_are_not_taken(monkeypatch):
+    day = Stretch(name="day", source=Recordings(("day.gz",), "spot"), content=(("day.gz", "what it holds"),))
+    features = feature_parameters(load_settings())
+    before = tuned_training._rows_key(day, features)
+    monkeypatch.setattr(tuned_training, "code_hash", lambda: "another build")
+    assert tuned_training._rows_key(day, features) != before
+
+
 def test_the_commands_for_a_choice_train_what_it_stands_on_first(folder):
     settings = load_settings(overrides=EAGER)
     (folder / "regimes.yaml").write_text("advanced_features.regime_classification.gb_max_depth: {choices: [2, 3]}\n")

@@ -29,6 +29,11 @@ def test_a_part_learns_from_nothing_within_its_embargo_on_a_shared_clock():
     assert two.learned_s(later) == 10_000.0 + 200.0
 
 
+def test_stretches_that_run_at_the_same_time_are_told_by_how_long():
+    assert past(Span("a", MON, 10), Span("b", MON + 100 * S, 10)).overlap_s == 0.0
+    assert past(Span("a", MON, 100), Span("b", MON + 100 * S, 10), Span("c", MON + 950 * S, 10)).overlap_s == 900.0
+
+
 def test_worlds_have_a_clock_each():
     worlds = past(Span("a", MON, 100), Span("b", MON, 100), is_shared=False)
     assert worlds.part(10).learned == (Reach(0, 0),)

@@ -6,6 +6,7 @@ The workers here make an outcome from an evaluation's settings instead of a back
 import pickle
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -114,6 +115,14 @@ def test_a_fold_may_choose_what_earlier_folds_asked_for_and_nothing_of_later_one
 
 def test_the_order_in_which_results_come_changes_nothing(search):
     assert search(Worlds(2e-5), folder="a") == search(Worlds(2e-5, backwards=True), folder="b")
+
+
+def test_two_recordings_of_the_same_hours_are_refused(search, plan, tmp_path):
+    (tmp_path / "eth.gz").write_bytes(b"the same day of another instrument")
+    [btc] = plan().jobs
+    eth = msgspec.structs.replace(btc, name="eth", source=Recordings((str(tmp_path / "eth.gz"),), "spot"))
+    with pytest.raises(TuningRefused, match=r"stretches overlap by 250 min"):
+        search(Worlds(), jobs=(btc, eth))
 
 
 def test_an_interrupted_search_goes_on_where_it_was_and_makes_nothing_twice(search):
