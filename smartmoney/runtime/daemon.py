@@ -6,6 +6,7 @@ other way in, and no other way out than the one that a crash takes, plus a clean
 
 import asyncio
 import contextlib
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -58,6 +59,8 @@ STATUS_EVERY_S = 5.0
 MONITOR_EVERY_S = 300.0
 WATCH_S = 0.5
 READY_LOOK_S = 0.02
+PROTECTED_S_MAX = 3.0
+"""How long READY waits for the stop of what is held: guard and people look after one that is refused for longer."""
 LATCH_ROUNDS = 4
 """Rounds of the watch that a latch may stand there without a halt in the engine."""
 SENDER_SILENT_S_MAX = 60.0
@@ -305,15 +308,23 @@ class Daemon:
             self._inbox.post(Tick())
 
     async def _announce(self, beat: Beat) -> None:
-        """Say READY as soon as the account is reconciled, and not before."""
-        while not self._engine.is_reconciled:
+        """Say READY as soon as the account is reconciled and what is held has its stop, which is waited for only so long."""
+        clock = asyncio.get_running_loop().time
+        patience_ends = math.inf
+        while not self._engine.is_reconciled or (not self._is_protected() and clock() < patience_ends):
             beat()
+            if self._engine.is_reconciled and patience_ends == math.inf:
+                patience_ends = clock() + PROTECTED_S_MAX
             await asyncio.sleep(READY_LOOK_S)
         view = self._engine.view()
         self._ready.set()
         self._notifier.ready()
         self._lookout.on_ready(view)
-        log.info("ready", run_id=view.run_id, mode=view.mode, equity=view.account.equity, halted=view.account.halted)
+        known = {} if view.account.equity is None else {"equity": view.account.equity}
+        log.info("ready", run_id=view.run_id, mode=view.mode, halted=view.account.halted, **known)
+
+    def _is_protected(self) -> bool:
+        return all(self._engine.executor.is_protected(index) for index in range(len(self._venue.instruments)))
 
     async def _watch(self, beat: Beat) -> None:
         """Tell the service manager and the log how things are, while the loop makes progress."""
