@@ -46,7 +46,7 @@ class Evaluator:
         self._log = log
         self._workers = workers
         self._strategy = strategy_hash(jobs[0].settings)
-        self._model = model_of(jobs[0])
+        self.model = model_of(jobs[0])
         self._trainer: ModelTrainer | None = None
 
     def in_time(self, spans: Sequence[Span]) -> list[tuple[BacktestJob, Content]]:
@@ -127,7 +127,7 @@ class Evaluator:
         return hashlib.sha256(msgspec.json.encode(what)).hexdigest(), settings
 
     def _model_for(self, settings: Settings) -> str:
-        return self._model if self._trainer is None else self._trainer.identity(settings)
+        return self.model if self._trainer is None else self._trainer.identity(settings)
 
     def _train(self, wanted: dict[str, tuple[Settings, Mapping[str, Value]]]) -> dict[str, Unmade]:
         """Train what is wanted; take out, and return, what cannot be trained."""

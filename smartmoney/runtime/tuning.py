@@ -178,7 +178,7 @@ def tune(
         OSError: a source cannot be read.
     """
     evaluator = Evaluator(plan.jobs, log, workers, plan.name or "")
-    identity = _identity(plan, evaluator.past)
+    identity = _identity(plan, evaluator)
     name = plan.name or f"tune-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
     evaluator.study = name
     with open_studies(plan.storage, name, plan.folds + 1, plan.space, plan.seed, identity) as studies:
@@ -197,10 +197,11 @@ def longest_holding_s(settings: Settings, space: SearchSpace) -> float:
     return max([float(choice) for choice in found.choices if isinstance(choice, int | float)] or [found.high])
 
 
-def _identity(plan: TunePlan, past: str) -> str:
+def _identity(plan: TunePlan, evaluator: Evaluator) -> str:
     latency = msgspec.to_builtins([(job.latency, job.feed_latency_ms) for job in plan.jobs[:1]])
     parts = {
-        "past": past,
+        "past": evaluator.past,
+        "model": evaluator.model,
         "space": plan.space.hash,
         "settings": config_hash(plan.settings),
         "latency": latency,

@@ -67,9 +67,23 @@ def test_what_no_touch_can_value_is_paid_as_soon_as_one_can():
     held.book.synced = False
     due_ns = held.clock.due_wall_ns
     assert held.pay(due_ns + 5) == []
-    assert held.clock.due_wall_ns == due_ns
+    assert held.clock.due_wall_ns < due_ns, "asked again at every entry"
     held.book.synced = True
     assert len(held.pay(due_ns + 9)) == 1
+    assert held.clock.due_wall_ns == due_ns + EVERY_NS
+
+
+def test_each_instrument_pays_for_what_was_held_at_the_time_whenever_its_touch_is_known():
+    known, unknown = Book({9_999: 10}, {10_001: 10}), Book({9_999: 10}, {10_001: 10})
+    unknown.synced = False
+    account = Portfolio([PERP, PERP], D(1_000), [PositionReport(instrument=0, quantity=D(2), cost=D(0))])
+    clock = FundingClock(D(1), [PERP, PERP], START_NS)
+    due_ns = clock.due_wall_ns
+    assert clock.pay(due_ns, account, [unknown, known], 7) == []
+    account = Portfolio([PERP, PERP], D(1_000), [PositionReport(instrument=1, quantity=D(5), cost=D(0))])
+    unknown.synced = True
+    (paid,) = clock.pay(due_ns + 5, account, [unknown, known], 7)
+    assert (paid.instrument, paid.amount) == (0, -2 * PERP.price(10_000) * D("0.0001"))
 
 
 def test_an_account_that_begins_owes_nothing_for_the_time_before():
