@@ -3,7 +3,7 @@
 What it assumes: one rate for all perpetuals and for ever, paid at 00, 08 and 16 o'clock UTC of our clock, on what is held then, at the mid
 of the touch. The venue's own rate moves with its premium; the usual one, on Binance, Bybit and OKX, is that of interest alone, 1 bp.
 
-Invariants: a time of payment is paid once, whatever is restarted; where no touch is known, what was held then is paid for as soon as one is.
+Invariants: a time of payment is paid once, whatever is restarted; where no touch is known, what was held then is paid for once one is.
 Source: Binance, "Introduction to Binance Futures Funding Rates" (2026-07).
 """
 
