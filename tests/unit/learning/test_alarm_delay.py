@@ -118,6 +118,7 @@ def test_what_is_no_number_leaves_a_cusum_alone():
     assert np.isnan(log_odds(np.array([np.nan]))[0])
 
 
+@pytest.mark.slow
 def test_rows_of_watched_targets_have_the_oracles_own_climb_beside_them():
     batch = WatchedTargets(kind="poisson", seed=5, targets=2, lasts_s=240)
     rows = simulate_targets(batch, recorded_binance(), FeatureParameters())

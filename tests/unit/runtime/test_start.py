@@ -103,6 +103,7 @@ def dot(x):
 """
 
 
+@pytest.mark.slow
 def test_a_kernel_that_is_not_in_the_cache_or_cannot_be_read_is_compiled_and_then_loaded(tmp_path, monkeypatch):
     (tmp_path / "kernels_for_tests.py").write_text(KERNELS)
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
