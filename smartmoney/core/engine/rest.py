@@ -27,8 +27,8 @@ def until(engine: "Engine", waits: Waits, now_wall_ns: int, origin_ns: int) -> U
     watched = tuple(sorted({*held, *(price.instrument for price in waits.prices)})) if held or waits.prices else ()
     # A new day of the daily loss opens with the first look at equity in it.
     day_ends_ns = (now_wall_ns // _DAY_NS + 1) * _DAY_NS - origin_ns
-    # What travels to the venue arrives at the first entry after its latency, a tick or another.
     pay_ns = waits.pay_wall_ns - origin_ns
+    # What travels to the venue arrives at the first entry after its latency, a tick or another.
     is_quiet = waits.due_mono_ns == NEVER and not engine.money.is_new_day(now_wall_ns)
     tick_ns = min(engine.tick_due_ns(), day_ends_ns, pay_ns) if is_quiet else EACH_TICK
     act_ns = min(waits.due_mono_ns, pay_ns)
