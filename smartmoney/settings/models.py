@@ -87,12 +87,16 @@ class Paper(Section):
 class Execution(Section):
     """How orders are worked."""
 
-    entry: Literal["taker", "maker"] = "taker"
-    """taker: a limit through the touch, immediate or cancel; maker: a post-only limit at the touch."""
+    entry: Literal["auto", "taker", "maker"] = "auto"
+    """taker: a limit through the touch, immediate or cancel; maker: post-only, following the touch; auto: what is expected to cost less."""
     collar_bps: Decimal = Field(default=Decimal(10), ge=0, le=1000)
-    """How far past the touch a marketable limit reaches."""
+    """How far past the touch a marketable limit reaches, and a resting entry follows it."""
     entry_timeout_s: Seconds = 30.0
-    """A resting entry is withdrawn after this."""
+    """A resting entry is withdrawn after this; under auto it then crosses the spread, if what is left of the forecast pays for that."""
+    reprice_s: Seconds = 2.0
+    """A resting entry stays at a price for this long at least, before it follows the touch."""
+    passive_fill_share: float = Field(default=1.0, gt=0, le=1)
+    """Which share of the resting entries that the market comes to is filled, when auto weighs them (`backtest --calibrate` measures it)."""
     max_holding_s: Seconds | None = None
     """A position is closed after this; left out, after the forecast's horizon."""
     approval_valid_ms: int = Field(default=2000, ge=1, le=60_000)

@@ -12,11 +12,12 @@ from smartmoney.core.domain.entries import AccountReported, OrderFilled, OrderRe
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import OrderStatus, Purpose, Side
 from smartmoney.core.domain.signals import FeedTrust, Signal, SignalType
-from smartmoney.core.execution.executor import Executor
+from smartmoney.core.execution.executor import NO_OUTLOOK, Executor
 from smartmoney.core.execution.parameters import EntryStyle, ExecutionParameters
 from smartmoney.core.execution.view import ExecutionView, Quote
 from smartmoney.core.portfolio.portfolio import Portfolio, mark_price
 from smartmoney.core.risk.parameters import RiskLimits
+from smartmoney.core.strategy.outlook import Outlook
 from smartmoney.simulation.paper import PaperVenue
 from smartmoney.simulation.paper_depth import LastTrade
 from smartmoney.simulation.paper_parameters import PaperParameters
@@ -91,6 +92,7 @@ class Loop:
         self.lose_next = None
         self.inbox = deque()
         self.stop_floor = None
+        self.wanted = {}
 
     def view(self):
         self.seq += 1
@@ -155,6 +157,10 @@ class Loop:
             o for o in self.executor.ledger.working(0) if o.intent.purpose is Purpose.STOP and o.status is not OrderStatus.PENDING_CANCEL
         ]
         assert len(believed) <= 1
+        assert len([o for o in self.venue.report().orders if o.intent.purpose is Purpose.ENTRY]) <= 1, "one entry at a time"
+        for signal_id, lots in self.wanted.items():
+            filled = sum(r.filled_lots for r in map(self.executor.ledger.get, self.orders_of(signal_id)) if r is not None)
+            assert filled <= lots, "the orders of a signal never fill more than it asked for"
         assert (
             self.executor.ledger.reducing_lots(0, None) <= max(abs(held), 0)
             or held == 0
@@ -169,6 +175,9 @@ class Loop:
             assert self.stop_floor is None or self.stop_floor[0] != (held > 0) or level >= self.stop_floor[1], "a stop never loosens (P2)"
             self.stop_floor = (held > 0, level)
 
+    def orders_of(self, signal_id):
+        return [one.client_order_id for one in self.sent if one.signal_id == signal_id and one.purpose is Purpose.ENTRY]
+
     def agree(self):
         """What the executor books is what the venue booked (A1, A2)."""
         ours, theirs = self.executor.portfolio, self.venue.account
@@ -179,7 +188,7 @@ class Loop:
             self.step()
         self.agree()
 
-    def signal(self, side, lots, stop_bps=100, target_bps=200, confidence=0.9, horizon_s=None):
+    def signal(self, side, lots, stop_bps=100, target_bps=200, confidence=0.9, outlook=NO_OUTLOOK):
         mid = (self.book.best_bid_ticks + self.book.best_ask_ticks) / 20
         sign = 1 if side is SignalType.BUY else -1
         signal = Signal(
@@ -196,7 +205,8 @@ class Loop:
         target = sign * lots if self.grid.allows_short else max(0, sign * lots)
         delta = target - held - self.executor.working_lots(0)
         before = len(self.sent)
-        self.carry_out(self.executor.open(signal, 0, target, delta, self.view(), horizon_s=horizon_s))
+        self.wanted[signal.signal_id] = abs(delta)
+        self.carry_out(self.executor.open(signal, 0, target, delta, self.view(), outlook))
         return self.sent[before:]
 
     def protection(self):
@@ -216,11 +226,14 @@ class Loop:
             assert [lots for lots, _ in targets] in ([abs(held)], [])
 
 
+outlooks = st.sampled_from(
+    [NO_OUTLOOK, *(Outlook(gross_bps=gross, horizon_s=300.0, sigma_bps=sigma) for gross in (30.0, 400.0) for sigma in (0.5, 5.0))]
+)
 actions = st.lists(
     st.one_of(
         st.tuples(st.just("move"), st.integers(-150, 150), st.integers(1, 6), st.integers(0, 60)),
         st.tuples(st.just("print"), st.sampled_from([-1, 1]), st.integers(1, 200)),
-        st.tuples(st.just("signal"), st.sampled_from(SignalType), st.integers(1, 240)),
+        st.tuples(st.just("signal"), st.sampled_from(SignalType), st.integers(1, 240), outlooks),
         st.tuples(st.just("wait"), st.integers(1, 40)),
         st.tuples(st.just("unsync"), st.integers(1, 8)),
         st.tuples(st.just("empty"), st.integers(0, 1)),
@@ -240,7 +253,8 @@ def act(loop, action):
     elif name == "print" and loop.book.best_bid_ticks > 0 and loop.book.best_ask_ticks > 0:
         loop.book.print(*arguments)
     elif name == "signal" and loop.book.best_bid_ticks > 0 and loop.book.best_ask_ticks > 0:
-        loop.signal(*arguments)
+        *order, outlook = arguments
+        loop.signal(*order, outlook=outlook)
     elif name == "wait":
         for _ in range(arguments[0]):
             loop.step()
@@ -289,6 +303,34 @@ def test_random_markets_never_break_protection_accounts_or_a_halt(steps, style, 
     assert loop.executor.is_flat
     loop.agree()
     assert loop.venue.report().orders == ()
+
+
+drifts = st.lists(
+    st.one_of(
+        st.tuples(st.just("move"), st.integers(-4, 6), st.just(2), st.integers(5, 60)),
+        st.tuples(st.just("print"), st.sampled_from([-1, 1]), st.integers(1, 60)),
+        st.tuples(st.just("wait"), st.integers(5, 40)),
+        st.tuples(st.just("fault"), st.sampled_from(["lost", "unanswered"])),
+    ),
+    min_size=10,
+    max_size=30,
+)
+
+
+@given(drifts, st.sampled_from([EntryStyle.MAKER, EntryStyle.AUTO]), markets, st.sampled_from([5, 250, 900]), st.booleans())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_an_entry_that_follows_the_touch_never_fills_more_than_was_asked_for(steps, style, market, latency, twice):
+    parameters = ExecutionParameters(entry=style, maker_bps=D(2), taker_bps=D(5), reprice_s=0.5, entry_timeout_s=20.0)
+    loop = Loop(market, parameters=parameters, latency_ms=latency)
+    for action in steps:
+        if not loop.executor.is_entering(0) and loop.executor.portfolio.position_lots(0) == 0:
+            loop.signal(SignalType.BUY, 120, stop_bps=300, target_bps=600, outlook=Outlook(gross_bps=90.0, horizon_s=900.0, sigma_bps=3.0))
+        act(loop, action)
+        loop.step(twice=twice)
+    loop.settle(400)
+    loop.assert_quiet_and_protected()
+    assert not loop.executor.is_entering(0)
+    assert loop.executor.take_halt_request() is None
 
 
 @given(actions, markets)

@@ -103,6 +103,8 @@ class OrderIntent(msgspec.Struct, frozen=True, kw_only=True):
     ends_in_ns: int | None = None
     attached_to: str | msgspec.UnsetType = msgspec.UNSET
     """Unset, it is left out of what is encoded: digests of runs from before there was such a thing stay true."""
+    why: str | msgspec.UnsetType = msgspec.UNSET
+    """In words why an entry takes or waits; unset where the configuration says so, and of anything else."""
 
     @property
     def is_attached(self) -> bool:

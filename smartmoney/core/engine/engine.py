@@ -141,10 +141,10 @@ class Engine:
 
         A frame at which it ends (`folded`) is left to `step_folded`. `waits` is what the venue of our orders waits for.
         """
-        portfolio, ledger = self.executor.portfolio, self.executor.ledger
+        portfolio = self.executor.portfolio
         # What drift makes of a size, Python says.
         is_full_size = self.brain.desk.scale.factor >= 1.0
-        may_follow = self.money.equity is not None and ledger.risk_lots(0) == (0, 0) and is_full_size
+        may_follow = self.money.equity is not None and not self.executor.is_entering(0) and is_full_size
         value_ns = self._equity_recorded[1] + EQUITY_EVERY_NS
         held = portfolio.position_lots(0), portfolio.cash, portfolio.position(0).quantity
         self.brain.quiet.hold(*held, may_follow=may_follow, value_ns=value_ns)
@@ -285,7 +285,7 @@ class Engine:
                 decision.target_lots,
                 decision.delta_lots,
                 self._execution_view(quotes),
-                horizon_s=decision.horizon_s,
+                decision.outlook,
             )
             commands += [command for command in opened if not isinstance(command, RecordRefusal)]
             for command in opened:

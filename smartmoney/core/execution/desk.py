@@ -15,7 +15,7 @@ from smartmoney.core.domain.signals import Refusal
 from smartmoney.core.execution.lifecycle import ReportKind
 from smartmoney.core.execution.orders import OrderLedger, OrderRecord
 from smartmoney.core.execution.parameters import ExecutionParameters
-from smartmoney.core.execution.plan import EntryPlan, PositionPlan
+from smartmoney.core.execution.plan import EntryPlan, PositionPlan, Pursuit
 from smartmoney.core.execution.view import ExecutionView, protective_ticks, target_ticks
 from smartmoney.core.portfolio.portfolio import ClosedTrade, Portfolio
 from smartmoney.core.risk.gate import GateContext, approve
@@ -68,6 +68,7 @@ class Desk:
         self.ledger = OrderLedger(linked_pairs=parameters.linked_pairs)
         self.plans = [PositionPlan() for _ in self.instruments]
         self.entry_plans: dict[str, EntryPlan] = {}
+        self.pursuits: dict[int, Pursuit] = {}
         self.ids = ClientIds(run_id)
         self.rate = OrderRate(limits.max_orders_per_minute)
         self.flattening: str | None = None
@@ -111,7 +112,9 @@ class Desk:
         return [CancelOrder(client_order_id=record.intent.client_order_id, instrument=record.intent.instrument, reason=reason)]
 
     def cancel_entries(self, reason: str, view: ExecutionView, index: int | None = None) -> list[Command]:
-        """Withdraw every order that may raise risk."""
+        """Withdraw every order that may raise risk; none takes its place."""
+        for one in tuple(self.pursuits) if index is None else (index,):
+            self.pursuits.pop(one, None)
         return [command for record in self.ledger.entries(index) for command in self.cancel(record, reason, view)]
 
     def request_halt(self, reason: str) -> Command:

@@ -5,13 +5,12 @@ loosens; reducing orders never add up to more than is held; after a halt nothing
 nothing works. Every method returns the commands to carry out, in order; time is what the view says.
 """
 
-import math
 from collections.abc import Sequence
 
 import msgspec
 
 from smartmoney.core.book.stretch import NEVER
-from smartmoney.core.domain.commands import Command, Notify, RecordRefusal, RequestAccount
+from smartmoney.core.domain.commands import Command, Notify, RequestAccount
 from smartmoney.core.domain.entries import (
     AccountReported,
     CancelRejected,
@@ -25,20 +24,24 @@ from smartmoney.core.domain.entries import (
     SendRefused,
 )
 from smartmoney.core.domain.instruments import Instrument
-from smartmoney.core.domain.orders import Fill, OrderIntent, OrderReport, OrderStatus, OrderType, Purpose, Side, TimeInForce
-from smartmoney.core.domain.signals import Refusal, RefusalCode, Signal
-from smartmoney.core.execution import attached, reconciliation
+from smartmoney.core.domain.orders import Fill, OrderReport, OrderStatus, Purpose
+from smartmoney.core.domain.signals import RefusalCode, Signal
+from smartmoney.core.execution import attached, entering, reconciliation
 from smartmoney.core.execution.desk import Desk
+from smartmoney.core.execution.entering import refuse
 from smartmoney.core.execution.guard_plan import GUARD_PREFIX
 from smartmoney.core.execution.lifecycle import ReportKind
 from smartmoney.core.execution.orders import OrderLedger, OrderRecord, Step
-from smartmoney.core.execution.parameters import EntryStyle, ExecutionParameters
-from smartmoney.core.execution.plan import EntryPlan, ExitPlan, PositionPlan
+from smartmoney.core.execution.parameters import ExecutionParameters
+from smartmoney.core.execution.plan import ExitPlan, PositionPlan
 from smartmoney.core.execution.protection import converge, is_settled
-from smartmoney.core.execution.view import ExecutionView, collar_ticks, protective_ticks, target_ticks
+from smartmoney.core.execution.view import ExecutionView
 from smartmoney.core.portfolio.portfolio import ClosedTrade, Portfolio
 from smartmoney.core.risk.parameters import RiskLimits
-from smartmoney.core.strategy.rules import is_void
+from smartmoney.core.strategy.outlook import Outlook
+
+NO_OUTLOOK = Outlook()
+"""Of a signal that says nothing of what it forecasts."""
 
 _S = 1_000_000_000
 
@@ -117,7 +120,7 @@ class Executor:
         """Return the monotonic time before which `on_tick` has nothing to do, 0 if it has, or might; bids stay at `closable_ticks`."""
         desk = self._desk
         wishes = (desk.wants_account, desk.flattening, desk.halt_request)
-        if desk.closed or desk.executed or wishes != (None, None, None):
+        if desk.closed or desk.executed or desk.pursuits or wishes != (None, None, None):
             return 0
         if not len(desk.ledger) and not desk.portfolio.is_exposed:
             return NEVER if all(plan.is_clear for plan in desk.plans) else 0
@@ -135,7 +138,13 @@ class Executor:
     def rests(self) -> bool:
         """Tell whether nothing is held, works or is wanted, so that `on_tick` has nothing to do; old plans are forgotten, as it would."""
         desk = self._desk
-        if len(desk.ledger) or desk.wants_account is not None or desk.flattening is not None or desk.portfolio.has_position():
+        if (
+            len(desk.ledger)
+            or desk.pursuits
+            or desk.wants_account is not None
+            or desk.flattening is not None
+            or desk.portfolio.has_position()
+        ):
             return False
         for plan in desk.plans:
             plan.clear()
@@ -155,7 +164,11 @@ class Executor:
     def working_lots(self, index: int) -> int:
         """Return the signed lots of working entries, for `order = target - position - working`."""
         bought, sold = self._desk.ledger.risk_lots(index)
-        return bought - sold
+        return bought - sold + entering.waiting_lots(self._desk, index)
+
+    def is_entering(self, index: int) -> bool:
+        """Tell whether an entry works, or one is between two orders."""
+        return index in self._desk.pursuits or next(iter(self._desk.ledger.entries(index)), None) is not None
 
     def restore(self, orders: Sequence[OrderReport], view: ExecutionView) -> list[Command]:
         """Take over the working orders of an earlier run; positions came with the portfolio. Protection is adopted, entries are cancelled.
@@ -167,7 +180,7 @@ class Executor:
         return [command for report in orders for command in reconciliation.adopt(self._desk, report, view)]
 
     def open(
-        self, signal: Signal, index: int, target_lots: int, delta_lots: int, view: ExecutionView, *, horizon_s: float | None = None
+        self, signal: Signal, index: int, target_lots: int, delta_lots: int, view: ExecutionView, outlook: Outlook = NO_OUTLOOK
     ) -> list[Command]:
         """Move the position toward a signal's target; `delta_lots` = target - position - working, signed.
 
@@ -175,17 +188,17 @@ class Executor:
         """
         held = self._desk.held_lots(index, view)
         if delta_lots == 0:
-            return _refuse(RefusalCode.AT_TARGET, index, "nothing to do")
+            return refuse(RefusalCode.AT_TARGET, index, "nothing to do")
         if held != 0 and (target_lots * held <= 0 or abs(target_lots) < abs(held)):
             return self._reduce(signal, index, held, target_lots, view)
         if delta_lots * target_lots <= 0:
-            return _refuse(RefusalCode.AT_TARGET, index, "what is working will overshoot the target")
+            return refuse(RefusalCode.AT_TARGET, index, "what is working will overshoot the target")
         plan = self._desk.plans[index]
         if plan.exit is not None or self._desk.flattening is not None:
-            return _refuse(RefusalCode.ORDER_IN_FLIGHT, index, "an exit is under way")
-        if next(iter(self._desk.ledger.entries(index)), None) is not None:
-            return _refuse(RefusalCode.ORDER_IN_FLIGHT, index, "an entry is working")
-        return self._enter(signal, index, delta_lots, view, horizon_s)
+            return refuse(RefusalCode.ORDER_IN_FLIGHT, index, "an exit is under way")
+        if self.is_entering(index):
+            return refuse(RefusalCode.ORDER_IN_FLIGHT, index, "an entry is working")
+        return entering.enter(self._desk, signal, index, delta_lots, view, outlook)
 
     def on_reply(self, reply: OrderReply, view: ExecutionView) -> list[Command]:
         """Fold what the venue or the sender said about one of our orders."""
@@ -213,7 +226,7 @@ class Executor:
 
     def on_tick(self, view: ExecutionView) -> list[Command]:
         """Do what time asks for: time-outs, void signals, horizons, missing protection, retries, unknown outcomes."""
-        commands = self._age_orders(view)
+        commands = self._age_orders(view) + entering.go_on(self._desk, view)
         for index, plan in enumerate(self._desk.plans):
             is_due = plan.deadline_mono_ns is not None and view.now_mono_ns >= plan.deadline_mono_ns
             if is_due and plan.exit is None and self._desk.held_lots(index, view) != 0:
@@ -256,53 +269,12 @@ class Executor:
     def _reduce(self, signal: Signal, index: int, held: int, target_lots: int, view: ExecutionView) -> list[Command]:
         keep = abs(target_lots) if target_lots * held > 0 else 0
         if abs(held) - keep < self._desk.instruments[index].min_lots:
-            return _refuse(RefusalCode.AT_TARGET, index, "the difference is below the smallest order")
+            return refuse(RefusalCode.AT_TARGET, index, "the difference is below the smallest order")
         plan = self._desk.plans[index]
         if plan.exit is not None and plan.exit.keep_lots <= keep:
-            return _refuse(RefusalCode.ORDER_IN_FLIGHT, index, "an exit is under way")
+            return refuse(RefusalCode.ORDER_IN_FLIGHT, index, "an exit is under way")
         plan.want_exit(ExitPlan(reason="signal", keep_lots=keep, signal_id=signal.signal_id))
         return converge(self._desk, index, view)
-
-    def _enter(self, signal: Signal, index: int, delta_lots: int, view: ExecutionView, horizon_s: float | None) -> list[Command]:
-        grid, quote, parameters = self._desk.instruments[index], view.quotes[index], self._desk.parameters
-        side = Side.BUY if delta_lots > 0 else Side.SELL
-        if not quote.is_usable:
-            return _refuse(RefusalCode.FEED_NOT_SYNCED, index, quote.trust.value)
-        stop, target = protective_ticks(grid, side, signal.stop_loss), target_ticks(grid, side, signal.take_profit)
-        if stop is None or target is None or not math.isfinite(signal.confidence):
-            return _refuse(RefusalCode.NOT_WARM, index, "stop, target or confidence is not a number")
-        opposite_touch = quote.touch(side.opposite)
-        if not (opposite_touch - stop) * side.sign > 0 or not (target - opposite_touch) * side.sign > 0:
-            return _refuse(RefusalCode.STRATEGY_FAULT, index, f"stop {stop} and target {target} do not enclose tick {opposite_touch}")
-        is_maker = parameters.entry is EntryStyle.MAKER
-        intent = OrderIntent(
-            client_order_id=attached.next_id(self._desk, view.seq),
-            instrument=index,
-            side=side,
-            type=OrderType.LIMIT,
-            lots=min(abs(delta_lots), grid.max_lots),
-            purpose=Purpose.ENTRY,
-            time_in_force=TimeInForce.GTC if is_maker else TimeInForce.IOC,
-            price_ticks=quote.own_side(side) if is_maker else collar_ticks(side, quote.touch(side), parameters.collar_bps),
-            stop_ticks=attached.carried_ticks(self._desk, index, side, stop),
-            post_only=is_maker,
-            signal_id=signal.signal_id,
-        )
-        record, commands = self._desk.submit(intent, view)
-        if record is None:
-            return commands
-        holding_s = horizon_s if parameters.max_holding_s is None else parameters.max_holding_s
-        has_holding = holding_s is not None and math.isfinite(holding_s) and holding_s > 0
-        entry_plan = EntryPlan(
-            signal_id=signal.signal_id,
-            confidence=signal.confidence,
-            stop_ticks=stop,
-            target_ticks=target,
-            holding_ns=int(holding_s * _S) if has_holding and holding_s is not None else None,
-            created_mono_ns=view.now_mono_ns,
-        )
-        self._desk.remember_entry(intent.client_order_id, entry_plan)
-        return commands
 
     def _on_fill(self, fill: Fill, view: ExecutionView) -> list[Command]:
         desk = self._desk
@@ -320,6 +292,7 @@ class Executor:
             desk.portfolio.order_closed(fill.client_order_id)
         commands = self._judge_fill(fill, record, step)
         plan = desk.plans[index]
+        followed = plan.signal_id
         if closed is not None:
             if before != 0:  # else only dust was closed, which no signal opened
                 self._note_closed(closed, record, plan)
@@ -329,7 +302,7 @@ class Executor:
         entry_plan = desk.entry_plans.get(fill.client_order_id)
         if entry_plan is not None and after * fill.side.sign > 0:
             plan.take(entry_plan, fill.side, view.now_mono_ns)
-        self._note_executed(record, fill, plan)
+        self._note_executed(record, fill, plan, followed)
         if record is not None:
             commands += attached.expect(desk, record, view)
         return commands + converge(desk, index, view) + self._ask_account(view)
@@ -351,11 +324,11 @@ class Executor:
             return [Notify(severity="warning", subject="late fill", text=text)]
         return []
 
-    def _note_executed(self, record: OrderRecord | None, fill: Fill, plan: PositionPlan) -> None:
-        """Note that a signal had its first fill: of its entry, or of the exit that it asked for."""
+    def _note_executed(self, record: OrderRecord | None, fill: Fill, plan: PositionPlan, followed: str | None) -> None:
+        """Note that a signal had its first fill: of its entry, or of the exit that it asked for; `followed` had one before."""
         if record is None or not record.intent.signal_id:
             return
-        is_first = record.intent.purpose is Purpose.ENTRY and record.filled_lots == fill.lots
+        is_first = record.intent.purpose is Purpose.ENTRY and record.filled_lots == fill.lots and record.intent.signal_id != followed
         if record.intent.purpose is Purpose.EXIT and plan.exit is not None and plan.exit.reason == "signal":
             is_first = not plan.exit.is_told
             plan.exit.is_told = True
@@ -379,7 +352,9 @@ class Executor:
         desk, index = self._desk, record.intent.instrument
         plan, held = desk.plans[index], desk.held_lots(index, view)
         text = f"{desk.instruments[index].name}: {record.intent.purpose.value} {kind.value}: {record.reason}"
-        commands: list[Command] = [Notify(severity="warning", subject="order refused", text=text)]
+        # What would have crossed is refused by design: the market moved, and the entry goes on.
+        severity = "info" if record.intent.post_only else "warning"
+        commands: list[Command] = [Notify(severity=severity, subject="order refused", text=text)]
         if held == 0 or record.intent.purpose is Purpose.ENTRY:
             return commands
         desk.wants_account = desk.wants_account or "a reducing order was refused"
@@ -402,21 +377,10 @@ class Executor:
             elif record.status is OrderStatus.PENDING_CANCEL:
                 commands += self._desk.cancel(record, record.reason, view)
             elif record.intent.purpose is Purpose.ENTRY:
-                reason = self._why_withdraw(record, age_ns / _S)
-                if reason is not None:
-                    commands += self._desk.cancel(record, reason, view)
+                commands += entering.withdraw(self._desk, record, view)
             if record.status is OrderStatus.UNKNOWN:
                 self._desk.wants_account = self._desk.wants_account or f"{record.intent.client_order_id} is unknown"
         return commands
-
-    def _why_withdraw(self, record: OrderRecord, age_s: float) -> str | None:
-        parameters = self._desk.parameters
-        if record.intent.time_in_force is TimeInForce.GTC and age_s >= parameters.entry_timeout_s:
-            return "entry_timeout"
-        entry_plan = self._desk.entry_plans.get(record.intent.client_order_id)
-        if entry_plan is None:
-            return None
-        return "signal_void" if is_void(entry_plan.confidence, age_s, parameters.signal_decay_time_s) else None
 
     def _converge_all(self, view: ExecutionView) -> list[Command]:
         return [command for index in range(len(self._desk.instruments)) for command in converge(self._desk, index, view)]
@@ -445,7 +409,3 @@ class Executor:
             return []
         self._flat_told = True
         return [Notify(severity="info", subject="flat", text=f"every position is closed and no order works ({reason})")]
-
-
-def _refuse(code: RefusalCode, index: int, detail: str) -> list[Command]:
-    return [RecordRefusal(refusal=Refusal(code=code, instrument=index, detail=detail))]

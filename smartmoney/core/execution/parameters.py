@@ -12,6 +12,7 @@ import msgspec
 _DECIMALS = ("collar_bps", "maker_bps", "taker_bps", "default_stop_fraction", "default_target_fraction")
 _SECONDS = (
     "entry_timeout_s",
+    "reprice_s",
     "signal_decay_time_s",
     "ack_timeout_s",
     "cancel_timeout_s",
@@ -28,7 +29,9 @@ class EntryStyle(StrEnum):
     TAKER = "taker"
     """A limit through the touch within the collar, immediate or cancel."""
     MAKER = "maker"
-    """A post-only limit at the touch, withdrawn after `entry_timeout_s`."""
+    """A post-only limit at the touch, which follows it, and is withdrawn after `entry_timeout_s`."""
+    AUTO = "auto"
+    """The one that is expected to cost less (`core.execution.entry_style`); what has waited in vain crosses while that still pays."""
 
 
 class AttachedStops(StrEnum):
@@ -45,18 +48,21 @@ class AttachedStops(StrEnum):
 class ExecutionParameters(msgspec.Struct, frozen=True, kw_only=True):
     """Configure the executor.
 
-    Units: names end in them. `collar_bps` is how far a marketable limit reaches past the touch; `max_holding_s` None means the forecast's
-    own horizon, `adopted_holding_s` holds for a position whose opening this run did not see; `maker_bps` and `taker_bps` are what a round
-    trip is estimated with; `default_*_fraction` place protection for a position whose own levels are not known (adopted after a crash, or
-    a foreign fill); `protect_delay_s` is how long an immediate entry may keep reporting fills before its stop is placed regardless;
-    `proof_window_s` is how long an order that was never acknowledged may still turn up at the venue (its receive window); `linked_pairs`
-    says that the venue takes what one order of a pair filled off the other (it does not where stop and target are two orders); `attached`
-    says what becomes of a stop that an entry carries to the venue.
+    Units: names end in them. `collar_bps` is how far a marketable limit reaches past the touch, and how far a resting one follows it;
+    `reprice_s` is how long it stays at a price at least; `passive_fill_share` of the resting orders that the market comes to are filled;
+    `max_holding_s` None means the forecast's own horizon, `adopted_holding_s` holds for a position whose opening this run did not see;
+    `maker_bps` and `taker_bps` are what a round trip is estimated with; `default_*_fraction` place protection for a position whose own
+    levels are not known (adopted after a crash, or a foreign fill); `protect_delay_s` is how long an immediate entry may keep reporting
+    fills before its stop is placed regardless; `proof_window_s` is how long an order that was never acknowledged may still turn up at the
+    venue (its receive window); `linked_pairs` says that the venue takes what one order of a pair filled off the other (it does not where
+    stop and target are two orders); `attached` says what becomes of a stop that an entry carries to the venue.
     """
 
     entry: EntryStyle = EntryStyle.TAKER
     collar_bps: Decimal = Decimal(10)
     entry_timeout_s: float = 30.0
+    reprice_s: float = 2.0
+    passive_fill_share: float = 1.0
     approval_valid_ms: int = 2000
     max_holding_s: float | None = None
     adopted_holding_s: float = 3600.0
@@ -95,21 +101,24 @@ class ExecutionParameters(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"execution.max_holding_s must be positive and finite, not {self.max_holding_s}")
         if not 0 < self.default_stop_fraction < 1 or not self.default_target_fraction > 0:
             raise ValueError("execution.default_stop_fraction must lie in (0, 1), default_target_fraction above 0")
+        if not 0 < self.passive_fill_share <= 1:
+            raise ValueError(f"execution.passive_fill_share must lie in (0, 1], not {self.passive_fill_share}")
         if self.approval_valid_ms <= 0 or self.protect_attempts_max < 1:
             raise ValueError("execution.approval_valid_ms and protect_attempts_max must be positive")
 
 
-def round_trip_cost_bps(parameters: ExecutionParameters, spread_bps: float) -> float:
+def round_trip_cost_bps(parameters: ExecutionParameters, spread_bps: float, style: EntryStyle | None = None) -> float:
     """Return what entering and leaving is expected to cost, in bps of notional: both fees and the spread that a taker crosses.
 
-    A maker entry pays the maker fee and no half-spread; the exit is always reckoned as a taker's.
+    A maker entry pays the maker fee and no half-spread; the exit is always reckoned as a taker's, and so is an entry whose style is chosen
+    when it is made (`style` None: as configured): what is traded has to pay the dearer way.
     """
-    fees_bps, crossed = round_trip(parameters)
+    fees_bps, crossed = round_trip(parameters, style)
     return fees_bps + crossed * spread_bps
 
 
-def round_trip(parameters: ExecutionParameters) -> tuple[float, float]:
+def round_trip(parameters: ExecutionParameters, style: EntryStyle | None = None) -> tuple[float, float]:
     """Return both fees of a round trip in bps, and how many spreads it crosses."""
-    is_maker = parameters.entry is EntryStyle.MAKER
+    is_maker = (parameters.entry if style is None else style) is EntryStyle.MAKER
     entry_bps = parameters.maker_bps if is_maker else parameters.taker_bps
     return float(entry_bps + parameters.taker_bps), 0.5 if is_maker else 1.0

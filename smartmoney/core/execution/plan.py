@@ -6,6 +6,7 @@ Invariants: a stop in a plan only tightens while the position lasts; a plan ends
 import msgspec
 
 from smartmoney.core.domain.orders import Purpose, Side
+from smartmoney.core.strategy.outlook import Outlook
 
 _MS = 1_000_000
 _EXIT_BACKOFF_NS = (0, 250 * _MS, 500 * _MS, 1_000 * _MS, 2_000 * _MS, 5_000 * _MS)
@@ -22,6 +23,25 @@ class EntryPlan(msgspec.Struct, frozen=True, kw_only=True):
     target_ticks: int
     holding_ns: int | None
     created_mono_ns: int
+
+
+class Pursuit(msgspec.Struct, kw_only=True):
+    """Follow a resting entry over the orders that take each other's place, the newest last (`core.execution.entering`).
+
+    `lots` are what all of them may fill together, `limit_ticks` is how far they may follow the touch, `mid_ticks` the mid of the decision.
+    `withdrawn` says why the newest one was taken back, None while it was not; `ended_mono_ns` when its end was seen.
+    """
+
+    plan: EntryPlan
+    side: Side
+    lots: int
+    limit_ticks: int
+    mid_ticks: float
+    outlook: Outlook
+    order_ids: list[str] = []
+    withdrawn: str | None = None
+    ended_mono_ns: int | None = None
+    refusals: int = 0
 
 
 class ExitPlan(msgspec.Struct, kw_only=True):

@@ -115,6 +115,8 @@ def _missed(desk: Desk, record: OrderRecord) -> list[Command]:
     if not desk.ledger.report(client_order_id, ReportKind.MISS, "not at the venue").is_legal:
         return []
     desk.portfolio.order_closed(client_order_id)
+    if record.intent.purpose is Purpose.ENTRY:
+        desk.pursuits.pop(record.intent.instrument, None)  # it may have been filled, and nobody has said so yet
     text = f"{client_order_id} ({record.intent.purpose.value}) was {was.value} and is not at the venue"
     return [
         RecordOrderClosed(client_order_id=client_order_id, reason="not at the venue"),

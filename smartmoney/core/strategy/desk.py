@@ -5,6 +5,7 @@ whatever a user's strategy does; the gates run in the documented order; the slid
 lowers risk skips the feed, liquidity, cost and rate gates. Pure: time comes in with the view.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from types import MappingProxyType
@@ -32,6 +33,7 @@ from smartmoney.core.strategy.feature_row import FeatureRow
 from smartmoney.core.strategy.follower import SmartMoneyFollowerStrategy
 from smartmoney.core.strategy.following import not_warm, nothing_offered
 from smartmoney.core.strategy.model import MarketModel, PriorModel
+from smartmoney.core.strategy.outlook import Outlook
 from smartmoney.core.strategy.parameters import DeskParameters, StrategyParameters
 from smartmoney.core.strategy.rate_limit import SlidingRate
 from smartmoney.core.strategy.said import strongest
@@ -76,7 +78,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     target_lots: int
     delta_lots: int
     reduces: bool
-    horizon_s: float
+    outlook: Outlook
     seen: Seen | None = None
     """What a trained model saw when it spoke; for explanations, which are no part of a decision."""
 
@@ -365,9 +367,13 @@ class StrategyDesk:
             target_lots=plan.target_lots,
             delta_lots=plan.delta_lots,
             reduces=plan.reduces,
-            horizon_s=horizon_s,
+            outlook=Outlook(gross_bps=facts.gross_bps, horizon_s=horizon_s, sigma_bps=self._sigma_bps(view)),
             seen=mind.seen,
         )
+
+    def _sigma_bps(self, view: DecisionView) -> float:
+        """Return the volatility of one second, from that of a bar."""
+        return view.market.features.get("sigma_bar_bps", math.nan) / math.sqrt(self.parameters.bar_s)
 
     def _limits(self, chosen: StrategyParameters) -> gates.Limits:
         return gates.Limits(

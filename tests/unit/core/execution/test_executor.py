@@ -1,3 +1,4 @@
+import math
 from decimal import Decimal
 
 import msgspec
@@ -34,6 +35,7 @@ from smartmoney.core.execution.parameters import EntryStyle, ExecutionParameters
 from smartmoney.core.execution.view import ExecutionView, Quote
 from smartmoney.core.portfolio.portfolio import Portfolio
 from smartmoney.core.risk.parameters import RiskLimits
+from smartmoney.core.strategy.outlook import Outlook
 
 D = Decimal
 S = 1_000_000_000
@@ -66,7 +68,18 @@ class Bench:
         quote = Quote(best_bid_ticks=self.bid, best_ask_ticks=self.ask, trust=self.trust)
         return ExecutionView(seq=self.seq, now_mono_ns=self.now, quotes=(quote,), equity=D(10_000), halted=self.halted)
 
-    def open(self, side=SignalType.BUY, lots=1000, stop=98.0, target=104.0, delta=None, confidence=0.9, signal_id="sig", horizon_s=None):
+    def open(
+        self,
+        side=SignalType.BUY,
+        lots=1000,
+        stop=98.0,
+        target=104.0,
+        delta=None,
+        confidence=0.9,
+        signal_id="sig",
+        horizon_s=None,
+        outlook=None,
+    ):
         signal = Signal(
             signal_type=side,
             symbol="A/Q",
@@ -79,7 +92,9 @@ class Bench:
         )
         target_lots = lots if side is SignalType.BUY else -lots
         delta = target_lots - self.executor.portfolio.position_lots(0) if delta is None else delta
-        return self.executor.open(signal, 0, target_lots, delta, self.view(), horizon_s=horizon_s)
+        return self.executor.open(
+            signal, 0, target_lots, delta, self.view(), outlook or Outlook(horizon_s=math.nan if horizon_s is None else horizon_s)
+        )
 
     def reply(self, reply):
         return self.executor.on_reply(reply, self.view())

@@ -50,7 +50,7 @@ def test_persistent_buying_becomes_a_signal_sized_and_stopped_by_the_rules():
     assert (signal.stop_loss, signal.take_profit) == rules.stop_and_target("buy", signal.price, "accumulation", 0.12, 0.02, 0.04)
     lots = int(Decimal(repr(signal.quantity)) * 10_000 / Decimal("60000.01") / Decimal("0.00001"))
     assert (decision.target_lots, decision.delta_lots, decision.reduces) == (lots, lots, False)
-    assert decision.horizon_s == 900
+    assert decision.outlook.horizon_s == 900
 
 
 def test_selling_mirrors_buying_on_futures():

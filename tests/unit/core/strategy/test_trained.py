@@ -138,7 +138,7 @@ def test_the_desk_decides_by_a_trained_model_with_the_row_or_with_the_mapping_al
         outcomes.add("signal" if isinstance(with_row, Accepted) else with_row.code)
         if isinstance(with_row, Accepted):
             assert with_row.signal.metadata["model"] == bundle.name
-            assert with_row.horizon_s == 900.0
+            assert with_row.outlook.horizon_s == 900.0
     assert "signal" in outcomes
     missing = view({**features, "rv_120s": math.nan}, at_s=2000.0)
     refused = by_row.decide(missing)

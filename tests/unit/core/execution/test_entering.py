@@ -1,0 +1,279 @@
+"""Resting entries: following the touch, going on after a refusal, crossing at the time-out, and everything that ends them."""
+
+import math
+
+import msgspec
+import pytest
+
+from smartmoney.core.domain.commands import CancelOrder
+from smartmoney.core.domain.entries import OrderCanceled, OrderExpired, OrderRejected, OutcomeUnknown
+from smartmoney.core.domain.orders import OrderStatus, Purpose, Side, TimeInForce
+from smartmoney.core.domain.signals import FeedTrust, RefusalCode, SignalType
+from smartmoney.core.execution.entering import REPRICED, TIMED_OUT
+from smartmoney.core.execution.parameters import EntryStyle
+from smartmoney.core.strategy.outlook import Outlook
+from tests.unit.core.execution.test_executor import Bench, account, cancels, codes, intents, subjects
+
+PATIENT = Outlook(gross_bps=200.0, horizon_s=3600.0, sigma_bps=1.0)
+URGENT = Outlook(gross_bps=200.0, horizon_s=60.0, sigma_bps=1.0)
+
+
+def resting(entry=EntryStyle.MAKER, outlook=PATIENT, side=SignalType.BUY, **parameters):
+    """An entry that rests, acknowledged; (bench, its intent)."""
+    bench = Bench(entry=entry, **{"maker_bps": 2, "taker_bps": 5, **parameters})
+    levels = {} if side is SignalType.BUY else {"stop": 102.0, "target": 96.0}
+    commands = bench.open(side, outlook=outlook, **levels)
+    bench.accept(*commands)
+    (intent,) = intents(commands)
+    return bench, intent
+
+
+def move(bench, ticks):
+    bench.bid, bench.ask = bench.bid + ticks, bench.ask + ticks
+
+
+def withdrawn(bench, seconds=2.0):
+    """Pass time until the entry is withdrawn; return the commands that the venue's answer leads to, and the reason."""
+    (cancel,) = [one for one in bench.tick(seconds) if isinstance(one, CancelOrder)]
+    return bench.cancelled(cancel), cancel.reason
+
+
+@pytest.mark.parametrize(("side", "ticks"), [(SignalType.BUY, 3), (SignalType.SELL, -3)])
+def test_an_entry_that_the_touch_left_behind_follows_it_once_it_is_proven_gone(side, ticks):
+    bench, first = resting(side=side)
+    move(bench, ticks)
+    assert bench.tick(1.9) == [], "it keeps its place for a while"
+    answer, reason = withdrawn(bench, 0.1)
+    assert (reason, intents(answer)) == (REPRICED, [])
+    assert bench.tick(0.1) == bench.tick(0.4) == [], "its fills may still be told"
+    assert bench.executor.working_lots(0) == first.side.sign * first.lots, "meanwhile it counts as working"
+    (second,) = intents(bench.tick(0.1))
+    expected = first.price_ticks + ticks
+    assert (second.price_ticks, second.lots, second.post_only, second.signal_id) == (expected, first.lots, True, first.signal_id)
+    assert first.client_order_id in second.why
+    assert REPRICED in second.why
+
+
+def test_a_touch_that_came_back_or_moved_on_toward_us_is_not_followed():
+    bench, _ = resting()
+    move(bench, -3)
+    assert bench.tick(5.0) == []
+
+
+def test_what_was_filled_before_is_not_bought_again():
+    bench, first = resting()
+    move(bench, 3)
+    bench.tick(2.0)
+    bench.accept(*bench.fill(first, 300, ticks=9_999))
+    bench.reply(OrderCanceled(client_order_id=first.client_order_id))
+    bench.tick(0.1)
+    (second,) = [one for one in intents(bench.tick(0.6)) if one.purpose is Purpose.ENTRY]
+    assert second.lots == 700
+    bench.accept()
+    bench.fill(second, 700, ticks=10_002)
+    assert bench.executor.portfolio.position_lots(0) == 1000
+    assert bench.executor.take_executed_signals() == ("sig",), "a signal is executed once, whatever orders it took"
+    assert 0 not in bench.executor._desk.pursuits or bench.tick(0.1) is not None
+    bench.tick(0.1)
+    assert not bench.executor.is_entering(0)
+
+
+def test_a_fill_that_is_told_after_the_end_is_taken_off_what_follows():
+    bench, first = resting()
+    move(bench, 3)
+    withdrawn(bench)
+    bench.tick(0.1)
+    bench.fill(first, 400, ticks=9_999)
+    (second,) = [one for one in intents(bench.tick(0.6)) if one.purpose is Purpose.ENTRY]
+    assert second.lots == 600
+
+
+def test_it_follows_no_further_than_a_marketable_limit_would_have_reached():
+    bench, _first = resting()
+    move(bench, 40)
+    withdrawn(bench)
+    bench.tick(0.1)
+    (second,) = intents(bench.tick(0.6))
+    assert second.price_ticks == 10_011, "ten bps past the touch of the decision"
+    bench.accept(*bench.tick(0.0))
+    assert bench.tick(5.0) == [], "and stays there"
+
+
+def test_it_follows_no_further_than_the_forecast_pays():
+    bench, _ = resting(outlook=Outlook(gross_bps=13.0, horizon_s=3600.0, sigma_bps=1.0))
+    move(bench, 6)
+    withdrawn(bench)
+    assert intents(bench.tick(0.1) + bench.tick(0.6)) == []
+    assert not bench.executor.is_entering(0)
+
+
+@pytest.mark.parametrize("answer", [OrderRejected, OrderExpired])
+def test_what_the_venue_refuses_because_it_would_have_crossed_is_sent_again_at_the_new_touch(answer):
+    bench = Bench(entry=EntryStyle.MAKER)
+    (first,) = intents(bench.open())
+    bench.reply(answer(client_order_id=first.client_order_id, reason="post only would cross"))
+    move(bench, -2)
+    assert intents(bench.tick(0.1)) == []
+    (second,) = intents(bench.tick(2.0))
+    assert second.price_ticks == first.price_ticks - 2
+    tried = 2
+    while sent := intents(bench.reply(answer(client_order_id=second.client_order_id, reason="again")) + bench.tick(0.1) + bench.tick(2.0)):
+        (second,) = sent
+        tried += 1
+    assert tried == 4, "three more times, then it is given up"
+    assert not bench.executor.is_entering(0)
+
+
+def test_a_refusal_of_what_would_have_crossed_wakes_nobody():
+    bench = Bench(entry=EntryStyle.MAKER)
+    (first,) = intents(bench.open())
+    (said,) = bench.reply(OrderRejected(client_order_id=first.client_order_id, reason="post only would cross"))
+    assert (said.subject, said.severity) == ("order refused", "info")
+
+
+def test_auto_crosses_at_the_time_out_what_still_pays():
+    bench, first = resting(EntryStyle.AUTO)
+    assert first.post_only
+    assert "waiting is expected to cost" in first.why
+    _, reason = withdrawn(bench, 30.0)
+    assert reason == TIMED_OUT
+    bench.tick(0.1)
+    (last,) = intents(bench.tick(0.6))
+    assert (last.time_in_force, last.post_only, last.price_ticks, last.lots) == (TimeInForce.IOC, False, 10_011, first.lots)
+    bench.reply(OrderExpired(client_order_id=last.client_order_id, reason="ioc"))
+    assert intents(bench.tick(5.0)) == []
+    assert not bench.executor.is_entering(0)
+
+
+def test_auto_lets_go_what_no_longer_pays_and_never_crosses_beyond_the_collar():
+    bench, _ = resting(EntryStyle.AUTO, outlook=Outlook(gross_bps=12.1, horizon_s=900.0, sigma_bps=1.0))
+    withdrawn(bench, 30.0)
+    assert intents(bench.tick(0.1) + bench.tick(0.6)) == []
+    bench, _ = resting(EntryStyle.AUTO)
+    move(bench, -50)
+    withdrawn(bench, 30.0)
+    bench.tick(0.1)
+    (last,) = intents(bench.tick(0.6))
+    assert last.price_ticks == 9_960, "ten bps past the touch that is, not past the one that was"
+
+
+def test_maker_withdraws_at_the_time_out_and_that_is_all():
+    bench, _ = resting()
+    withdrawn(bench, 30.0)
+    assert intents(bench.tick(0.1) + bench.tick(0.6)) == []
+    assert not bench.executor.is_entering(0)
+    assert bench.executor.rests()
+
+
+def test_all_orders_of_an_entry_wait_together():
+    bench, _ = resting(entry_timeout_s=5.0)
+    move(bench, 1)
+    withdrawn(bench)
+    bench.tick(0.1)
+    bench.accept(*bench.tick(0.6))
+    assert cancels(bench.tick(2.0)) == []
+    (cancel,) = [one for one in bench.tick(0.4) if isinstance(one, CancelOrder)]
+    assert cancel.reason == TIMED_OUT
+
+
+def test_an_urgent_forecast_crosses_at_once_and_says_why():
+    bench = Bench(entry=EntryStyle.AUTO)
+    (entry,) = intents(bench.open(outlook=URGENT))
+    assert entry.time_in_force is TimeInForce.IOC
+    assert entry.why.startswith("taker: waiting is expected to cost")
+    assert not bench.executor._desk.pursuits
+
+
+def test_without_a_forecast_auto_crosses():
+    (entry,) = intents(Bench(entry=EntryStyle.AUTO).open())
+    assert entry.time_in_force is TimeInForce.IOC
+    assert "not known" in entry.why
+
+
+def test_while_it_is_between_two_orders_no_other_entry_is_made():
+    bench, first = resting()
+    move(bench, 3)
+    withdrawn(bench)
+    assert codes(bench.open(delta=500)) == [RefusalCode.ORDER_IN_FLIGHT]
+    assert not bench.executor.rests()
+    assert bench.executor.settled_until_ns() == 0
+    assert bench.executor.working_lots(0) == first.lots
+
+
+@pytest.mark.parametrize("how", ["halt", "withdrawal", "flatten", "a person"])
+def test_what_ends_an_entry_ends_what_would_follow(how):
+    bench, first = resting()
+    move(bench, 3)
+    if how == "a person":
+        bench.reply(OrderCanceled(client_order_id=first.client_order_id, reason="by hand"))
+    else:
+        withdrawn(bench)
+    if how == "halt":
+        bench.halted = True
+    elif how == "withdrawal":
+        bench.executor.cancel_entries("feed lost", bench.view())
+    elif how == "flatten":
+        bench.executor.flatten("test", bench.view())
+    assert [one for seconds in (0.1, 0.6, 3.0) for one in intents(bench.tick(seconds))] == []
+    assert not bench.executor.is_entering(0)
+
+
+def test_an_exit_ends_what_would_follow():
+    bench, first = resting()
+    bench.accept(*bench.fill(first, 300, ticks=9_999))
+    move(bench, 3)
+    withdrawn(bench)
+    bench.open(SignalType.SELL, stop=102.0, target=96.0, lots=300)
+    sent = [one for seconds in (0.1, 0.6, 3.0) for one in intents(bench.tick(seconds)) if one.purpose is Purpose.ENTRY]
+    assert sent == []
+    assert not bench.executor.is_entering(0)
+
+
+def test_an_unknown_end_is_not_followed_before_it_is_proven_and_a_missing_order_not_at_all():
+    bench, first = resting()
+    move(bench, 3)
+    bench.tick(2.0)
+    bench.reply(OutcomeUnknown(client_order_id=first.client_order_id, reason="timeout"))
+    assert intents(bench.tick(0.1) + bench.tick(1.0)) == []
+    bench.tick(8.0)
+    bench.executor.reconcile(account(), bench.view())
+    assert bench.executor.ledger.get(first.client_order_id).status is OrderStatus.CANCELED
+    assert intents(bench.tick(0.1) + bench.tick(1.0)) == [], "it may have been filled, and nobody has said so yet"
+
+
+def test_a_book_out_of_sync_is_waited_for():
+    bench, _ = resting()
+    move(bench, 3)
+    withdrawn(bench)
+    bench.tick(0.1)
+    bench.trust = FeedTrust.RESYNCING
+    assert intents(bench.tick(1.0)) == []
+    bench.trust = FeedTrust.SYNCED
+    (second,) = intents(bench.tick(0.1))
+    assert second.side is Side.BUY
+
+
+def test_its_signal_becoming_void_ends_it_between_two_orders():
+    bench, _ = resting(entry_timeout_s=200.0)
+    bench.tick(127.0)  # 0.9 decays below one half after 127.2 s
+    move(bench, 3)
+    withdrawn(bench, 0.1)
+    assert intents(bench.tick(0.1) + bench.tick(0.6)) == []
+    assert not bench.executor.is_entering(0)
+
+
+def test_a_denied_successor_is_told_and_ends_it():
+    bench, _ = resting()
+    move(bench, 3)
+    withdrawn(bench)
+    bench.tick(0.1)
+    bench.executor._desk.limits = msgspec.structs.replace(bench.executor._desk.limits, max_order_notional=5)
+    commands = bench.tick(0.6)
+    assert codes(commands) == [RefusalCode.ABOVE_MAX_ORDER] or codes(commands) != []
+    assert not bench.executor.is_entering(0)
+    assert subjects(commands) == []
+
+
+def test_no_outlook_is_the_default_and_is_not_known():
+    assert not Outlook().is_known
+    assert math.isnan(Outlook().drift_bps)
