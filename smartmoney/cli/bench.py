@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from smartmoney.runtime.bench import Figure
 
 _PRINTED_WIDTH = 170
-GROUPS = ("decode", "features", "decision", "models", "backtest", "market", "journal", "safety", "daemon", "restart")
+GROUPS = ("decode", "features", "decision", "entries", "models", "backtest", "market", "journal", "safety", "daemon", "restart")
 
 
 def bench(
@@ -41,6 +41,8 @@ def bench(
                 figures += measure(sample) if name in chosen else []
         if "backtest" in chosen:
             figures += measuring.measure_backtest(capture, Market(market))
+        if "entries" in chosen:
+            figures += measuring.measure_entries(capture, Market(market))
         if "models" in chosen:
             figures += measuring.measure_models()
         if "market" in chosen:

@@ -53,6 +53,8 @@ def _order(order: OrderStory) -> Iterator[str]:
     fees = "".join(f", fee {fee:.6g} {asset}" for asset, fee in order.fees.items())
     filled = f"{order.filled_lots} of {order.lots} lots{price}{fees}"
     yield f"order      {order.client_order_id}: {order.purpose} {order.side} {order.type}, {filled}; {order.ended or 'working'}"
+    if order.why:
+        yield f"           {order.why}"
     for event in order.events:
         yield f"           +{event.after_ms:,.0f} ms {event.kind} {event.detail}"
 

@@ -30,7 +30,7 @@ from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.core.features.row import read_row
 from smartmoney.core.features.schema import FEATURES
 from smartmoney.core.features.state import STATE
-from smartmoney.runtime import bench_backtest, bench_features, bench_market, bench_models, bench_restart, bench_safety
+from smartmoney.runtime import bench_backtest, bench_entries, bench_features, bench_market, bench_models, bench_restart, bench_safety
 from smartmoney.runtime.replay_frames import FrameReplay
 from smartmoney.settings.load import load_settings
 from smartmoney.simulation.market import SyntheticMarket
@@ -42,6 +42,9 @@ ROUNDS = 5
 COMMITS = 200
 SYNTHETIC_S = 300
 DAEMON_S = 20
+ENTRIES_S = 7200
+_ENTRY_SCENARIOS = ("first_run", "volatile")
+_ENTRY_SEED = 7
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
@@ -262,6 +265,33 @@ def measure_backtest(path: Path | None, market: Market) -> list[Figure]:
             _figure("backtest", f"{name}: depth and trade frames, frames being read already", without, "frames/s"),
             _figure("backtest", f"{name}: a day of it", speed.cpu_s_per_day, "CPU s"),
         ]
+    return rows
+
+
+def measure_entries(path: Path | None, market: Market) -> list[Figure]:
+    """Measure what entries cost by style, against crossing at once: on a recording, where one is given, or in built-in markets."""
+    if path is not None:
+        found = [("recording", bench_entries.entry_costs((str(path),), market.value))]
+    else:
+        found = [(name, bench_entries.simulated_costs(name, _ENTRY_SEED, ENTRIES_S, market.value)) for name in _ENTRY_SCENARIOS]
+    rows = []
+    for name, styles in found:
+        crossing = next(one.total_bps for one in styles if one.style == "taker")
+        for one in styles:
+            what = f"{name}, {one.style}, {one.entries} entries"
+            rows += [
+                _figure("entries", f"{what}: share of the lots filled", one.filled, ""),
+                _figure("entries", f"{what}: wait for a fill, mean", one.wait_s, "s"),
+                _figure("entries", f"{what}: price of what was filled, over the mid of the decision", one.price_bps, "bps"),
+                Figure(
+                    group="entries",
+                    name=f"{what}: cost with fees, what was not filled crossing in the end",
+                    value=round(one.total_bps, 3),
+                    unit="bps",
+                    peer="crossing at once",
+                    peer_value=round(crossing, 3),
+                ),
+            ]
     return rows
 
 

@@ -61,6 +61,7 @@ class OrderStory(msgspec.Struct, frozen=True, kw_only=True):
     fees: Mapping[str, float]
     ended: str | None
     events: tuple[OrderEvent, ...]
+    why: str = ""
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,6 +184,7 @@ def _orders(journal: JournalReader, row: SignalRow) -> list[OrderStory]:
                 fees=fees,
                 ended=order.closed,
                 events=tuple(OrderEvent(after_ms=(one.wall_ns - row.wall_ns) / 1e6, kind=one.kind, detail=one.detail) for one in events),
+                why="" if intent.why is msgspec.UNSET else intent.why,
             )
         )
     return told

@@ -95,8 +95,12 @@ class Execution(Section):
     """A resting entry is withdrawn after this; under auto it then crosses the spread, if what is left of the forecast pays for that."""
     reprice_s: Seconds = 2.0
     """A resting entry stays at a price for this long at least, before it follows the touch."""
-    passive_fill_share: float = Field(default=1.0, gt=0, le=1)
-    """Which share of the resting entries that the market comes to is filled, when auto weighs them (`backtest --calibrate` measures it)."""
+    passive_fill_share: float = Field(default=0.95, gt=0, le=1)
+    """Share of resting entries filled of those that the market comes to, as auto reckons (`smartmoney bench entries` measures it)."""
+    passive_wait_s: float = Field(default=3.0, ge=0, le=3600)
+    """Seconds that a resting entry waits in the queue, as auto reckons."""
+    passive_loss_bps: float = Field(default=0.6, ge=0, le=1000)
+    """What a resting entry loses by following the touch and to those who know more, as auto reckons, in bps."""
     max_holding_s: Seconds | None = None
     """A position is closed after this; left out, after the forecast's horizon."""
     approval_valid_ms: int = Field(default=2000, ge=1, le=60_000)

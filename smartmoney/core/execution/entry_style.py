@@ -6,7 +6,8 @@ forecast's return spread over its horizon (the urgency), and whose volatility is
 drifted by until then: the half-spread that it seems to earn is what the mid has lost. What is not filled by the time-out crosses after all,
 a wait's drift later, or lets the forecast go, if that is cheaper. By optional stopping this is the expected shortfall against the price at
 the decision. First passage and its mean time: the inverse Gaussian law, stopped at the time-out (Borodin and Salminen, Handbook of Brownian
-Motion, 2002, part II, 2.0.2).
+Motion, 2002, part II, 2.0.2). What a walk does not know is measured (`smartmoney bench entries`): the time in the queue, the share that it
+never fills, and what is lost to following the touch and to those who know more.
 
 Invariants: pure; a number that is missing chooses the taker, which is what the decision was reckoned with.
 """
@@ -58,7 +59,8 @@ def choose(outlook: Outlook, spread_bps: float, tick_bps: float, parameters: Exe
     # The level at the touch has to give way: the mid comes to it, and a tick beyond.
     waiting = wait_for(half_bps + tick_bps, outlook.drift_bps, outlook.sigma_bps, wait_s)
     filled = waiting.chance * parameters.passive_fill_share
-    filled_bps = float(parameters.maker_bps) + outlook.drift_bps * waiting.mean_s
+    queued_s = min(wait_s, waiting.mean_s + parameters.passive_wait_s)
+    filled_bps = float(parameters.maker_bps) + parameters.passive_loss_bps + outlook.drift_bps * queued_s
     unfilled_bps = min(outlook.gross_bps, taker_bps + outlook.drift_bps * wait_s)
     maker_bps = filled * filled_bps + (1.0 - filled) * unfilled_bps
     style = EntryStyle.MAKER if maker_bps < taker_bps else EntryStyle.TAKER

@@ -49,13 +49,14 @@ class ExecutionParameters(msgspec.Struct, frozen=True, kw_only=True):
     """Configure the executor.
 
     Units: names end in them. `collar_bps` is how far a marketable limit reaches past the touch, and how far a resting one follows it;
-    `reprice_s` is how long it stays at a price at least; `passive_fill_share` of the resting orders that the market comes to are filled;
-    `max_holding_s` None means the forecast's own horizon, `adopted_holding_s` holds for a position whose opening this run did not see;
-    `maker_bps` and `taker_bps` are what a round trip is estimated with; `default_*_fraction` place protection for a position whose own
-    levels are not known (adopted after a crash, or a foreign fill); `protect_delay_s` is how long an immediate entry may keep reporting
-    fills before its stop is placed regardless; `proof_window_s` is how long an order that was never acknowledged may still turn up at the
-    venue (its receive window); `linked_pairs` says that the venue takes what one order of a pair filled off the other (it does not where
-    stop and target are two orders); `attached` says what becomes of a stop that an entry carries to the venue.
+    `reprice_s` is how long it stays at a price at least; `passive_fill_share` of the resting orders that the market comes to are filled,
+    `passive_wait_s` after it came in the mean, for `passive_loss_bps` more than the walk of the mid says; `max_holding_s` None means the
+    forecast's own horizon, `adopted_holding_s` holds for a position whose opening this run did not see; `maker_bps` and `taker_bps` are
+    what a round trip is estimated with; `default_*_fraction` place protection for a position whose own levels are not known (adopted after
+    a crash, or a foreign fill); `protect_delay_s` is how long an immediate entry may keep reporting fills before its stop is placed
+    regardless; `proof_window_s` is how long an order that was never acknowledged may still turn up at the venue (its receive window);
+    `linked_pairs` says that the venue takes what one order of a pair filled off the other (it does not where stop and target are two
+    orders); `attached` says what becomes of a stop that an entry carries to the venue.
     """
 
     entry: EntryStyle = EntryStyle.TAKER
@@ -63,6 +64,8 @@ class ExecutionParameters(msgspec.Struct, frozen=True, kw_only=True):
     entry_timeout_s: float = 30.0
     reprice_s: float = 2.0
     passive_fill_share: float = 1.0
+    passive_wait_s: float = 0.0
+    passive_loss_bps: float = 0.0
     approval_valid_ms: int = 2000
     max_holding_s: float | None = None
     adopted_holding_s: float = 3600.0
@@ -101,6 +104,9 @@ class ExecutionParameters(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"execution.max_holding_s must be positive and finite, not {self.max_holding_s}")
         if not 0 < self.default_stop_fraction < 1 or not self.default_target_fraction > 0:
             raise ValueError("execution.default_stop_fraction must lie in (0, 1), default_target_fraction above 0")
+        for name in ("passive_wait_s", "passive_loss_bps"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise ValueError(f"execution.{name} must be finite and not negative, not {getattr(self, name)}")
         if not 0 < self.passive_fill_share <= 1:
             raise ValueError(f"execution.passive_fill_share must lie in (0, 1], not {self.passive_fill_share}")
         if self.approval_valid_ms <= 0 or self.protect_attempts_max < 1:
