@@ -83,6 +83,13 @@ def waiting_lots(desk: Desk, index: int) -> int:
     return pursuit.side.sign * _left(desk, pursuit)
 
 
+def is_against(desk: Desk, side: Side, index: int) -> bool:
+    """Tell whether an entry of the other side works, or is between two orders."""
+    pursuit = desk.pursuits.get(index)
+    between = pursuit is not None and pursuit.side is not side
+    return between or any(record.intent.side is not side for record in desk.ledger.entries(index))
+
+
 def withdraw(desk: Desk, record: OrderRecord, view: ExecutionView) -> list[Command]:
     """Withdraw an entry that has waited for too long, whose signal is void, or that the touch has left behind."""
     reason = _why_withdraw(desk, record, view)

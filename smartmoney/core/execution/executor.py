@@ -184,11 +184,15 @@ class Executor:
     ) -> list[Command]:
         """Move the position toward a signal's target; `delta_lots` = target - position - working, signed.
 
-        Toward zero or through it: a reduce-only exit (what lies beyond zero takes another signal, once flat). Away from zero: one entry.
+        Toward zero or through it: a reduce-only exit (what lies beyond zero takes another signal, once flat). Away from zero: one entry; an
+        entry of the opposite side that still works is withdrawn first.
         """
         held = self._desk.held_lots(index, view)
         if delta_lots == 0:
             return refuse(RefusalCode.AT_TARGET, index, "nothing to do")
+        if held == 0 and entering.is_against(self._desk, signal.signal_type.side, index):
+            given_up = self._desk.cancel_entries("an opposite signal", view, index)
+            return given_up or refuse(RefusalCode.ORDER_IN_FLIGHT, index, "an entry of the opposite side is being withdrawn")
         if held != 0 and (target_lots * held <= 0 or abs(target_lots) < abs(held)):
             return self._reduce(signal, index, held, target_lots, view)
         if delta_lots * target_lots <= 0:

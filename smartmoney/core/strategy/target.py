@@ -1,8 +1,8 @@
 """From a signal's size to an order's size: a target, less what is held, less what is working. Integers and Decimal, no float money.
 
 Invariants: a difference never turns a position round: an opposite signal closes first, and reverses at a later decision; on spot nothing
-is ever sold that is not held; a target never exceeds size times equity at the touch that an order would meet; what entries are scaled
-by never makes one sell.
+is ever sold that is not held (a sell takes back an entry that works); a target never exceeds size times equity at the touch that an order
+would meet; what entries are scaled by never makes one sell.
 """
 
 from decimal import Decimal
@@ -55,6 +55,9 @@ def plan_order(
     is_held = is_tradable(held, price, instrument)
     if is_held and held < 0:
         return _close(sign, held, working, price, instrument)
+    if side is Side.SELL and not instrument.allows_short and is_tradable(working, price, instrument) and working < 0:
+        # Nothing is held, but an entry works: it is what can be given back.
+        return Plan(target_lots=0, delta_lots=sign * -working, reduces=True)
     if side is Side.SELL and not instrument.allows_short:
         return _nothing(0, RefusalCode.NO_POSITION, NO_SHORTS)
     if holding.equity is None:

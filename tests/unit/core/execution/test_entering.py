@@ -218,6 +218,23 @@ def test_what_ends_an_entry_ends_what_would_follow(how):
     assert not bench.executor.is_entering(0)
 
 
+@pytest.mark.parametrize("is_between", [False, True])
+def test_an_opposite_signal_takes_back_an_entry_before_another_one_is_made(is_between):
+    bench, first = resting()
+    if is_between:
+        move(bench, 3)
+        withdrawn(bench)
+    opposite = {"side": SignalType.SELL, "stop": 102.0, "target": 96.0, "signal_id": "other"}
+    commands = bench.open(**opposite)
+    assert (cancels(commands), intents(commands)) == ([] if is_between else [first.client_order_id], [])
+    if not is_between:
+        assert codes(bench.open(**opposite)) == [RefusalCode.ORDER_IN_FLIGHT], "until it is proven gone"
+        bench.cancelled(*commands)
+    assert not bench.executor.is_entering(0)
+    (other,) = intents(bench.open(**opposite))
+    assert other.side is Side.SELL
+
+
 def test_an_exit_ends_what_would_follow():
     bench, first = resting()
     bench.accept(*bench.fill(first, 300, ticks=9_999))

@@ -65,6 +65,12 @@ def test_dust_below_the_minimum_order_counts_as_flat():
     assert plan(Side.SELL, 0.1, position=10, grid=SPOT).delta_lots == -10
 
 
+def test_a_sell_on_spot_takes_back_an_entry_that_works():
+    found = plan(Side.SELL, 0.1, working=12, grid=SPOT)
+    assert (found.refusal, found.target_lots, found.delta_lots, found.reduces) == (None, 0, -12, True)
+    assert plan(Side.SELL, 0.1, working=5, grid=SPOT).refusal is RefusalCode.NO_POSITION
+
+
 def test_target_below_the_minimum_order_says_so():
     assert plan(Side.BUY, 0.01, grid=SPOT, equity=Decimal(400)).refusal is RefusalCode.BELOW_MIN_NOTIONAL
 
@@ -92,6 +98,11 @@ def test_orders_never_overshoot(side, size, position, working, equity, grid):
         return
     assert is_tradable(found.delta_lots, PRICE, grid)
     after = position + found.delta_lots
+    if found.reduces and grid is SPOT and not is_tradable(position, PRICE, grid):
+        assert (found.target_lots, found.delta_lots) == (0, -working), "it takes back an entry that works"
+        assert side is Side.SELL
+        assert working > 0
+        return
     if found.reduces:
         assert position * found.delta_lots < 0
         assert abs(after) < abs(position)
