@@ -10,7 +10,7 @@ Invariants: the same seed gives the same figures; the coin depends on the market
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -44,6 +44,7 @@ class Coin(OrderFlowStrategy):
 
     async def generate_signals(self) -> list[Signal]:
         """Return the entry of this moment, if it is one."""
+        assert self.market_data is not None
         turn = self.market_data.ts_event_ns // _EVERY_NS
         is_flat = self.portfolio is None or self.portfolio.position == 0
         if turn == self.turn or not is_flat:
@@ -98,7 +99,7 @@ class EntryWatch:
     def __init__(self, engine: Engine) -> None:
         """Look at every call of the engine's executor from here on."""
         self.entries: dict[str, _Entry] = {}
-        self._executor: Any = engine.executor
+        self._executor = cast(Any, engine.executor)
         self._open, self._on_reply, self._on_tick = self._executor.open, self._executor.on_reply, self._executor.on_tick
         self._executor.open, self._executor.on_reply, self._executor.on_tick = self._opened, self._replied, self._ticked
 

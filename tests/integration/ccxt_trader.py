@@ -28,6 +28,7 @@ class Trader:
         parameters = ExecutionParameters(
             entry=entry,
             account_retry_s=0.5,
+            reprice_s=0.2,
             linked_pairs=False,
             attached=MODES[under.terms.venue] if attached is None else attached,
         )
@@ -35,10 +36,11 @@ class Trader:
         portfolio = Portfolio([under.instrument], Decimal(100_000), positions)
         self.executor = Executor(f"t{time.time_ns() % 10**6}", [under.instrument], portfolio, parameters, limits)
         self.seq, self.sent, self.notes = 0, [], []
+        self.bid, self.ask = BID, ASK
 
     def view(self):
         self.seq += 1
-        quote = Quote(best_bid_ticks=BID, best_ask_ticks=ASK, trust=FeedTrust.SYNCED)
+        quote = Quote(best_bid_ticks=self.bid, best_ask_ticks=self.ask, trust=FeedTrust.SYNCED)
         now_ns = time.monotonic_ns()
         return ExecutionView(seq=self.seq, now_mono_ns=now_ns, quotes=(quote,), equity=Decimal(100_000), halted=self.halted is not None)
 

@@ -123,6 +123,32 @@ async def test_a_venue_that_makes_no_stop_gets_one_within_the_second(make, name)
 
 
 @pytest.mark.parametrize(("make", "name"), [(BybitVenue, "bybit"), (OkxVenue, "okx")])
+async def test_an_entry_that_follows_the_touch_is_one_order_at_a_time_and_covered_by_one_stop_in_the_end(make, name):
+    async with trader_at(make, name) as (trader, venue):
+        first = await trader.resting(12)
+        order = trader.under.record(first)
+        await venue.fill(order if name == "okx" else order.client_id, "0.5" if name == "okx" else "0.005", "60000")
+        await trader.until(lambda: trader.is_covered)
+        trader.bid, trader.ask = trader.bid + 30, trader.ask + 30
+
+        def entries():
+            return [each for each in trader.sent if each.purpose is Purpose.ENTRY]
+
+        await trader.until(lambda: len(entries()) == 2 and trader.executor.ledger.get(entries()[1].client_order_id).venue_order_id)
+        second = entries()[1]
+        assert not trader.under.record(first).is_live, "the one before it was proven gone"
+        assert (second.lots, second.price_ticks, second.signal_id) == (7, first.price_ticks + 30, first.signal_id)
+        order = trader.under.record(second)
+        await venue.fill(order if name == "okx" else order.client_id, "0.7" if name == "okx" else "0.007", "60003")
+        await trader.until(lambda: trader.is_covered)
+        await trader.for_a_while()
+        assert trader.is_covered
+        assert (trader.executor.portfolio.position_lots(0), len(entries())) == (12, 2)
+        assert not trader.executor.is_entering(0)
+        assert trader.halted is None
+
+
+@pytest.mark.parametrize(("make", "name"), [(BybitVenue, "bybit"), (OkxVenue, "okx")])
 async def test_a_flatten_takes_away_what_the_venue_made_and_leaves_nothing(make, name):
     async with trader_at(make, name, entry=EntryStyle.TAKER) as (trader, venue):
         entry = await trader.resting(12)
