@@ -1,6 +1,7 @@
 """`smartmoney report` and `smartmoney explain`: what happened in a run, and why a signal was said."""
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -44,15 +45,31 @@ def report(
 
 
 def explain(
-    signal_id: Annotated[str, typer.Argument(help="A signal's id, as the journal, the log and the JSON of a report have it.")],
+    signal_id: Annotated[
+        str | None, typer.Argument(help="A signal's id, as the journal, the log and the JSON of a report have it.")
+    ] = None,
+    refused: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Explain a refusal of this run instead; `last` is the newest run.")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="With --refused: the first one from here on, UTC [default: the newest].")
+    ] = None,
+    symbol: Annotated[str | None, typer.Option(help="With --refused: which instrument, as in BTC/USDT.")] = None,
     config: ConfigFile = None,
     state_dir: StateDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell why a signal was said: what was known, the gates it passed, its orders and fills, and what came of it.
+    """Tell why a signal was said: what was known, the gates it passed, its orders and fills, and what came of it. Or why none was said.
 
-    Example: smartmoney explain 1ng6v4trs6k-20377-0
+    Examples: smartmoney explain 1ng6v4trs6k-20377-0; smartmoney explain --refused last --at "2026-03-01 12:30:00"
     """
+    if (signal_id is None) == (refused is None):
+        raise typer.BadParameter("give either a signal's id, or --refused RUN", param_hint="SIGNAL_ID")
+    if refused is None and (at is not None or symbol is not None):
+        raise typer.BadParameter("belong to --refused RUN", param_hint="--at, --symbol")
+    if signal_id is None:
+        _explain_refusal(str(refused), _instant(at), symbol, config, state_dir, as_json=as_json)
+        return
     _prepare()
     from smartmoney.runtime.explain import explain_signal
 
@@ -66,6 +83,35 @@ def explain(
 
     for line in explanation_lines(told):
         print(line)
+
+
+def _explain_refusal(
+    run: str, at_ns: int | None, symbol: str | None, config: Path | None, state_dir: Path | None, *, as_json: bool
+) -> None:
+    _prepare()
+    from smartmoney.runtime.explain_refusal import explain_refusal
+
+    told = explain_refusal(layout_of(state_dir), run, symbol, at_ns, _search(config))
+    if as_json:
+        import msgspec
+
+        print_json(msgspec.json.decode(msgspec.json.encode(told)))
+        return
+    from smartmoney.reports.explanation import refusal_lines
+
+    for line in refusal_lines(told):
+        print(line)
+
+
+def _instant(text: str | None) -> int | None:
+    """Return a UTC time in ns; one with an offset keeps it."""
+    if text is None:
+        return None
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f'{text!r} is no time; write it as "2026-03-01 12:30:00", UTC', param_hint="--at") from None
+    return round((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1e9)
 
 
 def _prepare() -> None:

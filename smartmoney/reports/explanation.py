@@ -1,11 +1,15 @@
-"""An explanation of a signal as text."""
+"""An explanation of a signal, or of a refusal, as text."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
+from smartmoney.reports.meanings import DECISIONS
 from smartmoney.runtime.explain import Explanation, Known, OrderStory
+from smartmoney.runtime.explain_refusal import RefusalStory
 
 _FORECASTS_MAX = 3
+_PARTS_MAX = 10
 
 
 def explanation_lines(told: Explanation) -> Iterator[str]:
@@ -21,6 +25,7 @@ def explanation_lines(told: Explanation) -> Iterator[str]:
     )
     if told.known is not None:
         yield from _known(told.known, lowers_risk=told.lowers_risk)
+    yield from _parts(told.parts)
     for order in told.orders:
         yield from _order(order)
     yield f"outcome    {told.outcome}"
@@ -31,6 +36,30 @@ def explanation_lines(told: Explanation) -> Iterator[str]:
         yield from _features(told.known)
     for line in told.missing:
         yield f"missing    {line}"
+
+
+def refusal_lines(told: RefusalStory) -> Iterator[str]:
+    """Yield the explanation of a refusal as lines of text."""
+    when = datetime.fromtimestamp(told.wall_ns / 1e9, UTC)
+    numbers = "" if told.value is None or told.limit is None else f": {told.value:.4g} against {told.limit:.4g}"
+    yield f"refused    {told.instrument} at {when:%Y-%m-%d %H:%M:%S} UTC, run {told.run_id}, model {told.model}"
+    yield f"because    {told.code}: {told.detail}{numbers}"
+    if told.code in DECISIONS:
+        yield f"           {DECISIONS[told.code]}"
+    yield from _known(told.known, lowers_risk=False)
+    ups = ", ".join(f"{horizon} s {up:.3f}" for horizon, up in told.ups.items() if math.isfinite(up))
+    if ups:
+        yield f"up         probability that the mid is higher then: {ups}"
+    if told.horizon_s is not None:
+        yield f"leaning    of the horizon of {told.horizon_s:g} s, the one that spoke or leaned the furthest"
+    yield from _parts(told.parts)
+    yield "features   of that moment"
+    yield from _features(told.known)
+
+
+def _parts(parts: Mapping[str, float]) -> Iterator[str]:
+    for name, part in list(parts.items())[:_PARTS_MAX]:
+        yield f"leaned     {part:+.4f} by {name}"
 
 
 def _known(known: Known, *, lowers_risk: bool) -> Iterator[str]:

@@ -109,6 +109,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     round_trip: RoundTrip | None
     known: Known | None
     missing: tuple[str, ...]
+    parts: Mapping[str, float] = {}
+    """What the largest columns added to the forecast, as the daemon computed it; empty where it did not (yet, or the model has none)."""
 
 
 def explain_signal(layout: StateLayout, signal_id: str, search: str | None = None) -> Explanation:
@@ -125,6 +127,7 @@ def explain_signal(layout: StateLayout, signal_id: str, search: str | None = Non
         header = journal.run(row.run_id)
         orders = tuple(_orders(journal, row))
         trips = [trip for trip in journaled_trips(journal, row.run_id) if trip.signal_id == signal_id]
+        parts = journal.explanation(signal_id) or {}
     horizon_s = metadata_of(row).get("horizon_s")
     known, missing = _replayed(layout, row, float(horizon_s) if isinstance(horizon_s, (int, float)) else 0.0, search)
     return Explanation(
@@ -147,6 +150,7 @@ def explain_signal(layout: StateLayout, signal_id: str, search: str | None = Non
         round_trip=trips[0] if trips else None,
         known=known,
         missing=missing,
+        parts=parts,
     )
 
 
@@ -224,7 +228,7 @@ def _replayed(layout: StateLayout, row: SignalRow, horizon_s: float, search: str
             signal = next((one.signal for one in commands if isinstance(one, RecordSignal) and one.signal.signal_id == row.signal_id), None)
             if signal is None:
                 return None, ("what was known then: this build does not say that signal there; `smartmoney diff` says what differs",)
-            known = _known(engine, index, signal)
+            known = known_at(engine, index, signal)
         elif known is not None and isinstance(entry.payload, Tick) and entry.ts_wall_ns >= due_ns:
             return _later(engine, index, known, row), ()
     if known is None:
@@ -232,7 +236,8 @@ def _replayed(layout: StateLayout, row: SignalRow, horizon_s: float, search: str
     return known, ("the run ended, or goes on, before the forecast's horizon had passed",)
 
 
-def _known(engine: Engine, index: int, signal: Signal) -> Known:
+def known_at(engine: Engine, index: int, signal: Signal | None) -> Known:
+    """Return what an engine knows of an instrument now; without a signal no gate is read."""
     market, desk = engine.market, engine.brain.desk
     features = engine.brain.features(market.states, index)
     cost_bps = round_trip_cost_bps(engine.parameters.execution, features["spread_bps"])
@@ -240,8 +245,8 @@ def _known(engine: Engine, index: int, signal: Signal) -> Known:
     bid, ask = top_of_book(market.states[index])
     grid = market.instruments[index]
     return Known(
-        bid=float(grid.price(bid)),
-        ask=float(grid.price(ask)),
+        bid=float(grid.price(bid)) if bid > 0 else math.nan,
+        ask=float(grid.price(ask)) if ask > 0 else math.nan,
         feed=market.trust(index).state.value,
         regime="" if reading is None else reading.label.value,
         regime_probability=math.nan if reading is None else reading.probability,
@@ -250,7 +255,7 @@ def _known(engine: Engine, index: int, signal: Signal) -> Known:
         equity=None if engine.money.equity is None else float(engine.money.equity),
         position=float(engine.executor.portfolio.position(index).quantity),
         forecasts=tuple(one.as_mapping() for one in desk.opportunities(index)),
-        gates=desk.gates_at(signal, features, cost_bps),
+        gates=() if signal is None else desk.gates_at(signal, features, cost_bps),
         features={name: value for name, value in features.items() if math.isfinite(value)},
     )
 

@@ -1,6 +1,7 @@
 """A run is told by its capture as it was, by its journal alone as far as that goes; and a signal is explained by both."""
 
 import json
+import math
 import shutil
 import sys
 from decimal import Decimal
@@ -18,11 +19,12 @@ from smartmoney.core.domain.entries import EntryKind, Tick, WarmUpEnded
 from smartmoney.core.domain.instruments import Market
 from smartmoney.core.engine.engine import Engine
 from smartmoney.reports.backtest import plain, result_lines, write_report
-from smartmoney.reports.explanation import explanation_lines
+from smartmoney.reports.explanation import explanation_lines, refusal_lines
 from smartmoney.runtime.assembly import strategy_factory
 from smartmoney.runtime.clock import Stamp
 from smartmoney.runtime.codecs import binance_codec
 from smartmoney.runtime.explain import SignalUnknown, explain_signal
+from smartmoney.runtime.explain_refusal import explain_refusal
 from smartmoney.runtime.inbox import Item
 from smartmoney.runtime.offline import OfflineRun
 from smartmoney.runtime.replay import ReplayRefused
@@ -199,14 +201,51 @@ def test_a_signal_is_explained_by_what_was_known_then(lived, result):
     assert told.known.features["weighted_imbalance"] == told.metadata["imbalance"]
     assert [gate.code for gate in told.known.gates] == ["low_liquidity", "makers_absent", "below_min_confidence", "edge_too_small"]
     assert all(gate.passes for gate in told.known.gates)
-    entry = told.orders[0]
-    assert (entry.purpose, entry.ended, entry.filled_lots) == ("entry", "filled", entry.lots)
-    assert [event.kind for event in entry.events] == ["OrderAccepted", "OrderFilled"]
+    entries = [order for order in told.orders if order.purpose == "entry"]
+    assert told.orders[0] is entries[0]
+    assert "expected to cost" in entries[0].why
+    *_, last = (order for order in entries if order.filled_lots)
+    kinds = [event.kind for event in last.events]
+    assert kinds[0] == "OrderAccepted"
+    assert "OrderFilled" in kinds
     assert told.round_trip.net == trip.net
     assert "round trip" in told.outcome
     text = "\n".join(explanation_lines(told))
     assert "gate       edge_too_small" in text
     assert "MISSED" not in text
+
+
+def test_a_refusal_is_explained_by_what_the_model_saw(lived, call):
+    layout, run_id, _ = lived
+    with JournalReader.open(layout.journal) as journal:
+        row = journal.refusals(run_id)[-1]
+    newest = explain_refusal(layout, "last")
+    assert (newest.code, newest.detail, newest.value) == (row.code, row.detail, row.value)
+    assert newest.wall_ns == row.wall_ns
+    assert newest.known.gates == ()
+    begin_ns = newest.wall_ns - 60_000_000_000
+    earlier = explain_refusal(layout, run_id, row.instrument, begin_ns)
+    assert begin_ns <= earlier.wall_ns < newest.wall_ns
+    if earlier.parts:
+        lean = math.fsum(explain_refusal(layout, run_id, at_ns=begin_ns).parts.values())
+        assert math.isfinite(lean)
+        assert earlier.horizon_s in {int(float(horizon)) for horizon in earlier.ups}
+    text = "\n".join(refusal_lines(earlier))
+    assert f"because    {earlier.code}" in text
+    state = ("--state-dir", layout.root)
+    code, out, _ = call("explain", "--refused", "last", *state, "--json")
+    assert (code, json.loads(out)["code"]) == (0, row.code)
+    for words, said in (
+        (("--refused", "last", "--at", "yesterday"), "is no time"),
+        (("--at", "2026-01-01"), "SIGNAL_ID"),
+        (("x", "--symbol", "BTC/USDT"), "--refused RUN"),
+        (("--refused", "last", "--symbol", "ETH/USDT"), "no refusal of ETH/USDT"),
+        (("--refused", "last", "--at", "2100-01-01"), "newest refusal kept"),
+    ):
+        code, out, err = call("explain", *words, *state)
+        assert code != 0
+        assert out == ""
+        assert said in err
 
 
 def test_without_a_capture_the_journal_explains_and_says_what_is_missing(result, forgotten):

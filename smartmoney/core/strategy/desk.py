@@ -122,6 +122,8 @@ class StrategyDesk:
         self._inputs = gates.Inputs(self.model.features_required)
         self.scale = ScaleState()
         """What new entries are scaled by: the engine sets it."""
+        self.keeps_seen = False
+        """Whether what a model saw is kept where nothing is offered, too: for explanations only."""
         self.rate = SlidingRate(parameters.signals.max_signals_per_minute)
         self._minds: dict[int, _Mind] = {}
         self.analysis_pause_ns = round(parameters.analysis_interval_s * 1e9) - _ANALYSIS_SLACK_NS
@@ -245,6 +247,11 @@ class StrategyDesk:
         mind = self._minds.get(instrument)
         return mind.opportunities if mind is not None else ()
 
+    def seen(self, instrument: int) -> Seen | None:
+        """Return what the model saw at an instrument's latest analysis, for whoever explains it; see `keeps_seen`."""
+        mind = self._minds.get(instrument)
+        return mind.seen if mind is not None else None
+
     def ups(self, instrument: int) -> tuple[tuple[int, float], ...]:
         """Return what the model said of every horizon at an instrument's latest analysis: seconds, and the probability of up."""
         mind = self._minds.get(instrument)
@@ -292,7 +299,16 @@ class StrategyDesk:
         mind.reading = self.model.reading(mind.state)
         mind.analysed_mono_ns = now_mono_ns
         mind.opportunities = self._opportunities(mind.state, features, cost_bps, mind.reading)
-        mind.seen = self.model.seen(mind.opportunities[0].horizon_s) if mind.opportunities else None
+        mind.seen = self._seen(mind)
+
+    def _seen(self, mind: _Mind) -> Seen | None:
+        """Return what the model saw for the horizon that speaks, or, where it is kept in any case, for the one that leans the furthest."""
+        if mind.opportunities:
+            return self.model.seen(mind.opportunities[0].horizon_s)
+        if not self.keeps_seen:
+            return None
+        leans = {horizon_s: abs(up - 0.5) for horizon_s, up in self.model.ups(mind.state) if math.isfinite(up)}
+        return self.model.seen(max(leans, key=leans.__getitem__)) if leans else None
 
     def _opportunities(self, state: Any, features: Mapping[str, float], cost_bps: float, reading: RegimeReading) -> tuple[Opportunity, ...]:
         regime = str(reading.label)
