@@ -180,8 +180,9 @@ def test_fast_and_slow_path_agree_on_the_first_frames(captures: Path, name: str)
     assert_paths_agree(session, session.frames)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ORACLES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in {"spot-btc", "usdm-btc"} else pytest.mark.campaign) for name in ORACLES]
+)
 def test_fast_and_slow_path_agree_on_every_frame(captures: Path, name: str) -> None:
     session = load(captures, name)
     assert_paths_agree(session, session.frames)

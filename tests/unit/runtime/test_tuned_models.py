@@ -232,7 +232,7 @@ def test_a_search_that_was_killed_goes_on_and_makes_nothing_twice(alone, run):
         assert len(broken.of(kind)) + len(rest.of(kind)) == len(workers.of(kind))
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_two_processes_come_to_the_same(alone, run):
     whole, _, _ = alone
     with local_workers(2) as two:
