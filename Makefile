@@ -42,7 +42,7 @@ test: $(VENV)/development ## run the tests (five minutes on two cores)
 	@$(RUN) kernels > /dev/null
 	@$(PY) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m "not slow and not campaign"
 
-test-slow: $(VENV)/development ## run the slow tests alone (about ten minutes)
+test-slow: $(VENV)/development ## run the slow tests alone (seven minutes on two cores)
 	@$(RUN) kernels > /dev/null
 	@$(PY) -m pytest -q -n 3 --dist loadfile -m "slow and not campaign"
 

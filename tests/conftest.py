@@ -17,6 +17,10 @@ from smartmoney.runtime import kernel_cache
 # Before anything imports numba, which reads then where its kernels are: beside the sources they would outlive a changed callee.
 assert "numba" not in sys.modules, "numba was imported before the tests said where its kernels are"
 kernel_cache.prepare()
+# Three workers share two cores: threads of linear algebra would wait for each other in circles. Before numpy is imported, which reads it then.
+assert "numpy" not in sys.modules, "numpy was imported before the tests said how many threads it may have"
+for _library in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_library, "1")
 # What collection imports never goes: looking for garbage among it costs a sixth of collecting, and then a third of a second each time.
 gc.disable()
 

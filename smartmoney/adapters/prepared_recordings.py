@@ -7,10 +7,8 @@ recordings are not prepared; the folder stays within a size, from where the file
 needed: where it cannot be had, the recording itself is read.
 """
 
-import contextlib
 import hashlib
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -23,11 +21,11 @@ import structlog
 from numpy.typing import NDArray
 from zlib_ng import zlib_ng
 
+from smartmoney.adapters.bounded_folder import PART, BoundedFolder, note_use
 from smartmoney.adapters.recording_blocks import Block, read_blocks
 from smartmoney.adapters.recordings import RecordingDamaged
 from smartmoney.core.book.state import SCAN_LEVELS
-from smartmoney.core.domain.instruments import Instrument, Market
-from smartmoney.venues.binance.grid_inference import Inference
+from smartmoney.venues.binance.grid_inference import GridNeeds
 from smartmoney.venues.binance.kernel import FRAME_BYTES_MAX
 from smartmoney.venues.binance.packer import Packer
 from smartmoney.venues.recorded_lines import BEGINS, ENDS, PACKED, ROWS, SNAPSHOTS, WALLS
@@ -37,11 +35,7 @@ Rows = NDArray[np.int64]
 
 BYTES_MAX = 8 << 30
 """Size of the folder at most."""
-USED_NS = 3_600_000_000_000
-"""What was used so recently stays: else runs over more days than fit would each take away what the next one needs."""
 SUFFIX = ".frames"
-_PART = ".part"
-_PART_NS_MAX = 86_400_000_000_000
 _SETTLED_NS = 2_000_000_000
 """A file that changed longer ago than this cannot change again without showing it in its times."""
 _WORDS = 1 << 17
@@ -81,28 +75,21 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True):
     symbols: dict[int, str]
 
 
-class _Symbol(msgspec.Struct, frozen=True, array_like=True):
-    name: str
-    price_decimals: int
-    lot_decimals: int
-    first_ns: int
-
-
 class _Index(msgspec.Struct, frozen=True):
     blocks: tuple[_Stored, ...]
-    symbols: tuple[_Symbol, ...]
-    orphans: tuple[tuple[int, int], ...]
+    needs: GridNeeds
 
 
 _indices = msgspec.json.Decoder(_Index)
 
 
 class Prepared:
-    """Be one prepared recording, open; `was_ready` tells whether an earlier run had made it."""
+    """Be one prepared recording, open: what its frames need, and whether an earlier run had made it."""
 
     def __init__(self, file: BinaryIO, index: _Index, *, was_ready: bool) -> None:
         self._file = file
-        self.index = index
+        self._blocks = index.blocks
+        self.needs = index.needs
         self.was_ready = was_ready
 
     def blocks(self) -> Iterator[Block]:
@@ -112,7 +99,7 @@ class Prepared:
             PreparedChanged: the file changed since it was opened.
         """
         with self._file as file:
-            for stored in self.index.blocks:
+            for stored in self._blocks:
                 file.seek(stored.at)
                 buffer = file.read(stored.size)
                 if len(buffer) != stored.size or zlib_ng.crc32(buffer) != stored.check:
@@ -129,25 +116,10 @@ class PreparedRecordings:
 
     def __init__(self, folder: Path, bytes_max: int = BYTES_MAX) -> None:
         self._folder = folder
-        self._bytes_max = bytes_max
+        self._bound = BoundedFolder(folder, bytes_max)
 
-    def session(self, files: Sequence[Path]) -> list[Prepared] | None:
-        """Return the prepared form of every file, made now where there is none; None if any cannot be had.
-
-        None, too, where one of several files holds snapshots that do not say whose they are: that is told by what stands around them.
-        """
-        found: list[Prepared] = []
-        for path in files:
-            one = self._one(path)
-            if one is not None:
-                found.append(one)
-            if one is None or (len(files) > 1 and one.index.orphans):
-                for other in found:
-                    other.close()
-                return None
-        return found
-
-    def _one(self, path: Path) -> Prepared | None:
+    def open(self, path: Path) -> Prepared | None:
+        """Return the prepared form of a recording, made now where there is none; None if it cannot be had."""
         try:
             digest = _file_digest(path)
             target = self._folder / (_name(digest, path.suffix) + SUFFIX)
@@ -160,52 +132,18 @@ class PreparedRecordings:
 
     def _made(self, path: Path, digest: bytes, target: Path) -> Prepared | None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, name = tempfile.mkstemp(dir=self._folder, suffix=_PART)
+        handle, name = tempfile.mkstemp(dir=self._folder, suffix=PART)
         part = Path(name)
         try:
             with os.fdopen(handle, "wb") as out:
-                if not _write(path, out, self._room()) or _file_digest(path) != digest:
+                if not _write(path, out, self._bound.room()) or _file_digest(path) != digest:
                     return None
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
         made = _opened(target, was_ready=False)
-        self._make_room(target)
+        self._bound.make_room(target.stem)
         return made
-
-    def _room(self) -> int:
-        # A daemon may keep its journal on the same disk, and halts where that is full.
-        return min(self._bytes_max, shutil.disk_usage(self._folder).free // 2)
-
-    def _make_room(self, newest: Path) -> None:
-        """Remove what was not used for the longest; where all was used just now, what came last (who has it open reads on)."""
-        now = time.time_ns()
-        kept: list[tuple[int, int, Path]] = []
-        for path in self._folder.iterdir():
-            with contextlib.suppress(OSError):
-                state = path.stat()
-                if path.suffix == SUFFIX:
-                    kept.append((state.st_mtime_ns, state.st_size, path))
-                elif path.suffix == _PART and now - state.st_mtime_ns > _PART_NS_MAX:
-                    path.unlink()
-        total = sum(size for _, size, _ in kept)
-        old = [(size, path) for used_ns, size, path in sorted(kept) if now - used_ns > USED_NS and path != newest]
-        for size, path in [*old, *((size, path) for _, size, path in kept if path == newest)]:
-            if total <= self._bytes_max:
-                return
-            with contextlib.suppress(OSError):  # another's, perhaps: what was made is there for all that
-                path.unlink(missing_ok=True)
-                total -= size
-
-
-def instruments_of(session: Sequence[Prepared], market: Market, venue: str = "binance") -> tuple[Instrument, ...]:
-    """Return the instruments that `grid_inference` would find in the frames of a session, merged by receive time."""
-    inference = Inference()
-    first = [(symbol.first_ns, number, symbol) for number, one in enumerate(session) for symbol in one.index.symbols]
-    for _, _, symbol in sorted(first, key=lambda one: one[:2]):
-        inference.raise_one(symbol.name, (symbol.price_decimals, symbol.lot_decimals))
-    inference.orphans += [orphan for one in session for orphan in one.index.orphans]  # of one file: see `session`
-    return inference.instruments(market, venue)
 
 
 def _write(path: Path, out: BinaryIO, bytes_max: int) -> bool:
@@ -221,11 +159,7 @@ def _write(path: Path, out: BinaryIO, bytes_max: int) -> bool:
         at += len(body)
         if at > bytes_max:
             return False
-    decimals, first_ns = packer.inference.decimals, packer.first_ns
-    symbols_found = tuple(_Symbol(name, *needed, first_ns[name]) for name, needed in decimals.items())
-    orphans = packer.inference.orphans
-    most = ((max(one[0] for one in orphans), max(one[1] for one in orphans)),) if orphans else ()
-    index = msgspec.json.encode(_Index(tuple(stored), symbols_found, most))
+    index = msgspec.json.encode(_Index(tuple(stored), packer.inference.needed()))
     index += len(index).to_bytes(_LENGTH_BYTES, "little")
     digest.update(index)
     out.write(index + digest.digest())
@@ -263,9 +197,7 @@ def _opened(target: Path, *, was_ready: bool) -> Prepared | None:
         return None
     try:
         state = os.fstat(file.fileno())
-        if time.time_ns() - state.st_mtime_ns > USED_NS:
-            with contextlib.suppress(OSError):  # another's file, or a folder that may only be read, is as good
-                os.utime(file.fileno())
+        note_use(target)
         index = _index(file, state.st_size)
     except BaseException:
         file.close()

@@ -69,6 +69,13 @@ def read_blocks(path: Path) -> Iterator[Block]:
     yield from blocks_of(itertools.islice(read_recording(path), done, None))
 
 
+def named(blocks: Iterable[Block], symbol: str) -> Iterator[Block]:
+    """Yield blocks whose snapshots are of `symbol` where they do not say whose they are."""
+    for block in blocks:
+        unnamed = [at for at in np.flatnonzero(block.rows[SNAPSHOTS]).tolist() if at not in block.symbols]
+        yield msgspec.structs.replace(block, symbols={**block.symbols, **dict.fromkeys(unnamed, symbol)}) if unnamed else block
+
+
 def blocks_of(frames: Iterable[RecordedFrame]) -> Iterator[Block]:
     """Put frames into blocks. What `frames` raises comes after the frames before it."""
     source = iter(frames)

@@ -60,6 +60,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     assumptions: tuple[str, ...] = ()
     spans: tuple[Span, ...] = ()
     """The stretches, in the order in which their periods stand."""
+    failure: str = ""
+    """Why there was nothing to trade by, in words; empty where there was."""
 
 
 class LoggedTrial(msgspec.Struct, frozen=True, kw_only=True):

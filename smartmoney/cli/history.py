@@ -127,10 +127,10 @@ def _named(name: str, state_dir: Path | None) -> Path:
 
 def _frames(files: list[Path], repairs: "Repairs") -> "Iterator[RecordedFrame]":
     """Yield what is whole of some files; what is not is told."""
-    from smartmoney.learning.recorded import Interruption, read_files
+    from smartmoney.learning.recorded import Interruption, read_frames
 
     problems: list[str] = []
-    for one in read_files(files, problems):
+    for one in read_frames(files, problems):
         if isinstance(one, Interruption):
             repairs.note("places where the run may have missed frames")
         else:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from smartmoney.cli.common import AsJson, ConfigFile, Overrides, Profile, StateDir, layout_of, print_json, settings_of
+from smartmoney.cli.stretches import Prepares
 
 
 def replay(
@@ -16,6 +17,7 @@ def replay(
     more: Annotated[list[Path] | None, typer.Argument(help="Further recordings.", show_default=False)] = None,
     venue: Annotated[str, typer.Option(help="Whose frames: binance.")] = "binance",
     market: Annotated[str, typer.Option(help="spot, usdm or coinm.")] = "spot",
+    prepared: Prepares = True,
     emit: Annotated[str | None, typer.Option(help="bbo: print the touch after every applied depth update, as CSV.")] = None,
     config: ConfigFile = None,
     profile: Profile = None,
@@ -29,7 +31,8 @@ def replay(
     """
     if frames:
         files = [*frames, *([Path(run_id)] if run_id else []), *(more or [])]
-        _replay_frames(files, venue, market, emit, settings_of(config, profile, "paper", overrides), state_dir, as_json=as_json)
+        settings = settings_of(config, profile, "paper", overrides)
+        _replay_frames(files, venue, market, emit, settings, state_dir, prepares=prepared, as_json=as_json)
         return
     if run_id is None or more:
         raise typer.BadParameter("give one RUN_ID (or `last`), or --frames FILE...")
@@ -69,7 +72,15 @@ def _replay_run(run_id: str, state_dir: Path | None, config: Path | None, *, as_
 
 
 def _replay_frames(
-    files: list[Path], venue: str, market: str, emit: str | None, settings: Any, state_dir: Path | None, *, as_json: bool
+    files: list[Path],
+    venue: str,
+    market: str,
+    emit: str | None,
+    settings: Any,
+    state_dir: Path | None,
+    *,
+    prepares: bool,
+    as_json: bool,
 ) -> None:
     from smartmoney.settings.errors import ConfigurationError
 
@@ -86,11 +97,13 @@ def _replay_frames(
 
     logs.configure("INFO", to_screen=False)
     kernel_cache.prepare()
+    from smartmoney.runtime.cached_files import prepared_recordings
     from smartmoney.runtime.models import Models
     from smartmoney.runtime.replay_frames import FrameReplay, emit_touch, frame_replay, frame_summary
 
     models = Models(layout_of(state_dir).models)
-    replay, frames = frame_replay(files, market, settings, lambda instruments: FrameReplay(instruments, settings, models=models))
+    store = prepared_recordings() if prepares else None
+    replay, frames = frame_replay(files, market, settings, lambda instruments: FrameReplay(instruments, settings, models=models), store)
     replay.run(frames, on_ready=(lambda engine: emit_touch(engine, sys.stdout)) if emit else None)
     summary = frame_summary(replay)
     if as_json:

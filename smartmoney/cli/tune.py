@@ -112,7 +112,8 @@ def tune(
 
 
 def _terms(store: Path, worlds: int, hours: float) -> "TrainingTerms":
-    from smartmoney.runtime.tuned_models import TrainingTerms, shelf_folder
+    from smartmoney.runtime.cached_files import shelf_folder
+    from smartmoney.runtime.tuned_models import TrainingTerms
 
     return TrainingTerms(store=str(store), shelf=str(shelf_folder()), worlds=worlds, hours=hours)
 

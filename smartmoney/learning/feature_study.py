@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from smartmoney.adapters.recording_blocks import Block
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.core.features.schema import FEATURES, SCHEMA_HASH, FeatureSpec
@@ -128,7 +129,7 @@ class _Held:
 
 
 def collect_rows(
-    recorded: Iterable[Recorded],
+    recorded: Iterable[Recorded | Block],
     codec: RecordedCodec,
     instrument: Instrument,
     parameters: FeatureParameters,

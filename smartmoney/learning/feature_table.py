@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartmoney import __version__
+from smartmoney.adapters.prepared_recordings import PreparedRecordings
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.core.features.row import read_row
@@ -132,8 +133,8 @@ def _losses(state: Any) -> list[str]:
     return found
 
 
-def compute_table(job: TableJob, codec: RecordedCodec) -> TableSummary:
-    """Write one table; the file appears when it is whole.
+def compute_table(job: TableJob, codec: RecordedCodec, store: PreparedRecordings | None = None) -> TableSummary:
+    """Write one table; the file appears when it is whole. Recordings are read from their prepared form where there is a `store` of those.
 
     Raises:
         RecordingRefused: there is nothing to make a table of.
@@ -144,7 +145,7 @@ def compute_table(job: TableJob, codec: RecordedCodec) -> TableSummary:
     with _open_sink(job, codec) as sink:
         rows = RowBuffer(sink)
         fold = GridFold(codec, job.instrument, job.parameters, job.every_ns, lambda ts_ns: rows.take(fold.states, ts_ns))
-        fold.run(read_files(job.files, problems))
+        fold.run(read_files(job.files, problems, store))
         check_fold(fold, job.instrument.symbol, rows.rows, problems)
         rows.flush()
     return TableSummary(

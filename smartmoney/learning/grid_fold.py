@@ -15,11 +15,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from smartmoney.adapters.recordings import RecordedFrame
+from smartmoney.adapters.recording_blocks import Block
 from smartmoney.core.book.codes import BUFFER, CODE_MASK, GAP, IGNORED, INDEX_SHIFT, NO_INSTRUMENT, SNAPSHOT
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.features.parameters import FeatureParameters
-from smartmoney.learning.recorded import Interruption, Recorded, RecordedCodec
+from smartmoney.learning.recorded import Recorded, RecordedCodec, in_blocks
+from smartmoney.venues.recorded_lines import SNAPSHOTS, WALLS
 
 HOLE_NS = 60 * 1_000_000_000
 """Silence for which rows are still written: longer than any quiet spell of a followed market, shorter than a pause between recordings."""
@@ -27,8 +28,6 @@ KEPT_FRAMES_MAX = 6000
 KEPT_BYTES_MAX = 32 << 20
 _STEP = re.compile(r"([1-9][0-9]{0,5})(ms|s|m|h)")
 _UNIT_NS = {"ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000}
-_BATCH_FRAMES = 4096
-_BATCH_BYTES = 4 << 20
 _FOREVER = 2**62
 _STOPPED = IGNORED | (NO_INSTRUMENT << INDEX_SHIFT)
 
@@ -79,43 +78,33 @@ class GridFold:
         self._kept: list[tuple[bytes, int]] = []
         self._kept_bytes = 0
 
-    def run(self, recorded: Iterable[Recorded]) -> None:
-        """Fold everything. Memory: one batch of frames, and the depth kept for a snapshot."""
-        batch: list[RecordedFrame] = []
-        size = 0
-        for one in recorded:
-            if isinstance(one, Interruption):
-                if one.symbols is None or self.symbol in one.symbols:
-                    self._fold(batch)
-                    batch, size = [], 0
-                    self._drop()
-                continue
-            if one.is_snapshot and one.symbol is not None and one.symbol.upper() != self.symbol:
-                continue
-            batch.append(one)
-            size += len(one.frame)
-            if len(batch) >= _BATCH_FRAMES or size >= _BATCH_BYTES:
-                self._fold(batch)
-                batch, size = [], 0
-        self._fold(batch)
+    def run(self, recorded: Iterable[Recorded | Block]) -> None:
+        """Fold everything. Memory: one block of frames, and the depth kept for a snapshot."""
+        for one in in_blocks(recorded):
+            if isinstance(one, Block):
+                self._fold(self._followed(one))
+            elif one.symbols is None or self.symbol in one.symbols:
+                self._drop()
 
-    def _fold(self, batch: list[RecordedFrame]) -> None:
-        count = len(batch)
+    def _followed(self, block: Block) -> Block:
+        """Return a block without the snapshots of other symbols."""
+        others = [at for at, symbol in block.symbols.items() if block.rows[SNAPSHOTS, at] and symbol.upper() != self.symbol]
+        rows = np.delete(block.rows, others, axis=1) if others else block.rows
+        return Block(buffer=block.buffer, rows=np.ascontiguousarray(rows))
+
+    def _fold(self, block: Block) -> None:
+        count = len(block)
         self.frames += count
-        offsets = np.zeros(count + 1, np.int64)
-        np.cumsum([len(one.frame) for one in batch], out=offsets[1:])
-        walls = np.array([one.ts_wall_ns for one in batch], np.int64)
-        hints = np.array([0 if one.is_snapshot else -1 for one in batch], np.int64)
-        buffer = b"".join(one.frame for one in batch)
+        hints = np.where(block.rows[SNAPSHOTS] != 0, np.int64(0), np.int64(-1))
         at = 0
         while at < count:
-            allowed = walls if self._watch is None else walls[: at + 1]
+            allowed = hints if self._watch is None else hints[: at + 1]
             start = at
-            at, folded = self._codec.fold_batch(buffer, offsets, allowed, hints, self.states, at, _FOREVER, self._due_ns)
+            at, folded = self._codec.fold_batch(block.buffer, block.rows, allowed, self.states, at, _FOREVER, self._due_ns)
             if at < len(allowed) and folded == _STOPPED:
                 self._reach(self._codec.scanned_event_ns(self.states, int(hints[at])))
             elif at > start:
-                self._after(folded & CODE_MASK, batch[at - 1])
+                self._after(folded & CODE_MASK, block, at - 1)
 
     def _reach(self, event_ns: int) -> None:
         """Write the rows that are due before a frame of this exchange time."""
@@ -128,14 +117,14 @@ class GridFold:
             self.holes += last_ns < event_ns - step
         self._due_ns = next_ns
 
-    def _after(self, code: int, one: RecordedFrame) -> None:
+    def _after(self, code: int, block: Block, at: int) -> None:
         if self._watch is not None:
             self._watch.note(self.states)
         if code == BUFFER:
-            self._keep(one.frame, one.ts_wall_ns)
+            self._keep(block.frame(at), int(block.rows[WALLS, at]))
         elif code == GAP:
             self._forget_kept()
-            self._keep(one.frame, one.ts_wall_ns)
+            self._keep(block.frame(at), int(block.rows[WALLS, at]))
         elif code == SNAPSHOT:
             self._fold_kept()
 

@@ -18,7 +18,7 @@ from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.learning.feature_study import FINE_NS
 from smartmoney.learning.grid_fold import GridFold
 from smartmoney.learning.realism_series import SPREADS, Ints, Observed, merged
-from smartmoney.learning.recorded import Recorded, RecordedCodec, RecordingRefused, find_instruments, read_files
+from smartmoney.learning.recorded import Recorded, RecordedCodec, RecordingRefused, find_instruments, read_frames
 from smartmoney.learning.top_watch import TopWatch
 
 
@@ -107,7 +107,7 @@ def observe_recording(name: str, files: Sequence[Path], instrument: Instrument, 
     watch = _Watch()
     spreads = np.zeros(SPREADS, np.int64)
     fold = GridFold(codec, instrument, FeatureParameters(), FINE_NS, watch.top.sample, watch)
-    fold.run(_without_quotes(read_files(files), float(instrument.tick_size), spreads))
+    fold.run(_without_quotes(read_frames(files), float(instrument.tick_size), spreads))
     bars = watch.top.bars()
     if not len(bars.times):
         raise RecordingRefused(f"{name}: no book can be made of {', '.join(path.name for path in files)}")

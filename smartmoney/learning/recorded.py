@@ -2,11 +2,13 @@
 
 Invariants: frames come out in order of receive time, each file's own order kept; a place where frames may be missing, as far as a capture
 tells, is an `Interruption`; nothing here judges a frame. What a damaged file holds before the damage comes out, and the damage is noted.
+Recordings are read from their prepared form where there is a store of those; what comes of them is the same.
 """
 
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,10 @@ import msgspec
 from smartmoney.adapters.capture import CaptureDamaged, read_capture
 from smartmoney.adapters.capture_format import SEGMENT_SUFFIX
 from smartmoney.adapters.capture_segment import segments_of
-from smartmoney.adapters.recordings import RecordedFrame, RecordingDamaged, read_recording
+from smartmoney.adapters.prepared_recordings import PreparedRecordings
+from smartmoney.adapters.recorded_session import RecordedSession
+from smartmoney.adapters.recording_blocks import Block, blocks_of
+from smartmoney.adapters.recordings import RecordedFrame
 from smartmoney.core.domain.entries import Entry, EntryKind, FeedDisconnected, FeedOverflowed, RunStarted, WarmUpEnded
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.features.parameters import FeatureParameters
@@ -30,8 +35,8 @@ class RecordingRefused(Exception):
 class RecordedCodec(msgspec.Struct, frozen=True, kw_only=True):
     """Hold what the offline fold needs of a venue: pure functions of `venues/<name>`.
 
-    `fold_batch` is as `venues.binance.codec.fold_batch`; `scanned_event_ns` tells the exchange time of the frame that it stopped before;
-    `infer` guesses instruments from `(frame, symbol or None)` and a market.
+    `fold` and `fold_batch` are as in `venues.binance.codec`, of recorded frames, which may be packed; `scanned_event_ns` tells the exchange
+    time of the frame that it stopped before; `infer` guesses instruments from `(frame, symbol or None)` and a market.
     """
 
     name: str
@@ -67,7 +72,9 @@ def check_files(files: Sequence[Path]) -> None:
             raise RecordingRefused(f"{path} is a folder without a capture; name recordings, or the folder of a run's capture")
 
 
-def read_files(files: Sequence[Path], problems: list[str] | None = None) -> Iterator[Recorded]:
+def read_files(
+    files: Sequence[Path], problems: list[str] | None = None, store: PreparedRecordings | None = None
+) -> Iterator[Block | Interruption]:
     """Yield what some files of one session hold, by receive time. Damage ends its file and is appended to `problems`.
 
     Raises:
@@ -75,13 +82,56 @@ def read_files(files: Sequence[Path], problems: list[str] | None = None) -> Iter
         OSError: a file cannot be read.
     """
     check_files(files)
+    if any(map(_is_capture, files)):
+        return in_blocks(read_frames(files, problems))
+    return _session(files, problems if problems is not None else [], store).blocks()
+
+
+def read_frames(files: Sequence[Path], problems: list[str] | None = None) -> Iterator[Recorded]:
+    """Yield the same frame by frame, each as it was recorded.
+
+    Raises:
+        RecordingRefused, OSError: as `read_files`.
+    """
+    check_files(files)
     noted = problems if problems is not None else []
-    sources = [_until_damaged(path, position, noted) for position, path in enumerate(files)]
+    recordings = _session([path for path in files if not _is_capture(path)], noted, None).each()
     # By receive time: a session may keep its replies and its streams in separate files.
-    return heapq.merge(*sources, key=lambda one: one.ts_wall_ns)
+    return heapq.merge(*(_frames(path, position, recordings, noted) for position, path in enumerate(files)), key=lambda one: one.ts_wall_ns)
 
 
-def find_instruments(files: Sequence[Path], codec: RecordedCodec, market: Market) -> tuple[Instrument, ...]:
+def in_blocks(recorded: Iterable[Recorded | Block]) -> Iterator[Block | Interruption]:
+    """Put what comes frame by frame into blocks, of which none reaches over an interruption."""
+    rest = iter(recorded)
+    for one in rest:
+        if not isinstance(one, RecordedFrame):
+            yield one
+            continue
+        after: list[Interruption | Block] = []
+        yield from blocks_of(_frames_until(itertools.chain((one,), rest), after))
+        yield from after
+
+
+def _frames_until(recorded: Iterable[Recorded | Block], after: list[Interruption | Block]) -> Iterator[RecordedFrame]:
+    """Yield frames up to something else, which is put into `after`."""
+    for one in recorded:
+        if not isinstance(one, RecordedFrame):
+            after.append(one)
+            return
+        yield one
+
+
+def _session(files: Sequence[Path], problems: list[str], store: PreparedRecordings | None) -> RecordedSession:
+    return RecordedSession(files, store, partial(_note, problems))
+
+
+def _note(problems: list[str], _path: Path, damage: Exception) -> None:
+    problems.append(str(damage))
+
+
+def find_instruments(
+    files: Sequence[Path], codec: RecordedCodec, market: Market, store: PreparedRecordings | None = None
+) -> tuple[Instrument, ...]:
     """Return the instruments of some files: as a capture's run had them, else guessed from every frame.
 
     Raises:
@@ -99,15 +149,28 @@ def find_instruments(files: Sequence[Path], codec: RecordedCodec, market: Market
     if known:
         return tuple(known.values())
     problems: list[str] = []
-    frames = (one for one in read_files(files, problems) if isinstance(one, RecordedFrame))
     names = ", ".join(path.name for path in files)
-    first = next(frames, None)
-    if first is None:
+    count, found = _inferred(files, codec, market, problems, store)
+    if not count:
         raise RecordingRefused(f"empty: no frame in {'; '.join(problems) or names}; name a recording that holds some")
-    found = codec.infer(((one.frame, one.symbol) for one in itertools.chain((first,), frames)), market)
     if not found:
         raise RecordingRefused(f"no depth or trade frame of {codec.name} in {names}; name a recording of that venue's raw frames")
     return found
+
+
+def _inferred(
+    files: Sequence[Path], codec: RecordedCodec, market: Market, problems: list[str], store: PreparedRecordings | None
+) -> tuple[int, tuple[Instrument, ...]]:
+    """Return how many frames some files hold, and the instruments guessed from them."""
+    check_files(files)
+    if any(map(_is_capture, files)):
+        frames = [one for one in read_frames(files, problems) if isinstance(one, RecordedFrame)]
+        return len(frames), codec.infer(((one.frame, one.symbol) for one in frames), market)
+    session = _session(files, problems, store)
+    try:
+        return session.frames, session.instruments(market, codec.name)
+    finally:
+        session.close()
 
 
 def market_of(files: Sequence[Path]) -> Market | None:
@@ -134,11 +197,17 @@ def _is_capture(path: Path) -> bool:
     return path.is_dir() or path.name.endswith(SEGMENT_SUFFIX)
 
 
-def _until_damaged(path: Path, position: int, problems: list[str]) -> Iterator[Recorded]:
+def _frames(path: Path, position: int, recordings: list[Iterator[Block]], problems: list[str]) -> Iterator[Recorded]:
+    if not _is_capture(path):
+        return (block.recorded(at) for block in recordings.pop(0) for at in range(len(block)))
+    return _until_damaged(path, position, problems)
+
+
+def _until_damaged(capture: Path, position: int, problems: list[str]) -> Iterator[Recorded]:
     try:
         # The warm start of a later run repeats the end of the one before it.
-        yield from _from_capture(path, with_warm_up=position == 0) if _is_capture(path) else read_recording(path)
-    except (RecordingDamaged, CaptureDamaged) as damage:
+        yield from _from_capture(capture, with_warm_up=position == 0)
+    except CaptureDamaged as damage:
         problems.append(str(damage))
 
 

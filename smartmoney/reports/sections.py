@@ -70,6 +70,7 @@ def _stretches(result: BacktestResult) -> Iterator[str]:
         yield paragraph(f"HALTED: {result.halt_reason}")
     if len(result.jobs) < 2:
         return
+    has_funding = any(job.result.funding for job in result.jobs)
     lines = (
         (
             escape(job.name),
@@ -79,6 +80,7 @@ def _stretches(result: BacktestResult) -> Iterator[str]:
             f"{job.result.net_pnl:+,.2f}",
             f"{job.result.max_drawdown:.3%}",
             f"{job.result.fees:,.2f}",
+            *((f"{job.result.funding:+,.2f}",) if has_funding else ()),
         )
         for job in result.jobs
     )
@@ -91,6 +93,7 @@ def _stretches(result: BacktestResult) -> Iterator[str]:
         f"net, {quote}": "",
         "worst drawdown": "",
         f"fees, {quote}": "",
+        **({f"funding paid, {quote}": ""} if has_funding else {}),
     }
     yield table(heads, lines)
 

@@ -21,7 +21,6 @@ from smartmoney import __version__
 from smartmoney.adapters.capture import CaptureDamaged, read_capture
 from smartmoney.adapters.dataset_reader import begins_ns, choose, frames_of
 from smartmoney.adapters.history.events import Repairs
-from smartmoney.adapters.prepared_recordings import PreparedRecordings
 from smartmoney.adapters.recording_blocks import blocks_of
 from smartmoney.core.domain.entries import RunStarted
 from smartmoney.core.engine.engine import Engine
@@ -30,13 +29,13 @@ from smartmoney.learning.matched_null import NullTest, judged
 from smartmoney.runtime import logs
 from smartmoney.runtime.assembly import engine_parameters, strategy_factory
 from smartmoney.runtime.backtest_sources import WARM_NS, by_turns, captured_items, record_built_in, split_start, stretch_of
+from smartmoney.runtime.cached_files import prepared_recordings
 from smartmoney.runtime.chronicle import Chronicle, cost_sums, counted
 from smartmoney.runtime.chronicler import Chronicler
 from smartmoney.runtime.codecs import codec_of
 from smartmoney.runtime.compile import load_backtest_kernels
 from smartmoney.runtime.fill_calibration import FillModel
 from smartmoney.runtime.fill_costs import CostShares, CostSums, FillCost, summed
-from smartmoney.runtime.kernel_cache import cache_root
 from smartmoney.runtime.models import Models, Turn, TurnedModels
 from smartmoney.runtime.offline import OfflineRun
 from smartmoney.runtime.replay_frames import FrameReplay, frame_replay
@@ -243,7 +242,7 @@ def _run_recordings(job: BacktestJob, source: Recordings, on_ready: Callable[[En
             paper=job.paper(),
             turns=job.turns[1:],
         ),
-        PreparedRecordings(cache_root() / "recordings") if job.prepares else None,
+        prepared_recordings() if job.prepares else None,
     )
     watch.use(replay.engine)
     started = perf_counter()

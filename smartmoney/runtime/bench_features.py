@@ -23,6 +23,7 @@ from numba import njit
 from smartmoney.core.book.kernel import set_level
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.venues.binance.kernel import fold_many
+from smartmoney.venues.recorded_lines import BEGINS, ENDS, ROWS, WALLS
 
 PEER_FRAMES = 400
 NUMPY_FEATURES = 31
@@ -215,9 +216,10 @@ class Batch:
 
     def __init__(self, frames: tuple[bytes, ...]) -> None:
         self.buffer = b"".join(frames)
-        self.offsets = np.zeros(len(frames) + 1, np.int64)
-        self.offsets[1:] = np.cumsum([len(frame) for frame in frames])
-        self.walls = np.ones(len(frames), np.int64)
+        self.rows = np.zeros((ROWS, len(frames)), np.int64)
+        self.rows[ENDS] = np.cumsum([len(frame) for frame in frames])
+        self.rows[BEGINS, 1:] = self.rows[ENDS, :-1]
+        self.rows[WALLS] = 1
         self.hints = np.full(len(frames), -1, np.int64)
 
     def seconds(self, states: Any) -> float:
@@ -225,7 +227,7 @@ class Batch:
         count, index = len(self.hints), 0
         started = perf_counter()
         while index < count:
-            index, _ = fold_many(self.buffer, self.offsets, self.walls, self.hints, states, index, 1 << 62, 0)
+            index, _ = fold_many(self.buffer, self.rows, self.hints, states, index, 1 << 62, 0)
         return (perf_counter() - started) / count
 
 

@@ -37,7 +37,7 @@ def codec_of(venue: str) -> VenueCodec:
 
 def recorded_binance() -> RecordedCodec:
     """Return what folds recorded Binance frames in batches."""
-    from smartmoney.venues.binance.codec import MARKET_CODES, fold_batch, fold_frame, new_states
+    from smartmoney.venues.binance.codec import MARKET_CODES, fold_batch, fold_recorded, new_states
     from smartmoney.venues.binance.grid_inference import infer_grid
     from smartmoney.venues.binance.kernel import drop_book
     from smartmoney.venues.binance.routing import scanned_event_ns
@@ -46,7 +46,7 @@ def recorded_binance() -> RecordedCodec:
         name="binance",
         markets=tuple(market.value for market in MARKET_CODES),
         new_states=new_states,
-        fold=fold_frame,
+        fold=fold_recorded,
         fold_batch=fold_batch,
         scanned_event_ns=scanned_event_ns,
         drop_book=drop_book,

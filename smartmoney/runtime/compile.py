@@ -161,6 +161,8 @@ def compile_offline_kernels(directory: Path, say: Callable[[str], None]) -> None
     say("compiling the kernels that read recordings, once for this version and machine; half a minute")
     import numpy as np
 
+    from smartmoney.adapters.recording_blocks import blocks_of
+    from smartmoney.adapters.recordings import RecordedFrame
     from smartmoney.core.domain.instruments import Market
     from smartmoney.core.features.parameters import FeatureParameters
     from smartmoney.runtime.codecs import recorded_binance
@@ -168,9 +170,8 @@ def compile_offline_kernels(directory: Path, say: Callable[[str], None]) -> None
     codec = recorded_binance()
     frames = (_SNAPSHOT, _DEPTH, _TRADE)
     states = codec.new_states(codec.infer(((frame, "XY") for frame in frames), Market.SPOT), FeatureParameters())
-    offsets = np.cumsum([0, *map(len, frames)], dtype=np.int64)
-    walls, hints = np.ones(len(frames), np.int64), np.zeros(len(frames), np.int64)
-    codec.fold_batch(b"".join(frames), offsets, walls, hints, states, 0, 2, 1)
+    [block] = blocks_of(RecordedFrame(ts_wall_ns=1, frame=frame, is_snapshot=False, symbol=None) for frame in frames)
+    codec.fold_batch(block.buffer, block.rows, np.zeros(len(frames), np.int64), states, 0, 2, 1)
     codec.fold(_SNAPSHOT, states, 0, 1)
     codec.scanned_event_ns(states, 0)
     codec.drop_book(states, 0)

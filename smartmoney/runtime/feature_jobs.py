@@ -15,6 +15,7 @@ from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.learning.feature_study import FeatureStudy, StudyRows, collect_rows, study_features
 from smartmoney.learning.feature_table import TableJob, TableSummary, compute_table
 from smartmoney.learning.recorded import RecordingRefused, find_instruments, read_files
+from smartmoney.runtime.cached_files import prepared_recordings
 from smartmoney.runtime.codecs import RECORDED_CODECS
 
 EVERY_SYMBOL = "all"
@@ -27,7 +28,7 @@ def chosen_instruments(files: Sequence[Path], venue: str, market: str, symbols: 
         RecordingRefused: a symbol is not there, or there are several and none is asked for.
         OSError: a file cannot be read.
     """
-    found = find_instruments(files, RECORDED_CODECS[venue](), Market(market))
+    found = find_instruments(files, RECORDED_CODECS[venue](), Market(market), prepared_recordings())
     if any(symbol.lower() == EVERY_SYMBOL for symbol in symbols):
         return found
     there = ", ".join(sorted(one.symbol for one in found))
@@ -85,12 +86,13 @@ def run_study(
         OSError: a file cannot be read.
     """
     problems: list[str] = []
-    rows = collect_rows(read_files(files, problems), RECORDED_CODECS[venue](), instrument, parameters, every_ns, problems)
+    recorded = read_files(files, problems, prepared_recordings())
+    rows = collect_rows(recorded, RECORDED_CODECS[venue](), instrument, parameters, every_ns, problems)
     return study_features(rows, instrument, venue, problems), rows
 
 
 def _compute(job: TableJob, venue: str) -> TableSummary:
-    return compute_table(job, RECORDED_CODECS[venue]())
+    return compute_table(job, RECORDED_CODECS[venue](), prepared_recordings())
 
 
 def _cores() -> int:

@@ -25,6 +25,7 @@ from smartmoney.learning.recorded import find_instruments, venue_of
 from smartmoney.learning.sets.rows import Rows
 from smartmoney.learning.validation.gains import mean_gain
 from smartmoney.runtime.backtest import BacktestJob, BuiltIn, CapturedRun, JobResult, StoredDays, run_job
+from smartmoney.runtime.cached_files import prepared_recordings
 from smartmoney.runtime.codecs import recorded_binance
 from smartmoney.runtime.drift_watch import words
 from smartmoney.runtime.models import pair_of
@@ -213,7 +214,7 @@ def rows_of(job: BacktestJob) -> list[tuple[Instrument, Rows]]:
     venue = venue_of(files)
     return [
         (one if venue is None else msgspec.structs.replace(one, venue=venue), recorded_rows(files, one, "binance", parameters))
-        for one in find_instruments(files, recorded_binance(), Market(source.market))
+        for one in find_instruments(files, recorded_binance(), Market(source.market), prepared_recordings())
     ]
 
 

@@ -15,6 +15,7 @@ import platform
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -39,10 +40,17 @@ def fingerprint() -> str:
     digest = hashlib.sha256()
     for part in (version("numba"), version("numpy"), sys.version, platform.machine(), _cpu_name(), str(_PACKAGE)):
         digest.update(part.encode() + b"\0")
-    for source in sources():
-        # Every source, constants and all: a kernel bakes in what it imports.
-        digest.update(source.relative_to(_PACKAGE).as_posix().encode() + b"\0" + source.read_bytes())
+    # Every source, constants and all: a kernel bakes in what it imports.
+    digest.update(source_digest(sources()))
     return digest.hexdigest()[:16]
+
+
+def source_digest(paths: Iterable[Path]) -> bytes:
+    """Return the SHA-256 of some of the package's sources and their names."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.digest()
 
 
 def sources() -> list[Path]:

@@ -4,6 +4,7 @@ import itertools
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -12,8 +13,9 @@ import numpy as np
 import structlog
 
 from smartmoney import __version__
-from smartmoney.adapters.prepared_recordings import PreparedRecordings, instruments_of
-from smartmoney.adapters.recording_blocks import Block, count_kinds, merge_blocks, read_blocks
+from smartmoney.adapters.prepared_recordings import PreparedRecordings
+from smartmoney.adapters.recorded_session import FRAMES_READ, RecordedSession
+from smartmoney.adapters.recording_blocks import Block, count_kinds
 from smartmoney.adapters.recordings import RecordedFrame, RecordingDamaged
 from smartmoney.core.book.kernel import shown_lots
 from smartmoney.core.book.state import ASK, BID
@@ -36,7 +38,6 @@ from smartmoney.settings.effective import config_hash
 from smartmoney.settings.models import Settings
 from smartmoney.simulation.order_latency import OrderLatency
 from smartmoney.simulation.paper_parameters import PaperParameters
-from smartmoney.venues.binance.grid_inference import infer_grid_of_blocks
 from smartmoney.venues.binance.packed import event_of
 from smartmoney.venues.recorded_lines import PACKED, SNAPSHOTS, WALLS
 
@@ -45,14 +46,7 @@ log = structlog.get_logger("replay")
 TICK_NS = 100_000_000
 QUIET_NS_MAX = 5_000_000_000
 """A recording that pauses for longer is taken to have a hole: timers jump over it."""
-KEPT_BYTES_MAX = 256 << 20
-"""Recordings that take no more than this in memory are read once; longer ones are read a second time after their grid was inferred."""
-FRAMES_READ, FRAMES_PREPARED, FRAMES_PREPARED_NOW = "recording", "prepared", "recording, prepared now"
-"""Where the frames of a replay come from: read as they are, prepared by an earlier run, or prepared by this one."""
 _EVENT = re.compile(rb'"e"\s*:\s*"(\w{1,40})"')
-_SYMBOL = re.compile(rb'"s"\s*:\s*"([A-Z0-9_-]{1,40})"')
-_ASKED = 64
-"""Frames of a block that are asked for their symbol."""
 _LOOKED_AT = 160
 """Bytes of a frame in which its event type stands."""
 
@@ -227,24 +221,21 @@ def frame_replay(
     Raises:
         ReplayRefused: the recordings hold no depth or trade of any symbol.
     """
-    prepared = store.session(files) if store is not None else None
-    if prepared is not None:
-        try:
-            replay = _made(instruments_of(prepared, Market(market)), files, settings, make)
-        except BaseException:
-            for one in prepared:
-                one.close()
-            raise
-        replay.origin = FRAMES_PREPARED if all(one.was_ready for one in prepared) else FRAMES_PREPARED_NOW
-        return replay, merge_blocks([one.blocks() for one in prepared])
     damage: list[str] = []
-    kept = _Kept(_whole(files, damage), KEPT_BYTES_MAX)
-    instruments = infer_grid_of_blocks(((block.buffer, block.rows, block.symbols) for block in kept), Market(market))
-    replay = _made(instruments, files, settings, make)
-    if not kept.is_whole:
-        return replay, _whole(files, replay.damage)
-    replay.damage += damage
-    return replay, kept.given_up()
+    session = RecordedSession(files, store, partial(_note_damage, damage))
+    try:
+        replay = _made(session.instruments(Market(market)), files, settings, make)
+    except BaseException:
+        session.close()
+        raise
+    replay.origin = session.origin
+    replay.damage = damage
+    return replay, session.blocks()
+
+
+def _note_damage(damage: list[str], path: Path, problem: RecordingDamaged) -> None:
+    damage.append(f"{path.name} is damaged, and was used until there: {problem}")
+    log.warning("recording damaged", file=path.name, problem=str(problem))
 
 
 def _made(
@@ -281,6 +272,7 @@ def frame_summary(replay: FrameReplay) -> dict[str, Any]:
     """Return the summary of a frame replay: a run's own keys where they apply, and counts per message type and fold code."""
     summary: dict[str, Any] = msgspec.to_builtins(summarise(replay.engine.view()))
     summary["recorded_frames"] = replay.recorded_frames
+    summary["frames_from"] = replay.origin
     summary["message_types"] = dict(sorted(replay.message_types.items()))
     summary["fold_codes"] = {code.name.lower(): count for code, count in replay.engine.market.codes.items() if count}
     summary["grids"] = {
@@ -290,67 +282,10 @@ def frame_summary(replay: FrameReplay) -> dict[str, Any]:
     return summary
 
 
-class _Kept:
-    """Pass blocks on, and keep them as long as all of them fit in so many bytes."""
-
-    def __init__(self, blocks: Iterator[Block], bytes_max: int) -> None:
-        self._source = blocks
-        self._left = bytes_max
-        self._blocks: deque[Block] = deque()
-        self.is_whole = True
-        """Whether every block that was passed on is kept."""
-
-    def __iter__(self) -> Iterator[Block]:
-        before: bytes = b""
-        for block in self._source:
-            # Blocks in a row may share their buffer.
-            self._left -= block.rows.nbytes + (0 if block.buffer is before else len(block.buffer))
-            before = block.buffer
-            if self._left < 0:
-                self.is_whole = False
-                self._blocks.clear()
-            else:
-                self._blocks.append(block)
-            yield block
-
-    def given_up(self) -> Iterator[Block]:
-        """Yield what is kept, and forget each block as it is taken."""
-        while self._blocks:
-            yield self._blocks.popleft()
-
-
 def _piece(block: Block, first: int, last: int) -> Block:
     """Return some frames of a block."""
     symbols = {at - first: symbol for at, symbol in block.symbols.items() if first <= at < last}
     return Block(buffer=block.buffer, rows=block.rows[:, first:last], symbols=symbols)
-
-
-def _whole(files: Sequence[Path], damage: list[str]) -> Iterator[Block]:
-    """Yield what is whole of some recordings; damage is noted, and ends its file."""
-    # By receive time: a session may keep its replies and its streams in separate files.
-    yield from merge_blocks([_until_damaged(path, damage, is_only=len(files) == 1) for path in files])
-
-
-def _until_damaged(path: Path, damage: list[str], *, is_only: bool) -> Iterator[Block]:
-    try:
-        # Beside others, a file that speaks of one symbol has that one's snapshots, of which most forms do not say whose they are.
-        yield from read_blocks(path) if is_only else map(_named, read_blocks(path))
-    except RecordingDamaged as problem:
-        damage.append(f"{path.name} is damaged, and was used until there: {problem}")
-        log.warning("recording damaged", file=path.name, problem=str(problem))
-
-
-def _named(block: Block) -> Block:
-    """Return a block whose snapshots have the symbol of the frames around them, if that is one."""
-    unnamed = [at for at in np.flatnonzero(block.rows[SNAPSHOTS]).tolist() if at not in block.symbols]
-    if not unnamed:
-        return block
-    plain = np.flatnonzero(block.rows[SNAPSHOTS] == 0)[:: max(1, len(block) // _ASKED)].tolist()
-    found = {match[1].decode() for at in plain if (match := _SYMBOL.search(block.frame(at)[:_LOOKED_AT]))}
-    if len(found) != 1:
-        return block
-    [symbol] = found
-    return msgspec.structs.replace(block, symbols={**block.symbols, **dict.fromkeys(unnamed, symbol)})
 
 
 def _message_type(frame: RecordedFrame) -> str:

@@ -4,6 +4,8 @@ Invariants: a source's rows depend on its job alone; a file in the cache is whol
 the rows depend on, so that nothing in it is ever stale; workers run at low priority.
 """
 
+import functools
+import hashlib
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +16,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+import smartmoney
+from smartmoney.adapters.bounded_folder import note_use
 from smartmoney.adapters.capture_reader import segments_since
 from smartmoney.adapters.dataset_reader import StoredInstrument, frames_of
 from smartmoney.adapters.history.events import Repairs
@@ -34,9 +38,10 @@ from smartmoney.learning.sets.synthetic import World, simulate
 from smartmoney.learning.sets.told_worlds import ToldWorld, simulate_told
 from smartmoney.learning.trainer import Origin, Training, train
 from smartmoney.runtime.backtest_sources import WARM_NS
+from smartmoney.runtime.cached_files import bound_rows, prepared_recordings, rows_folder
 from smartmoney.runtime.codecs import RECORDED_CODECS, recorded_binance
 from smartmoney.runtime.feature_jobs import worker_count
-from smartmoney.runtime.kernel_cache import cache_root, prepare
+from smartmoney.runtime.kernel_cache import prepare, source_digest, sources
 from smartmoney.settings.build import build_parameters
 from smartmoney.settings.models import Settings
 
@@ -59,11 +64,6 @@ Progress = Callable[[str, int, int], None]
 """Gets what is being made, how many are done, how many there are."""
 
 
-def rows_folder() -> Path:
-    """Return where rows are kept: a folder of the cache directory."""
-    return cache_root() / "training-rows"
-
-
 def world_rows(
     worlds: Sequence[Source], parameters: FeatureParameters, progress: Progress, *, parallel: bool, folder: Path | None = None
 ) -> Iterator[Rows]:
@@ -73,10 +73,26 @@ def world_rows(
         OSError: the cache cannot be written.
     """
     kept = folder or rows_folder()
-    paths = [kept / f"{world.key(parameters)}.npz" for world in worlds]
-    _make_all([(world, parameters, path) for world, path in zip(worlds, paths, strict=True) if not _is_whole(path)], progress, parallel)
-    for path in paths:
-        yield load_rows(path)
+    jobs = [(world, parameters, kept / f"{_rows_name(world, parameters)}.npz") for world in worlds]
+    _make_all([job for job in jobs if not _is_whole(job[2])], progress, parallel)
+    bound_rows(kept)
+    for job in jobs:
+        if not job[2].exists():  # it took so long to come here that they made room for others
+            _make(*job)
+        yield load_rows(job[2])
+
+
+def _rows_name(source: Source, parameters: FeatureParameters) -> str:
+    return hashlib.sha256(_made_by() + source.key(parameters).encode()).hexdigest()[:24]
+
+
+@functools.cache
+def _made_by() -> bytes:
+    """Return the hash of the sources that the rows of a world depend on: those of its market and feed, of the fold and of what it takes."""
+    home = Path(smartmoney.__file__).resolve().parent
+    also = [home / "adapters" / f"{name}.py" for name in ("exchange_feed", "recording_blocks", "recordings")]
+    also += [home / "learning" / f"{name}.py" for name in ("feature_table", "grid_fold", "recorded")]
+    return source_digest([*sources(), *also, *sorted((home / "learning" / "sets").glob("*.py"))])
 
 
 def _make_all(jobs: Sequence[tuple[Source, FeatureParameters, Path]], progress: Progress, parallel: bool) -> None:
@@ -115,6 +131,7 @@ def _is_whole(path: Path) -> bool:
     except RowsRefused:
         path.unlink()
         return False
+    note_use(path)
     return True
 
 
@@ -127,7 +144,7 @@ def recorded_rows(files: Sequence[Path], instrument: Instrument, venue: str, par
     """
     problems: list[str] = []
     folded = FoldedRows(RECORDED_CODECS[venue](), instrument, parameters)
-    times, values, mids = folded.run(read_files(files, problems), problems)
+    times, values, mids = folded.run(read_files(files, problems, prepared_recordings()), problems)
     name = f"{instrument.symbol}.{instrument.market.value}"
     return Rows(name=name, family=name, times=times, values=values, mid_after=mids, truth=None)
 

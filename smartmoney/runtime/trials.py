@@ -80,7 +80,7 @@ class Evaluator:
                 if logged is None:
                     wanted[name] = (settings, parameters)
                 else:
-                    made[name] = logged
+                    made[name] = Unmade(logged.outcome.failure) if logged.outcome.failure else logged
         made |= self._train(wanted)
         whole = len(sets) - len(wanted)
         on_done(whole, len(sets))
@@ -108,11 +108,13 @@ class Evaluator:
     def every_trial(self) -> tuple[Floats, int]:
         """Return `(periods, trials)` returns of all that was ever evaluated on this past by any study, and how many that were.
 
-        Trials of a build that cut time otherwise are counted, though their periods cannot be set beside the others'.
+        Trials of a build that cut time otherwise, and those without a model to trade by, are counted, though their periods cannot be set
+        beside the others'.
         """
         trials = self._log.of_past(self.past)
-        newest = max(trials, key=lambda one: one.wall_ns)
-        alike = [one.returns for one in trials if (one.period_s, len(one.returns)) == (newest.period_s, len(newest.returns))]
+        traded = [one for one in trials if not one.outcome.failure]
+        newest = max(traded, key=lambda one: one.wall_ns)
+        alike = [one.returns for one in traded if (one.period_s, len(one.returns)) == (newest.period_s, len(newest.returns))]
         return np.column_stack(alike), len(trials)
 
     def _settle(self, parameters: Mapping[str, Value]) -> tuple[str, Settings] | Unmade:
@@ -135,9 +137,12 @@ class Evaluator:
             return {}
         self._trainer.train([settings for settings, _ in wanted.values()])
         failed = {name: why for name, (settings, _) in wanted.items() if (why := self._trainer.failure(settings))}
-        for name in failed:
-            del wanted[name]
-        return {name: Unmade(f"its model could not be trained: {why}") for name, why in failed.items()}
+        unmade = {name: Unmade(f"its model could not be trained: {why}") for name, why in failed.items()}
+        for name, one in unmade.items():
+            # It was tried: a verdict that did not count it would be too kind to the others.
+            _, parameters = wanted.pop(name)
+            self._keep(name, parameters, [self._idle(index) for index in range(len(self._jobs))], one.why)
+        return unmade
 
     def _job(self, settings: Settings, index: int) -> BacktestJob | None:
         """Return a stretch under some settings; None where no model decides in it yet."""
@@ -166,7 +171,7 @@ class Evaluator:
         )
         return pickle.dumps(evaluation)
 
-    def _keep(self, name: str, parameters: Mapping[str, Value], marks: list[Marks]) -> LoggedTrial:
+    def _keep(self, name: str, parameters: Mapping[str, Value], marks: list[Marks], failure: str = "") -> LoggedTrial:
         # By time, whatever order the stretches were named in; synthetic markets share a clock.
         in_time = sorted(zip(self._contents, self._jobs, marks, strict=True), key=_when)
         marks = [one for _, _, one in in_time]
@@ -181,7 +186,7 @@ class Evaluator:
             build=f"{__version__}+{code_hash()[:12]}",
             period_s=float(size * MARK_S),
             parameters=msgspec.json.encode(dict(parameters)).decode(),
-            outcome=msgspec.structs.replace(_joined(marks), spans=spans),
+            outcome=msgspec.structs.replace(_joined(marks), spans=spans, failure=failure),
             returns=np.concatenate([period_returns(one, size) for one in marks]),
             fills=np.concatenate([_period_fills(one, size) for one in marks]),
         )

@@ -7,12 +7,14 @@ part's model is trained from what came before the search begins to count, which 
 import hashlib
 import math
 import pickle
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from smartmoney.adapters.bounded_folder import BoundedFolder, note_use
 from smartmoney.adapters.model_files import BundleRefused, assemble, read_bundle, replace_durably, write_bundle
 from smartmoney.adapters.state_directory import make_private_folder
 from smartmoney.adapters.trial_log import Span
@@ -21,8 +23,8 @@ from smartmoney.learning.sets.families import training_windows, training_worlds
 from smartmoney.learning.sets.oracle_windows import OracleBatch
 from smartmoney.learning.sets.synthetic import World
 from smartmoney.runtime.backtest import BacktestJob
+from smartmoney.runtime.cached_files import MODELS_BYTES_MAX
 from smartmoney.runtime.evaluations import Content, code_hash
-from smartmoney.runtime.kernel_cache import cache_root
 from smartmoney.runtime.models import Turn
 from smartmoney.runtime.training_jobs import recipe_of, stage_champion
 from smartmoney.runtime.tuned_parts import Part, Past
@@ -70,17 +72,13 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def shelf_folder() -> Path:
-    """Return where a search's models are kept: a folder of the cache directory. It may be removed at any time."""
-    return cache_root() / "tuned-models"
-
-
 class Shelf:
-    """Keep what was trained, by key: a bundle's folder, and beside it what it took, or why there is none."""
+    """Keep what was trained, by key, within a size: a bundle's folder, and beside it what it took, or why there is none."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, bytes_max: int = MODELS_BYTES_MAX) -> None:
         """Take a folder, which is made when something is put there."""
         self._folder = folder
+        self._bound = BoundedFolder(folder, bytes_max)
 
     def find(self, key: str) -> TrainedModel | None:
         """Return what came of a training, None if it was never made or is damaged."""
@@ -89,6 +87,7 @@ class Shelf:
             bundle = None if told.why else read_bundle(self._folder / key)
         except (OSError, msgspec.MsgspecError, BundleRefused):
             return None
+        note_use(self._folder / f"{key}.json")
         return TrainedModel(key=key, bundle=bundle, why=told.why, took_s=told.took_s)
 
     def put(self, made: TrainedModel) -> None:
@@ -98,10 +97,27 @@ class Shelf:
             OSError: it cannot be written.
         """
         make_private_folder(self._folder)
-        folder = self._folder / made.key
-        if made.bundle is not None and not folder.exists():
-            write_bundle(folder, made.bundle)
+        if made.bundle is not None:
+            self._put_bundle(self._folder / made.key, made.bundle)
         replace_durably(self._folder / f"{made.key}.json", msgspec.json.encode(_Told(why=made.why, took_s=made.took_s)))
+        self._bound.make_room()
+
+    @staticmethod
+    def _put_bundle(folder: Path, bundle: Bundle) -> None:
+        if not _holds(folder, bundle):
+            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                write_bundle(folder, bundle)
+            except OSError:
+                if not _holds(folder, bundle):  # unless another search has put it there meanwhile
+                    raise
+
+
+def _holds(folder: Path, bundle: Bundle) -> bool:
+    try:
+        return read_bundle(folder).hash == bundle.hash
+    except (BundleRefused, OSError):
+        return False
 
 
 class _Told(msgspec.Struct, frozen=True, kw_only=True):

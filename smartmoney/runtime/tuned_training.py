@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from smartmoney.adapters.bounded_folder import note_use
 from smartmoney.adapters.dataset_reader import choose
 from smartmoney.core.domain.instruments import Market
 from smartmoney.core.features.parameters import FeatureParameters
@@ -27,9 +28,10 @@ from smartmoney.learning.sets.rows import Rows, RowsRefused, load_rows, save_row
 from smartmoney.learning.sets.synthetic import World
 from smartmoney.learning.trainer import Origin, Training
 from smartmoney.runtime.backtest import BuiltIn, CapturedRun, Recordings, Source, StoredDays
+from smartmoney.runtime.cached_files import bound_rows, prepared_recordings, rows_folder
 from smartmoney.runtime.codecs import recorded_binance
 from smartmoney.runtime.evaluations import Content, Evaluation, check_build, check_content, code_hash, recorded, run_evaluation
-from smartmoney.runtime.training_jobs import between, captured_rows, recorded_rows, rows_folder, stored_rows, train_apart, world_rows
+from smartmoney.runtime.training_jobs import between, captured_rows, recorded_rows, stored_rows, train_apart, world_rows
 from smartmoney.runtime.tuning_worker import EvaluationRefused
 
 NAME = "tuned"
@@ -117,6 +119,7 @@ def stretch_rows(stretch: Stretch, features: FeatureParameters) -> list[Rows]:
             raise EvaluationRefused(f"{stretch.name}: {problem}") from None
         for number, one in enumerate(made):
             save_rows(one, rows_folder() / f"{key}.{number}-of-{len(made)}.npz")
+        bound_rows(rows_folder())
         kept = made
     return [between(one, 0, stretch.until_ns) for one in kept]
 
@@ -174,9 +177,12 @@ def _kept(key: str) -> list[Rows]:
     if not found or any(path.name.rpartition("-of-")[2] != f"{len(found)}.npz" for path in found):
         return []
     try:
-        return [load_rows(path) for path in found]
-    except RowsRefused:
+        kept = [load_rows(path) for path in found]
+    except (RowsRefused, FileNotFoundError):
         return []
+    for path in found:
+        note_use(path)
+    return kept
 
 
 def _number(path: Path) -> int:
@@ -189,7 +195,7 @@ def _made(source: Source, features: FeatureParameters) -> list[Rows]:
     if isinstance(source, StoredDays):
         return [stored_rows(choose(Path(source.root), source.market, source.symbol).between(source.first, source.last), features)]
     files, market = _files_of(source)
-    found = find_instruments(files, recorded_binance(), Market(market))
+    found = find_instruments(files, recorded_binance(), Market(market), prepared_recordings())
     return [recorded_rows(files, one, "binance", features) for one in found]
 
 

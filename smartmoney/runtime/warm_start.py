@@ -18,7 +18,7 @@ import structlog
 from smartmoney.adapters.capture import CaptureDamaged, read_capture
 from smartmoney.adapters.capture_format import Records, Row, read_records
 from smartmoney.adapters.capture_segment import read_index, segments_of
-from smartmoney.adapters.recording_blocks import Block, merge_blocks, read_blocks
+from smartmoney.adapters.recording_blocks import Block, merge_blocks, named, read_blocks
 from smartmoney.adapters.recordings import RecordingDamaged
 from smartmoney.core.domain.entries import EntryKind, RunStarted, Tick, WarmUpEnded, encode_payload
 from smartmoney.core.domain.instruments import Instrument
@@ -127,9 +127,7 @@ def warm_blocks(instruments: tuple[Instrument, ...], recordings: Mapping[str, Pa
 
 def _from_recording(path: Path, symbol: str) -> Iterator[Block]:
     try:
-        for block in read_blocks(path):
-            named = {int(at): block.symbols.get(int(at), symbol) for at in np.flatnonzero(block.rows[SNAPSHOTS])}
-            yield Block(buffer=block.buffer, rows=block.rows, symbols=named)
+        yield from named(read_blocks(path), symbol)
     except RecordingDamaged as damage:
         log.warning("the recording ends early", file=str(path), problem=str(damage))
 

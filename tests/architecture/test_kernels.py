@@ -1,4 +1,4 @@
-"""Kernels without a way in from Python (`inner`, `spliced`) are called by kernels only: a call from Python ends the interpreter, not a test."""
+"""What numba does not check: who calls kernels that have no way in from Python (that ends the interpreter), and what it remembers wrongly."""
 
 import ast
 from pathlib import Path
@@ -63,4 +63,46 @@ def test_kernels_without_a_way_in_are_called_by_kernels_only():
         module, text = ".".join(path.relative_to(ROOT).with_suffix("").parts), path.read_text(encoding="utf-8")
         if module != WITHOUT_JIT and any(room in text for room in ("smartmoney.core", "smartmoney.simulation", "smartmoney.venues")):
             found += called_from_python(module, TREES.get(module) or ast.parse(text))
+    assert found == []
+
+
+def constants(tree, is_meant):
+    return {
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign) and is_meant(node.value)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def made_by(name):
+    return lambda value: isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == name
+
+
+TUPLES = {(module, name) for module, tree in TREES.items() for name in constants(tree, lambda value: isinstance(value, ast.Tuple))}
+NUMBERS = {(module, name) for module, tree in TREES.items() for name in constants(tree, made_by("int64"))}
+
+
+def is_one_of(known, module, node):
+    if not isinstance(node, ast.Name):
+        return False
+    name = node.id
+    while (module, name) not in known and name in IMPORTS.get(module, {}):
+        module, name = IMPORTS[module][name]
+    return (module, name) in known
+
+
+def test_no_kernel_indexes_a_tuple_by_a_typed_constant():
+    """See `typed.int64`: whether another kernel compiles would depend on what was compiled before it in the same process."""
+    assert ("smartmoney.core.features.horizons", "HALF_LIVES_S") in TUPLES
+    assert ("smartmoney.core.features.horizons", "H10") in NUMBERS
+    found = [
+        f"{module}:{node.lineno}"
+        for module, tree in TREES.items()
+        for kernel in ast.walk(tree)
+        if decorators(kernel) & KERNELS
+        for node in ast.walk(kernel)
+        if isinstance(node, ast.Subscript) and is_one_of(TUPLES, module, node.value) and is_one_of(NUMBERS, module, node.slice)
+    ]
     assert found == []

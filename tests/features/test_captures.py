@@ -105,5 +105,11 @@ def test_every_feature_equals_its_reference_on_the_beginning_of_a_real_stream(ca
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RECORDINGS)
+def test_every_feature_equals_its_reference_on_a_while_of_every_real_stream(captures, name):
+    compare(captures, name, 40, 2)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("name", RECORDINGS)
 def test_every_feature_equals_its_reference_on_minutes_of_every_real_stream(captures, name):
     compare(captures, name, 130, 4)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 
 from smartmoney.core.features.schema import COLUMNS, as_mapping
+from tests.examples import examples
 
 from .references import disagreements, new_history, reference_row
 from .streams import LAWS, LEVEL, MS, PARAMETERS, START, apply_rows, fresh, random_stream, row_of, streams
@@ -36,7 +37,7 @@ def test_every_feature_equals_its_reference_on_a_random_stream(rows):
 
 @pytest.mark.slow
 @given(streams(500))
-@settings(LAWS, max_examples=60)
+@settings(LAWS, max_examples=examples(60))
 def test_every_feature_equals_its_reference_on_many_random_streams(rows):
     compare_with_reference(rows, 97)
 
@@ -55,7 +56,7 @@ SLOW = {"ofi_l1_3600s", "signed_volume_3600s", "tfi_3600s", "rv_3600s", "vpin"}
 """Features that need more than the seven minutes of the long stream."""
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.campaign)])
 def test_every_feature_becomes_warm_and_equals_its_reference_on_a_long_stream(seed):
     assert_warm_but_for(random_stream(seed, 1500, wild=False), SLOW)
 
@@ -72,8 +73,7 @@ def slowed(rows, times):
     return out
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [3, 4])
+@pytest.mark.parametrize("seed", [pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.campaign)])
 def test_what_takes_an_hour_to_become_warm_equals_its_reference_too(seed):
     rows = slowed(random_stream(seed, 1500, wild=False), 10)
     states = fresh()
@@ -82,6 +82,8 @@ def test_what_takes_an_hour_to_become_warm_equals_its_reference_too(seed):
     assert_warm_but_for(rows, set(COLUMNS))
 
 
-@pytest.mark.parametrize("seed", [10, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(11, 16))])
+@pytest.mark.parametrize(
+    "seed", [10, pytest.param(11, marks=pytest.mark.slow), *(pytest.param(seed, marks=pytest.mark.campaign) for seed in range(12, 16))]
+)
 def test_every_feature_equals_its_reference_through_a_long_disorder(seed):
     compare_with_reference(random_stream(seed, 900, wild=True), 397)

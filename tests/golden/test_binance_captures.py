@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from smartmoney.adapters.recording_blocks import blocks_of
 from smartmoney.adapters.recordings import RecordedFrame, read_session
 from smartmoney.core.book.codes import CODE_MASK, INDEX_SHIFT, FoldCode
 from smartmoney.core.domain.instruments import Instrument, Market
@@ -15,6 +16,7 @@ from smartmoney.venues.binance.codec import fold_frame, fold_slow, new_states
 from smartmoney.venues.binance.grid_inference import infer_grid
 from smartmoney.venues.binance.kernel import fold, fold_many
 from smartmoney.venues.binance.oracle import BookTickerOracle
+from smartmoney.venues.recorded_lines import WALLS
 
 # name: (files, market, disagreements with the bookTicker that the recording itself holds)
 ORACLES = {
@@ -178,8 +180,9 @@ def test_fast_and_slow_path_agree_on_the_first_frames(captures: Path, name: str)
     assert_paths_agree(session, session.frames)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ORACLES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in {"spot-btc", "usdm-btc"} else pytest.mark.campaign) for name in ORACLES]
+)
 def test_fast_and_slow_path_agree_on_every_frame(captures: Path, name: str) -> None:
     session = load(captures, name)
     assert_paths_agree(session, session.frames)
@@ -192,32 +195,29 @@ def test_many_frames_at_once_give_the_state_of_one_by_one(captures: Path, name: 
     batch = new_states(one_by_one.instruments, FeatureParameters())
     singles = [fold(one.frame, one_by_one.states, one_by_one.hint(one), one.ts_wall_ns) for one in frames]
 
-    offsets = np.zeros(len(frames) + 1, np.int64)
-    np.cumsum([len(one.frame) for one in frames], out=offsets[1:])
-    walls = np.array([one.ts_wall_ns for one in frames], np.int64)
-    hints = np.array([one_by_one.hint(one) for one in frames], np.int64)
-    buffer = b"".join(one.frame for one in frames)
-    returned, at = [], 0
-    while at < len(frames):
-        at, folded = fold_many(buffer, offsets, walls, hints, batch, at, 2**62, 0)
-        returned.append(folded)
+    hints = [one_by_one.hint(one) for one in frames]
+    returned = []
+    for block in blocks_of(frames):
+        at, ours = 0, np.array(hints[: len(block)], np.int64)
+        del hints[: len(block)]
+        while at < len(block):
+            at, folded = fold_many(block.buffer, block.rows, ours, batch, at, 2**62, 0)
+            returned.append(folded)
 
-    stops = [one for one in singles if one & CODE_MASK not in {FoldCode.APPLIED, FoldCode.TRADE, FoldCode.IGNORED}]
-    assert returned[: len(stops)] == stops
+    everyday = {FoldCode.APPLIED, FoldCode.TRADE, FoldCode.IGNORED}
+    stops = [one for one in singles if one & CODE_MASK not in everyday]
+    assert [one for one in returned if one & CODE_MASK not in everyday] == stops
     assert batch.tobytes() == one_by_one.states.tobytes()
 
 
 def test_many_frames_stop_before_the_time_limit(captures: Path) -> None:
     session = load(captures, "v2_jsonl/BINANCE.jsonl.gz")
-    frames = session.frames[4:]
-    offsets = np.zeros(len(frames) + 1, np.int64)
-    np.cumsum([len(one.frame) for one in frames], out=offsets[1:])
-    walls = np.arange(len(frames), dtype=np.int64)
-    hints = np.full(len(frames), -1, np.int64)
-    buffer = b"".join(one.frame for one in frames)
+    [block] = blocks_of(session.frames[4:])
+    block.rows[WALLS] = np.arange(len(block))
+    hints = np.full(len(block), -1, np.int64)
     for one in session.frames[:4]:
         fold(one.frame, session.states, session.hint(one), one.ts_wall_ns)
-    at, folded = fold_many(buffer, offsets, walls, hints, session.states, 0, 50, 0)
+    at, folded = fold_many(block.buffer, block.rows, hints, session.states, 0, 50, 0)
     assert (at, folded & CODE_MASK) == (50, FoldCode.IGNORED)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from smartmoney.adapters.prepared_recordings import PreparedRecordings
 from smartmoney.adapters.recordings import RecordedFrame
 from smartmoney.core.book.codes import CODE_MASK, FoldCode
 from smartmoney.core.domain.instruments import Instrument, Market
@@ -15,7 +16,7 @@ from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.core.features.row import read_row
 from smartmoney.core.features.schema import FEATURES
 from smartmoney.learning.grid_fold import GridFold
-from smartmoney.learning.recorded import find_instruments, read_files
+from smartmoney.learning.recorded import find_instruments, read_files, read_frames
 from smartmoney.runtime.codecs import RECORDED_CODECS
 
 S = 1_000_000_000
@@ -55,7 +56,9 @@ def paths_of(captures: Path, name: str) -> list[Path]:
     return [captures / "hftbacktest" / one for one in SESSIONS[name][0]]
 
 
-def table(paths: list[Path], instrument: Instrument, step_ns: int = S) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def table(
+    paths: list[Path], instrument: Instrument, step_ns: int = S, store: PreparedRecordings | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     times, rows = [], []
 
     def take(ts_ns: int) -> None:
@@ -65,12 +68,12 @@ def table(paths: list[Path], instrument: Instrument, step_ns: int = S) -> tuple[
         rows.append(row)
 
     fold = GridFold(CODEC, instrument, FeatureParameters(), step_ns, take)
-    fold.run(read_files(paths))
+    fold.run(read_files(paths, None, store))
     return np.array(times, np.int64), np.array(rows)
 
 
 def frames_of(paths: list[Path]) -> Iterator[RecordedFrame]:
-    for one in read_files(paths):
+    for one in read_frames(paths):
         assert isinstance(one, RecordedFrame)
         yield one
 
@@ -104,6 +107,18 @@ def test_a_row_is_what_folding_the_frames_until_then_gives(captures: Path, name:
                 CODEC.fold(earlier.frame, states, -1, earlier.ts_wall_ns)
     assert np.array(expected).tobytes() == rows.tobytes()
     assert np.isfinite(rows[-1]).mean() > 0.5
+
+
+@pytest.mark.parametrize("name", some_always(SESSIONS, ("spot-btc", "usdm-eth")))
+def test_prepared_recordings_give_the_same_grid_and_rows(captures: Path, name: str, tmp_path: Path) -> None:
+    paths, store = paths_of(captures, name), PreparedRecordings(tmp_path)
+    [instrument] = find_instruments(paths, CODEC, SESSIONS[name][1])
+    assert find_instruments(paths, CODEC, SESSIONS[name][1], store) == (instrument,)
+    assert len(list(tmp_path.iterdir())) == len(paths)
+    times, rows = table(paths, instrument)
+    again, same = table(paths, instrument, S, store)
+    assert (again == times).all()
+    assert same.tobytes() == rows.tobytes()
 
 
 @pytest.mark.parametrize("name", some_always([name for name, (files, _) in SESSIONS.items() if len(files) == 2], ("spot-btc",)))

@@ -34,13 +34,15 @@ class LongOnly(OrderFlowStrategy):
             )
         ]
 '''
-LONG_ONLY_CONFIG = """
+PRERUN_S = 350
+"""What is simulated before a start: so long that nothing that a decision needs has to become warm while a test waits."""
+LONG_ONLY_CONFIG = f"""
 mode: paper
-sim: {prerun_s: 240}
+sim: {{prerun_s: {PRERUN_S}}}
 strategy_class: long_only_for_tests:LongOnly
-strategy: {min_liquidity_score: 0.01}
+strategy: {{min_liquidity_score: 0.01}}
 advanced_features:
-  liquidity_patterns: {mm_confidence_threshold: 0.01}
+  liquidity_patterns: {{mm_confidence_threshold: 0.01}}
 """
 
 

@@ -181,7 +181,7 @@ class Rehearsal:
 @contextmanager
 def rehearsal(folder, market="spot", *, seed=3, accounts=ACCOUNTS):
     """Serve an exchange for a market and yield the rehearsal on it."""
-    from .daemons import LONG_ONLY
+    from .daemons import LONG_ONLY, PRERUN_S
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "long_only_for_tests.py").write_text(LONG_ONLY)
@@ -191,6 +191,6 @@ def rehearsal(folder, market="spot", *, seed=3, accounts=ACCOUNTS):
         (folder / name).write_text(text + "\n")
         (folder / name).chmod(0o600)
     words = ("--seed", seed, "--port", 0, "--symbols", "BTCUSDT", "--accounts", folder / "accounts.yaml")
-    with Daemon(*words, "--prerun", 240, "--warm-out", folder / "warm", "--json", command="sim") as exchange:
+    with Daemon(*words, "--prerun", PRERUN_S, "--warm-out", folder / "warm", "--json", command="sim") as exchange:
         yield Rehearsal(folder, market, exchange.first_printed())
         assert exchange.process.poll() is None, exchange.said()

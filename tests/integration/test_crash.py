@@ -16,6 +16,7 @@ from smartmoney.adapters.journal import Journal, JournalFailed, JournalRefused, 
 from smartmoney.core.domain.commands import RecordEquity, SubmitOrder
 from smartmoney.core.domain.entries import OrderAccepted, OrderFilled
 from smartmoney.core.domain.orders import Approved, Fill, Liquidity, OrderIntent, OrderType, Purpose, Side
+from tests.examples import examples
 from tests.grids import SPOT_BTC as BTC
 
 WRITER = """
@@ -128,7 +129,7 @@ def test_killed_writer_keeps_every_acknowledged_commit_and_its_inputs(tmp_path):
 
 @pytest.mark.slow
 def test_killed_writer_keeps_every_acknowledged_commit_and_its_inputs_many_times(tmp_path):
-    kill_campaign(tmp_path, 30, seed=2)
+    kill_campaign(tmp_path, examples(30), seed=2)
 
 
 # A disk that fails, and a power cut, by a VFS in Python that stands before the real one.

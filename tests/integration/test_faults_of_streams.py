@@ -229,7 +229,11 @@ async def test_stale_timestamps_and_a_wrong_clock_in_frames_and_answers():
 async def test_half_open_neither_reads_nor_writes_nor_closes_until_the_fault_ends():
     async with exchange({"kind": "half_open", "name": "dead", "connection": 1, "life_s": 1}) as (server, endpoints):
         url = endpoints[Market.SPOT].ws + DEPTH[Market.SPOT]
-        async with websockets.connect(url, ping_interval=None, close_timeout=0.2) as socket, websockets.connect(url) as other:
+        # What it still has to read would keep the other one from seeing that it is closed.
+        async with (
+            websockets.connect(url, ping_interval=None, close_timeout=0.2) as socket,
+            websockets.connect(url, close_timeout=0.2) as other,
+        ):
             await frames(socket, 1)
             await until(lambda: acted(server) == 1)
             with pytest.raises(TimeoutError):

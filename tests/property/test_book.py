@@ -14,6 +14,7 @@ from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.venues.binance.codec import fold_frame, new_states
 from smartmoney.venues.binance.kernel import fold
+from tests.examples import examples
 
 INSTRUMENT = Instrument(
     venue="binance", market=Market.SPOT, symbol="BTCUSDT", name="BTC/USDT", base="BTC", quote="USDT",
@@ -46,7 +47,7 @@ def assert_equal(s: np.void, model: list[dict[int, int]], n: int) -> None:
             assert list(zip(out_ticks[:count].tolist(), out_lots[:count].tolist(), strict=True)) == expected[:wanted]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(base=ticks, steps=changes, limits=st.lists(ticks, max_size=5), n=st.integers(0, 8))
 def test_kernels_match_a_dictionary_through_window_tail_and_rebase(base, steps, limits, n):
     s = STATES[0]
@@ -75,7 +76,7 @@ def test_kernels_match_a_dictionary_through_window_tail_and_rebase(base, steps, 
     assert_equal(s, model, n)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(walk=st.lists(st.integers(-40_000, 40_000), min_size=1, max_size=25))
 def test_a_touch_that_wanders_far_keeps_every_level(walk):
     s = STATES[0]
@@ -112,7 +113,7 @@ def rows(side: dict[int, int]) -> list[list[str]]:
 sides = st.dictionaries(ticks, lots, max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(start=st.tuples(sides, sides), frames=st.lists(st.tuples(st.integers(1, 5), sides, sides), max_size=12))
 def test_snapshot_and_frames_fold_to_the_dictionary_book(start, frames):
     states = fresh()
@@ -154,7 +155,7 @@ def synced() -> np.ndarray:
     return states
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(raw=st.binary(max_size=300))
 @example(raw=b"[" * 100_000)
 @example(raw=b'{"a":' * 100_000)
@@ -169,7 +170,7 @@ def test_garbage_changes_no_book(raw):
     assert book_of(states) == before
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(cut=st.integers(0, len(GOOD) - 1))
 def test_a_truncated_frame_changes_no_book(cut):
     states = synced()
@@ -178,7 +179,7 @@ def test_a_truncated_frame_changes_no_book(cut):
     assert book_of(states) == before
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(at=st.integers(0, len(GOOD) - 1), byte=st.integers(0, 255))
 def test_a_changed_byte_never_crashes_and_is_applied_whole_or_not_at_all(at, byte):
     states = synced()

@@ -8,6 +8,7 @@ from smartmoney.simulation import entry, ladder
 from smartmoney.simulation import matching as m
 from smartmoney.simulation.flow import WORLD
 from smartmoney.simulation.invariants import SOUND, VIOLATIONS, check, check_quickly
+from tests.examples import examples
 
 from .reference_book import FALLS, GTC, RISES, Order, ReferenceBook
 
@@ -141,7 +142,7 @@ def compare(book, reference):
     assert {k: int(book["position"][k]) for k in (8, 9, 200)} == {k: reference.position.get(k, 0) for k in (8, 9, 200)}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(steps)
 def test_the_engine_agrees_with_the_reference_after_every_step(sequence):
     ladder.reset(_book[0], CENTRE, 1)

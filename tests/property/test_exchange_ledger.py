@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from smartmoney.core.domain.instruments import Market
 from smartmoney.simulation.exchange.refusals import Refusal
+from tests.examples import examples
 from tests.unit.simulation.trading import SYMBOL, S, Trading
 
 SIDES = st.sampled_from(["BUY", "SELL"])
@@ -173,4 +174,4 @@ class Accounts(RuleBasedStateMachine):
 
 
 TestAccounts = Accounts.TestCase
-TestAccounts.settings = settings(max_examples=15, stateful_step_count=40)
+TestAccounts.settings = settings(max_examples=examples(15), stateful_step_count=40)

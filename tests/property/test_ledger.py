@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import Fill, Liquidity, Side
 from smartmoney.core.portfolio.portfolio import Portfolio
+from tests.examples import examples
 
 INSTRUMENTS = (
     Instrument(
@@ -87,7 +88,7 @@ marks_of = st.lists(st.decimals(min_value="0.01", max_value="99999", places=2, a
 
 
 @given(raw_fills, marks_of)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_cash_positions_and_equity_equal_an_independent_ledger_exactly(raws, marks):
     book, oracle = Portfolio(INSTRUMENTS, CASH), FractionLedger()
     for raw in raws:
@@ -100,7 +101,7 @@ def test_cash_positions_and_equity_equal_an_independent_ledger_exactly(raws, mar
 
 
 @given(raw_fills, marks_of)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_equity_is_start_plus_realised_plus_open_profit_less_fees(raws, marks):
     book = Portfolio(INSTRUMENTS, CASH)
     for raw in raws:
@@ -110,7 +111,7 @@ def test_equity_is_start_plus_realised_plus_open_profit_less_fees(raws, marks):
 
 
 @given(raw_fills)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_net_profits_of_closed_trades_and_what_is_still_open_add_up(raws):
     book = Portfolio(INSTRUMENTS, CASH)
     closed = [trade for raw in raws if (trade := book.apply(as_fill(raw))) is not None]
@@ -124,7 +125,7 @@ def test_net_profits_of_closed_trades_and_what_is_still_open_add_up(raws):
 
 
 @given(raw_fills)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_every_fill_twice_is_every_fill_once(raws):
     once, twice = Portfolio(INSTRUMENTS, CASH), Portfolio(INSTRUMENTS, CASH)
     for raw in raws:

@@ -9,6 +9,7 @@ from smartmoney.simulation import centring, ladder
 from smartmoney.simulation import matching as m
 from smartmoney.simulation.flow import WORLD
 from smartmoney.simulation.invariants import SOUND, VIOLATIONS, check
+from tests.examples import examples
 
 CENTRE = 1_000_000
 FAR = ladder.LADDER
@@ -91,7 +92,7 @@ def trades(book):
     return [(int(r[ladder.MAKER]), int(r[ladder.TICK]), int(r[ladder.LOTS])) for r in rows if r[ladder.KIND] == ladder.TRADE]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.lists(st.one_of(orders, orders, orders, markets, cancels, moves), max_size=60))
 def test_the_engine_agrees_with_a_plain_list_of_orders_after_every_step(steps):
     book, naive = fresh(), NaiveBook()

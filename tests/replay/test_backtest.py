@@ -7,15 +7,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from smartmoney.adapters import recorded_session
 from smartmoney.adapters.dataset_export import export_frames
 from smartmoney.adapters.exchange_warm import capture_path, prerun
 from smartmoney.adapters.history.events import Repairs
 from smartmoney.adapters.market_recorder import record
 from smartmoney.adapters.recordings import RecordedFrame
 from smartmoney.core.domain.instruments import Market
-from smartmoney.learning.recorded import find_instruments, read_files
+from smartmoney.learning.recorded import find_instruments, read_frames
 from smartmoney.reports.backtest import result_lines, write_report
-from smartmoney.runtime import replay_frames
 from smartmoney.runtime.backtest import BacktestJob, BacktestRefused, BuiltIn, CapturedRun, Recordings, StoredDays, run_backtest
 from smartmoney.runtime.codecs import recorded_binance
 from smartmoney.runtime.replay import ReplayRefused
@@ -112,13 +112,16 @@ def test_prepared_sessions_of_several_files_and_gaps_come_to_the_same(settings, 
         plain[-1].write_bytes(gzip.compress(b"".join(cut), 1))
         named.append(tmp_path / f"{symbol}.jsonl")
         named[-1].write_bytes(b"".join(as_reply(line, symbol) for line in cut))
-    for files, came in ((plain, "recording"), (named, "prepared")):
+    found = []
+    for files in (plain, named):
         names = tuple(str(path) for path in files)
         read, made, ready = (run_backtest([job(settings, names, prepares=prepares)], 1) for prepares in (False, True, True))
         assert said(made) == said(ready) == said(read)
-        # Of several files, snapshots that do not say whose they are are told by what stands around them.
-        assert ready.frames_from == came
+        assert ready.frames_from == "prepared"
         assert read.frames > 1_000
+        found.append((read.frames, read.decisions, read.refusals, [one.name for one in read.jobs[0].chronicle.instruments]))
+    # Snapshots that do not say whose they are are those of the symbol that their file speaks of.
+    assert found[0] == found[1]
 
 
 def as_reply(line, symbol):
@@ -172,7 +175,7 @@ def test_a_recording_that_is_too_large_to_keep_is_read_twice_to_the_same_end(set
     cut = tmp_path / Path(files[0]).name
     cut.write_bytes(Path(files[0]).read_bytes()[:-1000])
     kept = run_backtest([job(settings, (str(cut),))], 1)
-    monkeypatch.setattr(replay_frames, "KEPT_BYTES_MAX", kept_bytes)
+    monkeypatch.setattr(recorded_session, "KEPT_BYTES_MAX", kept_bytes)
     again = run_backtest([job(settings, (str(cut),))], 1)
     assert sum("is damaged" in line for line in kept.assumptions) == 1
     assert (again.digest, again.frames, again.assumptions) == (kept.digest, kept.frames, kept.assumptions)
@@ -192,7 +195,7 @@ def test_a_dataset_gives_what_its_recordings_give(captures, tmp_path):
     overrides = {**EAGER, "strategy.confidence_threshold": 0.35, "advanced_features.signal_generation.min_confidence": 0.3}
     settings = load_settings(overrides=overrides)
     instruments = find_instruments(paths, recorded_binance(), Market.SPOT)
-    export_frames((one for one in read_files(paths) if isinstance(one, RecordedFrame)), instruments, tmp_path, Repairs())
+    export_frames((one for one in read_frames(paths) if isinstance(one, RecordedFrame)), instruments, tmp_path, Repairs())
     stored = StoredDays(str(tmp_path), "spot", "BTCUSDT", "2024-08-08", "2024-08-08")
     recorded, again = (
         run_backtest([job(settings, (), source=source)], 1) for source in (Recordings(tuple(map(str, paths)), "spot"), stored)

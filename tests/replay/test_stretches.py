@@ -25,7 +25,7 @@ from smartmoney.settings.load import load_settings
 from smartmoney.settings.scenario import load_scenario
 from smartmoney.simulation.market import SyntheticMarket
 from smartmoney.simulation.order_latency import OrderLatency
-from smartmoney.venues.binance.grid_inference import infer_grid, infer_grid_of_blocks
+from smartmoney.venues.binance.grid_inference import Inference, infer_grid, instruments_of
 
 from .test_same_inbox import EAGER
 
@@ -337,7 +337,10 @@ def test_blocks_hold_the_frames_of_a_recording_and_lead_to_its_grid(captures, na
     frames = list(read_recording(path))
     blocks = list(read_blocks(path))
     assert [block.recorded(at) for block in blocks for at in range(len(block))] == frames
-    found = infer_grid_of_blocks(((block.buffer, block.rows, block.symbols) for block in blocks), Market.SPOT)
+    inference = Inference()
+    for block in blocks:
+        inference.take_block(block.buffer, block.rows, block.symbols)
+    found = instruments_of([inference.needed()], Market.SPOT)
     assert found == infer_grid(((one.frame, one.symbol) for one in frames), Market.SPOT)
 
 

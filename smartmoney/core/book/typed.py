@@ -46,7 +46,11 @@ def inlined(function: F) -> F:
 
 
 def int64(value: int) -> int:
-    """Return a number that numba types as a 64-bit integer, not as a literal."""
+    """Return a number that numba types as a 64-bit integer, not as a literal.
+
+    A kernel must not index a tuple of numbers by it: numba cannot look that up at once, remembers so, and takes it for the answer about the
+    plain number that is equal, wherever else in the same compilation a tuple of that type is taken apart.
+    """
     return cast("int", np.int64(value))
 
 

@@ -24,6 +24,7 @@ _TRADED = int64(4 * BUCKETS)
 _EVENTS = int64(4 * BUCKETS + 1)
 _SUMS = 4 * BUCKETS + 2
 _LN2 = math.log(2.0)
+_PER_S_10 = _LN2 / HALF_LIVES_S[H10]
 
 FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
     ("f_change_sums", "f8", (_SUMS, HORIZONS)),
@@ -234,7 +235,7 @@ def _read_quick(s: Any, out: Any) -> None:
             out[_BUCKETS_AT + 2 * b + side] = sums[_CANCEL + q, H10] * keep / (sums[_ADD + q, H10] * keep + 1.0)
     left = sums[_TRADED, H10] + (_of_side(s, _CANCEL, 0, H10) + _of_side(s, _CANCEL, 1, H10))
     out[_TRADED_AT] = sums[_TRADED, H10] / left if left > 0.0 else 0.0
-    out[_RATE_AT] = sums[_EVENTS, H10] * keep / s.f_known[COVER_BOOK, H10] * (_LN2 / HALF_LIVES_S[H10])
+    out[_RATE_AT] = sums[_EVENTS, H10] * keep / s.f_known[COVER_BOOK, H10] * _PER_S_10
 
 
 @inner

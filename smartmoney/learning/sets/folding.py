@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smartmoney.adapters.recording_blocks import Block
 from smartmoney.core.book.state import PHASE_SYNCED
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.features.parameters import FeatureParameters
@@ -37,7 +38,9 @@ class FoldedRows:
         self._block = np.empty((_BLOCK, len(FEATURES)), np.float32)
         self._blocks: list[NDArray[np.float32]] = []
 
-    def run(self, recorded: Iterable[Recorded], problems: list[str]) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float64]]:
+    def run(
+        self, recorded: Iterable[Recorded | Block], problems: list[str]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float64]]:
         """Fold everything and return times, values, and mids after the latency in ticks (NaN where there was no book or no later frame).
 
         Raises:

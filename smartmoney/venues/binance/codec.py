@@ -45,6 +45,7 @@ from smartmoney.venues.binance.scan import (
     SEEN_TRANSACTION_TIME,
 )
 from smartmoney.venues.binance.scan_text import DIGITS_MAX
+from smartmoney.venues.recorded_lines import BEGINS, ENDS, WALLS
 
 States = np.ndarray[Any, np.dtype[np.void]]
 """A record array of `STATE`, one record per instrument."""
@@ -210,20 +211,20 @@ def fold_slow(frame: bytes, states: States, instrument_hint: int, ts_wall_ns: in
 
 
 def fold_batch(
-    buffer: bytes, offsets: Any, wall_ns: Any, hints: Any, states: States, start: int, until_wall_ns: int, until_event_ns: int
+    buffer: bytes, rows: Any, hints: Any, states: States, start: int, until_wall_ns: int, until_event_ns: int
 ) -> tuple[int, int]:
     """Do `fold_many`, with the slow path where a frame needs it. UNKNOWN comes back only for what is of no known form; never raises."""
     at = start
     while True:
-        at, folded = fold_many(buffer, offsets, wall_ns, hints, states, at, until_wall_ns, until_event_ns)
+        at, folded = fold_many(buffer, rows, hints, states, at, until_wall_ns, until_event_ns)
         if folded & CODE_MASK != UNKNOWN:
             return at, folded
-        frame = bytes(buffer[int(offsets[at - 1]) : int(offsets[at])])
+        frame = buffer[int(rows[BEGINS, at - 1]) : int(rows[ENDS, at - 1])]
         hint = int(hints[at - 1])
         if until_event_ns > 0 and _slow_event_ns(frame, states, hint) > until_event_ns:
             states[0]["slow"] -= 1  # it is scanned, and counted, again when its time has come
             return at - 1, IGNORED | _NO_ONE
-        folded = fold_slow(frame, states, hint, int(wall_ns[at - 1]))
+        folded = fold_slow(frame, states, hint, int(rows[WALLS, at - 1]))
         if folded & CODE_MASK not in _EVERYDAY:
             return at, folded
 

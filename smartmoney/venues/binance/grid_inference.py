@@ -130,18 +130,43 @@ def _measure_many(buffer: bytes, rows: Any, first: int, states: Any, needs: Any,
     return rows.shape[1]
 
 
+class SymbolNeeds(msgspec.Struct, frozen=True, array_like=True):
+    """Be a symbol of a recording: the decimals that its prices and quantities need, the receive time in ns at which it first appeared."""
+
+    name: str
+    price_decimals: int
+    lot_decimals: int
+    first_ns: int
+
+
+class GridNeeds(msgspec.Struct, frozen=True):
+    """Say what the `frames` of a recording need: each symbol in order of appearance, the most that snapshots which name none need."""
+
+    frames: int
+    symbols: tuple[SymbolNeeds, ...]
+    orphans: tuple[tuple[int, int], ...]
+
+    @property
+    def owner(self) -> str | None:
+        """Return the only symbol, whose are the snapshots that name none; None where there are several symbols, or none."""
+        return self.symbols[0].name if len(self.symbols) == 1 else None
+
+
 class Inference:
     """Collect what the frames of each symbol need."""
 
     def __init__(self) -> None:
         self.decimals: dict[str, tuple[int, int]] = {}
+        self._first_ns: dict[str, int] = {}
+        self._latest_ns = 0
+        self._frames = 0
         self._states = np.zeros(1, STATE)
         self._names: dict[int, str] = {}
         self.orphans: list[tuple[int, int]] = []
         """What snapshots that name no symbol need."""
 
-    def take(self, frame: bytes, known: str | None) -> None:
-        """Take one frame, with the symbol that is known for it from outside."""
+    def take(self, frame: bytes, known: str | None, time_ns: int = 0) -> None:
+        """Take one frame, received at a time, with the symbol that is known for it from outside."""
         first = self._states[0]
         if not _scan_and_measure(frame, self._states):
             try:
@@ -153,22 +178,38 @@ class Inference:
         symbol = known.upper() if known else _name_of(frame, first, self._names)
         if symbol is not None:
             self.raise_one(symbol, found)
+            self._first_ns.setdefault(symbol, time_ns)
         elif int(first["scan_seen"]) & SEEN_SNAPSHOT_ID:
             self.orphans.append(found)
 
     def take_block(self, buffer: bytes, rows: Any, symbols: Mapping[int, str]) -> None:
-        """Take many frames, `buffer[rows[0, k]:rows[1, k]]`; `symbols` are known from outside, by `k`."""
+        """Take many frames, `buffer[rows[0, k]:rows[1, k]]` received at `rows[2, k]`; `symbols` are known from outside, by `k`."""
+        times = self.times_of(rows[2])
         at = 0
         for stop in [*sorted(symbols), rows.shape[1]]:
             ahead = np.ascontiguousarray(rows[:2, :stop])
             while at < stop:
                 at = self._measure_known(buffer, ahead, at)
                 if at < stop:
-                    self.take(buffer[int(rows[0, at]) : int(rows[1, at])], None)
+                    self.take(buffer[int(rows[0, at]) : int(rows[1, at])], None, int(times[at]))
                     at += 1
             if stop < rows.shape[1]:
-                self.take(buffer[int(rows[0, stop]) : int(rows[1, stop])], symbols[stop])
+                self.take(buffer[int(rows[0, stop]) : int(rows[1, stop])], symbols[stop], int(times[stop]))
                 at = stop + 1
+
+    def times_of(self, walls: Any) -> Any:
+        """Return the receive times of the frames that come next, made to never fall."""
+        self._frames += len(walls)
+        times = np.maximum.accumulate(np.maximum(walls, self._latest_ns))
+        self._latest_ns = int(times[-1]) if len(times) else self._latest_ns
+        return times
+
+    def needed(self) -> GridNeeds:
+        """Return what the frames so far need."""
+        orphans = self.orphans
+        most = ((max(one[0] for one in orphans), max(one[1] for one in orphans)),) if orphans else ()
+        symbols = tuple(SymbolNeeds(name, *found, self._first_ns.get(name, 0)) for name, found in self.decimals.items())
+        return GridNeeds(self._frames, symbols, most)
 
     def needs(self) -> tuple[list[str], Any]:
         """Return the symbols that were seen so far, and what they need: rows of (symbol hash, decimals of prices, of quantities)."""
@@ -217,13 +258,17 @@ def infer_grid(frames: Iterable[tuple[bytes, str | None]], market: Market, venue
     return inference.instruments(market, venue)
 
 
-def infer_grid_of_blocks(
-    blocks: Iterable[tuple[bytes, Any, Mapping[int, str]]], market: Market, venue: str = "binance"
-) -> tuple[Instrument, ...]:
-    """Do `infer_grid` with frames in blocks: (buffer, rows whose first two are begin and end, symbols known from outside by column)."""
+def instruments_of(recordings: Sequence[GridNeeds], market: Market, venue: str = "binance") -> tuple[Instrument, ...]:
+    """Return the instruments of the recordings of one session, in the order in which they appear where those are merged by receive time."""
     inference = Inference()
-    for buffer, rows, symbols in blocks:
-        inference.take_block(buffer, rows, symbols)
+    first = [(symbol.first_ns, number, symbol) for number, one in enumerate(recordings) for symbol in one.symbols]
+    for _, _, symbol in sorted(first, key=lambda one: one[:2]):
+        inference.raise_one(symbol.name, (symbol.price_decimals, symbol.lot_decimals))
+    for one in recordings:
+        if one.owner is None:
+            inference.orphans += one.orphans
+        for orphan in one.orphans if one.owner is not None else ():
+            inference.raise_one(one.owner or "", orphan)
     return inference.instruments(market, venue)
 
 

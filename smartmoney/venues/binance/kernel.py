@@ -34,6 +34,7 @@ from smartmoney.core.book.words import pointer_of, prefetch_at
 from smartmoney.core.features.horizons import DISTANCE_MAX_BPS
 from smartmoney.core.features.kernel import on_book, on_frame, on_level, on_reset, on_trade
 from smartmoney.venues.binance.event_types import EVENT_AGGREGATE, EVENT_DEPTH, EVENT_TRADE, is_known
+from smartmoney.venues.binance.packed import unpack
 from smartmoney.venues.binance.routing import event_time_ns, route, scanned_event_ns
 from smartmoney.venues.binance.scan import (
     SEEN_AGGREGATE_ID,
@@ -58,6 +59,7 @@ from smartmoney.venues.binance.scan import (
     scan,
 )
 from smartmoney.venues.binance.sequence import is_too_old, judge_sequence
+from smartmoney.venues.recorded_lines import BEGINS, ENDS, PACKED, WALLS
 
 FRAME_BYTES_MAX = 8 * 1024 * 1024
 LOTS_MAX = 10**14
@@ -459,10 +461,8 @@ def fold(frame: bytes, states: Any, instrument_hint: int, ts_wall_ns: int) -> in
 
 
 @entry
-def fold_many(
-    buffer: bytes, offsets: Any, wall_ns: Any, hints: Any, states: Any, start: int, until_wall_ns: int, until_event_ns: int
-) -> tuple[int, int]:
-    """Fold frames `start`… of a concatenation, `buffer[offsets[i]:offsets[i + 1]]`, exactly as `fold` would one by one.
+def fold_many(buffer: bytes, rows: Any, hints: Any, states: Any, start: int, until_wall_ns: int, until_event_ns: int) -> tuple[int, int]:
+    """Fold frames `start`… of a block (`rows` as of `recorded_lines`, a hint a frame), exactly as `fold` would one by one.
 
     Returns `(next_index, folded)`: after the first frame whose code is not APPLIED, TRADE or IGNORED, with what it returned; or, with
     IGNORED and no instrument, at the first frame whose wall time is not below `until_wall_ns`, or before the first depth, trade or snapshot
@@ -471,20 +471,20 @@ def fold_many(
     """
     index = start
     text = pointer_of(buffer)
-    count = min(len(offsets) - 1, len(wall_ns), len(hints))
+    count = min(rows.shape[1], len(hints))
     size = len(buffer)
     if len(states) == 0:
         return index, UNKNOWN | (NO_INSTRUMENT << INDEX_SHIFT)
-    while index < count and wall_ns[index] < until_wall_ns:
-        begin = min(max(offsets[index], 0), size)
-        end = min(max(offsets[index + 1], begin), size)
+    while index < count and rows[WALLS, index] < until_wall_ns:
+        begin = min(max(rows[BEGINS, index], 0), size)
+        end = min(max(rows[ENDS, index], begin), size)
         hint = hints[index]
-        folded = scan_frame(text, begin, end, states)
+        folded = scan_frame(text, begin, end, states) if rows[PACKED, index] == 0 else unpack(text, begin, end, states)
         if folded != APPLIED:
             return index + 1, folded | (NO_INSTRUMENT << INDEX_SHIFT)
         if until_event_ns > 0 and scanned_event_ns(states, hint) > until_event_ns:
             break
-        folded = apply_frame(states, hint, wall_ns[index])
+        folded = apply_frame(states, hint, rows[WALLS, index])
         index += 1
         code = folded & 255
         if code != APPLIED and code != TRADE and code != IGNORED:

@@ -13,22 +13,19 @@ from smartmoney.venues.recorded_lines import BEGINS, ENDS, PACKED, SNAPSHOTS, WA
 
 
 class Packer:
-    """Pack one recording, block by block, in order; `inference` holds what its grid needs, `first_ns` when each symbol first appeared."""
+    """Pack one recording, block by block, in order; `inference` holds what its grid needs."""
 
     def __init__(self, words: int) -> None:
         """Prepare to write blocks of so many words at most, but for a frame that is longer by itself."""
         self.inference = Inference()
-        self.first_ns: dict[str, int] = {}
         self._states = np.zeros(1, STATE)
         self._out = np.zeros(words, np.int64)
-        self._latest_ns = 0
 
     def pack(self, buffer: bytes, rows: NDArray[np.int64], symbols: Mapping[int, str]) -> Iterator[tuple[bytes, NDArray[np.int64], int]]:
         """Yield the frames of a block as (buffer, rows, number of the first in the block); `symbols` are known from outside, by frame."""
         marked = rows.copy()
         marked[SNAPSHOTS, list(symbols)] = 1  # to be looked at here
-        times = np.maximum.accumulate(np.maximum(rows[WALLS], self._latest_ns))
-        self._latest_ns = int(times[-1]) if len(times) else self._latest_ns
+        times = self.inference.times_of(rows[WALLS])
         placed = np.zeros((3, rows.shape[1]), np.int64)
         first = at = words = 0
         while at < rows.shape[1]:
@@ -40,7 +37,7 @@ class Packer:
             begin, end = int(rows[BEGINS, at]), int(rows[ENDS, at])
             room = words_for(end - begin)
             if words + room <= len(self._out):
-                self._look(buffer[begin:end], symbols.get(at), int(times[at]))
+                self.inference.take(buffer[begin:end], symbols.get(at), int(times[at]))
                 words = self._copy(buffer[begin:end], words, placed[:, at])
                 at += 1
                 continue
@@ -51,11 +48,6 @@ class Packer:
                 self._out = np.zeros(room, np.int64)
         if at > first:
             yield self._block(rows, placed, first, at, words)
-
-    def _look(self, frame: bytes, symbol: str | None, time_ns: int) -> None:
-        self.inference.take(frame, symbol)
-        for name in self.inference.decimals:
-            self.first_ns.setdefault(name, time_ns)
 
     def _copy(self, frame: bytes, words: int, place: NDArray[np.int64]) -> int:
         after = words + (len(frame) + WORD_BYTES - 1) // WORD_BYTES

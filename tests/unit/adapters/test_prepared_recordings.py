@@ -13,11 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smartmoney.adapters import prepared_recordings
-from smartmoney.adapters.prepared_recordings import SUFFIX, USED_NS, PreparedChanged, PreparedRecordings, instruments_of
-from smartmoney.adapters.recording_blocks import merge_blocks, read_blocks
+from smartmoney.adapters import prepared_recordings, recorded_session
+from smartmoney.adapters.bounded_folder import USED_NS
+from smartmoney.adapters.prepared_recordings import SUFFIX, PreparedChanged, PreparedRecordings
+from smartmoney.adapters.recorded_session import FRAMES_PREPARED, FRAMES_READ, RecordedSession
+from smartmoney.adapters.recording_blocks import read_blocks
 from smartmoney.core.domain.instruments import Market
-from smartmoney.venues.binance.grid_inference import infer_grid_of_blocks
 from smartmoney.venues.recorded_lines import PACKED, SNAPSHOTS, WALLS
 
 T0 = 1_700_000_000_000_000_000
@@ -68,7 +69,8 @@ def told(blocks):
 
 
 def of_one(store, path):
-    [prepared] = store.session([path])
+    prepared = store.open(path)
+    assert prepared is not None
     return prepared
 
 
@@ -79,9 +81,16 @@ def is_ready(store, path):
     return prepared.was_ready
 
 
-def grid(*files):
-    blocks = merge_blocks([read_blocks(path) for path in files])
-    return infer_grid_of_blocks(((block.buffer, block.rows, block.symbols) for block in blocks), Market.USDM)
+def session_of(files, store=None, damage=None):
+    noted = [] if damage is None else damage
+    return RecordedSession(files, store, lambda path, problem: noted.append((path.name, str(problem))))
+
+
+def grid(*files, store=None):
+    session = session_of(files, store)
+    found = session.instruments(Market.USDM)
+    session.close()
+    return found
 
 
 @pytest.mark.parametrize("block_bytes", [1 << 12, 4 << 20])
@@ -93,7 +102,8 @@ def test_it_holds_what_the_recording_holds_and_is_made_once(tmp_path, folder, na
     store = PreparedRecordings(folder)
     first, second = of_one(store, path), of_one(store, path)
     assert (first.was_ready, second.was_ready) == (False, True)
-    assert instruments_of([first], Market.USDM) == instruments_of([second], Market.USDM) == grid(path)
+    assert first.needs == second.needs
+    assert grid(path, store=store) == grid(path)
     blocks = list(second.blocks())
     assert told(blocks) == told(read_blocks(path)) == told(first.blocks())
     assert (len(blocks) > 5) == (block_bytes < 1 << 20)
@@ -112,16 +122,45 @@ def test_a_session_of_several_files_has_one_grid_and_one_order(tmp_path, folder)
             yield json.dumps({**where, "conn": str(number), "ts": int(stamp) / 1e9, "data": frame})
 
     files = [write(tmp_path / "a.jsonl", named(1, "ETHUSDT", 10**9)), write(tmp_path / "b.gz", named(2, "BTCUSDT", 0))]
-    session = PreparedRecordings(folder).session(files)
-    assert instruments_of(session, Market.USDM) == grid(*files)
-    assert [one.symbol for one in instruments_of(session, Market.USDM)] == ["BTCUSDT", "ETHUSDT"]
-    assert told(merge_blocks([one.blocks() for one in session])) == told(merge_blocks([read_blocks(path) for path in files]))
+    store = PreparedRecordings(folder)
+    assert grid(*files, store=store) == grid(*files)
+    assert [one.symbol for one in grid(*files)] == ["BTCUSDT", "ETHUSDT"]
+    session = session_of(files, store)
+    assert session.origin == FRAMES_PREPARED
+    assert told(session.blocks()) == told(session_of(files).blocks())
 
 
-def test_beside_others_a_snapshot_has_to_say_whose_it_is(tmp_path, folder):
-    files = [write(tmp_path / "a.gz", lines(50, "ETHUSDT", 500)), write(tmp_path / "b.gz", lines(50, "BTCUSDT"))]
-    assert PreparedRecordings(folder).session(files) is None
-    assert all(is_ready(PreparedRecordings(folder), path) for path in files[:1])
+def test_beside_others_a_snapshot_is_of_the_symbol_that_its_file_speaks_of(tmp_path, folder, monkeypatch):
+    one = [write(tmp_path / "a.gz", lines(50, "ETHUSDT", 500)), write(tmp_path / "b.gz", lines(50, "BTCUSDT"))]
+    both = write(tmp_path / "both.gz", lines(50, "XRPUSDT"), lines(50, "ADAUSDT", 10**9))
+    alone = write(tmp_path / "snapshot.txt", [next(lines())])
+    files, store = [*one, both, alone], PreparedRecordings(folder)
+    for kept in (1 << 30, 20_000, 0):
+        monkeypatch.setattr(recorded_session, "KEPT_BYTES_MAX", kept)
+        for session in (session_of(files), session_of(files, store)):
+            found = session.instruments(Market.USDM)
+            assert [one.symbol for one in found] == ["BTCUSDT", "XRPUSDT", "ETHUSDT", "ADAUSDT"]
+            walls, snapshots, symbols = told(session.blocks())
+            assert len(walls) == 4 * 151 + 1
+            names = [symbols.get(at) for at in np.flatnonzero(snapshots)]
+            assert names == ["BTCUSDT", None, None, "ETHUSDT", None]
+    assert session.origin == FRAMES_PREPARED
+    # Alone, whoever reads a file knows what it is about.
+    assert told(session_of(one[:1]).blocks())[2] == {}
+
+
+def test_a_damaged_file_of_a_session_is_read_as_it_is_and_told_once(tmp_path, folder, monkeypatch):
+    files = [write(tmp_path / "a.gz", lines(50, "ETHUSDT")), write(tmp_path / "b.gz", lines(50, "BTCUSDT", 500))]
+    files[1].write_bytes(files[1].read_bytes()[:-100])
+    for kept in (1 << 30, 0):
+        monkeypatch.setattr(recorded_session, "KEPT_BYTES_MAX", kept)
+        damage = []
+        session = session_of(files, PreparedRecordings(folder), damage)
+        assert [one.symbol for one in session.instruments(Market.USDM)] == ["ETHUSDT", "BTCUSDT"]
+        assert session.origin == FRAMES_READ
+        assert told(session.blocks()) == told(session_of(files).blocks())
+        assert [name for name, _ in damage] == ["b.gz"]
+    assert is_ready(PreparedRecordings(folder), files[0])
 
 
 def test_what_a_user_may_do_to_a_recording_is_noticed(recording, folder, tmp_path):
@@ -226,13 +265,13 @@ def test_several_at_once_come_to_one_file(recording, folder):
 
 def test_a_damaged_recording_is_not_prepared(recording, folder):
     recording.write_bytes(recording.read_bytes()[:-100])
-    assert PreparedRecordings(folder).session([recording]) is None
+    assert PreparedRecordings(folder).open(recording) is None
     assert not list(folder.iterdir())
 
 
 def test_where_nothing_can_be_written_nothing_is_prepared(recording, tmp_path):
     (tmp_path / "file").write_text("")
-    assert PreparedRecordings(tmp_path / "file" / "cache").session([recording]) is None
+    assert PreparedRecordings(tmp_path / "file" / "cache").open(recording) is None
 
 
 def test_the_folder_stays_within_its_size(tmp_path, folder):
@@ -254,7 +293,7 @@ def test_the_folder_stays_within_its_size(tmp_path, folder):
     assert not (folder / "killed.part").exists()
     assert is_ready(room, files[3])
     assert is_ready(room, files[1])
-    assert PreparedRecordings(folder, 100).session([files[0]]) is None, "larger than all there is"
+    assert PreparedRecordings(folder, 100).open(files[0]) is None, "larger than all there is"
 
 
 def test_use_is_noted(recording, folder):
@@ -283,7 +322,7 @@ def test_a_folder_that_may_only_be_read_serves_what_it_has(recording, folder, mo
 
 def test_half_of_what_is_free_is_left(recording, folder, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 10**12, 100))
-    assert PreparedRecordings(folder).session([recording]) is None
+    assert PreparedRecordings(folder).open(recording) is None
     assert not list(folder.iterdir())
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smartmoney.adapters import recording_blocks
 from smartmoney.adapters.recordings import read_recording
 from smartmoney.core.book.codes import CODE_MASK, FoldCode
 from smartmoney.core.domain.instruments import Market
@@ -21,7 +22,7 @@ from smartmoney.core.features.schema import FEATURES, SCHEMA_HASH
 from smartmoney.learning import grid_fold
 from smartmoney.learning.feature_table import FEATURE_NAMES, TableJob, compute_table
 from smartmoney.learning.grid_fold import GridFold, parse_step
-from smartmoney.learning.recorded import RecordingRefused, find_instruments, read_files
+from smartmoney.learning.recorded import RecordingRefused, find_instruments, read_files, read_frames
 from smartmoney.learning.top_watch import TopWatch
 from smartmoney.runtime.codecs import RECORDED_CODECS
 
@@ -112,8 +113,8 @@ def test_batches_and_a_watch_change_nothing(codec, files, monkeypatch):
     path = files["BTCUSDT"]
     instrument = instrument_of(codec, [path])
     _, expected, whole = rows_of(codec, read_files([path]), instrument)
-    monkeypatch.setattr(grid_fold, "_BATCH_FRAMES", 7)
-    _, small, cut = rows_of(codec, read_files([path]), instrument)
+    monkeypatch.setattr(recording_blocks, "BLOCK_FRAMES", 7)
+    _, small, cut = rows_of(codec, read_frames([path]), instrument)
     _, watched, fold = rows_of(codec, read_files([path]), instrument, watch=TopWatch())
     assert expected.tobytes() == small.tobytes() == watched.tobytes()
     assert whole.frames == cut.frames == fold.frames

@@ -196,7 +196,9 @@ class Reader(HTMLParser):
 def traded(tmp_path_factory):
     """Write the report of two stretches."""
     one, two = result_of([0.5, -0.7] * 15), result_of([-0.5] * 12, name="two")
-    result = msgspec.structs.replace(one, jobs=(*one.jobs, *two.jobs))
+    [paying] = two.jobs
+    paying = msgspec.structs.replace(paying, result=msgspec.structs.replace(paying.result, funding=1.25))
+    result = msgspec.structs.replace(one, jobs=(*one.jobs, paying))
     folder = tmp_path_factory.mktemp("report")
     write_report(result, folder)
     return result, folder
@@ -224,6 +226,8 @@ def test_the_page_needs_no_script_and_no_network_and_begins_with_what_is_assumed
     order = ["Assumed", "fees: <5> bps", "What came of it", "Trades on the price", "Decisions and refusals", "Slippage budget", "By regime"]
     assert [said.index(word) for word in order] == sorted(said.index(word) for word in order)
     assert '<th class="text">stretch</th>' in page
+    table = page[page.index("funding paid, USDT") :]
+    assert 0 < table.index("+0.00") < table.index("+1.25")
     assert re.search(r"<details><summary>42 round trips</summary>", page)
 
 

@@ -3,10 +3,10 @@
 import asyncio
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from smartmoney.core.domain.entries import AccountReported, EntryKind, HaltRequested, Tick, WarmUpEnded
-from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.engine.engine import Engine
 from smartmoney.runtime.assembly import strategy_factory
 from smartmoney.runtime.clock import now
@@ -16,19 +16,11 @@ from smartmoney.runtime.inbox import Inbox, Item
 from smartmoney.runtime.loop import ITEMS_PER_TURN, Loop
 from smartmoney.simulation.paper import PaperVenue
 from smartmoney.simulation.paper_parameters import PaperParameters
+from tests.grids import SPOT_BTC
 
 from .market import started
 
-BTC = Instrument(
-    venue="sim",
-    market=Market.SPOT,
-    symbol="BTCUSDT",
-    name="BTC/USDT",
-    base="BTC",
-    quote="USDT",
-    tick_size=Decimal("0.01"),
-    lot_size=Decimal("0.00001"),
-)
+BTC = msgspec.structs.replace(SPOT_BTC, venue="sim")
 
 
 class Recorder:

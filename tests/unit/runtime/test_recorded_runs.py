@@ -12,7 +12,7 @@ from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.core.features.row import read_row
 from smartmoney.core.features.schema import FEATURES
 from smartmoney.learning.grid_fold import GridFold
-from smartmoney.learning.recorded import Interruption, RecordingRefused, find_instruments, read_files
+from smartmoney.learning.recorded import Interruption, RecordingRefused, find_instruments, read_files, read_frames
 from smartmoney.runtime.clock import Stamp
 from smartmoney.runtime.codecs import RECORDED_CODECS
 from smartmoney.runtime.inbox import Item
@@ -66,8 +66,9 @@ def test_an_interruption_of_a_capture_drops_the_book(codec, tmp_path, lost):
     recordings, instruments = record(tmp_path, 30, ORIGIN_NS)
     tail = [Item(EntryKind.EVENT, Stamp(ORIGIN_NS, ORIGIN_NS), payload=lost)]
     engine = capture_run(tmp_path / "captures", recordings["BTCUSDT"], instruments, tail=tail)
-    recorded = list(read_files([tmp_path / "captures" / "earlier"]))
+    recorded = list(read_frames([tmp_path / "captures" / "earlier"]))
     assert isinstance(recorded[-1], Interruption)
     _, rows, fold = rows_of(codec, iter(recorded), instruments[0])
+    assert list(read_files([tmp_path / "captures" / "earlier"]))[-1] == recorded[-1]
     assert int(fold.states[0]["phase"]) == int(engine.market.states[0]["phase"]) == 0
     assert np.isfinite(rows[-1]).any()

@@ -12,6 +12,7 @@ from smartmoney.learning.fitting.plan import Recipe
 from smartmoney.learning.sets.oracle_windows import OracleBatch
 from smartmoney.learning.sets.synthetic import World
 from smartmoney.learning.trainer import Origin, train
+from smartmoney.runtime import training_jobs
 from smartmoney.runtime.training_jobs import world_rows
 from smartmoney.settings.build import feature_parameters
 from smartmoney.settings.load import load_settings
@@ -58,9 +59,26 @@ def test_worlds_are_the_same_bytes_whoever_makes_them(tmp_path):
     assert alone == shared
 
 
+def test_rows_are_made_anew_where_the_market_is_another_or_they_are_gone(tmp_path, monkeypatch):
+    parameters = feature_parameters(load_settings())
+
+    def names():
+        return {path.name for path in tmp_path.iterdir()}
+
+    waiting = world_rows(WORLDS[:1] * 2, parameters, quiet, parallel=False, folder=tmp_path)
+    count = len(next(waiting))
+    [first] = names()
+    (tmp_path / first).unlink()
+    assert len(next(waiting)) == count
+    assert names() == {first}
+    monkeypatch.setattr(training_jobs, "_made_by", lambda: b"another simulator")
+    assert [len(one) for one in world_rows(WORLDS[:1], parameters, quiet, parallel=False, folder=tmp_path)] == [count]
+    assert len(names()) == 2
+
+
 def test_a_training_is_the_same_bytes_in_another_process_with_another_hash_seed_and_another_number_of_threads(tmp_path):
     learn(tmp_path / "here")
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "2")  # here it is one: see tests/conftest.py
     words = (sys.executable, "-c", ELSEWHERE, tmp_path / "there")
     subprocess.run(words, check=True, env={**os.environ, "PYTHONHASHSEED": "4242", **threads})
     here, there = contents(tmp_path / "here"), contents(tmp_path / "there")

@@ -1,7 +1,11 @@
 """A search that trains, whole and real but for a small recipe: each part's model knows its past alone, and nothing is trained twice."""
 
 import gzip
+import os
 import pickle
+import shutil
+import time
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -9,6 +13,7 @@ import pytest
 
 pytest.importorskip("optuna")
 
+from smartmoney.adapters.bounded_folder import USED_NS
 from smartmoney.adapters.model_files import assemble, write_bundle
 from smartmoney.adapters.trial_log import Span, TrialLog
 from smartmoney.core.domain.entries import EntryKind
@@ -22,7 +27,7 @@ from smartmoney.runtime.evaluations import Evaluation, content_of
 from smartmoney.runtime.training_jobs import stage_champion
 from smartmoney.runtime.tuned_models import ModelTrainer, Shelf, TrainingTerms
 from smartmoney.runtime.tuned_parts import Past
-from smartmoney.runtime.tuned_training import BaseWork, Stretch, TrainingWork, stretch_rows
+from smartmoney.runtime.tuned_training import BaseWork, Stretch, TrainedModel, TrainingWork, stretch_rows
 from smartmoney.runtime.tuned_words import train_commands
 from smartmoney.runtime.tuning import CURRENT, TunePlan, TuningRefused, tune
 from smartmoney.runtime.tuning_worker import evaluate
@@ -186,7 +191,7 @@ def test_what_comes_after_a_part_begins_changes_nothing_of_its_model(alone, run,
 
 
 @pytest.mark.slow
-def test_trials_with_the_same_model_train_once_and_a_model_that_cannot_be_trained_is_a_refused_trial(alone):
+def test_trials_with_the_same_model_train_once_and_a_model_that_cannot_be_trained_is_a_refused_trial(alone, folder):
     result, said, workers = alone
     trainings = workers.of(TrainingWork)
     assert len({one.key for one in trainings}) == len(trainings)
@@ -196,6 +201,14 @@ def test_trials_with_the_same_model_train_once_and_a_model_that_cannot_be_traine
     refused = {trial.number for trial in result.trials if trial.refused}
     assert refused == {trial.number for trial in result.trials if trial.parameters[DEPTH] == UNTEACHABLE and trial.number != CURRENT}
     assert refused
+    with TrialLog.open(folder / "alone" / "trials.db") as log:
+        logged = log.of_past(result.past)
+    failed = [one for one in logged if one.outcome.failure]
+    tried = [msgspec.json.encode(dict(trial.parameters)).decode() for trial in result.trials if trial.refused]
+    assert {one.parameters for one in failed} == set(tried)
+    assert all(not one.returns.any() and len(one.returns) == result.periods for one in failed)
+    # They say nothing of luck with prices, and were tried all the same.
+    assert result.verdict.trials == len(logged) == len({one.evaluation for one in logged})
     assert all("3600 s ahead" in trial.why for trial in result.trials if trial.refused)
     assert said[1].startswith(f"trains at most {3 * (FOLDS + 1)} models, of about ")
     # So little teaches models to keep silent; the default trades there. (tests/replay has models that trade by turns.)
@@ -219,7 +232,7 @@ def test_a_search_that_was_killed_goes_on_and_makes_nothing_twice(alone, run):
         assert len(broken.of(kind)) + len(rest.of(kind)) == len(workers.of(kind))
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_two_processes_come_to_the_same(alone, run):
     whole, _, _ = alone
     with local_workers(2) as two:
@@ -252,6 +265,48 @@ def test_where_regimes_are_searched_each_has_a_model_of_the_built_in_market_belo
     cost = trainer.cost(shallow, 100)
     assert (cost.models, cost.bases) == (2, 2)
     assert cost.base_s > 0.0
+
+
+@pytest.fixture
+def trained():
+    bundle = stage_champion(Path("nowhere"))
+    return TrainedModel(key="k", bundle=bundle, why="", took_s=1.5)
+
+
+@pytest.mark.parametrize("damage", ["cut", "emptied", "removed"])
+def test_what_is_damaged_on_the_shelf_is_put_there_anew(trained, tmp_path, damage):
+    shelf = Shelf(tmp_path)
+    shelf.put(trained)
+    assert shelf.find("k").bundle.hash == trained.bundle.hash
+    nodes = tmp_path / "k" / "classifier.nodes.npy"
+    if damage == "cut":
+        nodes.write_bytes(nodes.read_bytes()[:-5])
+    elif damage == "emptied":
+        (tmp_path / "k" / "bundle.json").write_bytes(b"")
+    else:
+        shutil.rmtree(tmp_path / "k")
+    assert shelf.find("k") is None
+    Shelf(tmp_path).put(trained)
+    found = Shelf(tmp_path).find("k")
+    assert (found.bundle.hash, found.took_s) == (trained.bundle.hash, 1.5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["k", "k.json"]
+
+
+def test_the_shelf_stays_within_its_size_and_the_longest_unused_goes(trained, tmp_path):
+    shelf = Shelf(tmp_path)
+    for name in ("a", "b"):
+        shelf.put(msgspec.structs.replace(trained, key=name))
+    size = sum(path.stat().st_size for path in (tmp_path / "a").iterdir())
+    shelf = Shelf(tmp_path, int(size * 2.5))
+    now = time.time_ns()
+    for name, hours in (("a", 30), ("b", 20)):
+        for path in (tmp_path / name, tmp_path / f"{name}.json"):
+            os.utime(path, ns=(now - hours * USED_NS,) * 2)
+    assert shelf.find("a") is not None
+    shelf.put(msgspec.structs.replace(trained, key="c"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "a.json", "c", "c.json"]
+    shelf.put(msgspec.structs.replace(trained, key="d"))
+    assert len(list(tmp_path.iterdir())) == 6, "what was used within the hour stays"
 
 
 def test_rows_that_another_build_made_are_not_taken(monkeypatch):

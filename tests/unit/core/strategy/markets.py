@@ -4,22 +4,13 @@ from decimal import Decimal
 
 import msgspec
 
-from smartmoney.core.domain.instruments import Instrument, Market
+from smartmoney.core.domain.instruments import Market
 from smartmoney.core.domain.signals import FeedTrust, MarketData
 from smartmoney.core.strategy.desk import DecisionView
+from tests.grids import SPOT_BTC
 
 S = 1_000_000_000
-SPOT = Instrument(
-    venue="sim",
-    market=Market.SPOT,
-    symbol="BTCUSDT",
-    name="BTC/USDT",
-    base="BTC",
-    quote="USDT",
-    tick_size=Decimal("0.01"),
-    lot_size=Decimal("0.00001"),
-    min_notional=Decimal(5),
-)
+SPOT = msgspec.structs.replace(SPOT_BTC, venue="sim", min_notional=Decimal(5))
 USDM = msgspec.structs.replace(SPOT, market=Market.USDM, lot_size=Decimal("0.001"))
 
 CALM = {

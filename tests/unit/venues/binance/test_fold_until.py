@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smartmoney.adapters.recording_blocks import blocks_of
+from smartmoney.adapters.recordings import RecordedFrame
 from smartmoney.core.book.codes import CODE_MASK, IGNORED, INDEX_SHIFT, NO_INSTRUMENT, FoldCode
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.features.parameters import FeatureParameters
@@ -46,15 +48,10 @@ def trade(number, at_ms):
 SNAPSHOT = {"lastUpdateId": 1, "bids": [["100.0", "1"]], "asks": [["101.0", "1"]]}
 
 
-def packed(frames):
-    offsets = np.cumsum([0, *map(len, frames)], dtype=np.int64)
-    hints = np.array([0 if b"lastUpdateId" in frame else -1 for frame in frames], np.int64)
-    return b"".join(frames), offsets, np.ones(len(frames), np.int64), hints
-
-
 def fold_until(batch, frames, states, start, limit_ns):
-    buffer, offsets, walls, hints = packed(frames)
-    return batch(buffer, offsets, walls, hints, states, start, FOREVER, limit_ns)
+    [block] = blocks_of(RecordedFrame(ts_wall_ns=1, frame=frame, is_snapshot=False, symbol=None) for frame in frames)
+    hints = np.array([0 if b"lastUpdateId" in frame else -1 for frame in frames], np.int64)
+    return batch(block.buffer, block.rows, hints, states, start, FOREVER, limit_ns)
 
 
 def counters(states):
