@@ -21,7 +21,6 @@ from smartmoney.core.domain.orders import Side
 from smartmoney.core.domain.signals import FeedTrust, MarketData, Opportunity, Refusal, RefusalCode, Signal
 from smartmoney.core.features.schema import COLUMNS
 from smartmoney.core.models.explanation import Seen
-from smartmoney.core.models.layout import forget
 from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.core.regime.reading import RegimeReading
 from smartmoney.core.strategy import gates, rules
@@ -147,12 +146,9 @@ class StrategyDesk:
         """Return the features that a decision needs, in the order in which they are looked at."""
         return (*gates.RULE_FEATURES, *self.model.features_required)
 
-    def settle_in(self, states: NDArray[np.void]) -> None:
-        """Keep what a trained model knows of each instrument in an array from here on; no model has been asked yet."""
-        for index in range(len(states)):
-            state = states[index : index + 1]
-            forget(state)
-            self._minds[index] = _Mind(state if isinstance(self.model, TrainedModel) else self.model.fresh_state())
+    def settle_in(self, states: Sequence[Any]) -> None:
+        """Take what the model knows of each instrument from here on; no model has been asked yet."""
+        self._minds = {index: _Mind(state) for index, state in enumerate(states)}
 
     def analysed(self) -> list[tuple[Any, bool, int]]:
         """Return of each instrument that settled in: state, whether its regime is known, when it was analysed last, in monotonic ns."""
@@ -290,7 +286,7 @@ class StrategyDesk:
         mind.reading = self.model.reading(mind.state)
         mind.analysed_mono_ns = now_mono_ns
         mind.opportunities = self._opportunities(mind.state, features, cost_bps, mind.reading)
-        mind.seen = self.model.seen(mind.opportunities[0].horizon_s) if mind.opportunities else None
+        mind.seen = self.model.seen(mind.state, mind.opportunities[0].horizon_s) if mind.opportunities else None
 
     def _opportunities(self, state: Any, features: Mapping[str, float], cost_bps: float, reading: RegimeReading) -> tuple[Opportunity, ...]:
         regime = str(reading.label)
