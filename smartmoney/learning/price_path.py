@@ -35,7 +35,7 @@ class PricePath:
 
     def add(self, at_ns: int, mid: float) -> None:
         """Take a price. One that is not finite and positive, or older than the path, is left out."""
-        if not (math.isfinite(mid) and mid > 0.0):
+        if not 0.0 < mid < math.inf:
             return
         if self._used == 0:
             # Whole steps of the clock, so that paths of one stretch share their grid.
@@ -47,7 +47,8 @@ class PricePath:
             self._halve()
             step = (at_ns - self.origin_ns) // self.step_ns
         self._mids[step] = mid
-        self._used = max(self._used, step + 1)
+        if step >= self._used:
+            self._used = step + 1
 
     def coarsen(self, step_ns: int) -> None:
         """Halve the resolution until a step is at least this long."""

@@ -72,13 +72,13 @@ def decided(rows: Rows, layout: Layout, block: int = BLOCK) -> Iterator[tuple[in
     The mind goes on from block to block, so that what is said does not depend on their length. Both arrays are written over by the next
     block. Memory: one block, some 5 kB a row.
     """
-    mind = fresh_mind()
+    mind, wide = fresh_mind(), layout.unseen()
     table, told = np.empty((min(block, len(rows)), len(layout.columns.names)), np.float32), np.empty(min(block, len(rows)), MIND)
     for begin in range(0, len(rows), block):
         end = min(begin + block, len(rows))
         # Copies in the order of C, whatever the source is: numba would compile the decision once more for another order.
         values, times = rows.values[begin:end].astype(np.float64, order="C"), np.array(rows.times[begin:end])
-        decide_table(mind, values, times, table[: end - begin], told[: end - begin], *layout.arguments())
+        decide_table(mind, values, times, table[: end - begin], told[: end - begin], *layout.arguments(), wide)
         yield begin, end, table[: end - begin], told[: end - begin]
 
 

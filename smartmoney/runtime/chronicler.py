@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Sequence
 from decimal import Decimal
 from operator import attrgetter
+from typing import cast
 
 import msgspec
 import numpy as np
@@ -20,7 +21,7 @@ from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.orders import Fill, OrderIntent, Purpose
 from smartmoney.core.domain.signals import Regime
 from smartmoney.core.engine.engine import Engine
-from smartmoney.core.engine.stretch import Decided, Passed, Valued
+from smartmoney.core.engine.stretch import Decided, Glance, Passed, Valued
 from smartmoney.core.portfolio.portfolio import ClosedTrade, Portfolio
 from smartmoney.learning.matched_null import NullDraws, Stretch, Trade, draw_null
 from smartmoney.learning.price_path import PricePath
@@ -197,11 +198,7 @@ class Chronicler:
         Those ticks are looked at, the one before each round of them, and the last.
         """
         for round_ns, several in itertools.groupby(passed.decided, key=_WALL):
-            decided = tuple(several)
-            if len(decided) == 1:
-                self._see_alone(decided[0])
-            else:
-                self._see_round(round_ns, decided)
+            self._see_round(round_ns, tuple(several))
         for index in {one.refusal.instrument for one in passed.decided if type(one) is Decided and one.offer is not None}:
             self._forecasts.heard(index, self._engine.brain.desk.opportunities(index))
         if passed.frames:
@@ -213,47 +210,27 @@ class Chronicler:
                 self._see(touch.instrument, touch.bid_ticks, touch.ask_ticks, ticked_ns)
             self._forecasts.look(self._mids, ticked_ns)
 
-    def _see_alone(self, one: Decided | Valued) -> None:
-        """Do `_see_round` with a round of one, which nearly all are."""
-        now_ns, before_ns, forecasts, mids = one.wall_ns, one.before_ns, self._forecasts, self._mids
-        index = one.refusal.instrument if type(one) is Decided else 0
-        if before_ns is not None:
-            if one.bid_before > 0:
-                self._see(index, one.bid_before, one.ask_before, before_ns)
-            forecasts.look(mids, before_ns)
-        self.last_wall = now_ns
-        self._see(index, one.bid_ticks, one.ask_ticks, now_ns)
-        forecasts.look(mids, now_ns)
-        if type(one) is Valued:
-            if one.equity is not None:
-                self.equity.add(now_ns, float(one.equity))
-        elif type(one) is Decided:
-            offer = one.offer
-            if offer is not None:
-                forecasts.offered(index, offer.horizon_s, offer.sign, offer.confidence, mids[index], now_ns)
-            self._note_decision(index, one.refusal.code.value, one.label, one.probability)
-
     def _see_round(self, now_ns: int, passed: Sequence[Decided | Valued]) -> None:
-        before_ns = passed[0].before_ns
-        decided = [one for one in passed if type(one) is Decided]
-        seen: list[tuple[int, Decided | Valued]] = [(one.refusal.instrument, one) for one in decided] or [(0, passed[0])]
-        if before_ns is not None:
-            for index, at in seen:
+        """Look at what was seen of all instruments at a tick, and the one before it; then take what came of it."""
+        one, forecasts, mids = passed[0], self._forecasts, self._mids
+        glances: Sequence[Glance | Decided] = one.glances if isinstance(one, Valued) else cast("Sequence[Decided]", passed)
+        if one.before_ns is not None:
+            for index, at in enumerate(glances):
                 if at.bid_before > 0:
-                    self._see(index, at.bid_before, at.ask_before, before_ns)
-            self._forecasts.look(self._mids, before_ns)
+                    self._see(index, at.bid_before, at.ask_before, one.before_ns)
+            forecasts.look(mids, one.before_ns)
         self.last_wall = now_ns
-        for index, at in seen:
+        for index, at in enumerate(glances):
             self._see(index, at.bid_ticks, at.ask_ticks, now_ns)
-        self._forecasts.look(self._mids, now_ns)
+        forecasts.look(mids, now_ns)
         for each in passed:
-            if type(each) is Valued and each.equity is not None:
+            if type(each) is Decided:
+                index, offer = each.refusal.instrument, each.offer
+                if offer is not None:
+                    forecasts.offered(index, offer.horizon_s, offer.sign, offer.confidence, mids[index], now_ns)
+                self._note_decision(index, each.refusal.code.value, each.label, each.probability)
+            elif type(each) is Valued and each.equity is not None:
                 self.equity.add(now_ns, float(each.equity))
-        for one in decided:
-            index, offer = one.refusal.instrument, one.offer
-            if offer is not None:
-                self._forecasts.offered(index, offer.horizon_s, offer.sign, offer.confidence, self._mids[index], now_ns)
-            self._note_decision(index, one.refusal.code.value, one.label, one.probability)
 
     def asked(self, command: Command, mono_ns: int) -> None:
         """See a command, after the step that gave it."""
@@ -315,8 +292,9 @@ class Chronicler:
 
     def _see(self, index: int, bid: int, ask: int, now_ns: int) -> None:
         if 0 < bid <= ask:
-            self.costs.note_mid(index, 0.5 * (bid + ask))
-            mid = self._mids[index] = 0.5 * (bid + ask) * self._tick_sizes[index]
+            middle = 0.5 * (bid + ask)
+            self.costs.note_mid(index, middle)
+            mid = self._mids[index] = middle * self._tick_sizes[index]
             self._paths[index].add(now_ns, mid)
         else:
             self._mids[index] = None

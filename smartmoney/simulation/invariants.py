@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from smartmoney.core.book.typed import entry, inner
+from smartmoney.core.book.typed import allocating, entry, inner
 from smartmoney.simulation.bits import int64, next_bit
 from smartmoney.simulation.invariants_orders import ORDER_VIOLATIONS, check_orders
 from smartmoney.simulation.ladder import ASK, BID, CROWD, LADDER, OWNERS, POOL
@@ -133,7 +133,7 @@ def _check_ladder(b: Any) -> tuple[Any, ...]:
     return SOUND, lots, count, bid, ask
 
 
-@inner
+@allocating
 def _check_overflow(b: Any, bid: int, ask: int) -> tuple[Any, ...]:
     lots = np.int64(0)
     count = np.int64(0)

@@ -8,8 +8,6 @@ takes what the others leave standing there. Each maker is an owner of its own, w
 import math
 from typing import Any
 
-import numpy as np
-
 from smartmoney.core.book.typed import inner
 from smartmoney.simulation.bits import int64
 from smartmoney.simulation.fair import FIRST_MAKER, fair, lots_of, off_centre
@@ -23,6 +21,8 @@ from smartmoney.simulation.spoofers import flee
 
 ARBITRAGE = int64(2)
 _LOWEST_CENTRE = int64(2)
+_NOBODY, _ONE = int64(0), int64(1)
+"""A set of makers as bits."""
 _IN_THE_WAY_MAX = 4096
 _WILDEST = 6.0
 
@@ -68,18 +68,18 @@ def requote(b: Any) -> None:
     if b.makers_requote_reaction > 0.0:
         b.trigger_bps *= math.pow(b.vol_mult, b.makers_requote_reaction)
     flee(b, target, target + 1)
-    moved = np.zeros(MAKERS_MAX, np.bool_)
+    moved = _NOBODY
     for k in range(b.maker_count):
         # The further from the touch a maker quotes, the more it lets the price move before it follows.
         patience = 4.0 * b.makers_layers_bps[k, 0]
         far = abs(target - b.maker_centre[k]) > patience * b.ticks_per_bp
         if far or _is_in_the_way(b, k, target):
             _pull_quotes(b, k)
-            moved[k] = True
+            moved |= _ONE << k
     side = BID if up else ASK
     ask(b, side, target if up else target + 1, NIL + 1, CLEAR, ARBITRAGE, NO_PARENT, NOT_KEPT)
     for k in range(b.maker_count):
-        if moved[k]:
+        if (moved >> k) & _ONE != _NOBODY:
             _quote(b, k)
 
 

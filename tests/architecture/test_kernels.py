@@ -15,7 +15,7 @@ def decorators(node):
 
 
 CLOSED = {(module, node.name) for module, tree in TREES.items() for node in tree.body if decorators(node) & {"inner", "spliced"}}
-KERNELS = {"entry", "inner", "inlined", "spliced"}
+KERNELS = {"entry", "allocating", "inner", "inlined", "spliced"}
 IMPORTS = {
     module: {
         alias.asname or alias.name: (node.module, alias.name)

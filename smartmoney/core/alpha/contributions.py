@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartmoney.core.alpha.forest import Forest
-from smartmoney.core.book.typed import entry, inner
+from smartmoney.core.book.typed import allocating, entry, inner
 
 _STEP = np.dtype([("feature", "<i8"), ("zero", "<f8"), ("one", "<f8"), ("weight", "<f8")], align=True)
 """One split on the path: its input, and which share of rows goes on when it is unknown, and when it is known."""
@@ -26,7 +26,7 @@ def contributions(forest: Forest, row: NDArray[np.float32]) -> NDArray[np.float6
     return out
 
 
-@entry
+@allocating
 def _deepest(nodes: Any) -> Any:
     depth = np.zeros(len(nodes), np.int64)
     deepest = np.int64(0)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from smartmoney.core.book.state import TAIL, WINDOW, WORDS
-from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, entry, inlined, inner, int64
+from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, allocating, entry, inlined, inner, int64
 
 _ONE = np.uint64(1)
 _NONE = np.uint64(0)
@@ -314,7 +314,7 @@ def window_base(centre_tick: int) -> int:
     return max(centre_tick - WINDOW // 2, 0)
 
 
-@entry
+@allocating
 def rebase(s: Any, centre_tick: int) -> None:
     """Move the dense window so that it is centred on a price, carrying every level across its edges. Allocates; about 0.1 ms."""
     base = window_base(centre_tick)

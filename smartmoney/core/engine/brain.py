@@ -71,7 +71,7 @@ class Brain:
         self._interval_ns = round(parameters.desk.strategy.update_frequency * _S)
         self._due_ns: int | None = None
         self.quiet = self._quiet()
-        """Takes decisions at which nothing is offered, inside a stretch of frames."""
+        """Takes decisions that lead to no order, inside a stretch of frames."""
         self._values = np.full(len(FEATURES), np.nan)
         self._last: dict[int, LastDecision] = {}
         self._signals: dict[str, Signal] = {}
@@ -90,7 +90,7 @@ class Brain:
     @property
     def values_equity(self) -> bool:
         """Tell whether equity is noted on the way through a stretch."""
-        return self._due_ns is not None and self.quiet.values
+        return self._due_ns is not None and self.quiet.is_on
 
     @property
     def due_ns(self) -> int:

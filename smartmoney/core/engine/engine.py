@@ -141,13 +141,9 @@ class Engine:
 
         A frame at which it ends (`folded`) is left to `step_folded`. `waits` is what the venue of our orders waits for.
         """
-        portfolio = self.executor.portfolio
         # What drift makes of a size, Python says.
-        is_full_size = self.brain.desk.scale.factor >= 1.0
-        may_follow = self.money.equity is not None and not self.executor.is_entering(0) and is_full_size
-        value_ns = self._equity_recorded[1] + EQUITY_EVERY_NS
-        held = portfolio.position_lots(0), portfolio.cash, portfolio.position(0).quantity
-        self.brain.quiet.hold(*held, may_follow=may_follow, value_ns=value_ns)
+        may_follow = self.money.equity is not None and self.brain.desk.scale.factor >= 1.0
+        self.brain.quiet.hold(self.executor, may_follow=may_follow, value_ns=self._equity_recorded[1] + EQUITY_EVERY_NS)
         until = rest.until(self, waits, int(frames.rows[2, at]), frames.origin_ns)
         passed = self.market.pass_frames(frames, at, end, timer, until, self.brain.quiet)
         if passed.decided:
@@ -166,7 +162,7 @@ class Engine:
         seq, refusals, peak = self._entry.seq, self.counters.refusals, self.money.state.peak
         for one in decided:
             if isinstance(one, Valued):
-                one.equity = self.money.equity_at(one.bid_ticks, one.ask_ticks)
+                one.equity = self.money.equity_at(one.glances)
                 if one.equity is None or peak is None:
                     raise AssertionError("equity was passed over where it was not known")
                 self._equity_recorded = (peak, one.wall_ns - origin_ns)

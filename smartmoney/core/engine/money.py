@@ -5,12 +5,16 @@ switch (it counts as blind from that moment); for sizing and for the screen the 
 equity is cash.
 """
 
-from collections.abc import Sequence
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_FLOOR, Decimal
+from operator import is_
+
+import msgspec
 
 from smartmoney.core.domain.commands import RecordDay
 from smartmoney.core.domain.entries import DayState, HaltState
 from smartmoney.core.domain.instruments import Instrument
+from smartmoney.core.engine.stretch import Glance
 from smartmoney.core.execution.view import Quote
 from smartmoney.core.portfolio.portfolio import Portfolio, mark_price
 from smartmoney.core.risk.daily_loss import DayClock, day_of, loss_fraction, observe_day, read_clock
@@ -30,6 +34,22 @@ from smartmoney.core.risk.kill_switch import (
 from smartmoney.core.risk.parameters import RiskLimits
 
 _S = 1_000_000_000
+
+
+class _Bounded(msgspec.Struct, frozen=True):
+    """Remember bounds of marks, and what they were told from."""
+
+    peak: Decimal
+    cash: Decimal
+    quantities: Sequence[Decimal]
+    ranges: Sequence[tuple[int, int]]
+
+    def holds(self, peak: Decimal, cash: Decimal, quantities: Sequence[Decimal], marks: Mapping[int, int]) -> bool:
+        """Tell whether they are still true: of the very same money, and no mark has left them."""
+        if peak is not self.peak or cash is not self.cash or len(quantities) != len(self.quantities):
+            return False
+        is_same = all(map(is_, quantities, self.quantities))
+        return is_same and all(low <= ticks <= high for (low, high), ticks in zip(self.ranges, marks.values(), strict=True))
 
 
 class Money:
@@ -54,7 +74,7 @@ class Money:
         self._last_marks: list[tuple[Decimal, int] | None] = [None for _ in instruments]
         self._at_rest: tuple[Decimal, KillState] | None = None
         """Cash and switch as of a look with nothing held that found nothing: while both stand, another look finds nothing either."""
-        self._bounded: tuple[int, Decimal, Decimal, Decimal, tuple[int, int]] | None = None
+        self._bounded: _Bounded | None = None
         """The latest answer of `bounds`, with what it was told from."""
         self.equity: Decimal | None = None
         """Equity with marks no older than their grace; None when even those are missing."""
@@ -88,25 +108,30 @@ class Money:
         """Tell whether a look at this time would open a new day."""
         return observe_day(self._day, self.equity, wall_ns) is not self._day
 
-    def bounds(self, index: int) -> tuple[int, int]:
-        """Return the ticks within which the mark of the only position tells the kill switch nothing new; none: (1, 0).
+    def bounds(self, marks: Mapping[int, int]) -> Sequence[tuple[int, int]]:
+        """Return within which ticks the marks of all positions, which are at `marks` now, tell the kill switch nothing new.
 
-        Inside them equity makes no new peak and stays above the allowed drawdown. A tick is left at either end for rounding.
+        Inside them equity makes no new peak and stays above the allowed drawdown, wherever the others are inside theirs: positions have
+        equal shares of the room that is left. A tick is left at either end for rounding; a range that does not hold its mark is none.
         """
-        peak, cash, quantity = self._kill.halt.peak, self._portfolio.cash, self._portfolio.position(index).quantity
-        if peak is None or quantity == 0:
-            return 1, 0
+        peak, cash = self._kill.halt.peak, self._portfolio.cash
+        if peak is None:
+            return [(1, 0)] * len(marks)
+        quantities = [self._portfolio.position(index).quantity for index in marks]
         known = self._bounded
-        if known is None or known[0] != index or known[1] is not peak or known[2] is not cash or known[3] is not quantity:
-            known = self._bounded = (index, peak, cash, quantity, self._bounds(index, peak, cash, quantity))
-        return known[4]
+        if known is None or not known.holds(peak, cash, quantities, marks):
+            known = self._bounded = _Bounded(peak, cash, quantities, self._shared(peak, cash, quantities, marks))
+        return known.ranges
 
-    def _bounds(self, index: int, peak: Decimal, cash: Decimal, quantity: Decimal) -> tuple[int, int]:
-        tick = self._instruments[index].tick_size * quantity
-        best = (peak - cash) / tick
-        worst = (peak * (1 - self._limits.max_drawdown) - cash) / tick
-        low, high = (worst, best) if quantity > 0 else (best, worst)
-        return int(low.to_integral_value(ROUND_CEILING)) + 1, int(high.to_integral_value(ROUND_FLOOR)) - 1
+    def _shared(self, peak: Decimal, cash: Decimal, quantities: Sequence[Decimal], marks: Mapping[int, int]) -> list[tuple[int, int]]:
+        worths = [self._instruments[index].tick_size * quantity for index, quantity in zip(marks, quantities, strict=True)]
+        equity = cash + sum(worth * ticks for worth, ticks in zip(worths, marks.values(), strict=True))
+        up, down = (peak - equity) / len(marks), (equity - peak * (1 - self._limits.max_drawdown)) / len(marks)
+        ranges = []
+        for worth, ticks in zip(worths, marks.values(), strict=True):
+            better, worse = (int((room / abs(worth)).to_integral_value(ROUND_FLOOR)) - 1 for room in (up, down))
+            ranges.append((ticks - worse, ticks + better) if worth > 0 else (ticks - better, ticks + worse))
+        return ranges
 
     def observe(self, quotes: Sequence[Quote], mono_ns: int, wall_ns: int) -> KillEvent | None:
         """Mark everything and let the kill switch look; return the halt that this caused. It fails closed: an error is a halt."""
@@ -116,10 +141,13 @@ class Money:
             self.equity = None
             return self.halt(f"the kill switch could not look: {type(error).__name__}: {error}")
 
-    def equity_at(self, best_bid_ticks: int, best_ask_ticks: int) -> Decimal | None:
-        """Return equity at a touch of the only instrument, as a look would find it."""
-        quantity = self._portfolio.position(0).quantity
-        return self._portfolio.equity([mark_price(self._instruments[0], quantity, best_bid_ticks, best_ask_ticks)])
+    def equity_at(self, glances: Sequence[Glance]) -> Decimal | None:
+        """Return equity at touches of all instruments, as a look would find it."""
+        portfolio = self._portfolio
+        if not portfolio.is_exposed:
+            return portfolio.cash
+        seen = enumerate(zip(self._instruments, glances, strict=True))
+        return portfolio.equity([mark_price(one, portfolio.position(i).quantity, at.bid_ticks, at.ask_ticks) for i, (one, at) in seen])
 
     @property
     def has_day(self) -> bool:

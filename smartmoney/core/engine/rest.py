@@ -3,11 +3,13 @@
 Invariant: what is answered here is never later than the first moment at which `Engine.step` would do anything at all.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from smartmoney.core.book.state import ASK, BID
 from smartmoney.core.book.stretch import NEVER
 from smartmoney.core.engine.stretch import EACH_TICK, Mark, Until, Waits
+from smartmoney.core.execution.view import Quote
 
 if TYPE_CHECKING:
     from smartmoney.core.engine.engine import Engine
@@ -46,18 +48,20 @@ def until(engine: "Engine", waits: Waits, now_wall_ns: int, origin_ns: int) -> U
     return Until(
         watched=watched,
         prices=waits.prices,
-        marks=_marks(engine, held),
+        marks=_marks(engine, held, quotes),
         act_mono_ns=min(act_ns, day_ends_ns),
         tick_mono_ns=tick_ns,
         round_mono_ns=round_ns,
     )
 
 
-def _marks(engine: "Engine", held: list[int]) -> tuple[Mark, ...]:
-    """Return within which marks nothing happens: a range for the only position; of several, each new mark needs a look."""
-    marks = []
-    for index in held:
-        low, high = engine.money.bounds(index) if len(held) == 1 else (1, 0)
-        side = BID if engine.executor.portfolio.position(index).quantity > 0 else ASK
-        marks.append(Mark(index, side, max(low, engine.executor.closable_ticks(index)), high))
-    return tuple(marks)
+def _marks(engine: "Engine", held: list[int], quotes: Sequence[Quote]) -> tuple[Mark, ...]:
+    """Return within which marks nothing happens."""
+    executor = engine.executor
+    sides = [BID if executor.portfolio.position(index).quantity > 0 else ASK for index in held]
+    now = {
+        index: quotes[index].best_bid_ticks if side == BID else quotes[index].best_ask_ticks
+        for index, side in zip(held, sides, strict=True)
+    }
+    found = zip(held, sides, engine.money.bounds(now), strict=True)
+    return tuple([Mark(index, side, max(low, executor.closable_ticks(index)), high) for index, side, (low, high) in found])

@@ -148,16 +148,25 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     ask_before: int
 
 
+class Glance(msgspec.Struct, frozen=True):
+    """Be the touch of an instrument at a tick that was passed over, and the latest whole one before it, as of a `Decided`."""
+
+    bid_ticks: int
+    ask_ticks: int
+    bid_before: int
+    ask_before: int
+
+
 class Valued(msgspec.Struct, kw_only=True):
-    """Be a tick that was passed over, at which equity is to be journaled; fields as of a `Decided`. `equity` is written by the engine."""
+    """Be a tick that was passed over, at which equity is to be journaled, by what was seen of each instrument; else as of a `Decided`.
+
+    `equity` is written by the engine.
+    """
 
     entries: int
     wall_ns: int
-    bid_ticks: int
-    ask_ticks: int
     before_ns: int | None
-    bid_before: int
-    ask_before: int
+    glances: tuple[Glance, ...]
     equity: Decimal | None = None
 
 
@@ -219,6 +228,7 @@ class StretchFold:
     def __init__(self, fold: Fold, states: Any, limits: Limits) -> None:
         self._fold = fold
         self._states = states
+        self._trade_ids, self._bids, self._asks = (states[name] for name in ("last_trade_id", "best_bid_tick", "best_ask_tick"))
         self._control = np.zeros(1, CONTROL_FIELDS)
         self._feeds = np.zeros(len(states), FEED_FIELDS)
         self._watches = np.zeros(0, WATCH_FIELDS)
@@ -261,8 +271,7 @@ class StretchFold:
 
     def _tell_watched(self, until: Until, stamps: Sequence[FeedStamps]) -> None:
         marks = {mark.instrument: (mark.side, mark.low_ticks, mark.high_ticks) for mark in until.marks}
-        trade_ids = self._states["last_trade_id"].tolist()
-        bids, asks = self._states["best_bid_tick"].tolist(), self._states["best_ask_tick"].tolist()
+        trade_ids, bids, asks = self._trade_ids.tolist(), self._bids.tolist(), self._asks.tolist()
         for index, one in enumerate(stamps):
             heard = (one.frame_ns, one.depth_ns, one.is_probed, index in until.watched, bids[index], asks[index])
             mark = marks.get(index, (NOTHING, 0, 0))

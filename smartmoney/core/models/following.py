@@ -11,31 +11,27 @@ from typing import Any
 from smartmoney.core.book.typed import inner, int64
 from smartmoney.core.domain.signals import Regime
 
-UNSURE, NOTHING_OFFERED, MISSING, LOW_CONFIDENCE, BELOW_MIN_CONFIDENCE, EDGE_TOO_SMALL, NO_POSITION, BELOW_MIN_NOTIONAL, AT_TARGET = (
-    int64(code) for code in range(9)
-)
+UNSURE, NOTHING_OFFERED, MISSING, LOW_CONFIDENCE, LOW_LIQUIDITY, MAKERS_ABSENT, BELOW_MIN_CONFIDENCE, EDGE_TOO_SMALL = map(int64, range(8))
+NO_POSITION, BELOW_MIN_NOTIONAL, AT_TARGET = map(int64, range(8, 11))
 """What a decision came to; UNSURE is for Python to say."""
 
 _REGIMES = len(Regime)
 FOLLOWING = [
     ("threshold", "<f8", _REGIMES),  # confidence that is followed, by regime as all of these
-    ("min_liquidity", "<f8", _REGIMES),  # the strategy's and the gate's: the larger one
+    ("min_liquidity", "<f8", _REGIMES),  # the strategy's
+    ("gate_liquidity", "<f8", _REGIMES),
     ("weights", "<f8", (_REGIMES, 3)),  # of regime, imbalance and liquidity in the market score
     ("base_score", "<f8", _REGIMES),
     ("size_factor", "<f8", _REGIMES),
     ("max_size", "<f8", _REGIMES),
     ("band", "<f8", _REGIMES),  # share of a position below which a difference is not worth an order
+    ("is_plain", "<i8"),  # 1: what the strategy says is always a usable signal
     ("stable", "<f8"),  # probability above which a regime is stable, ...
     ("unstable_factor", "<f8"),  # ... and what a confidence is worth where it is not
     ("size_floor", "<f8"),
     ("min_makers", "<f8"),
     ("min_confidence", "<f8"),
     ("cost_factor", "<f8"),  # gross return must be worth so many costs
-    ("tick", "<f8"),
-    ("lot", "<f8"),
-    ("min_notional", "<f8"),
-    ("min_lots", "<i8"),
-    ("allows_short", "<i8"),
     ("imbalance_at", "<i8"),  # columns
     ("stress_at", "<i8"),
     ("liquidity_at", "<i8"),
@@ -43,8 +39,11 @@ FOLLOWING = [
 ]
 """Fields of the record by which offers are judged."""
 
-HOLDING = [("may_follow", "<i8"), ("held_lots", "<i8"), ("cash", "<f8"), ("quantity", "<f8")]
-"""Whether offers may be judged here at all (equity is known and nothing works), and what is held of the only instrument."""
+HOLDING = [("may_follow", "<i8"), ("held_lots", "<i8"), ("quantity", "<f8")]
+"""Whether offers of an instrument may be judged here at all (equity is known and nothing works in it), and what is held of it."""
+
+TERMS = [("tick", "<f8"), ("lot", "<f8"), ("min_notional", "<f8"), ("min_lots", "<i8"), ("allows_short", "<i8")]
+"""What an instrument's orders must be."""
 
 _NO_LOTS = int64(0)
 _HAIR = 1e-6
@@ -69,32 +68,30 @@ def _size(q: Any, label: int, confidence: float, probability: float, row: Any) -
 
 
 @inner
-def _aim(q: Any, s: Any, label: int, sign: int, size: float) -> Any:
+def _aim(q: Any, w: Any, s: Any, label: int, sign: int, size: float) -> Any:
     """Return what the target comes to, and the target in signed lots (`target.plan_order`); UNSURE where an order would follow."""
-    mark = s.best_bid_tick if q.quantity >= 0.0 else s.best_ask_tick
-    equity = q.cash + q.quantity * (mark * q.tick)
-    price = (s.best_ask_tick if sign > 0 else s.best_bid_tick) * q.tick
-    held = sign * q.held_lots
-    least = max(1, q.min_lots)
-    unit = q.lot * price
+    price = (s.best_ask_tick if sign > 0 else s.best_bid_tick) * w.tick
+    held = sign * w.held_lots
+    least = max(1, w.min_lots)
+    unit = w.lot * price
     nothing = (UNSURE, _NO_LOTS)
-    if not s.best_bid_tick < s.best_ask_tick or (held != 0 and _is_near(abs(held) * unit, q.min_notional)):
+    if not s.best_bid_tick < s.best_ask_tick or (held != 0 and _is_near(abs(held) * unit, w.min_notional)):
         return nothing
-    is_held = abs(held) >= least and abs(held) * unit >= q.min_notional
+    is_held = abs(held) >= least and abs(held) * unit >= w.min_notional
     if is_held and held < 0:
         return nothing
-    if sign < 0 and q.allows_short == 0:
+    if sign < 0 and w.allows_short == 0:
         return NO_POSITION, _NO_LOTS
-    lots = size * equity / unit
+    lots = size * q.equity / unit
     if not _HAIR < lots < _LOTS_MAX or lots - math.floor(lots) < _HAIR or math.ceil(lots) - lots < _HAIR:
         return nothing
     target = math.floor(lots)
     wanted = target - held
     if wanted < 0:
         wanted = -min(-wanted, max(0, held))
-    if wanted != 0 and _is_near(abs(wanted) * unit, q.min_notional):
+    if wanted != 0 and _is_near(abs(wanted) * unit, w.min_notional):
         return nothing
-    is_tradable = abs(wanted) >= least and abs(wanted) * unit >= q.min_notional
+    is_tradable = abs(wanted) >= least and abs(wanted) * unit >= w.min_notional
     band = q.band[label] * max(target, held) if is_held else 0.0
     if is_tradable and abs(wanted) >= band:
         return nothing
@@ -102,11 +99,12 @@ def _aim(q: Any, s: Any, label: int, sign: int, size: float) -> Any:
 
 
 @inner
-def judge(q: Any, s: Any, mind: Any, head: int, cost_bps: float, row: Any, one: Any) -> int:
+def judge(q: Any, w: Any, s: Any, mind: Any, head: int, cost_bps: float, row: Any, one: Any) -> int:
     """Return what becomes of the offer of a head, and write to the log which number missed which limit.
 
     Args:
-        q: a record with the fields FOLLOWING and HOLDING.
+        q: a record with the fields FOLLOWING, and `equity` as of this tick, NaN where it is not known for sure.
+        w: the instrument's own, with the fields HOLDING and TERMS.
         s: the instrument's state.
         mind: its MIND record, after the analysis.
         head: that speaks.
@@ -120,20 +118,36 @@ def judge(q: Any, s: Any, mind: Any, head: int, cost_bps: float, row: Any, one: 
     one.sized = math.nan
     if not confidence >= one.limit:
         return LOW_CONFIDENCE
-    probability = mind.smoothed[label]
-    if q.may_follow == 0 or not row[q.liquidity_at] >= q.min_liquidity[label] or not row[q.makers_at] >= q.min_makers:
+    if w.may_follow == 0 or q.is_plain == 0:
         return UNSURE
+    # What could give back something that is held passes some gates, and from nothing nothing can be given back.
+    is_flat = w.held_lots == 0
+    one.value, one.limit = row[q.liquidity_at], q.min_liquidity[label]
+    if not one.value >= one.limit:
+        return LOW_LIQUIDITY if is_flat else UNSURE
+    probability = mind.smoothed[label]
     if not probability > q.stable:
         confidence *= q.unstable_factor
     one.sized = confidence
+    one.limit = q.gate_liquidity[label]
+    if not one.value >= one.limit:
+        return LOW_LIQUIDITY if is_flat else UNSURE
+    one.value, one.limit = row[q.makers_at], q.min_makers
+    if not one.value >= one.limit:
+        return MAKERS_ABSENT if is_flat else UNSURE
     one.value, one.limit = confidence, q.min_confidence
     if not confidence >= one.limit:
         return BELOW_MIN_CONFIDENCE
-    code, target = _aim(q, s, label, 1 if mind.lean[head] > 0.0 else -1, _size(q, label, confidence, probability, row))
+    one.value, one.limit = mind.gross[head], cost_bps * q.cost_factor
+    is_dear = not one.value >= one.limit
+    if is_dear and is_flat:
+        return EDGE_TOO_SMALL
+    if not math.isfinite(q.equity):
+        return UNSURE
+    code, target = _aim(q, w, s, label, 1 if mind.lean[head] > 0.0 else -1, _size(q, label, confidence, probability, row))
     if code == UNSURE:
         return UNSURE
-    one.value, one.limit = mind.gross[head], cost_bps * q.cost_factor
-    if not one.value >= one.limit:
+    if is_dear:
         return EDGE_TOO_SMALL
     one.value, one.limit = 0.0, float(target)
     return int(code)

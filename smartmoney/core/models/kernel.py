@@ -242,7 +242,7 @@ def decide(minds: Any, i: int, row: Any, ts_event_ns: int, m: Any, links: Any, w
         walks: trees.
         factors: of products.
         mirror: of columns.
-        wide: float32[2, columns]; afterwards wide[0] holds all columns, wide[1] those of the mirrored market.
+        wide: float32[2, columns], the instrument's own. Written: wide[0] holds all columns, wide[1] those of the mirrored market.
 
     Cost: about 20 ns a tree of depth 6, and 1.5 µs.
     """

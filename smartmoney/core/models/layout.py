@@ -20,6 +20,7 @@ from smartmoney.core.regime.parameters import RegimeParameters
 
 REGIMES = len(Regime)
 FACTORS_MAX = 8
+Arguments = tuple[Any, Any, Any, Any, Any]
 _CALIBRATORS = HEADS_MAX + 1
 _FORESTS = HEADS_MAX + 2
 
@@ -83,8 +84,19 @@ MIND = np.dtype(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Thought:
+    """Be what a trained model knows of an instrument, changed in place by each decision.
+
+    `mind` is a MIND array of one; `wide`, float32[2, columns], is the row and its mirror as the latest decision saw them.
+    """
+
+    mind: NDArray[np.void]
+    wide: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """Hold what the compiled decision takes, and its scratch: one layout serves one thread."""
+    """Hold what the compiled decision takes; it only reads it."""
 
     columns: Columns
     model: NDArray[np.void]
@@ -92,11 +104,14 @@ class Layout:
     walks: NDArray[np.void]
     factors: NDArray[np.int64]
     mirror: NDArray[np.void]
-    wide: NDArray[np.float32]
 
-    def arguments(self) -> tuple[Any, ...]:
-        """Return the arguments of `decide` in its order, from `m` on."""
-        return (self.model, self.links, self.walks, self.factors, self.mirror, self.wide)
+    def arguments(self) -> Arguments:
+        """Return the arguments of `decide` in its order, from `m` to `mirror`."""
+        return (self.model, self.links, self.walks, self.factors, self.mirror)
+
+    def unseen(self, *several: int) -> NDArray[np.float32]:
+        """Return a row and its mirror, or so many, that no decision has seen."""
+        return np.full((*several, 2, len(self.columns.names)), np.nan, np.float32)
 
 
 def lay_out(bundle: Bundle, parameters: RegimeParameters) -> Layout:
@@ -129,14 +144,12 @@ def lay_out(bundle: Bundle, parameters: RegimeParameters) -> Layout:
         walks=walks,
         factors=_factors(spec.products),
         mirror=mirror,
-        wide=np.full((2, width), np.nan, np.float32),
     )
 
 
-def nothing_to_decide() -> tuple[Any, ...]:
-    """Return arguments of `decide` that are of its types and never read: no model is there."""
-    parts = (np.zeros(1, MODEL), np.zeros(0, LINK), np.zeros(0, WALK), np.zeros((0, FACTORS_MAX), np.int64), np.zeros(0, MIRROR))
-    return (*parts, np.zeros((2, 0), np.float32))
+def nothing_to_decide() -> Arguments:
+    """Return what `Layout.arguments` does, of its types and never read: no model is there."""
+    return (np.zeros(1, MODEL), np.zeros(0, LINK), np.zeros(0, WALK), np.zeros((0, FACTORS_MAX), np.int64), np.zeros(0, MIRROR))
 
 
 def fresh_mind() -> NDArray[np.void]:

@@ -5,10 +5,10 @@ A round is quiet when each instrument either lacks a number, or is offered nothi
 a log, from which Python draws the consequences. Anything else ends the stretch before its tick, and Python decides; that the models have
 taken the row already changes nothing, since a clock that does not move on changes nothing.
 
-Equity is noted on the way, too, by the touch of the only instrument.
+Equity is noted on the way, too, by the touches of all instruments.
 
-`SCREEN` (one record) says what a decision is judged by, `WATCHED` (one record an instrument) what is known of each, `LOG` (one record a
-decision) what was decided. Times are ns of our wall clock; NOTHING is "never" or "none".
+`SCREEN` (one record) says what a decision is judged by, `WATCHED` (one record an instrument) what is known of each and held of it, `LOG`
+(one record a decision) what was decided. Times are ns of our wall clock; NOTHING is "never" or "none".
 """
 
 import math
@@ -20,7 +20,7 @@ from smartmoney.core.book.stretch import NOTHING
 from smartmoney.core.book.typed import inner, int64
 from smartmoney.core.features.row import read_row
 from smartmoney.core.models.checks import HEADS_MAX
-from smartmoney.core.models.following import FOLLOWING, HOLDING, MISSING, NOTHING_OFFERED, UNSURE, judge
+from smartmoney.core.models.following import FOLLOWING, HOLDING, MISSING, NOTHING_OFFERED, TERMS, UNSURE, judge
 from smartmoney.core.models.kernel import decide, speaking_head
 from smartmoney.core.models.untrained import PRIOR, prior_head, step_prior
 
@@ -32,7 +32,8 @@ SCREEN_FIELDS: list[tuple[str, str]] = [
     ("asked", "<i8"),  # the instrument whose strategy was asked last; NOTHING to begin with
     ("before_ns", "<i8"),  # the tick before, since the latest round; NOTHING to begin with
     ("value_ns", "<i8"),  # when equity is to be noted next; in and out
-    *HOLDING,
+    ("cash", "<f8"),
+    ("equity", "<f8"),  # at the round that is being taken, NaN where it is not known for sure
     ("slack_ns", "<i8"),  # ticks may be earlier than `due_ns` by so much
     ("interval_ns", "<i8"),  # between rounds
     ("pause_ns", "<i8"),  # between analyses of an instrument
@@ -53,8 +54,8 @@ SCREEN = np.dtype(
     align=True,
 )
 
-WATCHED = np.dtype([("is_known", "<i8"), ("analysed_ns", "<i8")], align=True)
-"""Whether there is a reading of the regime, and when the latest analysis was; both in and out."""
+WATCHED = np.dtype([("is_known", "<i8"), ("analysed_ns", "<i8"), *HOLDING, *TERMS], align=True)
+"""Whether there is a reading of the regime, and when the latest analysis was, both in and out; then what is held, and in which terms."""
 
 LOG = np.dtype(
     [
@@ -81,9 +82,9 @@ LOG = np.dtype(
 )
 
 LOG_MAX = 256
-"""Records that a log takes; what comes after them is Python's."""
+"""Records that a log takes of each instrument; what comes after them is Python's."""
 VALUED = int64(-1)
-"""Code of a record that is no decision: the touch by which equity is to be noted."""
+"""Code of a record that is no decision: the touch of an instrument by which equity is to be noted. Those of a tick follow each other."""
 
 _NOTHING = int64(NOTHING)
 _LATEST = int64(0)
@@ -130,7 +131,21 @@ def _is_trusted(q: Any, c: Any, feed: Any, s: Any, now_ns: int) -> bool:
 
 
 @inner
-def _is_refused(q: Any, s: Any, mind: Any, cost_bps: float, row: Any, one: Any, count: int) -> bool:
+def _equity(q: Any, c: Any, feeds: Any, states: Any, watched: Any) -> float:
+    """Return equity by the touches of now; NaN if something is held in a book that cannot be relied on."""
+    total = q.cash
+    for i in range(len(states)):
+        s, w = states[i], watched[i]
+        if w.quantity != 0.0:
+            if not 0 < s.best_bid_tick < s.best_ask_tick or not _is_trusted(q, c, feeds[i], s, c.tick_ns):
+                return math.nan
+            mark = s.best_bid_tick if w.quantity > 0.0 else s.best_ask_tick
+            total += w.quantity * (mark * w.tick)
+    return float(total)
+
+
+@inner
+def _is_refused(q: Any, w: Any, s: Any, mind: Any, cost_bps: float, row: Any, one: Any) -> bool:
     """Tell whether the horizon that speaks offers nothing, or nothing that leads to an order; note its offer."""
     one.head = _NOTHING
     one.code = NOTHING_OFFERED
@@ -141,13 +156,12 @@ def _is_refused(q: Any, s: Any, mind: Any, cost_bps: float, row: Any, one: Any, 
     one.head = best
     one.sign = 1 if mind.lean[best] > 0.0 else -1
     one.confidence = mind.confidence[best]
-    # What a model saw is kept with its offer, and the scratch that holds it is that of the latest instrument.
-    one.code = judge(q, s, mind, best, cost_bps, row, one) if count == 1 else UNSURE
+    one.code = judge(q, w, s, mind, best, cost_bps, row, one)
     return bool(one.code != UNSURE)
 
 
 @inner
-def _analyse(q: Any, w: Any, now_ns: int, i: int, event_ns: int, minds: Any, row: Any, model: Any) -> bool:
+def _analyse(q: Any, w: Any, now_ns: int, i: int, event_ns: int, minds: Any, row: Any, model: Any, wides: Any) -> bool:
     """Let an instrument's model take the row; False where that is not plain, or nothing is to be analysed yet."""
     last_ns = minds[i].ts_event_ns
     if w.is_known != 0 and w.analysed_ns <= now_ns < w.analysed_ns + q.pause_ns:
@@ -157,15 +171,15 @@ def _analyse(q: Any, w: Any, now_ns: int, i: int, event_ns: int, minds: Any, row
     if event_ns > last_ns and q.is_prior != 0:
         step_prior(q, minds[i], row, event_ns)
     elif event_ns > last_ns:
-        m, links, walks, factors, mirror, wide = model
-        decide(minds, i, row, event_ns, m, links, walks, factors, mirror, wide)
+        m, links, walks, factors, mirror = model
+        decide(minds, i, row, event_ns, m, links, walks, factors, mirror, wides[i])
     return True
 
 
 @inner
 def _is_quiet(c: Any, feeds: Any, states: Any, i: int, desk: Any, model: Any, one: Any) -> bool:
     """Tell whether an instrument is refused for nothing but features and model; write what for to its place in the log."""
-    screen, watched, _, picks, rows, minds = desk
+    screen, watched, _, picks, rows, minds, wides = desk
     q, s, w, row = screen[0], states[i], watched[i], rows[0]
     read_row(states, i, _LATEST, row)
     cost_bps = q.fees_bps + q.crossed_spreads * row[q.spread_at]
@@ -175,9 +189,10 @@ def _is_quiet(c: Any, feeds: Any, states: Any, i: int, desk: Any, model: Any, on
     one.label = _NOTHING
     _note_touch(q, c, feeds[i], s, one)
     if one.missing == _NOTHING:
-        if not _is_trusted(q, c, feeds[i], s, c.tick_ns) or not _analyse(q, w, c.tick_ns, i, s.last_event_ns, minds, row, model):
+        is_trusted = _is_trusted(q, c, feeds[i], s, c.tick_ns)
+        if not is_trusted or not _analyse(q, w, c.tick_ns, i, s.last_event_ns, minds, row, model, wides):
             return False
-        if not _is_refused(q, s, minds[i], cost_bps, row, one, len(states)):
+        if not _is_refused(q, w, s, minds[i], cost_bps, row, one):
             return False
         for column in range(len(row)):
             rows[1 + i, column] = row[column]
@@ -190,11 +205,12 @@ def _is_quiet(c: Any, feeds: Any, states: Any, i: int, desk: Any, model: Any, on
 @inner
 def take_round(c: Any, feeds: Any, states: Any, desk: Any, model: Any) -> bool:
     """Decide on every instrument at the tick `c.tick_ns`; False if Python has to, and then nothing is logged."""
-    screen, watched, log, _, _, _ = desk
+    screen, watched, log, _, _, _, _ = desk
     q = screen[0]
     first = q.decided
     if first + len(states) > len(log):
         return False
+    q.equity = _equity(q, c, feeds, states, watched)
     for i in range(len(states)):
         if not _is_quiet(c, feeds, states, i, desk, model, log[first + i]):
             return False
@@ -217,21 +233,22 @@ def take_tick(c: Any, feeds: Any, states: Any, desk: Any, model: Any) -> bool:
         feeds: FEED array. Mutated.
         states: of the instruments.
         desk: SCREEN array of one; WATCHED array; LOG array; int64, the columns that must be finite, in the order in which they are looked
-            at; float64[1 + instruments, features], the row being read and the latest of each of which a strategy was asked; MIND array. All
-            but the columns mutated.
-        model: what `decide` takes, from `m` on.
+            at; float64[1 + instruments, features], the row being read and the latest of each of which a strategy was asked; MIND array;
+            float32[instruments, 2, columns], what a trained model saw. All but the columns mutated.
+        model: what `decide` takes, from `m` to `mirror`.
     """
-    screen, _, log, _, _, _ = desk
+    screen, _, log, _, _, _, _ = desk
     q = screen[0]
     first = q.decided
     is_valued = c.tick_ns >= q.value_ns
     is_round = is_round_due(q, c.tick_ns)
     if is_valued:
-        if first >= len(log):
+        if first + len(states) > len(log):
             return False
-        _note_touch(q, c, feeds[0], states[0], log[first])
-        log[first].code = VALUED
-        q.decided += 1
+        for i in range(len(states)):
+            _note_touch(q, c, feeds[i], states[i], log[first + i])
+            log[first + i].code = VALUED
+        q.decided += len(states)
     if is_round and not take_round(c, feeds, states, desk, model):
         q.decided = first
         return False

@@ -32,5 +32,5 @@ def decide_rows(
     layout = lay_out(bundle, parameters)
     table = np.empty((len(rows), len(layout.columns.names)), np.float32)
     told: NDArray[Any] = np.zeros(len(rows), MIND)
-    decide_table(fresh_mind(), np.ascontiguousarray(rows), np.ascontiguousarray(times), table, told, *layout.arguments())
+    decide_table(fresh_mind(), np.ascontiguousarray(rows), np.ascontiguousarray(times), table, told, *layout.arguments(), layout.unseen())
     return table, told

@@ -22,7 +22,6 @@ from smartmoney.core.domain.orders import Side
 from smartmoney.core.domain.signals import FeedTrust, MarketData, Opportunity, Refusal, RefusalCode, Signal
 from smartmoney.core.features.schema import COLUMNS
 from smartmoney.core.models.explanation import Seen
-from smartmoney.core.models.layout import forget
 from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.core.regime.reading import RegimeReading
 from smartmoney.core.strategy import gates, rules
@@ -151,12 +150,9 @@ class StrategyDesk:
         """Return the features that a decision needs, in the order in which they are looked at."""
         return (*gates.RULE_FEATURES, *self.model.features_required)
 
-    def settle_in(self, states: NDArray[np.void]) -> None:
-        """Keep what a trained model knows of each instrument in an array from here on; no model has been asked yet."""
-        for index in range(len(states)):
-            state = states[index : index + 1]
-            forget(state)
-            self._minds[index] = _Mind(state if isinstance(self.model, TrainedModel) else self.model.fresh_state())
+    def settle_in(self, states: Sequence[Any]) -> None:
+        """Take what the model knows of each instrument from here on; no model has been asked yet."""
+        self._minds = {index: _Mind(state) for index, state in enumerate(states)}
 
     def analysed(self) -> list[tuple[Any, bool, int]]:
         """Return of each instrument that settled in: state, whether its regime is known, when it was analysed last, in monotonic ns."""
@@ -304,11 +300,11 @@ class StrategyDesk:
     def _seen(self, mind: _Mind) -> Seen | None:
         """Return what the model saw for the horizon that speaks, or, where it is kept in any case, for the one that leans the furthest."""
         if mind.opportunities:
-            return self.model.seen(mind.opportunities[0].horizon_s)
+            return self.model.seen(mind.state, mind.opportunities[0].horizon_s)
         if not self.keeps_seen:
             return None
         leans = {horizon_s: abs(up - 0.5) for horizon_s, up in self.model.ups(mind.state) if math.isfinite(up)}
-        return self.model.seen(max(leans, key=leans.__getitem__)) if leans else None
+        return self.model.seen(mind.state, max(leans, key=leans.__getitem__)) if leans else None
 
     def _opportunities(self, state: Any, features: Mapping[str, float], cost_bps: float, reading: RegimeReading) -> tuple[Opportunity, ...]:
         regime = str(reading.label)

@@ -20,6 +20,8 @@ NOTHING_ABOVE = "none above feature_engine.confidence_threshold"
 _GATES = {gate.code: gate.detail for gate in gates.GATES}
 _REFUSALS = {
     int(compiled.LOW_CONFIDENCE): (RefusalCode.LOW_CONFIDENCE, BELOW_THRESHOLD),
+    int(compiled.LOW_LIQUIDITY): (RefusalCode.LOW_LIQUIDITY, _GATES[RefusalCode.LOW_LIQUIDITY]),
+    int(compiled.MAKERS_ABSENT): (RefusalCode.MAKERS_ABSENT, _GATES[RefusalCode.MAKERS_ABSENT]),
     int(compiled.BELOW_MIN_CONFIDENCE): (RefusalCode.BELOW_MIN_CONFIDENCE, _GATES[RefusalCode.BELOW_MIN_CONFIDENCE]),
     int(compiled.EDGE_TOO_SMALL): (RefusalCode.EDGE_TOO_SMALL, _GATES[RefusalCode.EDGE_TOO_SMALL]),
     int(compiled.NO_POSITION): (RefusalCode.NO_POSITION, NO_SHORTS),
@@ -67,7 +69,13 @@ def _prior_numbers(desk: "StrategyDesk", model: PriorModel) -> Mapping[str, Any]
     }
 
 
-def numbers(desk: "StrategyDesk", instrument: Instrument) -> Mapping[str, Any]:
+def terms(instrument: Instrument) -> tuple[float, float, float, int, bool]:
+    """Return the fields TERMS."""
+    tick, lot, least = float(instrument.tick_size), float(instrument.lot_size), float(instrument.min_notional)
+    return tick, lot, least, instrument.min_lots, instrument.allows_short
+
+
+def numbers(desk: "StrategyDesk") -> Mapping[str, Any]:
     """Return the fields FOLLOWING of a desk with the built-in strategy, and PRIOR where the prior decides."""
     assert isinstance(desk.strategy, SmartMoneyFollowerStrategy)
     parameters = desk.parameters
@@ -77,17 +85,16 @@ def numbers(desk: "StrategyDesk", instrument: Instrument) -> Mapping[str, Any]:
         2.0 * max(*rules.exit_fractions(regime.value, 1.0, one.stop_loss_base, one.take_profit_base, 0.0))
         for regime, one in zip(Regime, own, strict=True)
     ]
-    # A strategy whose stops do not enclose the price gives no usable signal: nothing of it is known beforehand.
+    # A strategy whose stops do not enclose the price gives no usable signal.
     is_plain = all(
         min(one.stop_loss_base, one.take_profit_base) > 0.0 and wide < 1.0 and 0.0 < one.max_position_size <= 1.0
         for one, wide in zip(own, exits, strict=True)
     )
     return {
         "threshold": [one.confidence_threshold for one in own],
-        "min_liquidity": [
-            max(one.min_liquidity_score, gate.min_liquidity_score) if is_plain else float("nan")
-            for one, gate in zip(own, gated, strict=True)
-        ],
+        "min_liquidity": [one.min_liquidity_score for one in own],
+        "gate_liquidity": [one.min_liquidity_score for one in gated],
+        "is_plain": is_plain,
         "weights": [(one.weights.regime, one.weights.imbalance, one.weights.liquidity) for one in own],
         "base_score": [rules.regime_score(regime.value, 1.0) for regime in Regime],
         "size_factor": [rules.size_factor(regime.value) for regime in Regime],
@@ -99,11 +106,6 @@ def numbers(desk: "StrategyDesk", instrument: Instrument) -> Mapping[str, Any]:
         "min_makers": parameters.mm_confidence_threshold,
         "min_confidence": parameters.signals.min_confidence,
         "cost_factor": parameters.engine.risk_adjustment_factor,
-        "tick": float(instrument.tick_size),
-        "lot": float(instrument.lot_size),
-        "min_notional": float(instrument.min_notional),
-        "min_lots": instrument.min_lots,
-        "allows_short": instrument.allows_short,
         "imbalance_at": FEATURE_INDEX["weighted_imbalance"],
         "stress_at": FEATURE_INDEX["liquidity_stress"],
         "liquidity_at": FEATURE_INDEX["liquidity_score"],

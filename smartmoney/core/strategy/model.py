@@ -62,8 +62,8 @@ class MarketModel(Protocol):
         """Return every horizon in s with the probability that the mid is higher at its end, spoken or not; none without calibrated ones."""
         ...
 
-    def seen(self, horizon_s: float) -> Seen | None:
-        """Return what the latest step saw, for an explanation of the horizon that spoke; None when there is nothing to explain by."""
+    def seen(self, state: Any, horizon_s: float) -> Seen | None:
+        """Return what a state's latest step saw, for an explanation of the horizon that spoke; None when there is nothing to explain by."""
         ...
 
     def importance(self) -> dict[str, float]:
@@ -145,9 +145,9 @@ class PriorModel:
         del state
         return ()
 
-    def seen(self, horizon_s: float) -> None:
+    def seen(self, state: regime_prior.RegimeState, horizon_s: float) -> None:
         """Return nothing: the rules explain themselves in the signal's text."""
-        del horizon_s
+        del state, horizon_s
 
     def importance(self) -> dict[str, float]:
         """Return the weights of the flow score, scaled to sum to 1."""

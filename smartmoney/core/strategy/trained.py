@@ -20,7 +20,7 @@ from smartmoney.core.models.checks import HEADS_MAX
 from smartmoney.core.models.columns import products_of
 from smartmoney.core.models.explanation import Seen
 from smartmoney.core.models.kernel import decide, who_speaks
-from smartmoney.core.models.layout import MIND, REGIMES, forget, fresh_mind, lay_out
+from smartmoney.core.models.layout import MIND, REGIMES, Thought, forget, fresh_mind, lay_out
 from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.core.regime.reading import RegimeReading
 
@@ -34,7 +34,7 @@ _CLOCK_RESTART_NS = 60_000_000_000
 
 
 class TrainedModel:
-    """Be a bundle under a configuration. A state is an instrument's record, changed in place; the model itself holds only scratch."""
+    """Be a bundle under a configuration. A state is what it knows of an instrument, changed in place; the model itself never changes."""
 
     is_trained = True
 
@@ -53,29 +53,35 @@ class TrainedModel:
         shares = {name: gain / total for name, gain in bundle.spec.importance.items()} if total > 0 else {}
         self._importance = dict(sorted(shares.items(), key=lambda item: -item[1]))
 
-    def seen(self, horizon_s: float) -> Seen:
+    def seen(self, state: Thought, horizon_s: float) -> Seen:
         """Return what the latest step saw, for an explanation of the horizon that spoke."""
-        return Seen(bundle=self.bundle, horizon_s=round(horizon_s), wide=self._layout.wide.copy())
+        return Seen(bundle=self.bundle, horizon_s=round(horizon_s), wide=state.wide.copy())
 
-    def fresh_state(self) -> NDArray[np.void]:
+    def fresh_state(self) -> Thought:
         """Return the state before the first step."""
-        return fresh_mind()
+        return Thought(fresh_mind(), self._layout.unseen())
 
-    def step(self, state: NDArray[np.void], row: NDArray[np.float64], features: Mapping[str, float], now_event_ns: int) -> NDArray[np.void]:
+    def fresh_states(self, minds: NDArray[np.void]) -> tuple[list[Thought], NDArray[np.float32]]:
+        """Return the states before the first step whose records are those of an array, and an array of what they see."""
+        forget(minds)
+        wides = self._layout.unseen(len(minds))
+        return [Thought(minds[index : index + 1], wide) for index, wide in enumerate(wides)], wides
+
+    def step(self, state: Thought, row: NDArray[np.float64], features: Mapping[str, float], now_event_ns: int) -> Thought:
         """Take a row and return the state, changed; a clock that does not move on changes nothing. Cost: about 10 µs."""
         del features
         assert row.shape == (len(FEATURE_INDEX),), "a row has one number per feature"
-        last_ns = state["ts_event_ns"].item(0)
+        last_ns = state.mind["ts_event_ns"].item(0)
         if now_event_ns < last_ns - _CLOCK_RESTART_NS:
-            forget(state)
+            forget(state.mind)
         elif now_event_ns <= last_ns:
             return state
-        decide(state, 0, row, now_event_ns, *self.arguments)
+        decide(state.mind, 0, row, now_event_ns, *self.arguments, state.wide)
         return state
 
-    def reading(self, state: NDArray[np.void]) -> RegimeReading:
+    def reading(self, state: Thought) -> RegimeReading:
         """Return the debounced label with its smoothed, calibrated probability."""
-        raw = state.tobytes()
+        raw = state.mind.tobytes()
         *smoothed, label, since_ns = _LABEL.unpack_from(raw, _LABEL_AT)
         posterior = tuple(smoothed)
         return RegimeReading(
@@ -88,7 +94,7 @@ class TrainedModel:
 
     def opportunities(
         self,
-        state: NDArray[np.void],
+        state: Thought,
         features: Mapping[str, float],
         regime: RegimeReading,
         *,
@@ -98,10 +104,10 @@ class TrainedModel:
     ) -> tuple[Opportunity, ...]:
         """Return the forecast of the horizon that speaks, or none: no horizon is sure of one side, or something is not a number."""
         del regime, stop_bps, target_bps
-        h = who_speaks(state, 0, self.tradable, cost_bps)
+        h = who_speaks(state.mind, 0, self.tradable, cost_bps)
         if h < 0:
             return ()
-        told = _FORECASTS.unpack_from(state.tobytes(), _FORECASTS_AT)
+        told = _FORECASTS.unpack_from(state.mind.tobytes(), _FORECASTS_AT)
         leans, confidences, sigmas, grosses = (told[first : first + HEADS_MAX] for first in range(0, 4 * HEADS_MAX, HEADS_MAX))
         head = self.bundle.spec.heads[h]
         return (
@@ -117,9 +123,9 @@ class TrainedModel:
             ),
         )
 
-    def ups(self, state: NDArray[np.void]) -> tuple[tuple[int, float], ...]:
+    def ups(self, state: Thought) -> tuple[tuple[int, float], ...]:
         """Return every horizon in s with its calibrated probability that the mid is higher at its end; NaN where there is none."""
-        mind = state[0]
+        mind = state.mind[0]
         found = []
         for h, head in enumerate(self.bundle.spec.heads):
             lean, confidence = float(mind["lean"][h]), float(mind["confidence"][h])

@@ -142,9 +142,9 @@ class ParentOracle:
         del state
         return ()
 
-    def seen(self, horizon_s: float) -> Any:
+    def seen(self, state: int, horizon_s: float) -> Any:
         """Return nothing to explain by."""
-        del horizon_s
+        del state, horizon_s
 
     def importance(self) -> dict[str, float]:
         """Return nothing: it reads truth."""

@@ -93,7 +93,7 @@ def test_later_rows_change_no_earlier_answer(made, sources):
     tables = []
     for count in (1000, 1500):
         table, told = np.empty((count, len(layout.columns.names)), np.float32), np.empty(count, MIND)
-        decide_table(fresh_mind(), rows.values[:count].astype(float), rows.times[:count], table, told, *layout.arguments())
+        decide_table(fresh_mind(), rows.values[:count].astype(float), rows.times[:count], table, told, *layout.arguments(), layout.unseen())
         tables.append(table)
     assert np.array_equal(tables[0], tables[1][:1000], equal_nan=True)
 

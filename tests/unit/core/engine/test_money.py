@@ -140,3 +140,28 @@ def test_a_look_that_is_spared_with_nothing_held_would_have_found_nothing(happen
             said.append((look(money, quote(200, 202), at_ms=now_ms), money.take_day(), money.equity, money.drawdown, money.daily_loss))
             said[-1] += (money.state, money.is_steady, money.is_new_day(WALL + now_ms * MS))
         assert said[0] == said[1]
+
+
+@given(
+    st.lists(st.sampled_from(["1", "-1", "0.37", "-2.5"]), min_size=1, max_size=2),
+    st.lists(st.integers(1000, 1200), min_size=2, max_size=2),
+    st.lists(st.lists(st.floats(0.0, 1.0), min_size=2, max_size=2), min_size=1, max_size=4),
+)
+def test_within_the_bounds_of_all_marks_the_kill_switch_hears_nothing_new(quantities, ticks, moves):
+    money = money_of(*quantities)
+
+    def look_at(marks):
+        quotes = [quote(at, at + 1) if float(one) > 0 else quote(at - 1, at) for at, one in zip(marks, quantities, strict=True)]
+        return look(money, *quotes)
+
+    look_at(ticks[: len(quantities)])
+    ranges = money.bounds(dict(enumerate(ticks[: len(quantities)])))
+    before = money.state
+    if not all(low <= high for low, high in ranges):
+        return
+    for where in moves:
+        marks = [low + round((high - low) * at) for (low, high), at in zip(ranges, where[: len(ranges)], strict=True)]
+        assert look_at(marks) is None
+        assert money.state is before
+        assert money.is_steady
+        assert money.bounds(dict(enumerate(marks))) == ranges

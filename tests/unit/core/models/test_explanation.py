@@ -16,7 +16,7 @@ def spoken(bundles, rows):
     state = model.fresh_state()
     for k, row in enumerate(rows):
         model.step(state, row, as_mapping(row), (1000 + k) * S)
-    return model.seen(900.0), state[0]
+    return model.seen(state, 900.0), state.mind[0]
 
 
 def test_the_parts_of_an_explanation_sum_to_the_lean_and_turn_with_the_market(bundles):
@@ -38,7 +38,7 @@ def test_what_was_seen_is_not_changed_by_the_next_step(bundles):
     rows = bundles.rows(2, seed=32)
     model = TrainedModel(bundles.small_bundle(), RegimeParameters())
     state = model.step(model.fresh_state(), rows[0], as_mapping(rows[0]), 1000 * S)
-    seen = model.seen(900.0)
+    seen = model.seen(state, 900.0)
     before = seen.wide.copy()
     model.step(state, rows[1], as_mapping(rows[1]), 1001 * S)
     assert np.array_equal(seen.wide, before, equal_nan=True)

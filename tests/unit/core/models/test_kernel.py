@@ -127,7 +127,7 @@ def test_one_call_a_row_says_what_the_table_says(bundles):
     state = model.fresh_state()
     for k, row in enumerate(rows):
         state = model.step(state, row, {}, (1000 + k) * S)
-        assert state.tobytes() == told[k : k + 1].tobytes()
+        assert state.mind.tobytes() == told[k : k + 1].tobytes()
 
 
 SWAP = [1, 0, 2, 3, 4]
@@ -212,11 +212,12 @@ def test_a_clock_that_stands_changes_nothing_and_one_that_restarts_starts_afresh
     model = TrainedModel(bundles.small_bundle(), RegimeParameters())
     rows = bundles.rows(3)
     state = model.step(model.fresh_state(), rows[0], {}, 5000 * S)
-    before = state.tobytes()
-    assert model.step(state, rows[1], {}, 5000 * S).tobytes() == before
-    assert model.step(state, rows[1], {}, 4990 * S).tobytes() == before
-    restarted = model.step(state, rows[1], {}, 100 * S).copy()
-    assert restarted.tobytes() == model.step(model.fresh_state(), rows[1], {}, 100 * S).tobytes()
+    before, seen = state.mind.tobytes(), state.wide.tobytes()
+    assert model.step(state, rows[1], {}, 5000 * S).mind.tobytes() == before
+    assert model.step(state, rows[1], {}, 4990 * S).mind.tobytes() == before
+    assert state.wide.tobytes() == seen
+    restarted = model.step(state, rows[1], {}, 100 * S).mind.copy()
+    assert restarted.tobytes() == model.step(model.fresh_state(), rows[1], {}, 100 * S).mind.tobytes()
     assert fresh_mind()["ts_event_ns"][0] == 0
 
 

@@ -30,7 +30,7 @@ def stepped(bundle, row, at_s=1000):
 
 def said(bundle, row, cost_bps=1.0):
     model, state = stepped(bundle, row)
-    return state[0], model.opportunities(state, as_mapping(row), RegimeReading(), cost_bps=cost_bps, **COSTS)
+    return state.mind[0], model.opportunities(state, as_mapping(row), RegimeReading(), cost_bps=cost_bps, **COSTS)
 
 
 def with_heads(bundle, change):
