@@ -217,9 +217,17 @@ def _spare_stops(working: list[OrderRecord], held: int, plan: PositionPlan) -> l
 
 
 def _needless_stops(working: list[OrderRecord], held: int) -> list[OrderRecord]:
-    """Return which of several stops, none of them right, are to go already: what is left covers as much of what is held without them."""
+    """Return which of several stops, none of them right, are to go already: what is left covers as much of what is held without them.
+
+    Of two that cover as much the tighter one stays: what was promised to be lost at most is not more for a round trip.
+    """
     standing = [record for record in _stops(working) if record.status in _AT_THE_VENUE]
-    covering = sorted((record for record in standing if record.intent.side.sign * held < 0), key=lambda record: -record.leaves)
+    sign = 1 if held > 0 else -1
+
+    def worth(record: OrderRecord) -> tuple[int, int]:
+        return min(record.leaves, abs(held)), (record.intent.stop_ticks or 0) * sign
+
+    covering = sorted((record for record in standing if record.intent.side.sign * held < 0), key=worth, reverse=True)
     kept, covered = list[OrderRecord](), 0
     for record in covering:
         if covered < abs(held):

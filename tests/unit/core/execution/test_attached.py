@@ -157,6 +157,38 @@ def test_a_stop_that_the_venue_did_not_make_is_replaced_at_once_and_counts_as_no
     assert made.executor.plan(0).protect_failures == 0
 
 
+@pytest.mark.parametrize(("side", "loose", "tight"), [(Side.SELL, 9_700, 9_800), (Side.BUY, 10_300, 10_200)])
+@pytest.mark.parametrize("sizes", [(1000, 1000), (1500, 1000)])
+@pytest.mark.parametrize("looser_first", [True, False])
+def test_of_two_wrong_stops_that_cover_as_much_the_tighter_one_stays_for_the_round_trip(side, loose, tight, sizes, looser_first):
+    """A restart finds both, and neither is where the level in force is."""
+    held = PositionReport(instrument=0, quantity=D(10) * -side.sign, cost=D(1000) * -side.sign)
+    made = Bench(linked_pairs=False, positions=(held,))
+    levels = {"sm0-1-0": (loose, sizes[0]), "sm0-2-0": (tight, sizes[1])}
+    reports = [
+        OrderReport(
+            intent=OrderIntent(
+                client_order_id=name,
+                instrument=0,
+                side=side,
+                type=OrderType.STOP_MARKET,
+                lots=lots,
+                purpose=Purpose.STOP,
+                stop_ticks=ticks,
+                reduce_only=True,
+            ),
+            venue_order_id="v" + name,
+        )
+        for name, (ticks, lots) in levels.items()
+    ]
+    made.executor.restore(reports if looser_first else reports[::-1], made.view())
+    made.executor.plan(0).stop_ticks = tight - side.sign * 10
+    commands = made.tick()
+    assert cancels(commands) == ["sm0-1-0"]
+    (right,) = own(commands)
+    assert (right.lots, right.stop_ticks) == (1000, tight - side.sign * 10)
+
+
 def test_what_was_made_after_the_position_is_gone_is_found_by_the_account_and_withdrawn():
     made = bench(AttachedStops.ORDER)
     (entry,) = intents(made.open())
