@@ -17,9 +17,9 @@ import structlog
 from smartmoney.adapters.order_side import Answer, OrderSide, TradesMark
 from smartmoney.core.domain.entries import AccountReported, HaltRequested, MoneyMoved, OrderFilled, Payload
 from smartmoney.core.domain.instruments import Market
-from smartmoney.core.domain.orders import OrderIntent, OrderReport, PositionReport, Purpose
+from smartmoney.core.domain.orders import OrderIntent, OrderReport, PositionReport
 from smartmoney.venues.followed import Followed, FollowedOrders
-from smartmoney.venues.order_news import OrderNews, OrderState, TradeNews
+from smartmoney.venues.order_news import OrderNews, TradeNews
 from smartmoney.venues.outcomes import Outcome
 
 log = structlog.get_logger("account")
@@ -246,7 +246,7 @@ class LiveAccount:
         for news in listed:
             report = self._followed.report_of(news, listed)
             if report is not None:
-                reports.append(self._as_it_stands(report, news))
+                reports.append(report)
                 self._look_whether_it_reduces(report.intent, news)
                 seen.add(report.intent.client_order_id)
             else:
@@ -269,16 +269,6 @@ class LiveAccount:
         self._opening.add(intent.client_order_id)
         reason = f"the stop {intent.client_order_id}, which the venue made of an entry, does not only reduce: cancel it once another stands"
         self._tell_outside([HaltRequested(reason=reason)])
-
-    def _as_it_stands(self, report: OrderReport, news: OrderNews) -> OrderReport:
-        """Return a report with the level that a stop has at the venue: a person may have moved it."""
-        intent = report.intent
-        if intent.purpose is not Purpose.STOP or news.state is not OrderState.WORKING or news.stop_price <= 0:
-            return report
-        ticks = int(news.stop_price / self._instruments[intent.instrument].tick_size)
-        if ticks == intent.stop_ticks:
-            return report
-        return msgspec.structs.replace(report, intent=msgspec.structs.replace(intent, stop_ticks=ticks))
 
     def _has_ended(self, report: OrderReport) -> bool:
         order = self._followed.get(report.intent.client_order_id)
