@@ -105,11 +105,12 @@ class CcxtOrders(AccountSide[CcxtAccount]):
         found: list[TradeNews] = []
         answer = Answer(outcome=Outcome.UNKNOWN)
         for kind in self._terms.trade_kinds:
-            answer = await self._trades_call(instrument, mark.since_ms, {**kind, "until": end_ms}, is_urgent=is_urgent)
+            listed = await self._window_of(instrument, mark.since_ms, {**kind, "until": end_ms}, is_urgent=is_urgent)
+            if listed is None:
+                return self._narrowed(mark, end_ms)
+            answer = listed
             if not answer.is_done:
                 return TradesPage(answer=answer, mark=mark, is_last=True)
-            if len(answer.body) >= self._terms.trades_max:
-                return self._narrowed(mark, end_ms)
             found += self._reader.trades(answer.body)
         self._window_ms = min(self._terms.trades_window_ms, self._window_ms * 2)
         is_last = end_ms >= now_ms
@@ -205,7 +206,7 @@ class CcxtOrders(AccountSide[CcxtAccount]):
         return Answer(outcome=Outcome.NOT_FOUND, message=f"the venue lists no {what}")
 
     async def _pages(self, name: str, instrument: Instrument, params: Mapping[str, Any], page: int, *, is_urgent: bool) -> Answer:
-        """Return a list of an instrument to its end; a page that is not full is the last."""
+        """Return a list of an instrument to its end; where pages are never short, one that is not full is the last."""
         call, rows, more = getattr(self.account.client, name), list[Any](), dict[str, Any]()
         limit = None if page > _LIMITS_MAX else page
         for _ in range(PAGES_MAX):
@@ -215,7 +216,7 @@ class CcxtOrders(AccountSide[CcxtAccount]):
             if not isinstance(answer.body, list):
                 raise NewsError(f"{name}: not a list")
             rows += answer.body
-            following = self._following(answer.body) if len(answer.body) >= page else {}
+            following = self._following(answer.body) if self._terms.has_short_pages or len(answer.body) >= page else {}
             if following is None:
                 break
             if not following:
@@ -224,13 +225,28 @@ class CcxtOrders(AccountSide[CcxtAccount]):
         return Answer(outcome=Outcome.UNKNOWN, message=f"{name}: the list is longer than can be read ({len(rows)} rows)")
 
     def _following(self, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-        """Return what to ask with for what comes after a full page, empty where nothing does; None where it cannot be asked for."""
+        """Return what to ask with for what comes after a page, empty where nothing does; None where it cannot be asked for."""
         if self._terms.next_page is None:
             return None
         try:
             return self._terms.next_page(rows)
         except (LookupError, TypeError, ValueError, AttributeError) as failure:
             raise NewsError(f"a list's end cannot be told: {type(failure).__name__}") from None
+
+    async def _window_of(self, instrument: Instrument, since_ms: int, params: Mapping[str, Any], *, is_urgent: bool) -> Answer | None:
+        """Return the trades of a window of time; None where they fill a page, behind which nothing can be told apart any more."""
+        rows, more = list[Any](), dict[str, Any]()
+        for _ in range(PAGES_MAX):
+            answer = await self._trades_call(instrument, since_ms, {**params, **more}, is_urgent=is_urgent)
+            if not answer.is_done:
+                return answer
+            if len(answer.body) >= self._terms.trades_max:
+                return None
+            rows += answer.body
+            more = dict(self._following(answer.body) or {}) if self._terms.has_short_pages else {}
+            if not more:
+                return msgspec.structs.replace(answer, body=rows)
+        return None
 
     async def _trades_call(self, instrument: Instrument, since_ms: int | None, params: Mapping[str, Any], *, is_urgent: bool) -> Answer:
         client, limit = self.account.client, self._terms.trades_max

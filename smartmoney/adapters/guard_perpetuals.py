@@ -255,8 +255,8 @@ class OkxGuard(_PerpetualGuard):
 
 def _bybit_page(body: Any) -> tuple[list[Any], dict[str, str]]:
     rows, cursor = body["result"]["list"], str(body["result"].get("nextPageCursor") or "")
-    # The cursor comes as it stands in a query, and is quoted again on its way there.
-    return rows, ({"cursor": unquote(cursor)} if cursor and len(rows) >= _BYBIT_PAGE else {})
+    # A short page may be followed by another: the cursor alone tells. It comes as it stands in a query, and is quoted again on its way there.
+    return rows, ({"cursor": unquote(cursor)} if cursor and rows else {})
 
 
 def _okx_page(number: str, body: Any) -> tuple[list[Any], dict[str, str]]:

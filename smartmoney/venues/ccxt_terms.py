@@ -98,7 +98,9 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     list_max: int = 50
     trades_max: int = 100
     next_page: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Any]] | None = None
-    """Returns what to ask with for the rows after a page that is full, of ccxt's rows; empty: none. None: it has no pages."""
+    """Returns what to ask with for the rows after a page, of ccxt's rows; empty: none. None: it has no pages."""
+    has_short_pages: bool = False
+    """A page that is not full may be followed by another: only `next_page` tells the end."""
     trades_window_ms: int = 86_400_000
     requests_per_minute: int = 1_200
     limited_s: float = 1.0
@@ -262,6 +264,7 @@ _BYBIT = VenueTerms(
     find_by=("fetch_open_orders", "fetch_canceled_and_closed_orders"),
     trade_kinds=({"execType": "Trade"}, {"execType": "BustTrade"}, {"execType": "AdlTrade"}),
     next_page=_after_cursor,
+    has_short_pages=True,
     trades_window_ms=7 * 86_400_000,
     requests_per_minute=3_000,
     limited_s=1.0,

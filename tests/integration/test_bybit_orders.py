@@ -346,11 +346,31 @@ async def test_a_report_holds_what_stands_behind_a_page_of_other_peoples_orders(
         report = await under.report()
         assert [each.intent.client_order_id for each in report.orders] == [ours.client_order_id]
         pages = [each.get("cursor", "")[:10] for each in under.venue.asked("v5/order/realtime") if "orderLinkId" not in each]
-        assert pages[-3:] == ["", "page_args=", "page_args="]
+        # The last page has a cursor, too: only an empty one says that nothing follows.
+        assert pages[-4:] == ["", "page_args=", "page_args=", "page_args="]
         # A list that cannot be read to its end is no report.
         monkeypatch.setattr(ccxt_orders, "PAGES_MAX", 2)
         with pytest.raises(ReadFailed, match="longer than can be read"):
             await under.gateway._reader.read(is_urgent=True)
+
+
+async def test_a_short_page_is_not_taken_for_the_last():
+    async with bybit() as under:
+        ours = await under.resting()
+        under.venue.is_muted, under.venue.page_max = True, 2
+        record = under.record(ours)
+        record.quantity = 24
+        for _ in range(5):
+            under.venue.execute(record, "0.001", "59000")
+        for number in range(3):
+            name = f"byhand-{number}"
+            under.venue.orders[name] = Order(
+                name, number=name, side="Buy", kind="Limit", quantity=1, price="1", trigger="", force="GTC", reduces=False, status="New"
+            )
+        report = await under.report()
+        assert [each.intent.client_order_id for each in report.orders] == [ours.client_order_id]
+        assert sum(each.fill.lots for each in under.said.all if isinstance(each, OrderFilled)) == 5
+        assert len((await under.side.order_trades(under.instrument, record.number)).trades) == 5
 
 
 async def test_an_order_of_more_trades_than_a_page_is_read_whole():

@@ -277,6 +277,19 @@ async def test_what_stands_behind_a_page_of_other_peoples_orders_is_seen(name, t
         assert len(here.live()) == 201
 
 
+async def test_bybit_a_short_page_is_not_taken_for_the_last(tmp_path):
+    async with guarded("bybit", tmp_path) as here:
+        here.venue.page_max = 2
+        here.put(f"sm{RUN}-4-0", "0.01", price="50000")
+        here.hold()
+        here.put(f"sm{RUN}-7-0", "0.012", trigger="58000", reduces=True, side="Sell")
+        for number in range(3):
+            here.put(f"byhand{number}", "0.01", price="40000")
+        await here.settle()
+        assert [each for each in here.live() if each.startswith("sm")] == [f"sm{RUN}-7-0"]
+        assert (here.hands.cancelled, here.hands.placed) == (1, 0)
+
+
 @BOTH
 async def test_a_list_that_cannot_be_read_to_its_end_is_nothing_seen(name, tmp_path, monkeypatch):
     async with guarded(name, tmp_path) as here:
