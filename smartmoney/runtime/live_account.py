@@ -67,6 +67,8 @@ class LiveAccount:
         self._opening: set[str] = set()
         self._quote = self._instruments[0].quote
         self._spent = Decimal(0)
+        """What our fills cost; another object after each of them."""
+        self._as_of = self._spent
         self._quote_held = Decimal(0)
         self._quote_of_others: Decimal | None = None
         self._is_urgent = False
@@ -105,15 +107,23 @@ class LiveAccount:
             if isinstance(positions, BaseException):
                 raise positions
             reports = await self._reports(listed)
-            if not await self._read_trades():
-                if spent is self._spent:
-                    # Nothing traded while this was read, so that what is held holds exactly what was told.
-                    self._tell_moved_quote()
-                new = tuple(text for key, text in self._strangers.items() if key not in self._strangers_told)
-                return AccountReported(
-                    orders=tuple(reports), positions=tuple(self._position_reports(positions)), strangers=new or msgspec.UNSET
-                )
+            new = tuple(text for key, text in self._strangers.items() if key not in self._strangers_told)
+            report = AccountReported(
+                orders=tuple(reports), positions=tuple(self._position_reports(positions)), strangers=new or msgspec.UNSET
+            )
+            if not await self._read_trades() and self._stood_still(report, spent):
+                self._as_of = spent
+                self._tell_moved_quote()
+                return report
         raise ReadFailed("the account did not stand still")
+
+    def still_holds(self, report: AccountReported) -> bool:
+        """Tell whether nothing traded and none of its orders ended since a report was made."""
+        return self._stood_still(report, self._as_of)
+
+    def _stood_still(self, report: AccountReported, spent: Decimal) -> bool:
+        # The stream tells what the lists were read too early for: a report without it would bring dead orders back to life.
+        return spent is self._spent and not any(self._has_ended(each) for each in report.orders)
 
     def note_reported(self) -> None:
         """Take note that the last report was handed on: the strangers in it are told."""

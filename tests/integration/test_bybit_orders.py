@@ -1,5 +1,8 @@
 """Bybit linear through ccxt.pro's own class, on a venue that answers in the documented payloads: each known trap, one by one."""
 
+import asyncio
+from decimal import Decimal
+
 import pytest
 
 from smartmoney.adapters import ccxt_orders, ccxt_stream
@@ -352,6 +355,42 @@ async def test_a_report_holds_what_stands_behind_a_page_of_other_peoples_orders(
         monkeypatch.setattr(ccxt_orders, "PAGES_MAX", 2)
         with pytest.raises(ReadFailed, match="longer than can be read"):
             await under.gateway._reader.read(is_urgent=True)
+
+
+class Overtaken(BybitVenue):
+    """Let something happen, and be told, after an answer about trades was made and before it arrives."""
+
+    meanwhile = None
+
+    async def _any(self, request):
+        response = await super()._any(request)
+        if self.meanwhile is not None and request.path == "/v5/execution/list" and self.asked("v5/order/realtime")[self.listed :]:
+            happens, self.meanwhile = self.meanwhile, None
+            await happens()
+        return response
+
+
+@pytest.mark.parametrize("end", ["fill", "cancel"])
+async def test_a_report_does_not_bring_back_what_the_stream_has_ended_while_it_was_read(end):
+    async with trading(Overtaken, "bybit") as under:
+        order = await under.resting()
+        venue = under.venue
+
+        async def happens():
+            if end == "fill":
+                await venue.fill(order.client_order_id, "0.012")
+            else:
+                venue._order_cancel({"orderId": under.record(order).number})
+                await venue.tell_order(order.client_order_id)
+            async with asyncio.timeout(20):
+                while not (under.said.filled(order.client_order_id) or "OrderCanceled" in under.kinds(order.client_order_id)):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+
+        venue.listed, venue.meanwhile = len(venue.asked("v5/order/realtime")), happens
+        report = await under.report()
+        assert venue.meanwhile is None
+        assert report.orders == ()
+        assert report.positions[0].quantity == (Decimal("0.012") if end == "fill" else 0)
 
 
 async def test_a_short_page_is_not_taken_for_the_last():
