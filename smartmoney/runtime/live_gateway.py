@@ -345,7 +345,7 @@ class LiveGateway(Elsewhere):
         number = await self._attached.number_of(order)
         if number is None:
             return
-        answer = await self._account.cancel(instrument, name, is_algo=order.is_algo, number=number)
+        answer = await self._account.cancel(instrument, name, is_algo=order.is_algo, number=number, is_stop=order.is_stop)
         if answer.is_over and not order.is_ended:
             self._followed.drop(name)
             self._post(OrderCanceled(client_order_id=name, reason="requested"))

@@ -61,6 +61,11 @@ class Followed(msgspec.Struct, kw_only=True):
         return f"{ALGO_PREFIX}{self.order_id}" if self.is_algo and self.order_id else self.order_id
 
     @property
+    def is_stop(self) -> bool:
+        """Tell whether it waits for its trigger, as far as was asked for."""
+        return self.intent.reduce_only and self.intent.stop_ticks is not None
+
+    @property
     def trade_order_id(self) -> str:
         """Return the identifier under which its trades are listed, empty while there is none."""
         return self.actual_order_id if self.is_algo else self.order_id

@@ -192,6 +192,7 @@ class BybitVenue(ScriptedVenue):
             for trade in reversed(self.trades)
             if trade["execType"] == params.get("execType", "Trade")
             and params.get("orderId") in {None, trade["orderId"]}
+            and params.get("orderLinkId") in {None, trade["orderLinkId"]}
             and int(params.get("startTime", 0)) <= int(trade["execTime"]) <= int(params.get("endTime", 10**15))
         ]
         return self._page(rows, {"limit": 50, **params}, "execId")

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from smartmoney.core.domain.commands import CancelOrder, Notify, RequestAccount, SubmitOrder
 from smartmoney.core.domain.entries import AccountReported, FundingPaid, HaltRequested, MoneyMoved
+from smartmoney.core.domain.instruments import Market
 from smartmoney.core.domain.signals import FeedTrust, Signal, SignalType
 from smartmoney.core.execution.executor import Executor
 from smartmoney.core.execution.parameters import AttachedStops, EntryStyle, ExecutionParameters
@@ -25,20 +26,24 @@ class Trader:
 
     def __init__(self, under, *, entry=EntryStyle.MAKER, attached=None, positions=()):
         self.under, self.heard, self.halted = under, 0, None
+        is_spot = under.market is Market.SPOT
+        usual = AttachedStops.NONE if is_spot else MODES[under.terms.venue]
         parameters = ExecutionParameters(
             entry=entry,
             account_retry_s=0.5,
-            linked_pairs=False,
-            attached=MODES[under.terms.venue] if attached is None else attached,
+            linked_pairs=is_spot,
+            attached=usual if attached is None else attached,
+            watched_targets=is_spot,
         )
-        limits = RiskLimits(reduce_only_exempt=True, max_position_fraction=Decimal(1), max_orders_per_minute=1_000)
+        limits = RiskLimits(reduce_only_exempt=not is_spot, max_position_fraction=Decimal(1), max_orders_per_minute=1_000)
         portfolio = Portfolio([under.instrument], Decimal(100_000), positions)
         self.executor = Executor(f"t{time.time_ns() % 10**6}", [under.instrument], portfolio, parameters, limits)
         self.seq, self.sent, self.notes = 0, [], []
+        self.bid, self.ask = BID, ASK
 
     def view(self):
         self.seq += 1
-        quote = Quote(best_bid_ticks=BID, best_ask_ticks=ASK, trust=FeedTrust.SYNCED)
+        quote = Quote(best_bid_ticks=self.bid, best_ask_ticks=self.ask, trust=FeedTrust.SYNCED)
         now_ns = time.monotonic_ns()
         return ExecutionView(seq=self.seq, now_mono_ns=now_ns, quotes=(quote,), equity=Decimal(100_000), halted=self.halted is not None)
 

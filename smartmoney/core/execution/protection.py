@@ -49,8 +49,8 @@ def is_settled(desk: Desk, index: int, working: list[OrderRecord]) -> bool:
     plan, held = desk.plans[index], desk.portfolio.position_lots(index)
     if held == 0 or plan.exit is not None or plan.stop_ticks is None:
         return False
-    if desk.parameters.watched_targets and plan.target_ticks is not None:
-        return False  # any tick may reach it
+    if desk.parameters.watched_targets:
+        return False  # any tick may reach a target, or pass a stop that does not act
     is_known = all(record.intent.reduce_only and record.status in _AT_THE_VENUE for record in working)
     return is_known and _is_stop_right(working, held, plan) and _is_target_right(desk, working, held, plan)
 
@@ -116,9 +116,10 @@ def _protect(desk: Desk, index: int, held: int, view: ExecutionView) -> list[Com
     if spare is not None:
         return [command for record in spare for command in desk.cancel(record, "one stop is enough", view)]
     is_stop_right = _is_stop_right(working, held, plan)
-    if is_stop_right and desk.parameters.watched_targets and plan.exit is None and watched.is_reached(plan, held, view.quotes[index]):
-        plan.exit = watched.exit_of(plan)
-        return _pursue_exit(desk, index, held, plan.exit, view)
+    if is_stop_right and desk.parameters.watched_targets and plan.exit is None:
+        plan.exit = watched.due_exit(plan, held, view.quotes[index], view.now_mono_ns)
+        if plan.exit is not None:
+            return _pursue_exit(desk, index, held, plan.exit, view)
     if is_stop_right and (_is_target_right(desk, working, held, plan) or view.now_mono_ns < plan.protect_not_before_ns):
         return []
     if is_stop_right and not is_linked:

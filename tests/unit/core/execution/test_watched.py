@@ -97,6 +97,37 @@ def test_a_target_that_is_passed_before_there_is_a_stop_is_taken_at_once():
     assert (taken.purpose, taken.type) == (Purpose.EXIT, OrderType.MARKET)
 
 
+@pytest.mark.parametrize(
+    ("side", "stop", "target", "beyond"), [(SignalType.BUY, 98.0, 104.0, (9_799, 9_801)), (SignalType.SELL, 102.0, 96.0, (10_199, 10_201))]
+)
+def test_a_stop_that_the_market_has_passed_and_that_does_not_act_is_replaced_by_an_exit_at_market(side, stop, target, beyond):
+    """The venue may have taken its level, above the market when it came, for one that waits for a rise."""
+    made = bench()
+    order = held(made, side, stop, target)
+    before = made.bid, made.ask
+    made.bid, made.ask = beyond
+    assert made.tick() == []
+    assert made.tick(2.5) == [], "the venue looks at the last trade, which may not have been there yet"
+    made.bid, made.ask = before
+    assert made.tick(1.0) == []
+    made.bid, made.ask = beyond
+    assert made.tick() == []
+    assert made.tick(2.9) == [], "the time begins anew"
+    assert cancels(made.tick(0.2)) == [order.client_order_id]
+    (taken,) = intents(made.reply(OrderCanceled(client_order_id=order.client_order_id)))
+    assert (taken.type, taken.lots) == (OrderType.MARKET, 1000)
+    made.fill(taken, ticks=beyond[0])
+    assert made.executor.take_closed_trades()[0].reason == "stop_passed"
+
+
+def test_where_the_venue_knows_which_way_a_stop_works_it_is_left_to_act():
+    made = Bench()
+    made.long()
+    made.bid, made.ask = 9_799, 9_801
+    made.tick()
+    assert made.tick(60.0) == []
+
+
 def test_a_restart_knows_the_target_by_the_stop():
     made = bench()
     stop = held(made)
