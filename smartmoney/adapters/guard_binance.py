@@ -142,4 +142,5 @@ def _seen(news: OrderNews, instrument: Instrument) -> SeenOrder:
         is_stop=news.kind in _STOPS,
         is_algo=news.is_algo,
         reduces=news.side is Side.SELL if is_spot else news.is_reduce_only,
+        trigger=news.stop_price,
     )

@@ -139,6 +139,7 @@ def _seen(row: Mapping[str, Any], last: Decimal | None) -> SeenOrder:
         # Spot knows no reduce-only, and no shorts: what sells there reduces.
         reduces=row["side"] == "Sell",
         number=str(row["orderId"]),
+        trigger=Decimal(str(row.get("triggerPrice") or 0)),
     )
 
 

@@ -252,6 +252,7 @@ class OkxGuard(_PerpetualGuard):
             # Whatever it says of itself: of ours nothing but stops is kept apart.
             reduces=str(row["reduceOnly"]).lower() == "true" or (is_algo and name.startswith(OUR_PREFIX)),
             number=str(row["algoId" if is_algo else "ordId"]),
+            trigger=Decimal(str(row.get("slTriggerPx") or 0)) if is_algo else Decimal(0),
         )
 
 
@@ -277,6 +278,7 @@ def _bybit_seen(row: Mapping[str, Any], known: Mapping[str, str]) -> SeenOrder:
         is_algo=False,
         reduces=row["reduceOnly"] is True,
         number=str(row["orderId"]),
+        trigger=Decimal(str(row.get("triggerPrice") or 0)),
     )
 
 

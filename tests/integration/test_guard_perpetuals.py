@@ -163,6 +163,18 @@ async def test_entries_go_the_stop_stays_and_a_second_one_goes(name, tmp_path):
 
 
 @BOTH
+async def test_of_two_stops_for_all_of_it_the_tighter_one_stays(name, tmp_path):
+    for levels in (("57000", "58000"), ("58000", "57000")):
+        async with guarded(name, tmp_path) as here:
+            here.hold()
+            for number, level in enumerate(levels):
+                here.put(f"sm{RUN}-{7 + number}-0", "0.012", trigger=level, reduces=True, side="Sell")
+            await here.settle()
+            assert here.covers() == [("58000", Decimal("0.012"), True)]
+            assert (here.hands.cancelled, here.hands.placed) == (1, 0)
+
+
+@BOTH
 async def test_a_position_without_a_stop_gets_one_where_it_was_and_only_one(name, tmp_path):
     async with guarded(name, tmp_path) as here:
         here.hold()
