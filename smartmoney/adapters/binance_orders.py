@@ -38,9 +38,9 @@ class BinanceOrders(AccountSide[BinanceAccount]):
         answer = await self.account.ask(call, last_look)
         return _with_orders(answer, read_algo if calls.is_algo(instrument, first) else _read_one)
 
-    async def cancel(self, instrument: Instrument, client_id: str, *, is_algo: bool, number: str = "") -> Answer:
+    async def cancel(self, instrument: Instrument, client_id: str, *, is_algo: bool, number: str = "", is_stop: bool = False) -> Answer:
         """Cancel an order; of a spot pair it takes the other leg along. Raises: NewsError."""
-        del number
+        del number, is_stop
         answer = await self.account.ask(calls.cancel(instrument, client_id, as_algo=is_algo))
         if is_algo:
             return msgspec.structs.replace(answer, is_over=answer.is_done)

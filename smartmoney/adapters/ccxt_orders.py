@@ -27,7 +27,6 @@ PAGES_MAX = 20
 """A list with more full pages is not read to its end. Venues take fewer orders of an account than that."""
 _LIMITS_MAX = 1_000
 _WINDOW_MS_MIN = 1
-_TRIGGERS = {OrderType.STOP_MARKET: "stopLossPrice", OrderType.TAKE_PROFIT_MARKET: "takeProfitPrice"}
 
 
 class CcxtOrders(AccountSide[CcxtAccount]):
@@ -38,7 +37,7 @@ class CcxtOrders(AccountSide[CcxtAccount]):
         self._terms = account.terms
         self._row = account.terms.markets[account.market]
         self._sized = {sized.instrument.symbol: sized for sized in instruments}
-        self._reader = CcxtReader(account.terms, instruments)
+        self._reader = CcxtReader(account.terms, instruments, account.market)
         self._window_ms = account.terms.trades_window_ms
 
     def is_algo(self, instrument: Instrument, intent: OrderIntent) -> bool:
@@ -59,9 +58,10 @@ class CcxtOrders(AccountSide[CcxtAccount]):
         answer = await self.account.ask(call, orders=1, is_urgent=first.reduce_only, last_look=last_look)
         return self._described(answer, is_apart=self.is_algo(instrument, first))
 
-    async def cancel(self, instrument: Instrument, client_id: str, *, is_algo: bool, number: str = "") -> Answer:
+    async def cancel(self, instrument: Instrument, client_id: str, *, is_algo: bool, number: str = "", is_stop: bool = False) -> Answer:
         """Cancel an order; one that is nameless there by the venue's `number`. Raises: NewsError."""
-        params = {**({} if number else self._named(client_id)), **(self._row.apart_params if is_algo else {})}
+        more = self._row.apart_params if is_algo else self._row.stop_cancel_params if is_stop else {}
+        params = {**({} if number else self._named(client_id)), **more}
         client = self.account.client
         answer = await self.account.ask(lambda: client.cancel_order(number or None, instrument.name, params), is_urgent=True)
         return self._described(answer, is_apart=is_algo)
@@ -90,7 +90,7 @@ class CcxtOrders(AccountSide[CcxtAccount]):
         """List the trades of an order. Raises: NewsError."""
         found: list[TradeNews] = []
         answer = Answer(outcome=Outcome.UNKNOWN)
-        for kind in self._terms.trade_kinds:
+        for kind in self._row.trade_kinds:
             params = {**kind, self._terms.order_param: order_id}
             answer = await self._pages("fetch_my_trades", instrument, params, self._terms.trades_max, is_urgent=True)
             if not answer.is_done:
@@ -104,12 +104,13 @@ class CcxtOrders(AccountSide[CcxtAccount]):
         end_ms = min(mark.since_ms + self._window_ms - 1, now_ms + OVERLAP_MS)
         found: list[TradeNews] = []
         answer = Answer(outcome=Outcome.UNKNOWN)
-        for kind in self._terms.trade_kinds:
-            answer = await self._trades_call(instrument, mark.since_ms, {**kind, "until": end_ms}, is_urgent=is_urgent)
+        for kind in self._row.trade_kinds:
+            listed = await self._window_of(instrument, mark.since_ms, {**kind, "until": end_ms}, is_urgent=is_urgent)
+            if listed is None:
+                return self._narrowed(mark, end_ms)
+            answer = listed
             if not answer.is_done:
                 return TradesPage(answer=answer, mark=mark, is_last=True)
-            if len(answer.body) >= self._terms.trades_max:
-                return self._narrowed(mark, end_ms)
             found += self._reader.trades(answer.body)
         self._window_ms = min(self._terms.trades_window_ms, self._window_ms * 2)
         is_last = end_ms >= now_ms
@@ -157,7 +158,7 @@ class CcxtOrders(AccountSide[CcxtAccount]):
             params[self._terms.stop_id_param] = name
         price = None
         if is_stop:
-            params[_TRIGGERS[intent.type]] = _price(instrument, intent.stop_ticks)
+            params[self._trigger_param(intent)] = _price(instrument, intent.stop_ticks)
         elif intent.type is OrderType.LIMIT:
             price = _price(instrument, intent.price_ticks)
             if intent.post_only and intent.time_in_force is TimeInForce.GTC:
@@ -172,6 +173,9 @@ class CcxtOrders(AccountSide[CcxtAccount]):
         amount = sized.amount(intent.lots)
         client = self.account.client
         return lambda: client.create_order(instrument.name, kind, intent.side.value, amount, price, dict(params))
+
+    def _trigger_param(self, intent: OrderIntent) -> str:
+        return self._row.stop_price_param if intent.type is OrderType.STOP_MARKET else "takeProfitPrice"
 
     async def _place_pair(self, instrument: Instrument, intents: Sequence[OrderIntent], last_look: LastLook | None) -> Answer:
         """Send a spot pair, which ccxt knows as a venue's own call only. Raises: ValueError, NewsError."""
@@ -205,7 +209,7 @@ class CcxtOrders(AccountSide[CcxtAccount]):
         return Answer(outcome=Outcome.NOT_FOUND, message=f"the venue lists no {what}")
 
     async def _pages(self, name: str, instrument: Instrument, params: Mapping[str, Any], page: int, *, is_urgent: bool) -> Answer:
-        """Return a list of an instrument to its end; a page that is not full is the last."""
+        """Return a list of an instrument to its end; where pages are never short, one that is not full is the last."""
         call, rows, more = getattr(self.account.client, name), list[Any](), dict[str, Any]()
         limit = None if page > _LIMITS_MAX else page
         for _ in range(PAGES_MAX):
@@ -215,7 +219,7 @@ class CcxtOrders(AccountSide[CcxtAccount]):
             if not isinstance(answer.body, list):
                 raise NewsError(f"{name}: not a list")
             rows += answer.body
-            following = self._following(answer.body) if len(answer.body) >= page else {}
+            following = self._following(answer.body) if self._terms.has_short_pages or len(answer.body) >= page else {}
             if following is None:
                 break
             if not following:
@@ -224,13 +228,28 @@ class CcxtOrders(AccountSide[CcxtAccount]):
         return Answer(outcome=Outcome.UNKNOWN, message=f"{name}: the list is longer than can be read ({len(rows)} rows)")
 
     def _following(self, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-        """Return what to ask with for what comes after a full page, empty where nothing does; None where it cannot be asked for."""
+        """Return what to ask with for what comes after a page, empty where nothing does; None where it cannot be asked for."""
         if self._terms.next_page is None:
             return None
         try:
             return self._terms.next_page(rows)
         except (LookupError, TypeError, ValueError, AttributeError) as failure:
             raise NewsError(f"a list's end cannot be told: {type(failure).__name__}") from None
+
+    async def _window_of(self, instrument: Instrument, since_ms: int, params: Mapping[str, Any], *, is_urgent: bool) -> Answer | None:
+        """Return the trades of a window of time; None where they fill a page, behind which nothing can be told apart any more."""
+        rows, more = list[Any](), dict[str, Any]()
+        for _ in range(PAGES_MAX):
+            answer = await self._trades_call(instrument, since_ms, {**params, **more}, is_urgent=is_urgent)
+            if not answer.is_done:
+                return answer
+            if len(answer.body) >= self._terms.trades_max:
+                return None
+            rows += answer.body
+            more = dict(self._following(answer.body) or {}) if self._terms.has_short_pages else {}
+            if not more:
+                return msgspec.structs.replace(answer, body=rows)
+        return None
 
     async def _trades_call(self, instrument: Instrument, since_ms: int | None, params: Mapping[str, Any], *, is_urgent: bool) -> Answer:
         client, limit = self.account.client, self._terms.trades_max

@@ -8,7 +8,7 @@ from typing import Any
 
 from smartmoney.adapters.guard_account import GuardAccount, Reply
 from smartmoney.adapters.guard_venue import LookFailed, Timer
-from smartmoney.adapters.heartbeat import Carried, Heartbeat
+from smartmoney.adapters.heartbeat import Carried, Heartbeat, counted
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import OrderIntent, Side
 from smartmoney.core.execution.guard_plan import OUR_PREFIX, SeenOrder, expected_position
@@ -88,7 +88,7 @@ class BinanceGuard:
         executed = [
             (order.side, await self._net(instrument, order, order.filled - before))
             for order, made_ms in news.values()
-            if (before := _counted(beat, known, order, made_ms, since_ms)) is not None and order.filled > before
+            if (before := counted(beat, known, order.client_id, made_ms, since_ms)) is not None and order.filled > before
         ]
         balances = read_balances(await self._body(calls.holdings(Market.SPOT)))
         there = next((one.quantity for one in balances if one.name == instrument.base), Decimal(0))
@@ -142,19 +142,5 @@ def _seen(news: OrderNews, instrument: Instrument) -> SeenOrder:
         is_stop=news.kind in _STOPS,
         is_algo=news.is_algo,
         reduces=news.side is Side.SELL if is_spot else news.is_reduce_only,
+        trigger=news.stop_price,
     )
-
-
-def _counted(beat: Heartbeat, known: dict[str, Decimal], order: OrderNews, made_ms: int, since_ms: int) -> Decimal | None:
-    """Return how much of an order's fills the heartbeat's position holds; None when it holds all of them.
-
-    A client id carries the run and the entry that made the order: what was made after the picture is not in it, what was made before and
-    does not work any more is.
-    """
-    if order.client_id in known:
-        return known[order.client_id]
-    run, _, rest = order.client_id.removeprefix(OUR_PREFIX).partition("-")
-    seq = rest.partition("-")[0]
-    if run == beat.run_id and seq.isdecimal():
-        return Decimal(0) if int(seq) > beat.seq else None
-    return Decimal(0) if made_ms >= since_ms else None

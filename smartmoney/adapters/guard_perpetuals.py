@@ -32,7 +32,8 @@ PAGES_MAX = 20
 _BYBIT_CROSSED = frozenset({110092, 110093})
 _OKX_CROSSED = frozenset({51278, 51280})
 _OKX_TIMER_S = (10, 120)
-_READ_FAULTS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+READ_FAULTS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What reading an answer of another form raises."""
 
 
 class _PerpetualGuard:
@@ -60,7 +61,7 @@ class _PerpetualGuard:
             body = await self._get(path, {**params, **more})
             try:
                 rows, following = read(body)
-            except _READ_FAULTS as failure:
+            except READ_FAULTS as failure:
                 raise LookFailed(f"GET {path}: it cannot be read ({type(failure).__name__} {failure})") from None
             found += rows
             if not following:
@@ -77,15 +78,16 @@ class BybitGuard(_PerpetualGuard):
 
     timer: Timer = ""
     acks_only = True
+    _category = "linear"
 
     async def open_orders(self, beat: Heartbeat, carried: Carried) -> tuple[SeenOrder, ...]:
         """Return what works of an instrument; the position's own stop is ours if its entry was, or if the daemon knew its number."""
-        params = {"category": "linear", "symbol": carried.instrument.symbol, "openOnly": "0", "limit": str(_BYBIT_PAGE)}
-        rows = await self._rows("/v5/order/realtime", params, _bybit_page)
+        params = {"category": self._category, "symbol": carried.instrument.symbol, "openOnly": "0", "limit": str(_BYBIT_PAGE)}
+        rows = await self._rows("/v5/order/realtime", params, bybit_page)
         known = {order.number: order.client_order_id for order in beat.orders if order.number and order.symbol == carried.instrument.symbol}
         try:
             return tuple(_bybit_seen(row, known) for row in rows)
-        except _READ_FAULTS as failure:
+        except READ_FAULTS as failure:
             raise LookFailed(f"orders cannot be read ({type(failure).__name__} {failure})") from None
 
     async def position(self, beat: Heartbeat, carried: Carried) -> Decimal:
@@ -94,7 +96,7 @@ class BybitGuard(_PerpetualGuard):
         body = await self._get("/v5/position/list", {"category": "linear", "symbol": carried.instrument.symbol})
         try:
             return sum((_signed(Decimal(str(row["size"])), row["side"]) for row in body["result"]["list"]), Decimal(0))
-        except _READ_FAULTS as failure:
+        except READ_FAULTS as failure:
             raise LookFailed(f"positions cannot be read ({type(failure).__name__} {failure})") from None
 
     async def place(self, instrument: Instrument, intent: OrderIntent) -> Reply:
@@ -104,14 +106,14 @@ class BybitGuard(_PerpetualGuard):
             "symbol": instrument.symbol,
             "side": intent.side.value.capitalize(),
             "orderType": "Market",
-            "qty": _text(instrument.quantity(intent.lots)),
+            "qty": plain(instrument.quantity(intent.lots)),
             "positionIdx": 0,
             "reduceOnly": True,
             "orderLinkId": intent.client_order_id,
         }
         if intent.type is OrderType.STOP_MARKET and intent.stop_ticks is not None:
             direction = 1 if intent.side is Side.BUY else 2
-            level = _text(instrument.price(intent.stop_ticks))
+            level = plain(instrument.price(intent.stop_ticks))
             params |= {"triggerPrice": level, "triggerDirection": direction, "triggerBy": "LastPrice"}
         return await self._post("/v5/order/create", params)
 
@@ -121,7 +123,7 @@ class BybitGuard(_PerpetualGuard):
 
     async def find(self, instrument: Instrument, intent: OrderIntent) -> Reply:
         """Ask what became of an order: among those that work or ended lately, then in the history."""
-        params = {"category": "linear", "symbol": instrument.symbol, "orderLinkId": intent.client_order_id}
+        params = {"category": self._category, "symbol": instrument.symbol, "orderLinkId": intent.client_order_id}
         reply = Reply(outcome=Outcome.NOT_FOUND, message="the venue lists no such order")
         for path in ("/v5/order/realtime", "/v5/order/history"):
             reply = await self._account.ask(PathCall(method="GET", path=path, params=params))
@@ -130,7 +132,7 @@ class BybitGuard(_PerpetualGuard):
             try:
                 if reply.body["result"].get("list"):
                     return reply
-            except _READ_FAULTS as failure:
+            except READ_FAULTS as failure:
                 raise LookFailed(f"GET {path}: it cannot be read ({type(failure).__name__})") from None
         return Reply(outcome=Outcome.NOT_FOUND, message="the venue lists no such order")
 
@@ -166,7 +168,7 @@ class OkxGuard(_PerpetualGuard):
             rows = await self._rows(path, {**common, **more}, partial(_okx_page, number))
             try:
                 found += [self._seen(row, size, is_algo=bool(more)) for row in rows]
-            except _READ_FAULTS as failure:
+            except READ_FAULTS as failure:
                 raise LookFailed(f"orders cannot be read ({type(failure).__name__} {failure})") from None
         return tuple(found)
 
@@ -178,7 +180,7 @@ class OkxGuard(_PerpetualGuard):
         try:
             mine = (row for row in body["data"] if row["mgnMode"] == "isolated")
             return sum((Decimal(str(row["pos"])) * size for row in mine), Decimal(0))
-        except _READ_FAULTS as failure:
+        except READ_FAULTS as failure:
             raise LookFailed(f"positions cannot be read ({type(failure).__name__} {failure})") from None
 
     async def place(self, instrument: Instrument, intent: OrderIntent) -> Reply:
@@ -189,11 +191,11 @@ class OkxGuard(_PerpetualGuard):
             "instId": instrument.symbol,
             "tdMode": "isolated",
             "side": intent.side.value,
-            "sz": _text(instrument.quantity(intent.lots) / size),
+            "sz": plain(instrument.quantity(intent.lots) / size),
             "reduceOnly": True,
         }
         if intent.type is OrderType.STOP_MARKET and intent.stop_ticks is not None:
-            level = _text(instrument.price(intent.stop_ticks))
+            level = plain(instrument.price(intent.stop_ticks))
             stop = {"ordType": "conditional", "algoClOrdId": name, "slTriggerPx": level, "slOrdPx": "-1", "slTriggerPxType": "last"}
             return await self._post("/api/v5/trade/order-algo", {**params, **stop})
         return await self._post("/api/v5/trade/order", {**params, "ordType": "market", "clOrdId": name})
@@ -233,7 +235,7 @@ class OkxGuard(_PerpetualGuard):
                 known = Decimal(row["ctVal"]) * Decimal(row.get("ctMult") or "1")
                 if row["ctType"] != "linear" or known <= 0:
                     raise LookFailed(f"{instrument.symbol} is no linear swap")
-            except _READ_FAULTS as failure:
+            except READ_FAULTS as failure:
                 raise LookFailed(f"{instrument.symbol}: its contract cannot be read ({type(failure).__name__})") from None
             self._sizes[instrument.symbol] = known
         return known
@@ -250,13 +252,15 @@ class OkxGuard(_PerpetualGuard):
             # Whatever it says of itself: of ours nothing but stops is kept apart.
             reduces=str(row["reduceOnly"]).lower() == "true" or (is_algo and name.startswith(OUR_PREFIX)),
             number=str(row["algoId" if is_algo else "ordId"]),
+            trigger=Decimal(str(row.get("slTriggerPx") or 0)) if is_algo else Decimal(0),
         )
 
 
-def _bybit_page(body: Any) -> tuple[list[Any], dict[str, str]]:
+def bybit_page(body: Any) -> tuple[list[Any], dict[str, str]]:
+    """Return a page's rows, and what to ask with for those after it. Raises: LookupError, TypeError."""
     rows, cursor = body["result"]["list"], str(body["result"].get("nextPageCursor") or "")
-    # The cursor comes as it stands in a query, and is quoted again on its way there.
-    return rows, ({"cursor": unquote(cursor)} if cursor and len(rows) >= _BYBIT_PAGE else {})
+    # A short page may be followed by another: the cursor tells. It comes as it stands in a query, and is quoted again on its way there.
+    return rows, ({"cursor": unquote(cursor)} if cursor and rows else {})
 
 
 def _okx_page(number: str, body: Any) -> tuple[list[Any], dict[str, str]]:
@@ -274,6 +278,7 @@ def _bybit_seen(row: Mapping[str, Any], known: Mapping[str, str]) -> SeenOrder:
         is_algo=False,
         reduces=row["reduceOnly"] is True,
         number=str(row["orderId"]),
+        trigger=Decimal(str(row.get("triggerPrice") or 0)),
     )
 
 
@@ -291,5 +296,6 @@ def _signed(size: Decimal, side: str) -> Decimal:
     return -size if side == "Sell" else size
 
 
-def _text(number: Decimal) -> str:
+def plain(number: Decimal) -> str:
+    """Return a number as venues write it."""
     return f"{number.normalize():f}"

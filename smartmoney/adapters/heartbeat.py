@@ -9,6 +9,7 @@ Invariants: a torn or foreign file reads as no heartbeat, never as a wrong one; 
 import os
 import struct
 import zlib
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
@@ -17,11 +18,14 @@ import msgspec
 
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.orders import Side
+from smartmoney.core.execution.guard_plan import GUARD_PREFIX, OUR_PREFIX
 
 BYTES_MAX = 256 << 10
 _HEAD = struct.Struct("<4sII")
 _MAGIC = b"SMH1"
 _READS = 3
+TOLD_MS = 15_000
+"""A daemon that lives knows by then what the guard did on its account: it reads that every 10 s."""
 
 
 class Carried(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +109,24 @@ def read_heartbeat(path: Path) -> Heartbeat | None:
             except msgspec.MsgspecError:
                 return None
     return None
+
+
+def counted(beat: Heartbeat, known: Mapping[str, Decimal], client_id: str, made_ms: int, since_ms: int) -> Decimal | None:
+    """Return how much of an order's fills a beat's position holds; None when it holds all of them.
+
+    A client id carries the run and the entry that made the order: what was made after the picture is not in it, what was made before and
+    does not work any more is. What the guard did shortly before a picture may not be in it yet, and counts as if it were not: else it would
+    sell once more, out of what is its owner's. `made_ms` and `since_ms` (the beat's) are the venue's time; `known`: the beat's orders and
+    their fills.
+    """
+    if client_id in known:
+        return known[client_id]
+    run, _, rest = client_id.removeprefix(OUR_PREFIX).partition("-")
+    seq = rest.partition("-")[0]
+    if run == beat.run_id and seq.isdecimal():
+        return Decimal(0) if int(seq) > beat.seq else None
+    late_ms = TOLD_MS if client_id.startswith(GUARD_PREFIX) else 0
+    return Decimal(0) if made_ms >= since_ms - late_ms else None
 
 
 def boot_id() -> str:

@@ -114,8 +114,8 @@ class OrderSide(Protocol):
     def is_nameless(self, intent: OrderIntent) -> bool:
         """Tell whether the venue knows an order by its own identifier only: a stop that it made out of an entry."""
 
-    async def cancel(self, instrument: Instrument, client_id: str, *, is_algo: bool, number: str = "") -> Answer:
-        """Cancel an order by our own id; one that is nameless there by the venue's `number`. Raises: NewsError."""
+    async def cancel(self, instrument: Instrument, client_id: str, *, is_algo: bool, number: str = "", is_stop: bool = False) -> Answer:
+        """Cancel an order by our own id; one that is nameless there by the venue's `number`. `is_stop`: it waits. Raises: NewsError."""
 
     async def find(self, instrument: Instrument, client_id: str, *, is_algo: bool) -> Answer:
         """Ask for one order by our own id. Raises: NewsError."""

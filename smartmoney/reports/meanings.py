@@ -39,6 +39,7 @@ EXITS: Mapping[str, str] = {
     "stop": "the stop was hit",
     "target": "the target was reached",
     "stop_crossed": "the market was past the stop before it could be placed",
+    "stop_passed": "the market stayed beyond a stop that stood and did not act",
     "target_crossed": "the market was past the target before it could be placed",
     "unprotectable": "the venue refused a stop",
     "flatten": "everything was closed",

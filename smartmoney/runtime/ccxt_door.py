@@ -25,6 +25,11 @@ from smartmoney.venues.order_news import Held, NewsError
 from smartmoney.venues.outcomes import Outcome
 
 _BYBIT_TRANSFERS = frozenset({"AccountTransfer", "SubMemberTransfer", "SubMemberTransferList"})
+_BYBIT_TRADES = {
+    Market.USDM: ("ContractTrade", frozenset({"Order", "Position"}), "contracts", "orders and positions of contracts"),
+    Market.SPOT: ("Spot", frozenset({"SpotTrade"}), "spot", "trading of spot"),
+}
+"""Per market: under which heading a key is permitted to trade, what, and both in words."""
 _BYBIT_UNIFIED = frozenset({3, 4, 5, 6})
 """Unified accounts 1.0 and 2.0, plain and Pro."""
 _BYBIT_NO_CHANGE = frozenset({110043})
@@ -100,12 +105,13 @@ async def _bybit_identify(account: CcxtAccount) -> tuple[str, list[Problem]]:
         may = answer.body["result"]
         permissions = may["permissions"]
         # A permission that is not named at all was not asked about: that is a problem, and no proof that the key has it not.
-        trade, wallet = set(permissions["ContractTrade"]), set(permissions["Wallet"])
+        heading, wanted, what, remedy = _BYBIT_TRADES[account.market]
+        trade, wallet = set(permissions[heading]), set(permissions["Wallet"])
         addresses = [str(one) for one in may.get("ips") or ()]
         number = str(may["userID"])
         judged = [
             (int(may["readOnly"]) != 0, "the key may only read", "make one that may trade"),
-            (not {"Order", "Position"} <= trade, "the key may not trade contracts", "allow orders and positions of contracts for it"),
+            (not wanted <= trade, f"the key may not trade {what}", f"allow {remedy} for it"),
             ("Withdraw" in wallet, "the key may withdraw", "make one that cannot: trading needs no withdrawals"),
             (bool(_BYBIT_TRANSFERS & wallet), "the key may transfer money away", "make one that cannot"),
             (not addresses or "*" in addresses, "the key may be used from any address", "restrict it to this machine's address"),

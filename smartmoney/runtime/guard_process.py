@@ -19,12 +19,14 @@ from smartmoney.adapters.control import ControlServer
 from smartmoney.adapters.credentials import CredentialsError, read_credentials
 from smartmoney.adapters.guard_account import GuardAccount, Wire
 from smartmoney.adapters.guard_binance import BinanceGuard
+from smartmoney.adapters.guard_bybit_spot import BybitSpotGuard
 from smartmoney.adapters.guard_journal import GuardJournal
 from smartmoney.adapters.guard_perpetuals import BybitGuard, OkxGuard
 from smartmoney.adapters.guard_venue import GuardVenue, Timer
 from smartmoney.adapters.guard_wires import BinanceWire, BybitWire, OkxWire
 from smartmoney.adapters.service import ServiceNotifier
 from smartmoney.adapters.state_directory import StateLayout
+from smartmoney.core.domain.instruments import Market
 from smartmoney.runtime import logs
 from smartmoney.runtime.alerts import AlertDesk
 from smartmoney.runtime.guard import Guard
@@ -73,7 +75,9 @@ def guard_venue(access: GuardAccess, account: GuardAccount) -> GuardVenue:
     """Return what the guard can do there."""
     if access.venue == "binance":
         return BinanceGuard(account, access.market)
-    return BybitGuard(account) if access.venue == "bybit" else OkxGuard(account)
+    if access.venue == "okx":
+        return OkxGuard(account)
+    return BybitSpotGuard(account) if access.market is Market.SPOT else BybitGuard(account)
 
 
 async def serve(options: GuardOptions) -> None:

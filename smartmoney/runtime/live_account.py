@@ -17,9 +17,9 @@ import structlog
 from smartmoney.adapters.order_side import Answer, OrderSide, TradesMark
 from smartmoney.core.domain.entries import AccountReported, HaltRequested, MoneyMoved, OrderFilled, Payload
 from smartmoney.core.domain.instruments import Market
-from smartmoney.core.domain.orders import OrderIntent, OrderReport, PositionReport, Purpose
+from smartmoney.core.domain.orders import OrderIntent, OrderReport, PositionReport
 from smartmoney.venues.followed import Followed, FollowedOrders
-from smartmoney.venues.order_news import OrderNews, OrderState, TradeNews
+from smartmoney.venues.order_news import OrderNews, TradeNews
 from smartmoney.venues.outcomes import Outcome
 
 log = structlog.get_logger("account")
@@ -67,6 +67,8 @@ class LiveAccount:
         self._opening: set[str] = set()
         self._quote = self._instruments[0].quote
         self._spent = Decimal(0)
+        """What our fills cost; another object after each of them."""
+        self._as_of = self._spent
         self._quote_held = Decimal(0)
         self._quote_of_others: Decimal | None = None
         self._is_urgent = False
@@ -105,15 +107,23 @@ class LiveAccount:
             if isinstance(positions, BaseException):
                 raise positions
             reports = await self._reports(listed)
-            if not await self._read_trades():
-                if spent is self._spent:
-                    # Nothing traded while this was read, so that what is held holds exactly what was told.
-                    self._tell_moved_quote()
-                new = tuple(text for key, text in self._strangers.items() if key not in self._strangers_told)
-                return AccountReported(
-                    orders=tuple(reports), positions=tuple(self._position_reports(positions)), strangers=new or msgspec.UNSET
-                )
+            new = tuple(text for key, text in self._strangers.items() if key not in self._strangers_told)
+            report = AccountReported(
+                orders=tuple(reports), positions=tuple(self._position_reports(positions)), strangers=new or msgspec.UNSET
+            )
+            if not await self._read_trades() and self._stood_still(report, spent):
+                self._as_of = spent
+                self._tell_moved_quote()
+                return report
         raise ReadFailed("the account did not stand still")
+
+    def still_holds(self, report: AccountReported) -> bool:
+        """Tell whether nothing traded and none of its orders ended since a report was made."""
+        return self._stood_still(report, self._as_of)
+
+    def _stood_still(self, report: AccountReported, spent: Decimal) -> bool:
+        # The stream tells what the lists were read too early for: a report without it would bring dead orders back to life.
+        return spent is self._spent and not any(self._has_ended(each) for each in report.orders)
 
     def note_reported(self) -> None:
         """Take note that the last report was handed on: the strangers in it are told."""
@@ -246,7 +256,7 @@ class LiveAccount:
         for news in listed:
             report = self._followed.report_of(news, listed)
             if report is not None:
-                reports.append(self._as_it_stands(report, news))
+                reports.append(report)
                 self._look_whether_it_reduces(report.intent, news)
                 seen.add(report.intent.client_order_id)
             else:
@@ -269,16 +279,6 @@ class LiveAccount:
         self._opening.add(intent.client_order_id)
         reason = f"the stop {intent.client_order_id}, which the venue made of an entry, does not only reduce: cancel it once another stands"
         self._tell_outside([HaltRequested(reason=reason)])
-
-    def _as_it_stands(self, report: OrderReport, news: OrderNews) -> OrderReport:
-        """Return a report with the level that a stop has at the venue: a person may have moved it."""
-        intent = report.intent
-        if intent.purpose is not Purpose.STOP or news.state is not OrderState.WORKING or news.stop_price <= 0:
-            return report
-        ticks = int(news.stop_price / self._instruments[intent.instrument].tick_size)
-        if ticks == intent.stop_ticks:
-            return report
-        return msgspec.structs.replace(report, intent=msgspec.structs.replace(intent, stop_ticks=ticks))
 
     def _has_ended(self, report: OrderReport) -> bool:
         order = self._followed.get(report.intent.client_order_id)

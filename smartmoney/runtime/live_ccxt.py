@@ -57,8 +57,9 @@ class CcxtVenue:
         return CcxtStream(self.account, listener, clock=SystemClock(), jitter=jitter)
 
     def money(self) -> MoneyList | None:
-        """Return the venue's list of payments without a trade; None where nobody has said how it is read (rehearsals at Binance)."""
-        return CcxtMoney(self.account) if self.account.terms.venue in MONEY else None
+        """Return the list of payments without a trade; None on spot, which has none, and in rehearsals at Binance."""
+        has_list = self.account.market is Market.USDM and self.account.terms.venue in MONEY
+        return CcxtMoney(self.account) if has_list else None
 
     async def close(self) -> None:
         """Close its connections."""

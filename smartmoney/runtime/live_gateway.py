@@ -345,7 +345,7 @@ class LiveGateway(Elsewhere):
         number = await self._attached.number_of(order)
         if number is None:
             return
-        answer = await self._account.cancel(instrument, name, is_algo=order.is_algo, number=number)
+        answer = await self._account.cancel(instrument, name, is_algo=order.is_algo, number=number, is_stop=order.is_stop)
         if answer.is_over and not order.is_ended:
             self._followed.drop(name)
             self._post(OrderCanceled(client_order_id=name, reason="requested"))
@@ -427,7 +427,8 @@ class LiveGateway(Elsewhere):
             return
         asked_ns = self._first_ask_ns
         # A stop that is sent again meanwhile is neither there nor missing.
-        if (asked_ns is not None and asked_ns > began_ns) or turns != self._again.turns or self._again.is_under_way:
+        is_overtaken = (asked_ns is not None and asked_ns > began_ns) or not self._reader.still_holds(report)
+        if is_overtaken or turns != self._again.turns or self._again.is_under_way:
             self._poll_now.set()
             return
         if asked_ns is None and self._clock.monotonic_ns() - began_ns > _UNASKED_S_MAX * _S:

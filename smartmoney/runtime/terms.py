@@ -11,6 +11,7 @@ from smartmoney.runtime.guard_options import GuardAccess, GuardOptions
 from smartmoney.settings.errors import ConfigurationError
 from smartmoney.settings.models import Settings
 from smartmoney.venues.binance.protocol import endpoints
+from smartmoney.venues.ccxt_terms import VENUES
 
 _REST = {"ccxt:bybit": ("https://api.bybit.com", "private"), "ccxt:okx": ("https://www.okx.com", "rest")}
 """The usual address, and the name under which `endpoints.ccxt_urls` may say another."""
@@ -50,7 +51,7 @@ def _access(settings: Settings) -> GuardAccess:
     name = settings.venue.removeprefix("ccxt:")
     if settings.venue == "binance":
         rest = endpoints(market, rest=given.rest or "", stream=given.ws or "").rest
-    elif settings.venue in _REST and market is Market.USDM:
+    elif settings.venue in _REST and market in VENUES[name].markets:
         usual, where = _REST[settings.venue]
         found = given.ccxt_urls.get("api", {})
         rest = str(found.get(where, usual)) if isinstance(found, Mapping) else usual
@@ -58,7 +59,7 @@ def _access(settings: Settings) -> GuardAccess:
         raise ConfigurationError(
             "venue",
             f"the guard cannot act at {settings.venue} on `market: {market.value}`",
-            "live it acts at binance, and on perpetuals at ccxt:bybit and ccxt:okx",
+            "live it acts at binance and ccxt:bybit, and on perpetuals at ccxt:okx",
         )
     return GuardAccess(
         venue=name,  # type: ignore[arg-type]

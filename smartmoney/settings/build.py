@@ -15,7 +15,10 @@ from smartmoney.simulation.paper_parameters import PaperParameters
 
 _FEES = {"spot": (Decimal(10), Decimal(10)), "usdm": (Decimal(2), Decimal(5))}
 """Maker and taker, in bps: Binance's published base rates."""
-_ATTACHED = {"ccxt:bybit": AttachedStops.POSITION, "ccxt:okx": AttachedStops.ORDER}
+_ATTACHED = {("ccxt:bybit", "usdm"): AttachedStops.POSITION, ("ccxt:okx", "usdm"): AttachedStops.ORDER}
+"""What becomes of the stop that an entry carries, by venue and market."""
+_STOPS_ALONE = frozenset({("ccxt:bybit", "spot")})
+"""Where what is to be sold is held for the stop alone, so that the target is watched by the daemon."""
 _POSITION_FRACTION_MIN = Decimal("0.25")
 _POSITION_ROOM = Decimal("1.25")
 
@@ -108,6 +111,7 @@ def feature_parameters(settings: Settings) -> FeatureParameters:
 def execution_parameters(settings: Settings) -> ExecutionParameters:
     """Return how orders are worked."""
     maker, taker = fees_bps(settings)
+    is_live, where = settings.mode == "live", (settings.venue, settings.market)
     given = settings.execution.model_dump()
     given["entry"] = EntryStyle(given["entry"])
     return ExecutionParameters(
@@ -116,8 +120,9 @@ def execution_parameters(settings: Settings) -> ExecutionParameters:
         signal_decay_time_s=settings.advanced_features.signal_generation.signal_decay_time,
         default_stop_fraction=Decimal(str(settings.strategy.stop_loss_base)),
         default_target_fraction=Decimal(str(settings.strategy.take_profit_base)),
-        linked_pairs=not (settings.mode == "live" and settings.market == "usdm"),
-        attached=_ATTACHED.get(settings.venue, AttachedStops.NONE) if settings.mode == "live" else AttachedStops.NONE,
+        linked_pairs=not (is_live and settings.market == "usdm"),
+        attached=_ATTACHED.get(where, AttachedStops.NONE) if is_live else AttachedStops.NONE,
+        watched_targets=is_live and where in _STOPS_ALONE,
         **given,
     )
 

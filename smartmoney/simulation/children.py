@@ -33,6 +33,8 @@ _SHOWN = 3.0
 _REFILL_NS = 5_000_000
 _FAST_S, _SLOW_S = 20.0, 1200.0
 _LATE = 0.7
+_SLOWEST = 1e-6
+"""Children a second: the time to the next one of a slower parent would be no number of nanoseconds any more."""
 
 
 @inner
@@ -102,7 +104,7 @@ def _pace(b: Any, k: int, mid: float) -> None:
     b.p_pace[k] = rate
     if b.p_style[k] == TWAP or b.p_style[k] == JITTERED:
         if b.p_next[k] == 0:
-            b.p_next[k] = b.now + int(1e9 * draw(b.words4) / rate)
+            b.p_next[k] = b.now + int(1e9 * draw(b.words4) / max(rate, _SLOWEST))
         b.p_rate[k] = 0.0
         return
     if b.p_next[k] == 0:
@@ -112,7 +114,7 @@ def _pace(b: Any, k: int, mid: float) -> None:
 
 @inner
 def _gap(b: Any, k: int) -> Any:
-    gap = 1.0 / max(b.p_pace[k], 1e-6)
+    gap = 1.0 / max(b.p_pace[k], _SLOWEST)
     if b.p_style[k] == JITTERED:
         gap *= 1.0 + b.p_jitter[k] * (2.0 * draw(b.words4) - 1.0)
     return max(1_000_000, int(1e9 * gap))

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from smartmoney.core.domain.instruments import Instrument
+from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import Side, attached_id
 from smartmoney.venues.ccxt_terms import VenueTerms
 from smartmoney.venues.followed import OURS
@@ -36,6 +36,8 @@ _RAW_REASONS = ("rejectReason", "cancelSource", "failCode", "r")
 _RAW_ATTACHED = frozenset({"StopLoss", "PartialStopLoss"})
 """Bybit's stops of a position: they have no client id, but name their entry's (`parentOrderLinkId`)."""
 _RAW_POSITIONS_OWN = "StopLoss"
+_RAW_FEE_ASSETS = ("feeCurrency", "feeCoin")
+"""Bybit's word for what a fee was taken in; ccxt knows one of the two, and else reckons with what was bought."""
 _NO_REASON = frozenset({"", "0", "NONE", "EC_NoError"})
 _AT_ONCE = frozenset({"IOC", "FOK"})
 
@@ -54,8 +56,9 @@ class Sized(msgspec.Struct, frozen=True, kw_only=True):
 class CcxtReader:
     """Read what ccxt says of some instruments of one venue."""
 
-    def __init__(self, terms: VenueTerms, instruments: Sequence[Sized]) -> None:
+    def __init__(self, terms: VenueTerms, instruments: Sequence[Sized], market: Market) -> None:
         self._terms = terms
+        self._category = terms.markets[market].category
         self._by_name = {sized.instrument.name: sized for sized in instruments}
 
     def order(self, order: Mapping[str, Any], *, is_apart: bool) -> OrderNews | None:
@@ -70,10 +73,10 @@ class CcxtReader:
         """
         sized = self._by_name.get(str(order.get("symbol")))
         status = order.get("status")
-        if sized is None or status is None or order.get("side") is None:
+        raw = order.get("info") or {}
+        if sized is None or status is None or order.get("side") is None or self._is_elsewhere(raw):
             return None
         try:
-            raw = order.get("info") or {}
             state = (_APART_STATES if is_apart else _STATES)[str(status)]
             if is_apart and _first(raw, ("state", "algoStatus", "X")) in _RAW_TRIGGERED:
                 state = OrderState.TRIGGERED
@@ -112,11 +115,11 @@ class CcxtReader:
     def trade(self, trade: Mapping[str, Any]) -> TradeNews | None:
         """Return what a trade says; None for one of an instrument that is not ours. Raises: NewsError."""
         sized = self._by_name.get(str(trade.get("symbol")))
-        if sized is None:
+        raw = trade.get("info") or {}
+        if sized is None or self._is_elsewhere(raw):
             return None
         try:
             fee = trade.get("fee") or {}
-            raw = trade.get("info") or {}
             return TradeNews(
                 symbol=sized.instrument.symbol,
                 trade_id=_present(trade.get("id"), "a trade's id"),
@@ -126,7 +129,7 @@ class CcxtReader:
                 price=_number(trade["price"]),
                 quantity=_number(trade["amount"]) * sized.contract_size,
                 fee=self._fee(fee, raw),
-                fee_asset=str(fee.get("currency") or ""),
+                fee_asset=_first(raw, _RAW_FEE_ASSETS) or str(fee.get("currency") or ""),
                 is_maker=trade.get("takerOrMaker") == "maker",
                 time_ms=int(trade["timestamp"]),
             )
@@ -154,6 +157,10 @@ class CcxtReader:
         except (ValueError, TypeError, AttributeError, ArithmeticError) as failure:
             raise NewsError(f"not positions: {type(failure).__name__} {failure}") from None
         return tuple(found)
+
+    def _is_elsewhere(self, raw: Mapping[str, Any]) -> bool:
+        """Tell whether a row is of another market: an account's stream tells of all, and ccxt, which knows ours only, takes it for ours."""
+        return bool(self._category) and raw.get("category", self._category) != self._category
 
     def _fee(self, fee: Mapping[str, Any], raw: Mapping[str, Any]) -> Decimal:
         """Return what a trade cost; negative is a rebate."""

@@ -53,6 +53,8 @@ class MarketTerms(msgspec.Struct, frozen=True, kw_only=True):
 
     `stop_params` and `plain_params` go with a conditional and a plain order; `stops_apart`: conditional orders are listed, asked for and
     cancelled by calls of their own, with `apart_params`, and the order that they send has another identifier.
+    `stop_price_param` is ccxt's name for a stop's trigger, `stop_cancel_params` go with the cancel of one that is not apart.
+    `category` is the venue's word for this market in what it says of orders and trades of all of them; empty: it says none.
     """
 
     type: str
@@ -62,6 +64,11 @@ class MarketTerms(msgspec.Struct, frozen=True, kw_only=True):
     stops_apart: bool = False
     plain_params: Mapping[str, Any] = {}
     stop_params: Mapping[str, Any] = {}
+    stop_price_param: str = "stopLossPrice"
+    stop_cancel_params: Mapping[str, Any] = {}
+    category: str = ""
+    trade_kinds: tuple[Mapping[str, Any], ...] = ({},)
+    """The venue lists trades of these kinds by separate calls; liquidations are trades too."""
     apart_params: Mapping[str, Any] = {}
     apart_list_params: Mapping[str, Any] = {}
     attach: Callable[[str, str], Mapping[str, Any]] | None = None
@@ -93,12 +100,12 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True):
     find_by: tuple[str, ...] = ("fetch_order",)
     order_param: str = "orderId"
     """Names the venue's own identifier when an order's trades are asked for."""
-    trade_kinds: tuple[Mapping[str, Any], ...] = ({},)
-    """The venue lists trades of these kinds by separate calls; liquidations are trades too."""
     list_max: int = 50
     trades_max: int = 100
     next_page: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, Any]] | None = None
-    """Returns what to ask with for the rows after a page that is full, of ccxt's rows; empty: none. None: it has no pages."""
+    """Returns what to ask with for the rows after a page, of ccxt's rows; empty: none. None: it has no pages."""
+    has_short_pages: bool = False
+    """A page that is not full may be followed by another: only `next_page` tells the end."""
     trades_window_ms: int = 86_400_000
     requests_per_minute: int = 1_200
     limited_s: float = 1.0
@@ -240,11 +247,25 @@ _BYBIT = VenueTerms(
             stop_params={"positionIdx": 0, "triggerBy": "LastPrice"},
             attach=_attach_to_position,
             names_attached=False,
+            category="linear",
+            trade_kinds=({"execType": "Trade"}, {"execType": "BustTrade"}, {"execType": "AdlTrade"}),
             orders_max=10,
             orders_window_s=1.0,
-        )
+        ),
+        Market.SPOT: MarketTerms(
+            type="spot",
+            kinds=("spot",),
+            has_reduce_only=False,
+            # Holds what it is to sell from the first, keeps its id when it acts, and has no direction: the market's side of it says that.
+            stop_params={"orderFilter": "tpslOrder"},
+            stop_price_param="triggerPrice",
+            stop_cancel_params={"orderFilter": "tpslOrder"},
+            category="spot",
+            trade_kinds=({"execType": "Trade"},),
+            orders_max=20,
+            orders_window_s=1.0,
+        ),
     },
-    spot_refusal="its spot holds the inventory for a stop or for a target, and offers no pair of both to its API",
     codes=Codes(
         doubtful=frozenset({10000, 10016, 10019, 110079, 170005, 170007, 170032, 170146, 170147, 170810}),
         limited=frozenset({10006, 10018, 10429}),
@@ -260,8 +281,8 @@ _BYBIT = VenueTerms(
     find_param="orderLinkId",
     id_param="orderLinkId",
     find_by=("fetch_open_orders", "fetch_canceled_and_closed_orders"),
-    trade_kinds=({"execType": "Trade"}, {"execType": "BustTrade"}, {"execType": "AdlTrade"}),
     next_page=_after_cursor,
+    has_short_pages=True,
     trades_window_ms=7 * 86_400_000,
     requests_per_minute=3_000,
     limited_s=1.0,

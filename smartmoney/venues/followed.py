@@ -50,6 +50,8 @@ class Followed(msgspec.Struct, kw_only=True):
     is_ended: bool = False
     is_expected: bool = False
     """The venue is making it out of an entry of this life: until it has a number it may be known by where it lies."""
+    lies_ticks: int | None = None
+    """Where a stop lay at the last listing: a person may have moved it. None while none has shown it."""
     needs_look: bool = False
     """Its conditional part is done: what became of the order that it sent is to be asked."""
 
@@ -57,6 +59,11 @@ class Followed(msgspec.Struct, kw_only=True):
     def venue_order_id(self) -> str:
         """Return the venue's name of it, empty while it has none."""
         return f"{ALGO_PREFIX}{self.order_id}" if self.is_algo and self.order_id else self.order_id
+
+    @property
+    def is_stop(self) -> bool:
+        """Tell whether it waits for its trigger, as far as was asked for."""
+        return self.intent.reduce_only and self.intent.stop_ticks is not None
 
     @property
     def trade_order_id(self) -> str:
@@ -197,10 +204,16 @@ class FollowedOrders:
         return self.report(order, news)
 
     def report(self, order: Followed, news: OrderNews | None = None) -> OrderReport:
-        """Return a followed order as a report."""
+        """Return a followed order as a report: a stop at the level that it has at the venue, or had when the venue last listed it."""
+        intent = order.intent
+        is_standing = news is not None and news.state is OrderState.WORKING and news.stop_price > 0
+        if news is not None and is_standing and intent.purpose is Purpose.STOP:
+            order.lies_ticks = int(news.stop_price / self.instruments[intent.instrument].tick_size)
+        if order.lies_ticks is not None and order.lies_ticks != intent.stop_ticks:
+            intent = msgspec.structs.replace(intent, stop_ticks=order.lies_ticks)
         filled = order.filled_lots if news is None else max(order.filled_lots, self._lots(order.intent.instrument, news.filled))
         number = order.venue_order_id or (news.order_id if news is not None else "")
-        return OrderReport(intent=order.intent, venue_order_id=number, filled_lots=filled)
+        return OrderReport(intent=intent, venue_order_id=number, filled_lots=filled)
 
     def _identify(self, order: Followed, news: OrderNews) -> list[Payload]:
         if news.is_algo == order.is_algo:

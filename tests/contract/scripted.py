@@ -4,6 +4,8 @@ import asyncio
 from contextlib import asynccontextmanager
 from decimal import Decimal
 
+from smartmoney.core.domain.instruments import Market
+from tests.integration.bybit_spot_venue import BybitSpotVenue
 from tests.integration.bybit_venue import MARKET as BYBIT_MARKET
 from tests.integration.bybit_venue import BybitVenue
 from tests.integration.ccxt_gateways import CcxtUnder
@@ -104,6 +106,20 @@ class MatchingBybit(TwoPrices, BybitVenue):
         await self.trigger(stop, price)
 
 
+class MatchingBybitSpot(TwoPrices, BybitSpotVenue):
+    def __init__(self):
+        super().__init__()
+        self.coins["USDT"] = MONEY
+
+    def why_not(self, path, params):
+        if path != "v5/order/create" or Decimal(params["qty"]) * Decimal(params.get("price") or self.bid) >= 5:
+            return None
+        return self._no(170140, "Order value exceeded lower limit.")
+
+    is_maker, is_immediate, drop = MatchingBybit.is_maker, MatchingBybit.is_immediate, MatchingBybit.drop
+    say, take, act = MatchingBybit.say, MatchingBybit.take, MatchingBybit.act
+
+
 class MatchingOkx(TwoPrices, OkxVenue):
     def __init__(self):
         super().__init__()
@@ -140,13 +156,17 @@ class MatchingOkx(TwoPrices, OkxVenue):
         await self.fill(child, child.quantity, price)
 
 
-VENUES = {"bybit": MatchingBybit, "okx": MatchingOkx}
+VENUES = {"bybit": (MatchingBybit, "bybit"), "okx": (MatchingOkx, "okx"), "bybit-spot": (MatchingBybitSpot, "bybit")}
 
 
 class ScriptedUnder(CcxtUnder):
     """A scripted venue in the words of the contract. Of what a venue takes in a second, six tenths are for entries."""
 
     at_once = 5
+
+    @property
+    def holds_both(self):
+        return self.market is Market.USDM
 
     def touch(self):
         return self.instrument.ticks(self.venue.bid), self.instrument.ticks(self.venue.ask)
@@ -155,7 +175,7 @@ class ScriptedUnder(CcxtUnder):
         await self.venue.shift(bps)
 
     async def held_lots(self):
-        return self.instrument.lots(abs(self.venue.position_base()))
+        return self.instrument.floor_lots(abs(self.venue.position_base()))
 
     async def orders_named(self, name):
         return self.venue.made(self.terms.to_wire(name))
@@ -167,8 +187,9 @@ class ScriptedUnder(CcxtUnder):
 
 @asynccontextmanager
 async def scripted_under(name):
-    async with serving(VENUES[name](), 90) as venue:
-        under = ScriptedUnder(venue, name)
+    make, terms = VENUES[name]
+    async with serving(make(), 90) as venue:
+        under = ScriptedUnder(venue, terms)
         await under.make()
         async with under.running():
             yield under

@@ -18,7 +18,9 @@ from smartmoney.core.domain.instruments import Market
 from smartmoney.core.domain.orders import OrderType, Purpose, Side, TimeInForce
 from tests.contract.venues import under_test
 
-EVERY = pytest.mark.parametrize("name", ["paper-spot", "paper-usdm", "live-spot", "live-usdm", "ccxt-spot", "ccxt-usdm", "bybit", "okx"])
+EVERY = pytest.mark.parametrize(
+    "name", ["paper-spot", "paper-usdm", "live-spot", "live-usdm", "ccxt-spot", "ccxt-usdm", "bybit", "okx", "bybit-spot"]
+)
 ENDS = (OrderCanceled, OrderExpired, OrderRejected, SendRefused)
 
 
@@ -103,14 +105,14 @@ async def test_c6_a_client_id_is_one_order_whatever_is_sent(name):
 
 
 @EVERY
-async def test_c7_a_stop_and_its_target_stand_together_and_go_together(name):
+async def test_c7_a_stop_and_its_target_or_the_stop_alone_stand_and_go_together(name):
     async with under_test(name) as venue:
         await venue.bought(1000)
         held = await venue.held_lots()
         bid, ask = venue.touch()
-        stop, target = venue.pair(held, bid - 30_000, ask + 30_000)
-        venue.submit(stop, target)
-        names = sorted((stop.client_order_id, target.client_order_id))
+        orders = venue.protection(held, bid - 30_000, ask + 30_000)
+        venue.submit(*orders)
+        names = sorted(each.client_order_id for each in orders)
         await venue.until(lambda: all(venue.said.of(name, OrderAccepted) for name in names))
         assert await venue.working() == names
         report = await venue.report()
@@ -127,15 +129,17 @@ async def test_c8_a_stop_that_is_reached_sells_what_it_protects_and_nothing_more
         await venue.bought(1000)
         held = await venue.held_lots()
         bid, ask = venue.touch()
-        stop, target = venue.pair(held, bid - 1_500, ask + 50_000)
-        venue.submit(stop, target)
-        await venue.until(lambda: all(venue.said.of(each.client_order_id, OrderAccepted) for each in (stop, target)))
+        orders = venue.protection(held, bid - 1_500, ask + 50_000)
+        venue.submit(*orders)
+        await venue.until(lambda: all(venue.said.of(each.client_order_id, OrderAccepted) for each in orders))
         await venue.shift(-30)
+        stop, *targets = orders
         await venue.until(lambda: venue.said.filled(stop.client_order_id) == held)
-        if venue.market is Market.USDM:
-            venue.cancel(target.client_order_id)
-        await venue.until(lambda: venue.said.of(target.client_order_id, OrderCanceled, OrderExpired))
-        assert venue.said.filled(target.client_order_id) == 0
+        for target in targets:
+            if venue.market is Market.USDM:
+                venue.cancel(target.client_order_id)
+            await venue.until(lambda target=target: venue.said.of(target.client_order_id, OrderCanceled, OrderExpired))
+            assert venue.said.filled(target.client_order_id) == 0
         assert await venue.held_lots() == 0
         assert await venue.working() == []
         report = await venue.report()

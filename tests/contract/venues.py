@@ -80,6 +80,8 @@ class Under:
     market: Market
     instrument: Instrument
     at_once = 8
+    holds_both = True
+    """A stop and a target stand side by side for the same lots; else the stop stands alone."""
 
     def __init__(self):
         self.said = Said()
@@ -131,12 +133,12 @@ class Under:
         await self.until(lambda: len(self.said.reports()) > before)
         return self.said.reports()[-1]
 
-    def pair(self, lots, stop, target):
-        """Return a stop and its target, in the order in which the executor sends them."""
+    def protection(self, lots, stop, target):
+        """Return what the executor sends to protect some lots: a stop and its target, in that order, or the stop alone."""
         first = self.intent(Side.SELL, OrderType.STOP_MARKET, lots, stop_ticks=stop, reduce_only=True, purpose=Purpose.STOP)
         first = msgspec.structs.replace(first, oco_group=first.client_order_id)
         second = self.intent(Side.SELL, OrderType.LIMIT, lots, price_ticks=target, reduce_only=True, purpose=Purpose.TARGET)
-        return first, msgspec.structs.replace(second, oco_group=first.client_order_id)
+        return (first, msgspec.structs.replace(second, oco_group=first.client_order_id))[: 2 if self.holds_both else 1]
 
 
 class PaperUnder(Under):
@@ -368,7 +370,7 @@ async def live_under(market, patience_s=90):
 @asynccontextmanager
 async def under_test(name):
     """Yield a running harness: paper, live (native) or ccxt, each -spot or -usdm, or a scripted venue by its name."""
-    if name in {"bybit", "okx"}:
+    if name in {"bybit", "okx", "bybit-spot"}:
         from tests.contract.scripted import scripted_under  # it is made of this module
 
         async with scripted_under(name) as under:

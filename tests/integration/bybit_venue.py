@@ -56,6 +56,8 @@ class BybitVenue(ScriptedVenue):
         self.market = MARKET
         self.unified_status = 6
         self.logins_refused = 0
+        self.page_max = 100
+        """Pages hold no more, whatever was asked for."""
 
     # ---- REST
 
@@ -177,7 +179,7 @@ class BybitVenue(ScriptedVenue):
         """Return a page, newest first; its cursor comes ready for a query, even where nothing follows."""
         words = dict(part.split("=", 1) for part in params["cursor"].strip("&").split("&")) if "cursor" in params else {}
         begin = next(at + 1 for at, row in enumerate(rows) if row[number] == words["page_args"]) if words else 0
-        page = rows[begin : begin + int(params.get("limit", 20))]
+        page = rows[begin : begin + min(self.page_max, int(params.get("limit", 20)))]
         cursor = quote(f"page_args={page[-1][number]}&symbol=6&", safe="") if page else ""
         return self._ok({"category": "linear", "list": page, "nextPageCursor": cursor})
 
@@ -190,6 +192,7 @@ class BybitVenue(ScriptedVenue):
             for trade in reversed(self.trades)
             if trade["execType"] == params.get("execType", "Trade")
             and params.get("orderId") in {None, trade["orderId"]}
+            and params.get("orderLinkId") in {None, trade["orderLinkId"]}
             and int(params.get("startTime", 0)) <= int(trade["execTime"]) <= int(params.get("endTime", 10**15))
         ]
         return self._page(rows, {"limit": 50, **params}, "execId")

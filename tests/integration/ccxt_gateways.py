@@ -35,35 +35,36 @@ def urls(venue, name):
 
 async def open_account(venue, name, **more):
     return await open_ccxt_account(
-        VENUES[name], Market.USDM, CREDENTIALS, clock=SystemClock(), urls=urls(venue, name), is_rehearsal=True, **more
+        VENUES[name], venue.trades_on, CREDENTIALS, clock=SystemClock(), urls=urls(venue, name), is_rehearsal=True, **more
     )
 
 
 class CcxtUnder(Under):
-    market = Market.USDM
-
     def __init__(self, venue, name):
         super().__init__()
-        self.venue = venue
+        self.venue, self.market = venue, venue.trades_on
         self.terms = VENUES[name]
         self.latched = False
 
     async def make(self, since_ms=None, money=None, orders=()):
         clock = SystemClock()
         self.account = await open_account(self.venue, self.terms.venue)
-        ((self.instrument, size),) = instruments_of(self.account.client, ["BTC/USDT:USDT"])
+        ((self.instrument, size),) = instruments_of(self.account.client, [self.venue.symbol_name])
         self.side = CcxtOrders(self.account, [Sized(instrument=self.instrument, contract_size=size)])
         self.followed = FollowedOrders([self.instrument], self.side.is_algo)
         for report in orders:
             self.followed.follow(report.intent, report.venue_order_id, report.filled_lots)
         beginning = Beginning(orders=tuple(orders), since_ms=self.account.venue_ms() - 1_000 if since_ms is None else since_ms)
-        listed = CcxtMoney(self.account)
-        since = dict.fromkeys((*listed.booked, *listed.moved), self.account.venue_ms() - 60_000)
-        self.money = LiveMoney(listed, [self.instrument], money or MoneyBeginning(from_ms=since), self.said.post, clock=clock)
+        self.money = self._money(money, clock) if self.market is Market.USDM else None
         self.gateway = LiveGateway(
             self.side, self.followed, beginning, self.said.post, clock=clock, is_latched=lambda: self.latched, money=self.money
         )
         self.stream = CcxtStream(self.account, self.gateway, clock=clock, jitter=Random(1))
+
+    def _money(self, money, clock):
+        listed = CcxtMoney(self.account)
+        since = dict.fromkeys((*listed.booked, *listed.moved), self.account.venue_ms() - 60_000)
+        return LiveMoney(listed, [self.instrument], money or MoneyBeginning(from_ms=since), self.said.post, clock=clock)
 
     async def turn(self):
         try:
@@ -73,7 +74,8 @@ class CcxtUnder(Under):
 
     @asynccontextmanager
     async def running(self, sockets=2):
-        running = (self.gateway.run(lambda: None), self.stream.run(), self.money.run(lambda: None))
+        running = [self.gateway.run(lambda: None), self.stream.run()]
+        running += [] if self.money is None else [self.money.run(lambda: None)]
         tasks = [asyncio.create_task(each) for each in running]
         try:
             await self.until(lambda: self.said.reports() and self.gateway.is_stream_up)

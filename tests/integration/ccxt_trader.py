@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from smartmoney.core.domain.commands import CancelOrder, Notify, RequestAccount, SubmitOrder
 from smartmoney.core.domain.entries import AccountReported, FundingPaid, HaltRequested, MoneyMoved
+from smartmoney.core.domain.instruments import Market
 from smartmoney.core.domain.signals import FeedTrust, Signal, SignalType
 from smartmoney.core.execution.executor import Executor
 from smartmoney.core.execution.parameters import AttachedStops, EntryStyle, ExecutionParameters
@@ -25,14 +26,17 @@ class Trader:
 
     def __init__(self, under, *, entry=EntryStyle.MAKER, attached=None, positions=()):
         self.under, self.heard, self.halted = under, 0, None
+        is_spot = under.market is Market.SPOT
+        usual = AttachedStops.NONE if is_spot else MODES[under.terms.venue]
         parameters = ExecutionParameters(
             entry=entry,
             account_retry_s=0.5,
             reprice_s=0.2,
-            linked_pairs=False,
-            attached=MODES[under.terms.venue] if attached is None else attached,
+            linked_pairs=is_spot,
+            attached=usual if attached is None else attached,
+            watched_targets=is_spot,
         )
-        limits = RiskLimits(reduce_only_exempt=True, max_position_fraction=Decimal(1), max_orders_per_minute=1_000)
+        limits = RiskLimits(reduce_only_exempt=not is_spot, max_position_fraction=Decimal(1), max_orders_per_minute=1_000)
         portfolio = Portfolio([under.instrument], Decimal(100_000), positions)
         self.executor = Executor(f"t{time.time_ns() % 10**6}", [under.instrument], portfolio, parameters, limits)
         self.seq, self.sent, self.notes = 0, [], []

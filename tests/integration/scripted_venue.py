@@ -12,6 +12,8 @@ from decimal import Decimal
 
 from aiohttp import WSMsgType, web
 
+from smartmoney.core.domain.instruments import Market
+
 KEY, SECRET, PASSPHRASE = "KeyOfTheTrader1", "canary4711secretcanary", "canary4711passphrase"
 _numbers = itertools.count(1)
 
@@ -53,6 +55,8 @@ class ScriptedVenue:
     """`attaches`: it makes stops out of the entries that carry one. `naked` are the fills that left something held without a
     stop, `lost_cover` what was covered and is so no more, `bare_ms` for how long something was without. `fills_markets`: an order at market trades at once."""
 
+    trades_on = Market.USDM
+    symbol_name, lot = "BTC/USDT:USDT", "0.001"
     skew_ms = 0
     attaches = True
     attached_reduce = True

@@ -1,5 +1,8 @@
 """Bybit linear through ccxt.pro's own class, on a venue that answers in the documented payloads: each known trap, one by one."""
 
+import asyncio
+from decimal import Decimal
+
 import pytest
 
 from smartmoney.adapters import ccxt_orders, ccxt_stream
@@ -346,11 +349,67 @@ async def test_a_report_holds_what_stands_behind_a_page_of_other_peoples_orders(
         report = await under.report()
         assert [each.intent.client_order_id for each in report.orders] == [ours.client_order_id]
         pages = [each.get("cursor", "")[:10] for each in under.venue.asked("v5/order/realtime") if "orderLinkId" not in each]
-        assert pages[-3:] == ["", "page_args=", "page_args="]
+        # The last page has a cursor, too: only an empty one says that nothing follows.
+        assert pages[-4:] == ["", "page_args=", "page_args=", "page_args="]
         # A list that cannot be read to its end is no report.
         monkeypatch.setattr(ccxt_orders, "PAGES_MAX", 2)
         with pytest.raises(ReadFailed, match="longer than can be read"):
             await under.gateway._reader.read(is_urgent=True)
+
+
+class Overtaken(BybitVenue):
+    """Let something happen, and be told, after an answer about trades was made and before it arrives."""
+
+    meanwhile = None
+
+    async def _any(self, request):
+        response = await super()._any(request)
+        if self.meanwhile is not None and request.path == "/v5/execution/list" and self.asked("v5/order/realtime")[self.listed :]:
+            happens, self.meanwhile = self.meanwhile, None
+            await happens()
+        return response
+
+
+@pytest.mark.parametrize("end", ["fill", "cancel"])
+async def test_a_report_does_not_bring_back_what_the_stream_has_ended_while_it_was_read(end):
+    async with trading(Overtaken, "bybit") as under:
+        order = await under.resting()
+        venue = under.venue
+
+        async def happens():
+            if end == "fill":
+                await venue.fill(order.client_order_id, "0.012")
+            else:
+                venue._order_cancel({"orderId": under.record(order).number})
+                await venue.tell_order(order.client_order_id)
+            async with asyncio.timeout(20):
+                while not (under.said.filled(order.client_order_id) or "OrderCanceled" in under.kinds(order.client_order_id)):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+
+        venue.listed, venue.meanwhile = len(venue.asked("v5/order/realtime")), happens
+        report = await under.report()
+        assert venue.meanwhile is None
+        assert report.orders == ()
+        assert report.positions[0].quantity == (Decimal("0.012") if end == "fill" else 0)
+
+
+async def test_a_short_page_is_not_taken_for_the_last():
+    async with bybit() as under:
+        ours = await under.resting()
+        under.venue.is_muted, under.venue.page_max = True, 2
+        record = under.record(ours)
+        record.quantity = 24
+        for _ in range(5):
+            under.venue.execute(record, "0.001", "59000")
+        for number in range(3):
+            name = f"byhand-{number}"
+            under.venue.orders[name] = Order(
+                name, number=name, side="Buy", kind="Limit", quantity=1, price="1", trigger="", force="GTC", reduces=False, status="New"
+            )
+        report = await under.report()
+        assert [each.intent.client_order_id for each in report.orders] == [ours.client_order_id]
+        assert sum(each.fill.lots for each in under.said.all if isinstance(each, OrderFilled)) == 5
+        assert len((await under.side.order_trades(under.instrument, record.number)).trades) == 5
 
 
 async def test_an_order_of_more_trades_than_a_page_is_read_whole():

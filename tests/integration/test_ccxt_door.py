@@ -15,6 +15,7 @@ from smartmoney.runtime.modes import is_rehearsal, run_mode
 from smartmoney.settings.models import Settings
 from smartmoney.venues.unified import unified_names
 
+from .bybit_spot_venue import BybitSpotVenue
 from .bybit_venue import BybitVenue
 from .ccxt_gateways import urls
 from .okx_venue import OkxVenue
@@ -43,7 +44,7 @@ def settings(name, venue=None, keys=None, market="usdm", **more):
 
 async def door(venue, name, keys):
     """Return what keeps the door shut."""
-    given = settings(name, venue, keys)
+    given = settings(name, venue, keys, market=venue.trades_on.value)
     try:
         live = await open_live_venue(given)
     except DoorClosed as closed:
@@ -125,6 +126,21 @@ async def test_what_is_wrong_with_key_or_account_is_said_and_shuts_the_door(name
         assert not venue.orders
 
 
+async def test_bybit_spot_wants_a_key_that_may_trade_spot_and_asks_nothing_about_margin(keys):
+    async with serving(BybitSpotVenue()) as venue:
+        assert await door(venue, "bybit", keys) == []
+        asked = {path for path, _, _ in venue.calls}
+        assert not asked & {"v5/position/set-leverage", "v5/position/list", "v5/account/transaction-log"}
+        venue.key["permissions"]["Spot"] = []
+        (problem,) = await door(venue, "bybit", keys)
+        assert (problem.check, problem.problem) == ("key", "the key may not trade spot")
+        venue.key["permissions"]["Spot"] = ["SpotTrade"]
+        venue.coins["USDT"] = Decimal(499)
+        (problem,) = await door(venue, "bybit", keys)
+        assert problem.check == "money"
+        assert not venue.orders
+
+
 async def test_money_that_is_not_there_and_an_order_too_small_shut_the_door(keys):
     async with serving(BybitVenue()) as venue:
         live = await open_live_venue(settings("bybit", venue, keys))
@@ -139,7 +155,7 @@ async def test_money_that_is_not_there_and_an_order_too_small_shut_the_door(keys
     ("given", "said"),
     [
         (settings("kraken", market="spot"), "ccxt:kraken prove"),
-        (settings("bybit", market="spot"), "`market: usdm` only"),
+        (settings("okx", market="spot"), "`market: usdm` only"),
         (settings("binanceusdm"), "write `venue: binance`"),
     ],
 )

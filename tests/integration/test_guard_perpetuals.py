@@ -16,7 +16,7 @@ from smartmoney.adapters.guard_venue import LookFailed
 from smartmoney.adapters.heartbeat import Carried, Heartbeat, HeartbeatFile, WorkingOrder, boot_id
 from smartmoney.adapters.service import is_latched
 from smartmoney.adapters.state_directory import StateLayout
-from smartmoney.core.domain.instruments import Instrument, Market
+from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.orders import Side
 from smartmoney.runtime.guard import Guard, GuardTerms
 from smartmoney.runtime.guard_hands import Hands
@@ -48,20 +48,21 @@ class Guarded:
             (folder / file).write_text(text)
             (folder / file).chmod(0o600)
         files = {"key_file": str(folder / "key"), "secret_file": str(folder / "secret"), "passphrase_file": str(folder / "passphrase")}
-        access = GuardAccess(venue=name, market=Market.USDM, rest=venue.rest, **files)
+        access = GuardAccess(venue=name, market=venue.trades_on, rest=venue.rest, **files)
         self.account = open_guard_account(access)
         self.there = guard_venue(access, self.account)
         self.journal = GuardJournal(folder / "guard.journal")
         self.hands = Hands(self.there, self.journal, Decimal("0.02"))
         self.instrument = Instrument(
             venue="ccxt",
-            market=Market.USDM,
+            market=venue.trades_on,
             symbol="BTCUSDT" if name == "bybit" else "BTC-USDT-SWAP",
-            name="BTC/USDT:USDT",
+            name=venue.symbol_name,
             base="BTC",
             quote="USDT",
             tick_size=Decimal("0.1"),
-            lot_size=Decimal("0.001"),
+            lot_size=Decimal(venue.lot),
+            min_notional=Decimal(5),
         )
         venue.fills_markets = True
 
@@ -136,9 +137,9 @@ class Guarded:
 
 
 @asynccontextmanager
-async def guarded(name, tmp_path):
-    async with serving(MAKES[name]()) as venue:
-        here = Guarded(venue, name, tmp_path)
+async def guarded(name, tmp_path, make=Guarded, venue_of=None):
+    async with serving((venue_of or MAKES[name])()) as venue:
+        here = make(venue, name, tmp_path)
         try:
             yield here
         finally:
@@ -159,6 +160,18 @@ async def test_entries_go_the_stop_stays_and_a_second_one_goes(name, tmp_path):
         assert here.live() == ["byhand", f"sm{RUN}-7-0", f"sm{RUN}-7-1"]
         assert here.covers() == [("58000", Decimal("0.012"), True)]
         assert (here.hands.cancelled, here.hands.placed) == (2, 0)
+
+
+@BOTH
+async def test_of_two_stops_for_all_of_it_the_tighter_one_stays(name, tmp_path):
+    for levels in (("57000", "58000"), ("58000", "57000")):
+        async with guarded(name, tmp_path) as here:
+            here.hold()
+            for number, level in enumerate(levels):
+                here.put(f"sm{RUN}-{7 + number}-0", "0.012", trigger=level, reduces=True, side="Sell")
+            await here.settle()
+            assert here.covers() == [("58000", Decimal("0.012"), True)]
+            assert (here.hands.cancelled, here.hands.placed) == (1, 0)
 
 
 @BOTH
@@ -277,6 +290,19 @@ async def test_what_stands_behind_a_page_of_other_peoples_orders_is_seen(name, t
         assert len(here.live()) == 201
 
 
+async def test_bybit_a_short_page_is_not_taken_for_the_last(tmp_path):
+    async with guarded("bybit", tmp_path) as here:
+        here.venue.page_max = 2
+        here.put(f"sm{RUN}-4-0", "0.01", price="50000")
+        here.hold()
+        here.put(f"sm{RUN}-7-0", "0.012", trigger="58000", reduces=True, side="Sell")
+        for number in range(3):
+            here.put(f"byhand{number}", "0.01", price="40000")
+        await here.settle()
+        assert [each for each in here.live() if each.startswith("sm")] == [f"sm{RUN}-7-0"]
+        assert (here.hands.cancelled, here.hands.placed) == (1, 0)
+
+
 @BOTH
 async def test_a_list_that_cannot_be_read_to_its_end_is_nothing_seen(name, tmp_path, monkeypatch):
     async with guarded(name, tmp_path) as here:
@@ -353,7 +379,7 @@ async def test_the_guard_goes_where_the_daemon_goes_with_its_own_key(name, usual
     assert (access.key_file, access.passphrase_file) == ("k", None)
 
 
-@pytest.mark.parametrize(("venue", "market"), [("ccxt:bybit", "spot"), ("ccxt:kraken", "spot"), ("ccxt:binanceusdm", "usdm")])
+@pytest.mark.parametrize(("venue", "market"), [("ccxt:okx", "spot"), ("ccxt:kraken", "spot"), ("ccxt:binanceusdm", "usdm")])
 def test_where_it_cannot_act_it_says_so_and_does_not_start(venue, market, tmp_path):
     with pytest.raises(ConfigurationError, match="the guard cannot act"):
         guard_options(Settings(mode="live", venue=venue, market=market, capital=500), tmp_path)

@@ -105,7 +105,7 @@ async def test_an_order_that_never_arrived_leaves_the_report_and_nothing_is_sent
 async def test_a_stop_that_never_arrived_is_sent_again_under_its_own_id(market):
     async with trading(market) as venue:
         await venue.bought(1000)
-        stop, target = venue.pair(await venue.held_lots(), round(venue.touch()[0] * 0.98), round(venue.touch()[1] * 1.02))
+        stop, target = venue.protection(await venue.held_lots(), round(venue.touch()[0] * 0.98), round(venue.touch()[1] * 1.02))
         async with venue.fault("lost_answer", call="POST algoOrder|POST orderList/*", count=1, accepted=False, how="reset") as acted:
             venue.submit(stop, target)
             await venue.until(lambda: venue.said.of(stop.client_order_id, OrderAccepted), 3)
@@ -119,7 +119,7 @@ async def test_a_stop_that_never_arrived_is_sent_again_under_its_own_id(market):
 async def test_a_stop_that_is_there_and_not_visible_yet_stays_one(market):
     async with trading(market, with_stream=False) as venue:
         await venue.bought(1000)
-        stop, target = venue.pair(await venue.held_lots(), round(venue.touch()[0] * 0.98), round(venue.touch()[1] * 1.02))
+        stop, target = venue.protection(await venue.held_lots(), round(venue.touch()[0] * 0.98), round(venue.touch()[1] * 1.02))
         async with (
             venue.fault("lost_answer", call="POST algoOrder|POST orderList/*", count=1, accepted=True, how="reset"),
             venue.fault("not_found", call="GET order|GET algoOrder") as hidden,
@@ -135,7 +135,7 @@ async def test_a_stop_that_is_there_and_not_visible_yet_stays_one(market):
 async def test_a_stop_that_is_not_wanted_any_more_is_not_sent_again(market):
     async with trading(market) as venue:
         await venue.bought(1000)
-        stop, _ = venue.pair(await venue.held_lots(), round(venue.touch()[0] * 0.98), round(venue.touch()[1] * 1.02))
+        stop, _ = venue.protection(await venue.held_lots(), round(venue.touch()[0] * 0.98), round(venue.touch()[1] * 1.02))
         async with venue.fault("lost_answer", call="POST algoOrder|POST order", count=1, accepted=False, how="reset"):
             venue.submit(stop)
             venue.cancel(stop.client_order_id)
@@ -393,7 +393,7 @@ async def test_a_refused_target_does_not_cost_the_stop():
         await venue.bought(1000)
         held = await venue.held_lots()
         bid, _ = venue.touch()
-        stop, target = venue.pair(held, bid - 30_000, bid - 20_000)  # a target below the market: the venue refuses the pair
+        stop, target = venue.protection(held, bid - 30_000, bid - 20_000)  # a target below the market: the venue refuses the pair
         venue.submit(stop, target)
         await venue.until(lambda: venue.said.of(stop.client_order_id, OrderAccepted))
         assert venue.said.of(target.client_order_id, OrderRejected)

@@ -281,10 +281,11 @@ styles = st.sampled_from(EntryStyle)
 markets = st.sampled_from([Market.SPOT, Market.USDM])
 
 
-@given(actions, styles, markets, st.booleans(), st.sampled_from([0, 5, 50, 250]))
+@given(actions, styles, markets, st.booleans(), st.sampled_from([0, 5, 50, 250]), st.booleans())
 @settings(max_examples=examples(120), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-def test_random_markets_never_break_protection_accounts_or_a_halt(steps, style, market, in_base, latency):
-    loop = Loop(market, parameters=ExecutionParameters(entry=style), fee_in_base=in_base, latency_ms=latency)
+def test_random_markets_never_break_protection_accounts_or_a_halt(steps, style, market, in_base, latency, watched):
+    parameters = ExecutionParameters(entry=style, watched_targets=watched)
+    loop = Loop(market, parameters=parameters, fee_in_base=in_base, latency_ms=latency)
     for action in steps:
         act(loop, action)
     loop.book.synced = True
@@ -292,6 +293,7 @@ def test_random_markets_never_break_protection_accounts_or_a_halt(steps, style, 
     loop.lose_next = None
     loop.settle(150)
     loop.assert_quiet_and_protected()
+    assert not (watched and any(intent.purpose is Purpose.TARGET for intent in loop.sent)), "a watched target is no order"
     assert loop.executor.take_halt_request() is None
     reducing = {intent.client_order_id for intent in loop.sent if intent.reduce_only}
     rejections = [r.reason for r in loop.replies if isinstance(r, OrderRejected) and r.client_order_id in reducing]
@@ -319,7 +321,7 @@ drifts = st.lists(
 
 
 @given(drifts, st.sampled_from([EntryStyle.MAKER, EntryStyle.AUTO]), markets, st.sampled_from([5, 250, 900]), st.booleans())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_an_entry_that_follows_the_touch_never_fills_more_than_was_asked_for(steps, style, market, latency, twice):
     parameters = ExecutionParameters(entry=style, maker_bps=D(2), taker_bps=D(5), reprice_s=0.5, entry_timeout_s=20.0)
     loop = Loop(market, parameters=parameters, latency_ms=latency)
@@ -356,14 +358,17 @@ def test_a_venue_that_repeats_every_reply_changes_nothing(steps):
     loop.settle(20)
 
 
-@given(actions, st.integers(0, 39))
+@given(actions, st.integers(0, 39), st.booleans())
 @settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-def test_a_restart_at_any_point_keeps_the_position_and_ends_with_one_stop(steps, cut):
-    loop = Loop()
+def test_a_restart_at_any_point_keeps_the_position_and_ends_with_one_stop(steps, cut, watched):
+    parameters = ExecutionParameters(watched_targets=watched)
+    loop = Loop(parameters=parameters)
     for action in steps[:cut]:
         act(loop, action)
     report = loop.venue.report()
-    again = Loop(positions=loop.venue.account.reports(), orders=report.orders, run="r2", cash=loop.venue.account.cash)
+    again = Loop(
+        parameters=parameters, positions=loop.venue.account.reports(), orders=report.orders, run="r2", cash=loop.venue.account.cash
+    )
     again.book = loop.book
     again.book.synced = True
     again.book.move(max(loop.book.best_bid_ticks, 9_000), 2, 400)  # deep enough for an exit that is due at once

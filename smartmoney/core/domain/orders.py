@@ -84,7 +84,8 @@ class OrderIntent(msgspec.Struct, frozen=True, kw_only=True):
     trigger of STOP_MARKET and TAKE_PROFIT_MARKET. Orders of one `oco_group` cancel each other: a fill of one shrinks the others. A
     stop says in `ends_in_ns` after how long, from its making, its position is to end: a restart must not begin the horizon anew. An entry
     with `stop_ticks` carries a stop to the venue, which makes it out of the entry's fills; that stop is an order of its own here, named
-    by `attached_id`, and says in `attached_to` whose it is.
+    by `attached_id`, and says in `attached_to` whose it is. A stop whose position has a target that is not at the venue says in
+    `target_ticks` where that is: a restart has to know.
     """
 
     client_order_id: str
@@ -102,7 +103,8 @@ class OrderIntent(msgspec.Struct, frozen=True, kw_only=True):
     signal_id: str | None = None
     ends_in_ns: int | None = None
     attached_to: str | msgspec.UnsetType = msgspec.UNSET
-    """Unset, it is left out of what is encoded: digests of runs from before there was such a thing stay true."""
+    target_ticks: int | msgspec.UnsetType = msgspec.UNSET
+    """Unset, such a thing is left out of what is encoded: digests of runs from before there was one stay true."""
     why: str | msgspec.UnsetType = msgspec.UNSET
     """In words why an entry takes or waits; unset where the configuration says so, and of anything else."""
 

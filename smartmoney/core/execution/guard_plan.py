@@ -27,6 +27,8 @@ class SeenOrder(msgspec.Struct, frozen=True, kw_only=True):
     reduces: bool
     number: str = ""
     """The venue's own identifier, by which an order without a name is known there."""
+    trigger: Decimal = Decimal(0)
+    """The level of a stop."""
 
     @property
     def is_ours(self) -> bool:
@@ -72,7 +74,9 @@ def guard_plan(instrument: Instrument, position: Decimal, orders: Sequence[SeenO
     if actions:
         return actions
     stops = [order for order in ours if order.is_stop]
-    right = next((order for order in stops if order.quantity == instrument.quantity(held)), None)
+    fitting = [order for order in stops if order.quantity == instrument.quantity(held)]
+    # Of two the tighter one: what was promised to be lost at most is not more because the daemon died between them.
+    right = max(fitting, key=lambda order: order.trigger * (1 if position > 0 else -1), default=None)
     if right is not None:
         return [Cancel(order, "one stop is enough") for order in stops if order is not right]
     if instrument.market is Market.SPOT and ours:

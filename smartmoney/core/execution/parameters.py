@@ -56,7 +56,9 @@ class ExecutionParameters(msgspec.Struct, frozen=True, kw_only=True):
     a crash, or a foreign fill); `protect_delay_s` is how long an immediate entry may keep reporting fills before its stop is placed
     regardless; `proof_window_s` is how long an order that was never acknowledged may still turn up at the venue (its receive window);
     `linked_pairs` says that the venue takes what one order of a pair filled off the other (it does not where stop and target are two
-    orders); `attached` says what becomes of a stop that an entry carries to the venue.
+    orders); `attached` says what becomes of a stop that an entry carries to the venue; `watched_targets`
+    says that the venue holds what is to be sold for one order only, so that the stop stands alone and the target is watched here
+    (`core.execution.watched`).
     """
 
     entry: EntryStyle = EntryStyle.TAKER
@@ -80,6 +82,7 @@ class ExecutionParameters(msgspec.Struct, frozen=True, kw_only=True):
     protect_attempts_max: int = 3
     linked_pairs: bool = True
     attached: AttachedStops = AttachedStops.NONE
+    watched_targets: bool = False
     default_stop_fraction: Decimal = Decimal("0.02")
     default_target_fraction: Decimal = Decimal("0.04")
 

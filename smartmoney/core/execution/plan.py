@@ -73,6 +73,8 @@ class PositionPlan(msgspec.Struct, kw_only=True):
     protect_failures: int = 0
     target_failures: int = 0
     protect_not_before_ns: int = 0
+    passed_since_ns: int | None = None
+    """Since when the market has been beyond a stop that stands and does not act (`core.execution.watched`)."""
 
     @property
     def is_clear(self) -> bool:
@@ -89,6 +91,7 @@ class PositionPlan(msgspec.Struct, kw_only=True):
         self.exit = None
         self.target_failures = 0
         self.protect_not_before_ns = 0
+        self.passed_since_ns = None
 
     def take(self, entry: EntryPlan, side: Side, now_mono_ns: int) -> None:
         """Take over an entry's levels at its fill: the tighter stop of the two, the newer target and deadline."""

@@ -6,11 +6,14 @@ an exit (or a resized pair) is sent only after the old pair is proven gone. That
 which is the price of never selling twice: spot inventory is locked by the old pair, and a venue without reduce-only would flip. Where the
 venue itself keeps what reduces from doing more (USD-M: stop and target are two reduce-only orders), a stop waits for nothing: an exit of
 unknown outcome does not keep it back, a target is replaced without touching it, and the right stop is placed beside those that are not,
-which go once the venue has acknowledged it. A stop that the venue made out of an entry (`core.execution.attached`) is one of them.
+which go once the venue has acknowledged it. A stop that the venue made out of an entry (`core.execution.attached`) is one of them. Where
+the venue holds what is to be sold for one order only, that is the stop, and the target is watched here (`core.execution.watched`).
 """
 
-from smartmoney.core.domain.commands import Command, Notify
+from smartmoney.core.domain.commands import Command, Notify, RecordRefusal
 from smartmoney.core.domain.orders import OrderIntent, OrderStatus, OrderType, Purpose, Side, TimeInForce
+from smartmoney.core.domain.signals import RefusalCode
+from smartmoney.core.execution import watched
 from smartmoney.core.execution.attached import resize
 from smartmoney.core.execution.desk import Desk
 from smartmoney.core.execution.orders import OrderRecord
@@ -46,8 +49,10 @@ def is_settled(desk: Desk, index: int, working: list[OrderRecord]) -> bool:
     plan, held = desk.plans[index], desk.portfolio.position_lots(index)
     if held == 0 or plan.exit is not None or plan.stop_ticks is None:
         return False
+    if desk.parameters.watched_targets:
+        return False  # any tick may reach a target, or pass a stop that does not act
     is_known = all(record.intent.reduce_only and record.status in _AT_THE_VENUE for record in working)
-    return is_known and _is_stop_right(working, held, plan) and _is_target_right(working, held, plan)
+    return is_known and _is_stop_right(working, held, plan) and _is_target_right(desk, working, held, plan)
 
 
 def _stand_down(desk: Desk, index: int, view: ExecutionView) -> list[Command]:
@@ -111,7 +116,11 @@ def _protect(desk: Desk, index: int, held: int, view: ExecutionView) -> list[Com
     if spare is not None:
         return [command for record in spare for command in desk.cancel(record, "one stop is enough", view)]
     is_stop_right = _is_stop_right(working, held, plan)
-    if is_stop_right and (_is_target_right(working, held, plan) or view.now_mono_ns < plan.protect_not_before_ns):
+    if is_stop_right and desk.parameters.watched_targets and plan.exit is None:
+        plan.exit = watched.due_exit(plan, held, view.quotes[index], view.now_mono_ns)
+        if plan.exit is not None:
+            return _pursue_exit(desk, index, held, plan.exit, view)
+    if is_stop_right and (_is_target_right(desk, working, held, plan) or view.now_mono_ns < plan.protect_not_before_ns):
         return []
     if is_stop_right and not is_linked:
         return _replace_target(desk, index, held, working, view)
@@ -148,11 +157,21 @@ def _place(desk: Desk, index: int, held: int, beside: list[OrderRecord], view: E
         signal_id=plan.signal_id,
         ends_in_ns=None if plan.deadline_mono_ns is None else max(0, plan.deadline_mono_ns - view.now_mono_ns),
     )
-    record, commands = desk.submit(stop, view)
+    is_watched = desk.parameters.watched_targets
+    record, commands = desk.submit(watched.carried_by(plan, stop) if is_watched else stop, view)
     if record is None:
         plan.protect_not_before_ns = view.now_mono_ns + _S
-        return [*commands, Notify(severity="critical", subject="stop refused by the risk gate", text=f"{desk.instruments[index].name}")]
-    return commands if beside else commands + _place_target(desk, index, held, group, view)
+        return [*commands, _tell_refused(desk, index, commands, view)]
+    return commands if beside or is_watched else commands + _place_target(desk, index, held, group, view)
+
+
+def _tell_refused(desk: Desk, index: int, refused: list[Command], view: ExecutionView) -> Command:
+    """Return what is to be said of a stop that the gate refused; without a price nobody knows whether what is held is more than dust."""
+    name = desk.instruments[index].name
+    is_small = any(isinstance(each, RecordRefusal) and each.refusal.code is RefusalCode.BELOW_MIN_NOTIONAL for each in refused)
+    if is_small and view.quotes[index].best_bid_ticks <= 0:
+        return Notify(severity="warning", subject="perhaps dust", text=f"{name}: too little for a stop, as far as is known without a price")
+    return Notify(severity="critical", subject="stop refused by the risk gate", text=name)
 
 
 def _place_target(desk: Desk, index: int, held: int, group: str | None, view: ExecutionView) -> list[Command]:
@@ -217,9 +236,17 @@ def _spare_stops(working: list[OrderRecord], held: int, plan: PositionPlan) -> l
 
 
 def _needless_stops(working: list[OrderRecord], held: int) -> list[OrderRecord]:
-    """Return which of several stops, none of them right, are to go already: what is left covers as much of what is held without them."""
+    """Return which of several stops, none of them right, are to go already: what is left covers as much of what is held without them.
+
+    Of two that cover as much the tighter one stays: what was promised to be lost at most is not more for a round trip.
+    """
     standing = [record for record in _stops(working) if record.status in _AT_THE_VENUE]
-    covering = sorted((record for record in standing if record.intent.side.sign * held < 0), key=lambda record: -record.leaves)
+    sign = 1 if held > 0 else -1
+
+    def worth(record: OrderRecord) -> tuple[int, int]:
+        return min(record.leaves, abs(held)), (record.intent.stop_ticks or 0) * sign
+
+    covering = sorted((record for record in standing if record.intent.side.sign * held < 0), key=worth, reverse=True)
     kept, covered = list[OrderRecord](), 0
     for record in covering:
         if covered < abs(held):
@@ -246,9 +273,9 @@ def _is_stop_right(working: list[OrderRecord], held: int, plan: PositionPlan) ->
     return len(stops) == 1 and _fits(stops[0], held) and stops[0].intent.stop_ticks == plan.stop_ticks
 
 
-def _is_target_right(working: list[OrderRecord], held: int, plan: PositionPlan) -> bool:
+def _is_target_right(desk: Desk, working: list[OrderRecord], held: int, plan: PositionPlan) -> bool:
     targets = [record for record in working if record.intent.purpose is Purpose.TARGET]
-    if plan.target_ticks is None:
+    if plan.target_ticks is None or desk.parameters.watched_targets:
         return not targets
     return len(targets) == 1 and _fits(targets[0], held) and targets[0].intent.price_ticks == plan.target_ticks
 

@@ -68,6 +68,8 @@ def adopt(desk: Desk, report: OrderReport, view: ExecutionView) -> list[Command]
         plan.signal_id = plan.signal_id or intent.signal_id
         if plan.deadline_mono_ns is None or is_in_force:
             plan.deadline_mono_ns = view.now_mono_ns + _left_ns(desk, report)
+        if intent.target_ticks is not msgspec.UNSET:
+            plan.target_ticks = intent.target_ticks
     elif intent.stop_ticks is None and intent.price_ticks is not None and (is_in_force or plan.target_ticks is None):
         plan.target_ticks = intent.price_ticks
     return []

@@ -152,3 +152,15 @@ def test_entries_carry_a_stop_live_at_each_venue_that_makes_one_and_nowhere_else
         assert (attached(f"ccxt:{name}") is not AttachedStops.NONE) == makes, name
     assert attached("ccxt:bybit", mode="paper") is AttachedStops.NONE
     assert attached("binance") is AttachedStops.NONE
+    assert attached("ccxt:bybit", market="spot") is AttachedStops.NONE
+
+
+def test_a_target_is_watched_only_where_the_venue_holds_what_is_to_be_sold_for_the_stop_alone():
+    def watched(venue, market, mode="live"):
+        parameters = execution_parameters(Settings(venue=venue, market=market, mode=mode, capital=500))
+        return parameters.watched_targets, parameters.linked_pairs
+
+    assert watched("ccxt:bybit", "spot") == (True, True)
+    assert watched("ccxt:bybit", "usdm") == (False, False)
+    assert watched("binance", "spot") == (False, True)
+    assert watched("ccxt:bybit", "spot", mode="paper") == (False, True)

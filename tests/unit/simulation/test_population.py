@@ -439,3 +439,15 @@ def test_a_parent_keeps_its_slot_in_every_market_of_its_symbol():
         factor = 10.0 if field == "efficient" else 1.0
         assert np.allclose(spot[field], factor * usdm[field])
     assert set(spot["p_style"]) <= {0, TWAP, POV, POISSON, ICEBERG, JITTERED}
+
+
+def test_a_parent_too_slow_for_its_time_sends_nothing_rather_than_everything_at_once():
+    """One lot in so many hours: the time to its first child is more than a number of nanoseconds holds."""
+    splitters = msgspec.structs.replace(FIRST_RUN.splitters, every_s=2.0, size=1e-6, child=1000.0, child_spread=3.0, duration_s=80_000.0)
+    slow = msgspec.structs.replace(splitters, twap=1.0, poisson=0.0, passive=0.0)
+    informed = msgspec.structs.replace(FIRST_RUN.informed, every_s=0.0)
+    book = book_of(msgspec.structs.replace(FIRST_RUN, splitters=slow, informed=informed), 3)
+    book.advance(10 * SECOND)
+    begun = book.worlds["p_lots"][0] > 0
+    assert begun.any()
+    assert (book.worlds["p_left"][0][begun] == book.worlds["p_lots"][0][begun]).all()

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from smartmoney.core.domain.instruments import Instrument, Market
@@ -20,7 +21,7 @@ GRID = Instrument(
     lot_size=Decimal("0.001"),
 )
 SIZED = Sized(instrument=GRID, contract_size=Decimal("0.01"))
-OKX, BYBIT = CcxtReader(VENUES["okx"], [SIZED]), CcxtReader(VENUES["bybit"], [SIZED])
+OKX, BYBIT = CcxtReader(VENUES["okx"], [SIZED], Market.USDM), CcxtReader(VENUES["bybit"], [SIZED], Market.USDM)
 
 
 def shown(**more):
@@ -119,3 +120,21 @@ def test_positions_are_signed_and_one_without_a_side_is_refused():
 def test_a_number_that_counts_as_true_is_not_one():
     with pytest.raises(NewsError):
         read_balances({"total": {"USDT": 0.5}})
+
+
+def test_what_a_stream_tells_of_another_market_is_not_ours():
+    """ccxt, which was told of one market only, takes a contract's row for the pair of the same name."""
+    grid = msgspec.structs.replace(GRID, market=Market.SPOT, symbol="BTCUSDT", name="BTC/USDT")
+    reader = CcxtReader(VENUES["bybit"], [Sized(instrument=grid, contract_size=Decimal(1))], Market.SPOT)
+    trade = {"symbol": "BTC/USDT", "id": "1", "order": "7", "side": "buy", "price": "1", "amount": "1", "timestamp": 1}
+    for category, is_ours in (("spot", True), ("linear", False), (None, True)):
+        info = {} if category is None else {"category": category}
+        assert (reader.order(shown(symbol="BTC/USDT", info=info), is_apart=False) is not None) is is_ours
+        assert bool(reader.trades([{**trade, "info": info}])) is is_ours
+
+
+def test_what_a_fee_was_taken_in_is_what_the_venue_says():
+    trade = {"symbol": "BTC/USDT:USDT", "id": "1", "order": "7", "side": "buy", "price": "1", "amount": "1", "timestamp": 1}
+    fee = {"cost": "0.1", "currency": "BTC"}
+    for info, asset in (({"feeCurrency": "MNT"}, "MNT"), ({"feeCoin": "USDT"}, "USDT"), ({"feeCurrency": ""}, "BTC"), ({}, "BTC")):
+        assert BYBIT.trade({**trade, "fee": fee, "info": info}).fee_asset == asset

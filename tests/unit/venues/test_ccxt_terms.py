@@ -122,7 +122,7 @@ def test_an_id_that_the_venue_cannot_have_is_refused_and_a_stranger_s_stays_as_i
         ("okx", Market.USDM, False, None),
         ("kraken", Market.SPOT, False, "nobody has said what the answers of ccxt:kraken prove"),
         ("kraken", Market.SPOT, True, "run it with --paper"),
-        ("bybit", Market.SPOT, False, "`market: usdm` only"),
+        ("bybit", Market.SPOT, False, None),
         ("okx", Market.SPOT, False, "one order under one name"),
         ("binanceusdm", Market.USDM, False, "write `venue: binance`"),
         ("binanceusdm", Market.USDM, True, None),

@@ -264,3 +264,26 @@ def test_one_more_stop_of_an_entry_whose_first_has_traded_is_followed_anew():
     assert followed.report_of(more, [more]).venue_order_id == "901"
     followed.learn(more)
     assert [order.order_id for order in followed.working()] == ["901"]
+
+
+def test_a_stop_that_was_seen_elsewhere_is_reported_there_until_it_is_seen_somewhere_else():
+    """What is reported without a listing must not tell that it was moved back."""
+    orders = FollowedOrders([grid()], is_algo)
+    order = orders.follow(
+        OrderIntent(
+            client_order_id=NAME,
+            instrument=0,
+            side=Side.SELL,
+            type=OrderType.STOP_MARKET,
+            lots=10,
+            purpose=Purpose.STOP,
+            stop_ticks=5_900_000,
+            reduce_only=True,
+        )
+    )
+    listed = msgspec.structs.replace(news(OrderState.WORKING), side=Side.SELL, kind="STOP", stop_price=Decimal(59000))
+    assert orders.report_of(listed, ()).intent.stop_ticks == 5_900_000
+    assert orders.report_of(msgspec.structs.replace(listed, stop_price=Decimal("50000.019")), ()).intent.stop_ticks == 5_000_001
+    assert orders.report(order).intent.stop_ticks == 5_000_001, "it is not listed, and is not known to have been moved back"
+    assert orders.report_of(listed, ()).intent.stop_ticks == 5_900_000
+    assert orders.report(order).intent == order.intent

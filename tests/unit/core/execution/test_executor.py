@@ -899,6 +899,20 @@ def test_where_small_reductions_are_not_exempt_a_position_below_the_smallest_not
     assert intents(bench.reply(OrderExpired(client_order_id=entry.client_order_id))) == []
 
 
+def test_without_a_price_what_may_be_dust_is_no_alarm_and_is_judged_once_there_is_one():
+    bench = Bench(limits=RiskLimits(reduce_only_exempt=False), positions=(PositionReport(instrument=0, quantity=D("0.04"), cost=D(4)),))
+    bench.bid = bench.ask = -1
+    bench.trust = FeedTrust.RESYNCING
+    told = [command for command in bench.tick() if isinstance(command, Notify)]
+    assert [(each.severity, each.subject) for each in told if "default" not in each.subject] == [("warning", "perhaps dust")]
+    bench.bid, bench.ask = 9_999, 10_001
+    assert intents(bench.tick(2.0)) == []
+    assert subjects(bench.tick(2.0)) == []
+    bench.bid, bench.ask = 19_999, 20_001
+    (stop,) = intents(bench.tick(2.0))
+    assert (stop.purpose, stop.lots) == (Purpose.STOP, 4)
+
+
 def test_client_ids_are_unique_derived_and_fit_every_venue():
     ids = ClientIds("A" * 16)
     made = [ids.next(seq) for seq in (5, 5, 6, 6, 10**11)]

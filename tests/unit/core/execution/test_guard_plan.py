@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -106,6 +107,21 @@ def test_at_the_hand_over_usdm_waits_for_the_daemons_stop_and_spot_makes_room():
     assert hand_over_plan(grid(Market.USDM), D("0.01"), [own, seen("sm1abc-1-0", "0.004")]) == []
     assert [action.order for action in hand_over_plan(grid(Market.USDM), D(0), [own])] == [own]
     assert [action.order for action in hand_over_plan(grid(Market.SPOT), D("0.01"), [own])] == [own]
+
+
+@pytest.mark.parametrize("market", [Market.SPOT, Market.USDM])
+@pytest.mark.parametrize(
+    ("position", "side", "loose", "tight"), [("0.01", Side.SELL, "57000", "58000"), ("-0.01", Side.BUY, "63000", "62000")]
+)
+def test_of_two_stops_for_all_of_it_the_tighter_one_stays(market, position, side, loose, tight):
+    def stop(name, level):
+        return SeenOrder(
+            client_id=name, side=side, quantity=D("0.010"), is_stop=True, is_algo=False, reduces=True, trigger=D(level), number=name
+        )
+
+    one, other = stop("sm1abc-1-0", loose), stop("sm1abc-2-0", tight)
+    for orders in ([one, other], [other, one]):
+        assert [action.order for action in guard_plan(grid(market), D(position), orders, flatten=False)] == [one]
 
 
 def test_a_stop_goes_where_it_was_else_around_the_touch_and_never_looser_than_meant():
