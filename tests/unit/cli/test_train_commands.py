@@ -115,7 +115,7 @@ def test_two_bundles_are_scored_on_the_same_worlds_and_the_ledger_says_so(call, 
     assert found["regimes", "macro F1"]["difference"]["value"] == 0.0
     assert found["60 s", "AUC"]["difference"]["value"] == pytest.approx(0.0, abs=0.02)
     assert found["60 s", "slope"]["other"]["value"] == pytest.approx(told["against"]["calibration"]["heads"][0]["quality"]["slope"])
-    assert found["60 s, unseen families", "slope"]["units"] == 1
+    assert found["60 s, unseen families", "slope"]["units"] == 2
     assert "Against doubtful" in (tmp_path / "page" / "evaluation.html").read_text(encoding="utf-8")
     ledger = entries(tmp_path / "state" / "models" / "holdouts.jsonl")
     assert [(one["bundle"], one["against"]) for one in ledger] == [(default.hash, doubtful.hash), (doubtful.hash, default.hash)]
