@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from smartmoney.adapters.model_store import ModelStore
     from smartmoney.core.features.parameters import FeatureParameters
     from smartmoney.core.models.bundle import Bundle
+    from smartmoney.learning.evaluation.against import Compared
+    from smartmoney.learning.evaluation.evaluate import Evaluation, HeldOut
     from smartmoney.learning.sets.rows import Rows
+    from smartmoney.settings.models import Settings
 
 HOLDOUTS = "holdouts.jsonl"
 """Every run on held-out worlds, in the model store's folder; nothing is ever removed, so that everybody can count."""
@@ -29,6 +32,9 @@ _CAPTURES = (
 
 def evaluate(
     bundle: Annotated[str, typer.Argument(metavar="[BUNDLE]", help="Name, hash, or a bundle's folder.")] = "default",
+    against: Annotated[
+        str | None, typer.Option(metavar="BUNDLE", help="Score this one on the very same worlds, too, and tell each difference.")
+    ] = None,
     suite: Annotated[str, typer.Option(help="Name of the held-out suite: another name, other worlds.")] = "standard",
     worlds: Annotated[
         Path | None, typer.Option("--worlds", metavar="DIR", help="Score these recorded worlds instead of fresh ones.")
@@ -67,17 +73,16 @@ def evaluate(
 
     logs.configure("WARNING", to_screen=False)
     directory = kernel_cache.prepare()
-    from smartmoney.adapters.ledger import append
     from smartmoney.adapters.model_store import ModelStore
-    from smartmoney.learning.evaluation.evaluate import evaluate as score
-    from smartmoney.learning.evaluation.summary import summary_of
     from smartmoney.runtime.compile import compile_offline_kernels
     from smartmoney.runtime.evaluation_jobs import Maker, Sizes
     from smartmoney.runtime.training_jobs import recipe_of
-    from smartmoney.settings.build import feature_parameters, regime_parameters
+    from smartmoney.settings.build import feature_parameters
 
     store = ModelStore(layout_of(state_dir).models)
-    found = _found(store, bundle)
+    bundles = [_found(store, one) for one in (bundle, against) if one is not None]
+    if len(bundles) > len({one.hash for one in bundles}):
+        raise typer.BadParameter(f"is the same bundle as {bundle}; name another one", param_hint="--against")
     compile_offline_kernels(directory, say=lambda text: print(text, file=sys.stderr))
     sizes = Sizes(
         per_family=per_family,
@@ -92,21 +97,53 @@ def evaluate(
     )
     recordings = _recordings(feature_parameters(settings)) if captures else []
     with bars() as progress:
-        held = Maker(found, suite, sizes, settings, progress).held_out(worlds, recordings, recipe_of(settings, built_in=True))
+        held = Maker(bundles, suite, sizes, settings, progress).held_out(worlds, recordings, recipe_of(settings, built_in=True))
         progress("scores", 0, 1)
-        runs = append(store.folder / HOLDOUTS, {"bundle": found.hash, "suite": suite, "worlds": str(worlds) if worlds else "fresh"})
-        scores = score(found, regime_parameters(settings), held, suite=suite, holdout_runs=runs, permute=out is not None)
+        scores = _scored(store, bundles, held, settings, suite=suite, worlds=worlds, permute=out is not None)
         progress("scores", 1, 1)
     if out is not None:
         from smartmoney.reports.evaluation import write_evaluation
 
-        write_evaluation(scores, found, out)
-    if as_json:
-        print_json(summary_of(scores))
-        return
-    from smartmoney.cli.evaluate_said import say
+        write_evaluation(scores, bundles[0], out)
+    _tell(scores, as_json=as_json)
 
-    say(scores)
+
+def _scored(
+    store: "ModelStore",
+    bundles: "list[Bundle]",
+    held: "list[HeldOut]",
+    settings: "Settings",
+    *,
+    suite: str,
+    worlds: Path | None,
+    permute: bool,
+) -> "Evaluation | Compared":
+    """Note in the ledger that the bundles were held out, then score them."""
+    from smartmoney.adapters.ledger import append
+    from smartmoney.learning.evaluation.against import compare
+    from smartmoney.learning.evaluation.evaluate import evaluate as score
+    from smartmoney.settings.build import regime_parameters
+
+    runs = []
+    for one in bundles:
+        entry: dict[str, object] = {"bundle": one.hash, "suite": suite, "worlds": str(worlds) if worlds else "fresh"}
+        others = [other.hash for other in bundles if other is not one]
+        runs.append(append(store.folder / HOLDOUTS, entry | ({"against": others[0]} if others else {})))
+    parameters = regime_parameters(settings)
+    if len(bundles) == 1:
+        return score(bundles[0], parameters, held[0], suite=suite, holdout_runs=runs[0], permute=permute)
+    return compare((bundles[0], bundles[1]), (held[0], held[1]), parameters, suite=suite, holdout_runs=(runs[0], runs[1]), permute=permute)
+
+
+def _tell(scores: "Evaluation | Compared", *, as_json: bool) -> None:
+    from smartmoney.cli.evaluate_said import say, say_both
+    from smartmoney.learning.evaluation.evaluate import Evaluation
+    from smartmoney.learning.evaluation.summary import summary_of, summary_of_both
+
+    if isinstance(scores, Evaluation):
+        print_json(summary_of(scores)) if as_json else say(scores)
+    else:
+        print_json(summary_of_both(scores)) if as_json else say_both(scores)
 
 
 def _found(store: "ModelStore", asked: str) -> "Bundle":

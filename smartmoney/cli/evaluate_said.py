@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from smartmoney.learning.evaluation.against import Compared
 from smartmoney.learning.evaluation.delay import POOLED, DelayScore
 from smartmoney.learning.evaluation.evaluate import Evaluation
 from smartmoney.learning.evaluation.misses import misses
@@ -18,6 +19,17 @@ def say(scores: Evaluation) -> None:
     print(f"{scores.name}; held-out suite {scores.suite!r}, run {scores.holdout_runs} of this store")
     for line in _lines(scores):
         print(f"  {line}")
+
+
+def say_both(compared: Compared) -> None:
+    """Print the first bundle's evaluation, then what it differs by from the other on the same worlds."""
+    say(compared.first)
+    print(f"{compared.first.name} against {compared.other.name} ({compared.other.hash[:12]}), on the same worlds; * where 0 is left out:")
+    for one in compared.differences:
+        first, other, gap = one.first.value, one.other.value, one.difference
+        interval = "" if math.isnan(gap.low) else f" [{gap.low:+.3f}, {gap.high:+.3f}]"
+        mark = " *" if one.is_told_apart else ""
+        print(f"  {one.part + ', ' + one.name:62} {first:8.3f} {other:8.3f}  {gap.value:+.3f}{interval}{mark}")
 
 
 def _lines(scores: Evaluation) -> Iterator[str]:
@@ -43,6 +55,12 @@ def _lines(scores: Evaluation) -> Iterator[str]:
             f"slope {quality.slope:.2f}, intercept {quality.intercept:+.2f}, Brier skill {quality.skill:+.4f}, "
             f"{head.effective:.0f} independent"
         )
+        if head.unseen is not None:
+            unseen = head.unseen.quality
+            yield (
+                f"         of families that no training had: AUC {head.unseen.auc:.3f}, slope {unseen.slope:.2f}, "
+                f"Brier skill {unseen.skill:+.4f}, {head.unseen.effective:.0f} independent"
+            )
     for point in scores.curve:
         skill = f"refused: {point.refused}" if point.refused else f"macro F1 {point.macro_f1:.3f}, AUC {point.auc:.3f}"
         yield f"learned anew from {point.worlds} worlds: {skill}"

@@ -8,33 +8,37 @@ from pathlib import Path
 import msgspec
 
 from smartmoney.core.models.bundle import Bundle
+from smartmoney.learning.evaluation.against import Compared
 from smartmoney.learning.evaluation.delay import POOLED
 from smartmoney.learning.evaluation.evaluate import Evaluation
 from smartmoney.learning.evaluation.misses import misses
-from smartmoney.learning.evaluation.summary import summary_of
+from smartmoney.learning.evaluation.summary import summary_of, summary_of_both
 from smartmoney.learning.evaluation.trades import TradeSums
 from smartmoney.reports import evaluation_plots as plots
+from smartmoney.reports.evaluation_against import against, ranged, said
 from smartmoney.reports.page import bullets, figure, page, paragraph, swatch, table, tiles
 from smartmoney.reports.palette import REGIMES
 
 _FOUND_BY = 8
 
 
-def write_evaluation(scores: Evaluation, bundle: Bundle, folder: Path) -> list[Path]:
-    """Write evaluation.json and evaluation.html to a folder, made if need be, and return both.
+def write_evaluation(found: Evaluation | Compared, bundle: Bundle, folder: Path) -> list[Path]:
+    """Write evaluation.json and evaluation.html of a bundle, or of it and another, to a folder, made if need be, and return both.
 
     Raises:
         OSError: they cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    summary, scores = (summary_of_both(found), found.first) if isinstance(found, Compared) else (summary_of(found), found)
     told = folder / "evaluation.json"
-    told.write_bytes(msgspec.json.format(msgspec.json.encode(summary_of(scores)), indent=2) + b"\n")
+    told.write_bytes(msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n")
     written = folder / "evaluation.html"
-    written.write_text(page(f"smartmoney: evaluation of {scores.name}", _parts(scores, bundle)), encoding="utf-8")
+    compared = found if isinstance(found, Compared) else None
+    written.write_text(page(f"smartmoney: evaluation of {scores.name}", _parts(scores, bundle, compared)), encoding="utf-8")
     return [told, written]
 
 
-def _parts(scores: Evaluation, bundle: Bundle) -> Iterator[str]:
+def _parts(scores: Evaluation, bundle: Bundle, compared: Compared | None) -> Iterator[str]:
     yield f"<h1>Evaluation of {escape(scores.name)}</h1>"
     yield paragraph(
         f"Held-out suite {scores.suite!r}, run {scores.holdout_runs} of this store; bundle {scores.hash[:12]}. Synthetic markets "
@@ -48,6 +52,8 @@ def _parts(scores: Evaluation, bundle: Bundle) -> Iterator[str]:
         + (paragraph("Below the goals:") + bullets(missed) if missed else paragraph("No goal is missed."))
         + "</div>"
     )
+    if compared is not None:
+        yield from against(compared)
     yield from _flow(scores)
     yield from _events(scores)
     yield from _regimes(scores)
@@ -58,10 +64,10 @@ def _parts(scores: Evaluation, bundle: Bundle) -> Iterator[str]:
 
 def _headline(scores: Evaluation) -> Iterator[tuple[str, str]]:
     efficient = [one.efficiency for one in scores.flow if math.isfinite(one.efficiency)]
-    yield "efficiency against the oracle (goal .65)", _said(sum(efficient) / len(efficient) if efficient else math.nan, ".2f")
-    yield "times the oracle's delay (goal 1.5)", _said(scores.delay.ratio if scores.delay else math.nan, ".2f")
-    yield "macro-F1 of regimes", _said(scores.regimes.macro_f1 if scores.regimes else math.nan, ".2f")
-    yield "of the net that an oracle makes (goal 50 %)", _said(scores.planted.share if scores.planted else math.nan, ".0%")
+    yield "efficiency against the oracle (goal .65)", said(sum(efficient) / len(efficient) if efficient else math.nan, ".2f")
+    yield "times the oracle's delay (goal 1.5)", said(scores.delay.ratio if scores.delay else math.nan, ".2f")
+    yield "macro-F1 of regimes", said(scores.regimes.macro_f1 if scores.regimes else math.nan, ".2f")
+    yield "of the net that an oracle makes (goal 50 %)", said(scores.planted.share if scores.planted else math.nan, ".0%")
 
 
 def _flow(scores: Evaluation) -> Iterator[str]:
@@ -76,8 +82,8 @@ def _flow(scores: Evaluation) -> Iterator[str]:
     yield table(
         heads,
         [
-            (escape(one.kind), _said(one.auc, ".3f"), _range(one.auc_low, one.auc_high, ".2f"), _said(one.auc_oracle, ".3f"),
-             _said(one.efficiency, ".2f"), _said(one.direction, ".0%"))
+            (escape(one.kind), said(one.auc, ".3f"), ranged(one.auc_low, one.auc_high, ".2f"), said(one.auc_oracle, ".3f"),
+             said(one.efficiency, ".2f"), said(one.direction, ".0%"))
             for one in scores.flow
         ],
     )  # fmt: skip
@@ -90,8 +96,8 @@ def _flow(scores: Evaluation) -> Iterator[str]:
     yield table(
         heads,
         [
-            (escape(one.kind), _said(one.ratio, ".2f"), _range(one.ratio_low, one.ratio_high, ".2f"), _said(one.caught_share, ".0%"),
-             _said(one.oracle_caught_share, ".0%"), _said(one.direction, ".0%"), str(one.worlds))
+            (escape(one.kind), said(one.ratio, ".2f"), ranged(one.ratio_low, one.ratio_high, ".2f"), said(one.caught_share, ".0%"),
+             said(one.oracle_caught_share, ".0%"), said(one.direction, ".0%"), str(one.worlds))
             for one in scores.delays
         ],
     )  # fmt: skip
@@ -106,7 +112,7 @@ def _events(scores: Evaluation) -> Iterator[str]:
         )
         yield table(
             {"score": "text", "area": "", "95 %": ""},
-            [(escape(one.name), _said(one.pr_auc, ".2f"), _range(one.low, one.high, ".2f")) for one in scores.spoofs.found_by[:_FOUND_BY]],
+            [(escape(one.name), said(one.pr_auc, ".2f"), ranged(one.low, one.high, ".2f")) for one in scores.spoofs.found_by[:_FOUND_BY]],
         )
     if scores.traps is not None:
         yield "<h2>Traps</h2>"
@@ -116,7 +122,7 @@ def _events(scores: Evaluation) -> Iterator[str]:
         )
         yield table(
             {"warning": "text", "warned in time": "", "false an hour": ""},
-            [(escape(one.name), _said(one.share, ".0%"), _said(one.false_per_hour, ".1f")) for one in scores.traps.warned_by],
+            [(escape(one.name), said(one.share, ".0%"), said(one.false_per_hour, ".1f")) for one in scores.traps.warned_by],
         )
 
 
@@ -124,9 +130,9 @@ def _regimes(scores: Evaluation) -> Iterator[str]:
     if scores.regimes is None:
         return
     yield "<h2>Regimes</h2>"
-    yield table({"regime": "text", "F1": ""}, [(swatch(name, name), _said(value, ".2f")) for name, value in scores.regimes.f1.items()])
+    yield table({"regime": "text", "F1": ""}, [(swatch(name, name), said(value, ".2f")) for name, value in scores.regimes.f1.items()])
     yield table(
-        {"family": "text", "macro-F1": ""}, [(escape(name), _said(value, ".2f")) for name, value in scores.regimes.by_family.items()]
+        {"family": "text", "macro-F1": ""}, [(escape(name), said(value, ".2f")) for name, value in scores.regimes.by_family.items()]
     )
     if scores.ribbons:
         yield f'<p class="faint">{" &nbsp; ".join(swatch(name, name) for name in REGIMES)}</p>'
@@ -141,10 +147,11 @@ def _forecasts(scores: Evaluation) -> Iterator[str]:
         yield table(
             {"horizon": "text", "AUC": "", "error": "", "95 %": "", "slope": "", "Brier skill": "", "independent": ""},
             [
-                (f"{one.horizon_s} s", _said(one.auc, ".3f"), _said(one.quality.ece, ".3f"),
-                 _range(one.quality.ece_low, one.quality.ece_high, ".3f"),
-                 _said(one.quality.slope, ".2f"), _said(one.quality.skill, "+.4f"), _said(one.effective, ".0f"))
-                for one in scores.heads
+                (name, said(one.auc, ".3f"), said(one.quality.ece, ".3f"), ranged(one.quality.ece_low, one.quality.ece_high, ".3f"),
+                 said(one.quality.slope, ".2f"), said(one.quality.skill, "+.4f"), said(one.effective, ".0f"))
+                for head in scores.heads
+                for name, one in ((f"{head.horizon_s} s", head), ("… unseen families", head.unseen))
+                if one is not None
             ],
         )  # fmt: skip
         yield figure(plots.draw_reliability(scores.heads), "reliability of forecasts on held-out worlds")
@@ -157,8 +164,8 @@ def _forecasts(scores: Evaluation) -> Iterator[str]:
         yield table(
             {"horizon": "text", "AUC": "", "logistic": "", "gain": "", "95 %": ""},
             [
-                (f"{one.horizon_s} s", _said(one.auc, ".3f"), _said(one.auc_logistic, ".3f"), _said(one.gain, "+.3f"),
-                 _range(one.gain_low, one.gain_high, "+.3f"))
+                (f"{one.horizon_s} s", said(one.auc, ".3f"), said(one.auc_logistic, ".3f"), said(one.gain, "+.3f"),
+                 ranged(one.gain_low, one.gain_high, "+.3f"))
                 for one in scores.baseline
             ],
         )  # fmt: skip
@@ -191,13 +198,13 @@ def _money(scores: Evaluation) -> Iterator[str]:
         yield paragraph(
             f"Net where an edge is planted: the model {scores.planted.net_model:+.2f}, the oracle {scores.planted.net_oracle:+.2f} "
             "(it knows side and start of every informed and mistaken parent from truth, more than anybody could). Choosing among variants "
-            f"by the past overfits with probability {_said(scores.planted.pbo_mean, '.2f')} (goal: below .05)."
+            f"by the past overfits with probability {said(scores.planted.pbo_mean, '.2f')} (goal: below .05)."
         )
     if scores.nulls is not None:
         nulls = scores.nulls
         yield paragraph(
-            f"Where there is nothing to find, net and cost together are {_said(nulls.opened.net_plus_cost, '+.2f')} bps (goal: "
-            f"within 0.2), and overfitting has probability {_said(nulls.pbo_mean, '.2f')} (goal: about a half)."
+            f"Where there is nothing to find, net and cost together are {said(nulls.opened.net_plus_cost, '+.2f')} bps (goal: "
+            f"within 0.2), and overfitting has probability {said(nulls.pbo_mean, '.2f')} (goal: about a half)."
         )
     heads = {
         "who and where": "text",
@@ -217,21 +224,11 @@ def _money(scores: Evaluation) -> Iterator[str]:
 def _row(one: TradeSums) -> tuple[str, ...]:
     return (
         str(one.trades),
-        _said(one.per_day, ".0f"),
-        _said(one.gross, "+.2f"),
-        _range(one.gross_low, one.gross_high, "+.2f"),
-        _said(one.cost, ".2f"),
-        _said(one.net, "+.2f"),
-        _said(one.net_at(2), "+.2f"),
-        _said(one.break_even_fee, "+.2f"),
+        said(one.per_day, ".0f"),
+        said(one.gross, "+.2f"),
+        ranged(one.gross_low, one.gross_high, "+.2f"),
+        said(one.cost, ".2f"),
+        said(one.net, "+.2f"),
+        said(one.net_at(2), "+.2f"),
+        said(one.break_even_fee, "+.2f"),
     )
-
-
-def _said(value: float, form: str) -> str:
-    if math.isnan(value):
-        return "–"
-    return "endless" if math.isinf(value) else format(value, form)
-
-
-def _range(low: float, high: float, form: str) -> str:
-    return "–" if math.isnan(low) or math.isnan(high) else f"{_said(low, form)} to {_said(high, form)}"

@@ -1,4 +1,7 @@
-"""Make what a bundle is evaluated on: fresh worlds whose seeds follow from the bundle, their rows, and trades on those that are traded."""
+"""Make what bundles are evaluated on: fresh worlds whose seeds follow from them, their rows, and trades on those that are traded.
+
+Two bundles that are compared get the same worlds, whose seeds follow from both, so that neither can be tuned to them.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,22 +59,30 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
         return round(self.hours * 3600)
 
 
-class Maker:
-    """Make held-out material for one bundle."""
+def seed_of(bundles: Sequence[Bundle]) -> str:
+    """Return what the seeds of held-out worlds follow from: the bundle's hash; of several all hashes, in whatever order they are named."""
+    return "+".join(sorted(one.hash for one in bundles))
 
-    def __init__(self, bundle: Bundle, suite: str, sizes: Sizes, settings: Settings, progress: Progress) -> None:
-        self._bundle, self._suite, self._sizes, self._settings, self._progress = bundle, suite, sizes, settings, progress
+
+class Maker:
+    """Make held-out material for one bundle, or the same for several."""
+
+    def __init__(self, bundles: Sequence[Bundle], suite: str, sizes: Sizes, settings: Settings, progress: Progress) -> None:
+        self._bundles, self._suite, self._sizes, self._settings, self._progress = bundles, suite, sizes, settings, progress
+        self._seed = seed_of(bundles)
         self._parameters: FeatureParameters = feature_parameters(settings)
 
-    def held_out(self, folder: Path | None, recordings: Sequence[Rows], recipe: Recipe) -> HeldOut:
-        """Return everything; `folder` holds recorded worlds that take the place of fresh full markets, and of spoofers and traps.
+    def held_out(self, folder: Path | None, recordings: Sequence[Rows], recipe: Recipe) -> list[HeldOut]:
+        """Return everything, of each bundle with what it traded.
+
+        `folder` holds recorded worlds that take the place of fresh full markets, and of spoofers and traps.
 
         Raises:
             RowsRefused, RecordingRefused: the folder holds no such worlds.
             TrainingRefused: there are too few worlds for a learning curve.
             OSError: something cannot be read or written.
         """
-        sizes, of = self._sizes, (self._bundle.hash, self._suite)
+        sizes, of = self._sizes, (self._seed, self._suite)
         worlds = self._worlds(folder)
         has_watch = bool(sizes.windows and sizes.quiet_days and sizes.targets)
         quiet, targets = held_out_feeds(*of, round(24 * sizes.quiet_days), sizes.targets, LASTS_S) if has_watch else ((), ())
@@ -79,7 +90,7 @@ class Maker:
         nulls, planted = (
             make(*of, count, sizes.seconds) for make, count in ((held_out_nulls, sizes.nulls), (held_out_planted, sizes.planted))
         )
-        return HeldOut(
+        held = HeldOut(
             worlds=worlds,
             windows=self._rows("windows", held_out_windows(*of, sizes.windows) if sizes.windows else ()),
             quiet=self._rows("quiet hours", quiet),
@@ -87,18 +98,18 @@ class Maker:
             spoofs=self._rows("spoofers", held_out_told(*of, "spoof", told, sizes.seconds)),
             traps=self._rows("traps", held_out_told(*of, "trap", told, sizes.seconds)),
             nulls=self._rows("nothing to find", nulls),
-            null_trades=self._trades(nulls, has_oracle=False),
             planted=self._rows("planted worlds", planted),
-            planted_trades=self._trades(planted, has_oracle=True),
             recordings=recordings,
             curve=self._curve(worlds, recipe),
         )
+        traded = zip(self._trades(nulls, has_oracle=False), self._trades(planted, has_oracle=True), strict=True)
+        return [msgspec.structs.replace(held, null_trades=of_nulls, planted_trades=of_planted) for of_nulls, of_planted in traded]
 
     def _worlds(self, folder: Path | None) -> list[Rows]:
         if folder is not None:
             return [rows for one in world_folders(folder) for rows in read_world(one, recorded_binance(), self._parameters)]
         sizes = self._sizes
-        return self._rows("worlds", held_out_worlds(self._bundle.hash, self._suite, sizes.per_family, sizes.seconds))
+        return self._rows("worlds", held_out_worlds(self._seed, self._suite, sizes.per_family, sizes.seconds))
 
     def _rows(self, what: str, sources: Sequence[Source]) -> list[Rows]:
         def progress(_what: str, done: int, of: int) -> None:
@@ -106,10 +117,12 @@ class Maker:
 
         return list(world_rows(sources, self._parameters, progress, parallel=True))
 
-    def _trades(self, worlds: Sequence[World], *, has_oracle: bool) -> list[WorldTraded]:
-        if not worlds or not self._bundle.spec.heads:
-            return []
-        return trade_worlds(worlds, self._bundle, self._settings, self._progress, has_oracle=has_oracle)
+    def _trades(self, worlds: Sequence[World], *, has_oracle: bool) -> list[list[WorldTraded]]:
+        able = [one for one in self._bundles if one.spec.heads]
+        if not worlds or not able:
+            return [[] for _ in self._bundles]
+        found = iter(trade_worlds(worlds, able, self._settings, self._progress, has_oracle=has_oracle))
+        return [next(found) if one.spec.heads else [] for one in self._bundles]
 
     def _curve(self, worlds: Sequence[Rows], recipe: Recipe) -> tuple[CurvePoint, ...]:
         if not self._sizes.curve:

@@ -1,7 +1,8 @@
 """Let a model trade on held-out worlds: the backtest's own engine, gates, risk and paper venue, each world's market made once.
 
 A world is traded by up to three: the model as configured; the model with its gates forced open, which trades whatever it leans to; and,
-where an edge is planted, an oracle (`learning.evaluation.parent_oracle`) behind the same gates. Invariants: what comes out depends on the
+where an edge is planted, an oracle (`learning.evaluation.parent_oracle`) behind the same gates. Several models trade the very same market,
+each for itself, and the oracle, which asks none of them, once. Invariants: what comes out depends on the
 job alone; worlds are made in processes of their own at low priority, and nothing of them stays on the disk.
 """
 
@@ -39,20 +40,22 @@ _RATE_OPEN = 1_000_000
 
 
 class TradeJob(msgspec.Struct, frozen=True, kw_only=True):
-    """Name a world, the configuration, the store with both models, and their hashes; `has_oracle` where the oracle trades, too."""
+    """Name a world, the configuration, a store of models, and of each bundle the hash as it is and forced open.
+
+    `has_oracle` where the oracle trades, too.
+    """
 
     world: World
     settings: Settings
     store: str
-    model: str
-    opened: str
+    models: tuple[tuple[str, str], ...]
     has_oracle: bool
 
 
 def trade_worlds(
-    worlds: Sequence[World], bundle: Bundle, settings: Settings, progress: Progress, *, has_oracle: bool, parallel: bool = True
-) -> list[WorldTraded]:
-    """Trade every world, in their order.
+    worlds: Sequence[World], bundles: Sequence[Bundle], settings: Settings, progress: Progress, *, has_oracle: bool, parallel: bool = True
+) -> list[list[WorldTraded]]:
+    """Trade every world by every bundle, and return of each bundle its worlds, both in their order.
 
     Raises:
         BacktestRefused, ReplayRefused: a world is too short to hold frames.
@@ -60,14 +63,13 @@ def trade_worlds(
     """
     with tempfile.TemporaryDirectory(prefix="smartmoney-evaluate-") as folder:
         store = ModelStore(Path(folder))
-        opened = forced_open(bundle)
-        for one in (bundle, opened):
+        pairs = [(bundle, forced_open(bundle)) for bundle in bundles]
+        for one in {each.hash: each for pair in pairs for each in pair}.values():
             store.add(one)
-        jobs = [
-            TradeJob(world=world, settings=settings, store=folder, model=bundle.hash, opened=opened.hash, has_oracle=has_oracle)
-            for world in worlds
-        ]
-        return list(_traded(jobs, progress, worker_count(len(jobs), parallel=parallel)))
+        models = tuple((bundle.hash, opened.hash) for bundle, opened in pairs)
+        jobs = [TradeJob(world=world, settings=settings, store=folder, models=models, has_oracle=has_oracle) for world in worlds]
+        found = list(_traded(jobs, progress, worker_count(len(jobs), parallel=parallel)))
+    return [[world[place] for world in found] for place in range(len(bundles))]
 
 
 def forced_open(bundle: Bundle) -> Bundle:
@@ -108,7 +110,7 @@ def with_gates_open(settings: Settings) -> Settings:
     )
 
 
-def _traded(jobs: Sequence[TradeJob], progress: Progress, workers: int) -> Iterator[WorldTraded]:
+def _traded(jobs: Sequence[TradeJob], progress: Progress, workers: int) -> Iterator[tuple[WorldTraded, ...]]:
     progress("traded worlds", 0, len(jobs))
     if workers <= 1:
         for number, job in enumerate(jobs, 1):
@@ -130,8 +132,8 @@ def _begin() -> None:
     begin_worker()
 
 
-def trade_world(job: TradeJob) -> WorldTraded:
-    """Make a world's market and let everybody trade on it. Cost: some 8 s per simulated hour of BTCUSDT on one core."""
+def trade_world(job: TradeJob) -> tuple[WorldTraded, ...]:
+    """Make a world's market and let everybody trade on it. Cost: some 8 s per simulated hour of BTCUSDT on one core, with one bundle."""
     world = job.world
     settings = job.settings.model_copy(update={"venue": "binance", "market": world.market.value, "instruments": ("BTC/USDT",)})
     with tempfile.TemporaryDirectory(prefix="smartmoney-evaluate-") as folder:
@@ -150,10 +152,11 @@ def trade_world(job: TradeJob) -> WorldTraded:
         def be_oracle(engine: Engine) -> None:
             engine.brain.desk.activate(ParentOracle(parents))
 
-        return WorldTraded(
-            normal=run(job.model, settings),
-            opened=run(job.opened, with_gates_open(settings)),
-            oracle=run(job.model, settings, be_oracle) if job.has_oracle else None,
+        # The oracle takes the model's place: whose it was makes no difference.
+        oracle = run(job.models[0][0], settings, be_oracle) if job.has_oracle else None
+        return tuple(
+            WorldTraded(normal=run(model, settings), opened=run(opened, with_gates_open(settings)), oracle=oracle)
+            for model, opened in job.models
         )
 
 

@@ -74,14 +74,24 @@ class Rehearsed(msgspec.Struct, frozen=True):
 
 def score_delays(windows: Sequence[Heard], quiet: Sequence[Heard], targets: Sequence[Heard], seed: int = 7) -> tuple[DelayScore, ...]:
     """Score every kind that has windows, quiet hours and targets, and all of them together."""
-    found = [one for heard in targets if (one := _rehearse(heard, windows, quiet)) is not None]
+    found = rehearsals(windows, quiet, targets)
     if not found:
         return ()
     rng = np.random.default_rng(seed)
-    each = [_alarms(one, range(len(one.model.peaks)), range(len(one.sides))) for one in found]
+    each = [alarms_of(one, *everything(one)) for one in found]
     again = [[_drawn(one, rng) for one in found] for _ in range(_RESAMPLES)]
     scores = [_score((one,), (alarms,), [(draw[k],) for draw in again]) for k, (one, alarms) in enumerate(zip(found, each, strict=True))]
     return (*scores, _score(found, each, again)) if len(found) > 1 else tuple(scores)
+
+
+def rehearsals(windows: Sequence[Heard], quiet: Sequence[Heard], targets: Sequence[Heard]) -> list[Rehearsed]:
+    """Return both watches of every kind that has windows, quiet hours and targets."""
+    return [one for heard in targets if (one := _rehearse(heard, windows, quiet)) is not None]
+
+
+def everything(one: Rehearsed) -> tuple[Sequence[int], Sequence[int]]:
+    """Return every quiet hour and every target, by number."""
+    return range(len(one.model.peaks)), range(len(one.sides))
 
 
 def watch_for(windows: Sequence[Heard]) -> Watch | None:
@@ -182,7 +192,8 @@ Alarms = tuple[Floats, NDArray[np.int64], Floats, NDArray[np.int64]]
 """The model's delays and sides, the oracle's, and the true sides are known by world."""
 
 
-def _alarms(one: Rehearsed, hours: Sequence[int], worlds: Sequence[int]) -> Alarms:
+def alarms_of(one: Rehearsed, hours: Sequence[int], worlds: Sequence[int]) -> Alarms:
+    """Return the alarms on some targets, their thresholds set on some quiet hours, which may be drawn more than once."""
     days = len(one.model.peaks) / 24.0
     said: list[NDArray[np.float64]] = []
     for climbs in (one.model, one.oracle):
@@ -194,14 +205,14 @@ def _alarms(one: Rehearsed, hours: Sequence[int], worlds: Sequence[int]) -> Alar
 
 def _drawn(one: Rehearsed, rng: np.random.Generator) -> Alarms:
     hours, worlds = (rng.integers(0, count, count).tolist() for count in (len(one.model.peaks), len(one.sides)))
-    return _alarms(one, hours, worlds)
+    return alarms_of(one, hours, worlds)
 
 
 def _score(kinds: Sequence[Rehearsed], alarms: Sequence[Alarms], again: Sequence[Sequence[Alarms]]) -> DelayScore:
     model, right, oracle = (np.concatenate([one[k] for one in alarms]) for k in range(3))
     caught = np.isfinite(model)
     is_one = len(kinds) == 1
-    ratios = [found for draw in again if not math.isnan(found := _ratio(draw))]
+    ratios = [found for draw in again if not math.isnan(found := ratio_of(draw))]
     low, high = np.quantile(ratios, (0.025, 0.975), method="nearest").tolist() if ratios else (math.nan, math.nan)
     return DelayScore(
         kind=kinds[0].kind if is_one else POOLED,
@@ -210,7 +221,7 @@ def _score(kinds: Sequence[Rehearsed], alarms: Sequence[Alarms], again: Sequence
         lasts_s=max(one.lasts_s for one in kinds),
         median_s=_median(model),
         oracle_s=_median(oracle),
-        ratio=_ratio(alarms),
+        ratio=ratio_of(alarms),
         ratio_low=low,
         ratio_high=high,
         caught_share=float(caught.mean()),
@@ -219,7 +230,8 @@ def _score(kinds: Sequence[Rehearsed], alarms: Sequence[Alarms], again: Sequence
     )
 
 
-def _ratio(alarms: Sequence[Alarms]) -> float:
+def ratio_of(alarms: Sequence[Alarms]) -> float:
+    """Return the model's median delay over the oracle's, of several kinds in units of each kind's oracle's median."""
     units = [_median(one[2]) for one in alarms]
     if not all(math.isfinite(unit) and unit > 0.0 for unit in units):
         return math.nan

@@ -37,8 +37,20 @@ class FlowScore(msgspec.Struct, frozen=True, kw_only=True):
     """Share of the targets of windows that score above the median of the empty ones whose side is told right."""
 
 
-def score_flow(kind: str, sources: Sequence[tuple[Rows, Said]], seed: int = 5) -> FlowScore:
-    """Score the windows of some batches of one kind."""
+class Windows(msgspec.Struct, frozen=True):
+    """Hold of each window what the detector says of the surer side, the oracle's log-likelihood ratio, and truth.
+
+    `is_right` tells whether the side that the detector leans to is the target's.
+    """
+
+    model: Floats
+    oracle: Floats
+    has_target: NDArray[np.bool_]
+    is_right: NDArray[np.bool_]
+
+
+def windows_of(sources: Sequence[tuple[Rows, Said]]) -> Windows:
+    """Return the windows of some batches of one kind."""
     model, oracle, target, right = [], [], [], []
     for rows, said in sources:
         end = rows.extras["end"].astype(np.int64)
@@ -47,7 +59,13 @@ def score_flow(kind: str, sources: Sequence[tuple[Rows, Said]], seed: int = 5) -
         oracle.append(rows.extras["llr"])
         target.append(rows.extras["target"] > 0.5)
         right.append((buying > selling) == (rows.extras["side"] < 0.5))
-    m, o, t, r = (np.concatenate(column) for column in (model, oracle, target, right))
+    return Windows(*(np.concatenate(column) for column in (model, oracle, target, right)))
+
+
+def score_flow(kind: str, sources: Sequence[tuple[Rows, Said]], seed: int = 5) -> FlowScore:
+    """Score the windows of some batches of one kind."""
+    found_windows = windows_of(sources)
+    m, o, t, r = found_windows.model, found_windows.oracle, found_windows.has_target, found_windows.is_right
     found = auc(m[~t], m[t])
     best = auc(o[~t], o[t])
     rng = np.random.default_rng(seed)
@@ -60,7 +78,7 @@ def score_flow(kind: str, sources: Sequence[tuple[Rows, Said]], seed: int = 5) -
     alarmed = t & (m > np.median(m[~t]))
     low, high = np.quantile(areas, (0.025, 0.975)).tolist()
     known = [one for one in shares if math.isfinite(one)]
-    scored = ORACLE_AUC[0] <= best <= ORACLE_AUC[1]
+    scored = is_scored(best)
     ends = np.quantile(known, (0.025, 0.975)).tolist() if known and scored else [float("nan")] * 2
     return FlowScore(
         kind=kind,
@@ -74,6 +92,11 @@ def score_flow(kind: str, sources: Sequence[tuple[Rows, Said]], seed: int = 5) -
         efficiency_high=ends[1],
         direction=float(r[alarmed].mean()) if alarmed.any() else float("nan"),
     )
+
+
+def is_scored(best: float) -> bool:
+    """Tell whether an oracle of that AUC leaves something to find, and not everything."""
+    return ORACLE_AUC[0] <= best <= ORACLE_AUC[1]
 
 
 def efficiency(area: float, best: float) -> float:

@@ -6,6 +6,7 @@ confidence) by the past: one half where there is nothing to choose. A variant en
 horizon.
 """
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -50,13 +51,19 @@ def score_nulls(bundle: Bundle, rows: Sequence[tuple[Rows, Said]], traded: Seque
 
 def pbo_of(bundle: Bundle, worlds: Sequence[tuple[Rows, Said]]) -> tuple[float, int]:
     """Return the mean probability of overfitting over worlds, and how many have one; NaN where none has."""
+    found = [one for one in pbos(bundle, worlds) if math.isfinite(one)]
+    return (float(np.mean(found)) if found else float("nan")), len(found)
+
+
+def pbos(bundle: Bundle, worlds: Sequence[tuple[Rows, Said]]) -> list[float]:
+    """Return each world's probability of overfitting; NaN where there is nothing to choose among."""
     found = []
     for rows, said in worlds:
         table = _variants(bundle, rows, said)
         moves = table.std(axis=0) > 0.0
-        if table.shape[0] >= 2 * _PBO_BLOCKS and moves.sum() >= 2:
-            found.append(overfitting(table[:, moves], _PBO_BLOCKS).pbo)
-    return (float(np.mean(found)) if found else float("nan")), len(found)
+        is_enough = table.shape[0] >= 2 * _PBO_BLOCKS and moves.sum() >= 2
+        found.append(overfitting(table[:, moves], _PBO_BLOCKS).pbo if is_enough else math.nan)
+    return found
 
 
 def _variants(bundle: Bundle, rows: Rows, said: Said) -> Floats:

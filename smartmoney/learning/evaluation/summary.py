@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from smartmoney.learning.evaluation.against import Compared
 from smartmoney.learning.evaluation.evaluate import Evaluation
 from smartmoney.learning.evaluation.misses import misses
 from smartmoney.learning.evaluation.nulls import NullScore
@@ -35,6 +36,14 @@ def summary_of(found: Evaluation) -> dict[str, object]:
         "importance": [_plain(one) for one in found.importance],
         "learning_curve": [_plain(one) for one in found.curve],
         "missed": list(misses(found)),
+    }
+
+
+def summary_of_both(found: Compared) -> dict[str, object]:
+    """Return the first bundle's skill table, the other's, and what they differ by."""
+    return summary_of(found.first) | {
+        "against": summary_of(found.other),
+        "differences": [_fields(one) | {"is_told_apart": one.is_told_apart} for one in found.differences],
     }
 
 

@@ -69,6 +69,8 @@ def _near_depth(heard: Heard) -> Floats:
     return np.asarray(np.log((1e-9 + usual) / (1e-9 + near)), np.float64)
 
 
+OF_A_MODEL = "probability of volatile"
+"""The only score that a model has to do with; the others are features."""
 SCORES: Mapping[str, Callable[[Heard], Floats]] = {
     "liquidity_stress": _feature("liquidity_stress", 1.0),
     "mm_presence, low": _feature("mm_presence", -1.0),
@@ -76,12 +78,12 @@ SCORES: Mapping[str, Callable[[Heard], Floats]] = {
     "cancel_add_ratio_10s": _feature("cancel_add_ratio_10s", 1.0),
     "spread_bps": _feature("spread_bps", 1.0),
     "depth within 5 bps, drop": _near_depth,
-    "probability of volatile": lambda heard: heard[1].posterior[:, _VOLATILE],
+    OF_A_MODEL: lambda heard: heard[1].posterior[:, _VOLATILE],
 }
 
 
-def score_traps(worlds: Sequence[Heard]) -> TrapScore | None:
-    """Score every warning on worlds with bars; None where no trap moved anything."""
+def score_traps(worlds: Sequence[Heard], names: Sequence[str] = tuple(SCORES)) -> TrapScore | None:
+    """Score warnings, and the label, on worlds with bars; None where no trap moved anything."""
     events = [list(events_of(rows)) for rows, _ in worlds]
     count = sum(len(one) for one in events)
     if not count:
@@ -89,8 +91,8 @@ def score_traps(worlds: Sequence[Heard]) -> TrapScore | None:
     quiet = [_quiet(rows) for rows, _ in worlds]
     hours = sum(int(one.sum()) for one in quiet) / 3600.0
     found = []
-    for name, of in SCORES.items():
-        scores = [np.nan_to_num(of(heard), nan=-np.inf) for heard in worlds]
+    for name in names:
+        scores = [np.nan_to_num(SCORES[name](heard), nan=-np.inf) for heard in worlds]
         limit = _threshold(scores, quiet, hours)
         found.append(_warned(name, [score >= limit for score in scores], events, quiet, hours))
     found.sort(key=lambda one: -one.share)

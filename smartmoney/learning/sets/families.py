@@ -74,6 +74,11 @@ UNSEEN: tuple[Family, ...] = (
 """Families that no training world has; `evaluate` scores on them beside fresh seeds of the others."""
 
 
+def is_unseen(family: str) -> bool:
+    """Tell whether the default model learned from no world of a family: of `UNSEEN`, or somebody else's."""
+    return all(one.name != family for one in FAMILIES)
+
+
 PLANTED: tuple[Family, ...] = (
     Family(name="planted_lively", scenarios=("first_run",), changes={"informed": {"drift_bps": 40}}),
     Family(name="planted_one_sided", scenarios=("accumulation", "distribution"), changes={"informed": {"drift_bps": 40}}),

@@ -7,14 +7,17 @@ import subprocess
 import sys
 import time
 
+import msgspec
 import numpy as np
 import pytest
 
 from smartmoney.adapters.dataset_reader import chosen_of
-from smartmoney.adapters.model_files import read_bundle
+from smartmoney.adapters.ledger import entries
+from smartmoney.adapters.model_files import assemble, read_bundle, write_bundle
 from smartmoney.adapters.model_store import ModelStore
 from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.cli.train import _recordings
+from smartmoney.core.models.bundle import Calibrator
 from smartmoney.learning.trainer import data_hash
 from smartmoney.runtime.training_jobs import captured_rows, stored_rows
 from smartmoney.settings.build import feature_parameters
@@ -86,6 +89,42 @@ def test_the_prior_cannot_be_evaluated(call, tmp_path):
     code, _, said = call("evaluate", "prior", "--state-dir", tmp_path)
     assert code == 78
     assert "no bundle to evaluate" in said
+
+
+def test_a_bundle_is_not_held_against_itself(call, tmp_path):
+    code, _, said = call("evaluate", "default", "--against", "default", "--state-dir", tmp_path)
+    assert code == 2
+    assert "the same bundle" in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_two_bundles_are_scored_on_the_same_worlds_and_the_ledger_says_so(call, tmp_path):
+    default = ModelStore(None).load("default")
+    heads = tuple(msgspec.structs.replace(head, calibrator=Calibrator(kind="platt", parameters=(0.5, 0.0))) for head in default.spec.heads)
+    doubtful = assemble(msgspec.structs.replace(default.spec, name="doubtful", heads=heads), default.forests, default.card)
+    write_bundle(tmp_path / "doubtful", doubtful)
+    call("sim", "--record", tmp_path / "worlds" / "thin", "--scenario", "thin_book", "--symbols", "BTCUSDT", "--seconds", "900")
+    nothing = [word for part in ("windows", "targets", "nulls", "planted", "told") for word in (f"--{part}", 0)]
+    words = ("evaluate", "default", "--against", tmp_path / "doubtful", "--worlds", tmp_path / "worlds", *nothing)
+    state = ("--state-dir", tmp_path / "state")
+    code, out, said = call(*words, *state, "--json", "--out", tmp_path / "page")
+    assert code == 0, said
+    told = json.loads(out)
+    assert (told["bundle"], told["against"]["bundle"]) == (default.hash, doubtful.hash)
+    assert (told["holdout_runs"], told["against"]["holdout_runs"]) == (1, 2)
+    found = {(one["part"], one["name"]): one for one in told["differences"]}
+    assert found["regimes", "macro F1"]["difference"]["value"] == 0.0
+    assert found["60 s", "AUC"]["difference"]["value"] == pytest.approx(0.0, abs=0.02)
+    assert found["60 s", "slope"]["other"]["value"] == pytest.approx(told["against"]["calibration"]["heads"][0]["quality"]["slope"])
+    assert found["60 s, unseen families", "slope"]["units"] == 2
+    assert "Against doubtful" in (tmp_path / "page" / "evaluation.html").read_text(encoding="utf-8")
+    ledger = entries(tmp_path / "state" / "models" / "holdouts.jsonl")
+    assert [(one["bundle"], one["against"]) for one in ledger] == [(default.hash, doubtful.hash), (doubtful.hash, default.hash)]
+    code, out, _ = call(*words, *state)
+    assert code == 0
+    assert "on the same worlds" in out
+    assert "60 s, unseen families, slope" in out
 
 
 @pytest.fixture(scope="module")

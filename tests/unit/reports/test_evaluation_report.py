@@ -4,9 +4,11 @@ import msgspec
 import numpy as np
 
 from smartmoney.core.regime.parameters import RegimeParameters
+from smartmoney.learning.evaluation.against import compare
 from smartmoney.learning.evaluation.curve import CurvePoint
 from smartmoney.learning.evaluation.delay import DelayScore
 from smartmoney.learning.evaluation.evaluate import HeldOut, evaluate
+from smartmoney.learning.evaluation.paired import Difference, Ranged
 from smartmoney.reports.evaluation import write_evaluation
 from tests.unit.learning.made_rows import made_rows
 from tests.unit.learning.test_evaluation_trades import worlds
@@ -52,6 +54,22 @@ def test_a_page_of_little_says_what_is_not_known(bundles, tmp_path):
     assert "<h2>Spoofers</h2>" not in text
     assert "–" in text
     assert scores.importance == ()
+
+
+def test_what_two_bundles_differ_by_is_on_the_page(bundles, tmp_path):
+    bundle = bundles.small_bundle()
+    held = HeldOut(worlds=[made_rows(seed, "f", 900) for seed in range(2)])
+    found = compare((bundle, bundle), (held, held), RegimeParameters(), suite="s", holdout_runs=(1, 2), resamples=4)
+    apart = Difference(
+        part="600 s", name="<slope>", first=Ranged(0.9, 0.8, 1.0), other=Ranged(0.5, 0.4, 0.6), difference=Ranged(0.4, 0.3, 0.5), units=11
+    )  # fmt: skip
+    told, page = write_evaluation(msgspec.structs.replace(found, differences=(*found.differences, apart)), bundle, tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert f"<h2>Against {bundle.name}</h2>" in text
+    assert "600 s, &lt;slope&gt;" in text
+    assert "+0.300 to +0.500" in text
+    assert "1 leave out 0" in text
+    assert msgspec.json.decode(told.read_bytes())["differences"][-1]["difference"] == {"value": 0.4, "low": 0.3, "high": 0.5}
 
 
 def test_a_feature_that_regimes_hang_on_is_worth_more_than_noise(bundles):

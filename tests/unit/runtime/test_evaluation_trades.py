@@ -77,12 +77,12 @@ def test_worlds_are_traded_through_the_engine_and_the_account_agrees_with_the_ve
     null = World(family="nothing", scenario=load_scenario("no_information"), seed=5, seconds=900)
     (planted,) = held_out_planted("ab", "test", 1, 1200)
     done = []
-    (empty,) = trade_worlds([null], bundle, settings, lambda *told: done.append(told), has_oracle=False, parallel=False)
+    ((empty,),) = trade_worlds([null], [bundle], settings, lambda *told: done.append(told), has_oracle=False, parallel=False)
     assert empty.oracle is None
     assert len(empty.opened.trades) > 5
     assert all(math.isclose(one.net, one.gross - one.cost, abs_tol=0.01) for one in empty.opened.trades)
     assert all(9.9 < one.fee < 10.1 for one in empty.opened.trades)
     assert done[-1] == ("traded worlds", 1, 1)
-    (known,) = trade_worlds([planted], bundle, settings, lambda *_: None, has_oracle=True, parallel=False)
+    ((known,),) = trade_worlds([planted], [bundle], settings, lambda *_: None, has_oracle=True, parallel=False)
     assert known.oracle.trades
     assert known.oracle.net > 0.0
