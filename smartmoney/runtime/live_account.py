@@ -107,23 +107,23 @@ class LiveAccount:
             if isinstance(positions, BaseException):
                 raise positions
             reports = await self._reports(listed)
-            new = tuple(text for key, text in self._strangers.items() if key not in self._strangers_told)
-            report = AccountReported(
-                orders=tuple(reports), positions=tuple(self._position_reports(positions)), strangers=new or msgspec.UNSET
-            )
-            if not await self._read_trades() and self._stood_still(report, spent):
+            if not await self._read_trades() and self._stood_still(reports, spent):
+                # Nothing traded while this was read, so that what is held holds exactly what was told.
                 self._as_of = spent
                 self._tell_moved_quote()
-                return report
+                new = tuple(text for key, text in self._strangers.items() if key not in self._strangers_told)
+                return AccountReported(
+                    orders=tuple(reports), positions=tuple(self._position_reports(positions)), strangers=new or msgspec.UNSET
+                )
         raise ReadFailed("the account did not stand still")
 
     def still_holds(self, report: AccountReported) -> bool:
         """Tell whether nothing traded and none of its orders ended since a report was made."""
-        return self._stood_still(report, self._as_of)
+        return self._stood_still(report.orders, self._as_of)
 
-    def _stood_still(self, report: AccountReported, spent: Decimal) -> bool:
+    def _stood_still(self, reports: Sequence[OrderReport], spent: Decimal) -> bool:
         # The stream tells what the lists were read too early for: a report without it would bring dead orders back to life.
-        return spent is self._spent and not any(self._has_ended(each) for each in report.orders)
+        return spent is self._spent and not any(self._has_ended(each) for each in reports)
 
     def note_reported(self) -> None:
         """Take note that the last report was handed on: the strangers in it are told."""

@@ -316,7 +316,7 @@ _OKX = VenueTerms(
             orders_window_s=2.0,
         )
     },
-    spot_refusal="its spot holds a stop and a target as one order under one name, which this program does not follow yet",
+    spot_refusal="its spot holds a stop and a target as one order under one name, and in which mode it takes a stop alone is not known",
     codes=Codes(
         doubtful=frozenset({50001, 50004, 50005, 50013, 50026, 51149, 51410}),
         limited=frozenset({50011, 50040, 50061, 51113}),

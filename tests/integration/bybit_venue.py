@@ -178,7 +178,8 @@ class BybitVenue(ScriptedVenue):
     def _page(self, rows, params, number):
         """Return a page, newest first; its cursor comes ready for a query, even where nothing follows."""
         words = dict(part.split("=", 1) for part in params["cursor"].strip("&").split("&")) if "cursor" in params else {}
-        begin = next(at + 1 for at, row in enumerate(rows) if row[number] == words["page_args"]) if words else 0
+        # What the cursor names may be gone by now: nothing follows it then.
+        begin = next((at + 1 for at, row in enumerate(rows) if row[number] == words["page_args"]), len(rows)) if words else 0
         page = rows[begin : begin + min(self.page_max, int(params.get("limit", 20)))]
         cursor = quote(f"page_args={page[-1][number]}&symbol=6&", safe="") if page else ""
         return self._ok({"category": "linear", "list": page, "nextPageCursor": cursor})

@@ -1,12 +1,13 @@
 """Spot at Bybit: the stop stands alone and holds what it is to sell; the target is watched and taken; fees stay in what was bought."""
 
+import asyncio
 from contextlib import asynccontextmanager
 from decimal import Decimal
 
 import msgspec
 
 from smartmoney.core.domain.entries import OrderAccepted, OrderRejected
-from smartmoney.core.domain.orders import OrderType, PositionReport, Purpose, Side
+from smartmoney.core.domain.orders import OrderIntent, OrderReport, OrderType, PositionReport, Purpose, Side
 from smartmoney.core.execution.parameters import EntryStyle
 
 from .bybit_spot_venue import BybitSpotVenue
@@ -144,6 +145,49 @@ async def test_what_lay_on_the_account_before_is_not_ours_and_a_stop_by_hand_is_
             (report,) = (await under.report()).positions
             assert report.quantity == Decimal("0.011988")
             assert trader.halted is None
+
+
+class Overtaken(BybitSpotVenue):
+    """Let something happen, and be told, after the balances were looked up and before they arrive."""
+
+    meanwhile = None
+
+    async def _any(self, request):
+        response = await super()._any(request)
+        if self.meanwhile is not None and request.path == "/v5/account/wallet-balance":
+            happens, self.meanwhile = self.meanwhile, None
+            await happens()
+        return response
+
+
+async def test_what_is_of_others_is_not_measured_while_an_order_of_ours_trades():
+    async with serving(Overtaken()) as venue:
+        venue.coins["BTC"] = Decimal(3)
+        under = CcxtUnder(venue, "bybit")
+        entry = OrderIntent(
+            client_order_id="smold-1-0",
+            instrument=0,
+            side=Side.BUY,
+            type=OrderType.LIMIT,
+            lots=LOTS,
+            purpose=Purpose.ENTRY,
+            price_ticks=600_000,
+        )
+        params = {"orderLinkId": "smold-1-0", "side": "Buy", "orderType": "Limit", "qty": "0.012", "price": "60000", "category": "spot"}
+        number = venue._order_create(params)["result"]["orderId"]
+
+        async def happens():
+            await venue.subscribed(2)
+            await venue.fill("smold-1-0", "0.012")
+            async with asyncio.timeout(20):
+                while not under.said.filled("smold-1-0"):  # noqa: ASYNC110 - told by the stream
+                    await asyncio.sleep(0.01)
+
+        venue.meanwhile = happens
+        await under.make(orders=(OrderReport(intent=entry, venue_order_id=number),))
+        async with under.running():
+            assert venue.meanwhile is None
+            assert [each.quantity for each in (await under.report()).positions] == [Decimal("0.011988")]
 
 
 async def test_a_restart_takes_the_stop_over_with_its_target():
