@@ -20,7 +20,6 @@ from smartmoney.core.risk.parameters import RiskLimits
 from smartmoney.simulation.paper import PaperVenue
 from smartmoney.simulation.paper_depth import LastTrade
 from smartmoney.simulation.paper_parameters import PaperParameters
-from tests.examples import examples
 
 D = Decimal
 MS = 1_000_000
@@ -268,7 +267,7 @@ markets = st.sampled_from([Market.SPOT, Market.USDM])
 
 
 @given(actions, styles, markets, st.booleans(), st.sampled_from([0, 5, 50, 250]))
-@settings(max_examples=examples(120), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_random_markets_never_break_protection_accounts_or_a_halt(steps, style, market, in_base, latency):
     loop = Loop(market, parameters=ExecutionParameters(entry=style), fee_in_base=in_base, latency_ms=latency)
     for action in steps:
@@ -293,7 +292,7 @@ def test_random_markets_never_break_protection_accounts_or_a_halt(steps, style, 
 
 
 @given(actions, markets)
-@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_the_same_inputs_give_the_same_orders(steps, market):
     runs = []
     for _ in range(2):
@@ -305,7 +304,7 @@ def test_the_same_inputs_give_the_same_orders(steps, market):
 
 
 @given(actions)
-@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_a_venue_that_repeats_every_reply_changes_nothing(steps):
     loop = Loop()
     for action in steps:
@@ -315,7 +314,7 @@ def test_a_venue_that_repeats_every_reply_changes_nothing(steps):
 
 
 @given(actions, st.integers(0, 39))
-@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_a_restart_at_any_point_keeps_the_position_and_ends_with_one_stop(steps, cut):
     loop = Loop()
     for action in steps[:cut]:
