@@ -161,11 +161,13 @@ def find_instruments(
 def _inferred(
     files: Sequence[Path], codec: RecordedCodec, market: Market, problems: list[str], store: PreparedRecordings | None
 ) -> tuple[int, tuple[Instrument, ...]]:
-    """Return how many frames some files hold, and the instruments guessed from them."""
+    """Return the instruments guessed from the frames of some files, and before them 0 if there are no frames."""
     check_files(files)
     if any(map(_is_capture, files)):
-        frames = [one for one in read_frames(files, problems) if isinstance(one, RecordedFrame)]
-        return len(frames), codec.infer(((one.frame, one.symbol) for one in frames), market)
+        frames = (one for one in read_frames(files, problems) if isinstance(one, RecordedFrame))
+        if (first := next(frames, None)) is None:
+            return 0, ()
+        return 1, codec.infer(((one.frame, one.symbol) for one in itertools.chain((first,), frames)), market)
     session = _session(files, problems, store)
     try:
         return session.frames, session.instruments(market, codec.name)

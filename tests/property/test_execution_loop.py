@@ -21,7 +21,6 @@ from smartmoney.core.strategy.outlook import Outlook
 from smartmoney.simulation.paper import PaperVenue
 from smartmoney.simulation.paper_depth import LastTrade
 from smartmoney.simulation.paper_parameters import PaperParameters
-from tests.examples import examples
 
 D = Decimal
 MS = 1_000_000
@@ -282,7 +281,7 @@ markets = st.sampled_from([Market.SPOT, Market.USDM])
 
 
 @given(actions, styles, markets, st.booleans(), st.sampled_from([0, 5, 50, 250]), st.booleans())
-@settings(max_examples=examples(120), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_random_markets_never_break_protection_accounts_or_a_halt(steps, style, market, in_base, latency, watched):
     parameters = ExecutionParameters(entry=style, watched_targets=watched)
     loop = Loop(market, parameters=parameters, fee_in_base=in_base, latency_ms=latency)
@@ -321,7 +320,7 @@ drifts = st.lists(
 
 
 @given(drifts, st.sampled_from([EntryStyle.MAKER, EntryStyle.AUTO]), markets, st.sampled_from([5, 250, 900]), st.booleans())
-@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_an_entry_that_follows_the_touch_never_fills_more_than_was_asked_for(steps, style, market, latency, twice):
     parameters = ExecutionParameters(entry=style, maker_bps=D(2), taker_bps=D(5), reprice_s=0.5, entry_timeout_s=20.0)
     loop = Loop(market, parameters=parameters, latency_ms=latency)
@@ -337,7 +336,7 @@ def test_an_entry_that_follows_the_touch_never_fills_more_than_was_asked_for(ste
 
 
 @given(actions, markets)
-@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_the_same_inputs_give_the_same_orders(steps, market):
     runs = []
     for _ in range(2):
@@ -349,7 +348,7 @@ def test_the_same_inputs_give_the_same_orders(steps, market):
 
 
 @given(actions)
-@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_a_venue_that_repeats_every_reply_changes_nothing(steps):
     loop = Loop()
     for action in steps:
@@ -359,7 +358,7 @@ def test_a_venue_that_repeats_every_reply_changes_nothing(steps):
 
 
 @given(actions, st.integers(0, 39), st.booleans())
-@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_a_restart_at_any_point_keeps_the_position_and_ends_with_one_stop(steps, cut, watched):
     parameters = ExecutionParameters(watched_targets=watched)
     loop = Loop(parameters=parameters)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmoney.adapters import recording_blocks
+from smartmoney.adapters.prepared_recordings import PreparedRecordings
 from smartmoney.adapters.recordings import read_recording
 from smartmoney.core.book.codes import CODE_MASK, FoldCode
 from smartmoney.core.domain.instruments import Market
@@ -118,6 +119,19 @@ def test_batches_and_a_watch_change_nothing(codec, files, monkeypatch):
     _, watched, fold = rows_of(codec, read_files([path]), instrument, watch=TopWatch())
     assert expected.tobytes() == small.tobytes() == watched.tobytes()
     assert whole.frames == cut.frames == fold.frames
+
+
+def test_of_several_files_each_instruments_rows_are_those_of_its_own(codec, files, tmp_path):
+    paths, store = list(files.values()), PreparedRecordings(tmp_path)
+    for kept in (None, store):
+        found = find_instruments(paths, codec, Market.USDM, kept)
+        assert {one.symbol for one in found} == set(files)
+        for instrument in found:
+            times, expected, _ = rows_of(codec, read_files([files[instrument.symbol]]), instrument)
+            again, rows, fold = rows_of(codec, read_files(paths, None, kept), instrument)
+            assert (again == times).all()
+            assert rows.tobytes() == expected.tobytes()
+            assert int(fold.states[0]["snapshots"]) > 0
 
 
 def test_bars_hold_the_sums_of_an_obvious_book(codec, files):
