@@ -45,10 +45,12 @@ class _Bounded(msgspec.Struct, frozen=True):
     ranges: Sequence[tuple[int, int]]
 
     def holds(self, peak: Decimal, cash: Decimal, quantities: Sequence[Decimal], marks: Mapping[int, int]) -> bool:
-        """Tell whether they are still true: of the very same money, and no mark has left them."""
+        """Tell whether they are still true: of the very same money, and no mark has left them; where the only one is does not matter."""
         if peak is not self.peak or cash is not self.cash or len(quantities) != len(self.quantities):
             return False
         is_same = all(map(is_, quantities, self.quantities))
+        if len(self.ranges) == 1:
+            return is_same
         return is_same and all(low <= ticks <= high for (low, high), ticks in zip(self.ranges, marks.values(), strict=True))
 
 
