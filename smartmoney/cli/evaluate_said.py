@@ -24,7 +24,7 @@ def say(scores: Evaluation) -> None:
 def say_both(compared: Compared) -> None:
     """Print the first bundle's evaluation, then what it differs by from the other on the same worlds."""
     say(compared.first)
-    print(f"{compared.first.name} against {compared.other.name} ({compared.other.hash[:12]}), on the same worlds; * where 0 is left out:")
+    print(f"{compared.first.name} against {compared.other.name}, on the same worlds; * where 0 is left out:")
     for one in compared.differences:
         first, other, gap = one.first.value, one.other.value, one.difference
         interval = "" if math.isnan(gap.low) else f" [{gap.low:+.3f}, {gap.high:+.3f}]"

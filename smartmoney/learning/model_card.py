@@ -45,9 +45,10 @@ def _lines(bundle: Bundle, report: "TrainingReport") -> Iterator[str]:
     yield ""
     if report.has_truth:
         yield (
-            "Calibration is another matter: temperature, calibrators, scales of returns and volatilities are fitted on folds that leave "
-            "out worlds of every family, since the bundle has learned from every family. In a market unlike all of them its confidence "
-            "is too high: the table below, of unseen families, says by how much."
+            "Calibration is another matter: classifier and detector are calibrated on folds that leave out worlds of every family, since "
+            "the bundle has learned from every family. Of what heads are calibrated on, "
+            f"{report.unseen_share:.0%} of the weight is of families that the fold had not seen, since a real market is such a one. There "
+            "confidence is still too high, and in known families too low: the slopes below say by how much."
         )
         yield ""
     yield from _regimes(report)

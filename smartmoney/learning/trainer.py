@@ -42,7 +42,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 class HeadReport(msgspec.Struct, frozen=True, kw_only=True):
     """Say how good a head was out of fold: of families, or times, that folds had not seen; `fresh_…` of fresh worlds of known families.
 
-    The latter are None for recordings. Calibration was fitted on the fresh ones, else on these.
+    The latter are None for recordings. Calibration was fitted on both, `unseen_share` of the weight on these.
     """
 
     horizon_s: int
@@ -71,6 +71,7 @@ class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
     sources: int
     rows: int
     folds: int
+    unseen_share: float
     has_truth: bool
     stage: str
     naming_margin: float
@@ -131,7 +132,7 @@ def train(
     trained = Trained(venue=origin.venue, market=origin.market, instruments=origin.instruments, data_hash=data_hash(sources))
     spec, forests = parts_of(learned, recipe, name, trained, sources, champion)
     draft = assemble(spec, forests, "")
-    report = _report(draft, learned, found)
+    report = _report(draft, learned, found, recipe.unseen_share)
     # Oracle windows come from another generator, with one instrument's flow alone.
     tables = [one.values for one in sources if "target" not in one.extras]
     bundle = assemble(spec, forests, card_of(draft, report))
@@ -157,7 +158,7 @@ def _canaries(sources: Sequence[Rows], recipe: Recipe, learned: Learned) -> Cana
     return canaries(sources, made, rows, fold, layout(learned.hmm, recipe), recipe, horizon)
 
 
-def _report(bundle: Bundle, learned: Learned, found: Canaries | None) -> TrainingReport:
+def _report(bundle: Bundle, learned: Learned, found: Canaries | None, unseen_share: float) -> TrainingReport:
     nan = float("nan")
     regime, stage = learned.regime, learned.stage
     total = sum(bundle.spec.importance.values()) or 1.0
@@ -171,6 +172,7 @@ def _report(bundle: Bundle, learned: Learned, found: Canaries | None) -> Trainin
         sources=learned.sources,
         rows=learned.rows,
         folds=learned.folds,
+        unseen_share=unseen_share,
         has_truth=regime is not None,
         stage="fitted anew" if learned.stage_kept is None else f"the champion's was kept: {learned.stage_kept}",
         naming_margin=nan if stage is None else stage.naming.margin,

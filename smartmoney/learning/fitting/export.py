@@ -105,6 +105,7 @@ def _parameters(recipe: Recipe) -> dict[str, str | int | float | bool]:
         "feature_interaction_depth": recipe.interaction_depth,
         "every_s": recipe.every_s,
         "folds": recipe.folds,
+        "unseen_share": recipe.unseen_share,
         "seed": recipe.seed,
     }
 

@@ -3,7 +3,8 @@
 All of it from out-of-fold probabilities. gross = s σ̂ Φ⁻¹(confidence); s is the slope of what moves in the forecast's direction on that, so
 a head that foretells nothing gets s near 0 and never offers a return above its cost. A family of worlds counts as the root of its rows
 here: one of many worlds does not say alone what confidence is worth, and one of few does not say as much as it. A head
-that foretells one family only gets what s is without that one.
+that foretells one family only gets what s is without that one; one whose returns vanish so in families that folds had not seen keeps
+silent.
 """
 
 from collections.abc import Sequence
@@ -44,6 +45,38 @@ class HeadRows(msgspec.Struct, frozen=True, kw_only=True):
     def effective(self) -> float:
         """Return the number of independent rows."""
         return float(self.weight.sum())
+
+
+class Calibrating(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold what folds said of labelled rows `(rows,)`, of each kind of folds: those that leave out families, or walk forward; fresh worlds.
+
+    `raw_up` are uncalibrated probabilities of up, NaN where no fold of that kind tested the row; `regime` is an index of `Regime`, by which
+    a decision chooses its conformal threshold; `share` is the weight that the kind has, and all of them sum to 1.
+    """
+
+    raw_up: tuple[Floats, ...]
+    regime: tuple[NDArray[np.int64], ...]
+    share: tuple[float, ...]
+
+    @property
+    def confidence(self) -> Floats:
+        """Return the confidence of every kind, one after the other."""
+        raw = np.concatenate(self.raw_up)
+        return np.asarray(np.maximum(raw, 1.0 - raw), np.float64)
+
+    def right(self, up: Floats) -> Floats:
+        """Return 1 where the side that a kind leans to came true, one kind after the other; `up` is 1 where the mid rose."""
+        return np.concatenate([np.where(raw >= 0.5, up, 1.0 - up) for raw in self.raw_up])
+
+    def weights(self, weight: Floats, family: NDArray[np.int64]) -> Floats:
+        """Return what each row counts for, one kind after the other: a family as the root of its rows, 0 where nothing was said."""
+        found = []
+        for raw, share in zip(self.raw_up, self.share, strict=True):
+            known = np.isfinite(raw)
+            counts = np.zeros(len(weight))
+            counts[known] = share * by_family(weight[known], family[known])
+            found.append(counts)
+        return np.concatenate(found)
 
 
 class HeadFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,30 +162,33 @@ def sigmas(sigma: Sigma, volatility: Floats) -> Floats:
     return np.asarray(np.maximum(sigma.floor_bps, sigma.scale * volatility**sigma.power), np.float64)
 
 
-def fit_facts(raw_up: Floats, rows: HeadRows, made: Sample, regime: NDArray[np.int64], family: NDArray[np.int64]) -> HeadFacts:
+def fit_facts(told: Calibrating, rows: HeadRows, made: Sample, family: NDArray[np.int64]) -> HeadFacts:
     """Fit calibrator, return scale, volatility, conformal thresholds and terciles on out-of-fold rows.
 
     Args:
-        raw_up: `(rows,)` uncalibrated out-of-fold probabilities of up, NaN where no fold tested the row.
+        told: what folds said of the rows.
         rows: the labelled rows; arrays of the same length.
         made: the sample that they are rows of.
-        regime: `(rows,)` regime, an index of `Regime`: by it a decision chooses its conformal threshold.
         family: `(rows,)` number of the family that the row's world is of.
     """
-    known = np.isfinite(raw_up)
-    raw, up, moved, whose = raw_up[known], rows.up[known], rows.moved_bps[known], family[known]
-    weight = by_family(rows.weight[known], whose)
-    confidence = np.maximum(raw, 1.0 - raw)
-    right = np.where(raw >= 0.5, up, 1.0 - up)
-    calibrator = calibrate(confidence, right, weight)
+    kinds = len(told.share)
+    weights = told.weights(rows.weight, family)
+    used = weights > 0.0
+    place = np.tile(np.arange(len(rows.at)), kinds)[used]
+    raw, weight = np.concatenate(told.raw_up)[used], weights[used]
+    up, moved, whose = rows.up[place], rows.moved_bps[place], family[place]
+    calibrator = calibrate(told.confidence[used], told.right(rows.up)[used], weight)
     p = calibrated_up(calibrator, raw)
-    volatilities = [made.x[rows.at[known], FEATURE_INDEX[name]].astype(np.float64) for name in SIGMA_FEATURES]
+    volatilities = [made.x[rows.at[place], FEATURE_INDEX[name]].astype(np.float64) for name in SIGMA_FEATURES]
     sigma, spread = likeliest_sigma(volatilities, moved, weight)
+    kind = np.repeat(np.arange(kinds), len(rows.at))[used]
+    alone = [common_scale(*(values[kind == one] for values in (p, moved, weight, spread, whose))) for one in np.unique(kind).tolist()]
+    counted = np.concatenate([share * rows.weight for share in told.share])[used]
     return HeadFacts(
         calibrator=calibrator,
-        return_scale=common_scale(p, moved, weight, spread, whose),
+        return_scale=common_scale(p, moved, weight, spread, whose) if min(alone, default=0.0) > 0.0 else 0.0,
         sigma=sigma,
-        conformal=conformal_thresholds(np.where(up > 0.5, p, 1.0 - p), regime[known], weight, 5, counted=rows.weight[known]),
+        conformal=conformal_thresholds(np.where(up > 0.5, p, 1.0 - p), np.concatenate(told.regime)[used], weight, 5, counted=counted),
         terciles_bps=_terciles(spread),
     )
 

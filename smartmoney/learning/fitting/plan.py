@@ -29,9 +29,9 @@ WINDOW_EVERY_S = 5
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """Configure a training; the first five are the configuration's keys of the same names.
 
-    `folds` leave out families of worlds, or walk forward in time; `world_folds` leave out worlds of every family, and calibrate; `every_s`
-    thins rows that say the same; `half_life_s` is that of a row's weight with age, infinite for worlds, which have no age. `stage_without`
-    names families that the hidden Markov stage is not fitted on.
+    `folds` leave out families of worlds, or walk forward in time; `world_folds` leave out worlds of every family, and calibrate; heads are
+    calibrated with `unseen_share` of the weight on the former. `every_s` thins rows that say the same; `half_life_s` is that of a row's
+    weight with age, infinite for worlds, which have no age. `stage_without` names families that the hidden Markov stage is not fitted on.
     """
 
     hmm_components: int = 5
@@ -42,6 +42,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     every_s: int = 20
     folds: int = 4
     world_folds: int = 3
+    unseen_share: float = 0.15
     half_life_s: float = float("inf")
     horizons_s: tuple[int, ...] = HORIZONS_S
     hmm_rows: int = 16_000

@@ -14,7 +14,7 @@ from smartmoney.core.models.bundle import Calibrator, HiddenMarkov
 from smartmoney.learning.boosting.models import FlowDetector, HeadModel, Layout, RegimeClassifier, softmax
 from smartmoney.learning.boosting.trees import TrainingRefused, cut
 from smartmoney.learning.calibration import Reliability, calibrate, calibrated_apart, fit_temperature, reliability, weighted_auc
-from smartmoney.learning.fitting.heads import HeadFacts, HeadRows, by_family, fit_facts, head_rows
+from smartmoney.learning.fitting.heads import Calibrating, HeadFacts, HeadRows, by_family, fit_facts, head_rows
 from smartmoney.learning.fitting.plan import (
     Fold,
     Recipe,
@@ -154,8 +154,9 @@ def folds_of(sources: Sequence[Rows], recipe: Recipe) -> tuple[Fold, ...]:
 class _OutOfFold:
     """Collect what each fold says of its test rows. Row numbers are those of a sample, the same for every fold.
 
-    `unseen` are the folds that leave out families, or walk forward: skill is told by them. `fresh` leave out worlds of every family:
-    calibrators are fitted on them, for the bundle itself has learned from every family.
+    `unseen` are the folds that leave out families, or walk forward: skill is told by them. `fresh` leave out worlds of every family.
+    Classifier and detector are calibrated on those, for the bundle itself has learned from every family; heads, which money follows, on
+    both, for the market that they will be asked about is none of them.
     """
 
     def __init__(self, sources: Sequence[Rows], recipe: Recipe, published: Published | None = None) -> None:
@@ -220,8 +221,15 @@ class _OutOfFold:
         return (self.unseen,) if self.fresh.is_empty else (self.unseen, self.fresh)
 
     @property
-    def _calibrating(self) -> Told:
+    def _known(self) -> Told:
+        """Return the folds that knew the families which they were tested on, where there are some."""
         return self._told[-1]
+
+    @property
+    def _calibrating(self) -> tuple[tuple[Told, float], ...]:
+        """Return the kinds of folds that calibrate heads, each with its share of the weight."""
+        share = self._recipe.unseen_share
+        return ((self.unseen, 1.0),) if self.fresh.is_empty else ((self.unseen, share), (self.fresh, 1.0 - share))
 
     def _staged(
         self, fold: Fold, champion: HiddenMarkov | None, *, has_truth: bool
@@ -311,7 +319,7 @@ class _OutOfFold:
         return step, steps_of(self._recipe.detector_trees().rounds)[step]
 
     def _temperature(self, rows: TruthRows, step: int) -> float:
-        margins = self._calibrating.margins
+        margins = self._known.margins
         assert margins is not None
         known = (rows.regime >= 0) & np.isfinite(margins[step, rows.at, 0])
         return fit_temperature(margins[step, rows.at[known]], rows.regime[known], rows.weight[known])
@@ -326,7 +334,7 @@ class _OutOfFold:
 
     def _flow_facts(self, made: Sample, rows: TruthRows, step: int) -> tuple[Calibrator, float, float, Reliability]:
         """Return the detector's calibrator, AUC, share of right sides where it is surest, and reliability, on full markets only."""
-        fitted_on, *fitted = self._flow_scores(rows, step, self._calibrating)
+        fitted_on, *fitted = self._flow_scores(rows, step, self._known)
         calibrator = calibrate(*fitted)
         chosen, score, came, weight = self._flow_scores(rows, step, self.unseen)
         count = len(score) // 2
@@ -359,9 +367,13 @@ class _OutOfFold:
         losses = [binary_losses(told.up[horizon][:, rows.at], rows.up, rows.weight) for told in self._told]
         step = enough(losses, rows.effective)
         settings = self._recipe.head_trees()
-        calibrating = self._calibrating.up[horizon][step, rows.at]
-        family = self._family_of(made)[rows.at]
-        facts = fit_facts(calibrating, rows, made, self._regimes(made)[rows.at], family)
+        family, groups = self._family_of(made)[rows.at], made.group[rows.at]
+        told = Calibrating(
+            raw_up=tuple(one.up[horizon][step, rows.at] for one, _ in self._calibrating),
+            regime=tuple(self._regimes(made, one)[rows.at] for one, _ in self._calibrating),
+            share=tuple(share for _, share in self._calibrating),
+        )
+        facts = fit_facts(told, rows, made, family)
         model = fit_head(made, rows, everything, shape, settings, horizon, steps_of(settings.rounds)[step])
         unseen = self.unseen.up[horizon][step, rows.at]
         known = np.isfinite(unseen)
@@ -369,31 +381,32 @@ class _OutOfFold:
             model=msgspec.structs.replace(model, calibrator=facts.calibrator),
             facts=facts,
             auc=weighted_auc(unseen, rows.up, rows.weight),
-            quality=_head_quality(calibrating, unseen, rows, made, family),
+            # Of a family that no fold of theirs has seen calibrators must not know either.
+            quality=_head_quality(told, unseen, rows, family, groups, groups if self.fresh.is_empty else family),
             fresh_auc=weighted_auc(self.fresh.up[horizon][step, rows.at], rows.up, rows.weight) if horizon in self.fresh.up else None,
-            fresh_quality=_head_quality(calibrating, self.fresh.up[horizon][step, rows.at], rows, made, family)
+            fresh_quality=_head_quality(told, self.fresh.up[horizon][step, rows.at], rows, family, groups, groups)
             if horizon in self.fresh.up
             else None,
             labels=int(known.sum()),
             effective=float(rows.weight[known].sum()),
         )
 
-    def _regimes(self, made: Sample) -> NDArray[np.int64]:
+    def _regimes(self, made: Sample, told: Told) -> NDArray[np.int64]:
         """Return the regime of each row of the sample: the published one where it is known, else the likeliest that folds said."""
         if self._published is None:
-            return self._calibrating.regimes(-1)
+            return told.regimes(-1)
         return np.concatenate([one[made.row[made.source == place]] for place, one in enumerate(self._published)])
 
 
-def _head_quality(calibrating: Floats, raw: Floats, rows: HeadRows, made: Sample, family: NDArray[np.int64]) -> Reliability:
-    """Return how true raw probabilities are, calibrated as the head is, but by calibrators that have not seen the row's group."""
-    groups = made.group[rows.at]
-    right = np.where(calibrating >= 0.5, rows.up, 1.0 - rows.up)
-    sureness = np.maximum(calibrating, 1.0 - calibrating), np.maximum(raw, 1.0 - raw)
-    weight = np.zeros(len(rows.weight))
-    fitted = np.isfinite(calibrating)
-    weight[fitted] = by_family(rows.weight[fitted], family[fitted])
-    sure = np.clip(calibrated_apart(sureness[0], right, weight, groups, judged=sureness[1]), 0.5, 1.0)
+def _head_quality(
+    told: Calibrating, raw: Floats, rows: HeadRows, family: NDArray[np.int64], groups: NDArray[np.int64], apart: NDArray[np.int64]
+) -> Reliability:
+    """Return how true raw probabilities are, calibrated as the head is, but without anything of the row's part of `apart`."""
+    kinds = len(told.share)
+    judged = np.tile(np.maximum(raw, 1.0 - raw), kinds)
+    weights = told.weights(rows.weight, family)
+    found = calibrated_apart(told.confidence, told.right(rows.up), weights, np.tile(apart, kinds), judged=judged)[: len(raw)]
+    sure = np.clip(found, 0.5, 1.0)
     p = np.where(raw >= 0.5, sure, 1.0 - sure)
     known = np.isfinite(raw)
     return reliability(p[known], rows.up[known], by_family(rows.weight[known], family[known]), groups[known])
