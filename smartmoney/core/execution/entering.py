@@ -1,8 +1,9 @@
 """Entries: how a signal's order is made, follows the touch while it rests, and is followed by another, or crosses, when it has ended.
 
-A resting entry that the touch has left behind is withdrawn, and only once it is proven gone does another one take its place, for what it
-left over: there is never more than one. All of them together wait for `entry_timeout_s` and follow the touch no further than a marketable
-limit would have reached at the decision. Whoever withdraws an entry for another reason (an exit, a halt, a person at the venue) ends this.
+A resting entry that the touch has left behind, or for which there is no book any more, is withdrawn, and only once it is proven gone, and the
+market is seen, does another one take its place, for what it left over: there is never more than one. All of them together wait for
+`entry_timeout_s` and follow the touch no further than a marketable limit would have reached at the decision. Whoever withdraws an entry for
+another reason (an exit, a halt, a person at the venue) ends this.
 
 Invariants: one entry of an instrument at a time; the orders of one signal never add up to more than it asked for, as far as their fills
 are told; nothing is sent anew while halted, leaving or out of sync.
@@ -29,6 +30,7 @@ from smartmoney.core.strategy.rules import is_void
 REPRICED = "repriced"
 TIMED_OUT = "entry_timeout"
 VOID = "signal_void"
+BLIND = "book_lost"
 OVERTAKEN = "late_fill"
 """An order before it has filled after all: what still works is for more than is left."""
 
@@ -39,7 +41,7 @@ _SETTLE_NS = _S // 2
 _REFUSALS_MAX = 3
 _AT_THE_VENUE = frozenset({OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED})
 _REFUSED = frozenset({OrderStatus.REJECTED, OrderStatus.EXPIRED})
-_GOES_ON = frozenset({REPRICED, TIMED_OUT, OVERTAKEN})
+_GOES_ON = frozenset({REPRICED, TIMED_OUT, OVERTAKEN, BLIND})
 
 
 def enter(desk: Desk, signal: Signal, index: int, delta_lots: int, view: ExecutionView, outlook: Outlook) -> list[Command]:
@@ -94,7 +96,7 @@ def is_against(desk: Desk, side: Side, index: int) -> bool:
 
 
 def withdraw(desk: Desk, record: OrderRecord, view: ExecutionView) -> list[Command]:
-    """Withdraw an entry that has waited for too long, whose signal is void, or that the touch has left behind."""
+    """Withdraw an entry that has waited for too long, whose signal is void, or that the touch has left behind or out of sight."""
     pursuit = desk.pursuits.get(record.intent.instrument)
     if pursuit is not None and record.status in _AT_THE_VENUE:
         pursuit.withdrawn = None  # where it was taken back, that came to nothing: who ends it now is somebody else
@@ -146,7 +148,21 @@ def _why_withdraw(desk: Desk, record: OrderRecord, view: ExecutionView) -> str |
         return None
     if is_void(plan.confidence, age_s, parameters.signal_decay_time_s):
         return VOID
-    return REPRICED if _is_left_behind(desk, record, view) else None
+    if _is_left_behind(desk, record, view):
+        return REPRICED
+    return BLIND if _is_blind(desk, record, view) else None
+
+
+def _is_blind(desk: Desk, record: OrderRecord, view: ExecutionView) -> bool:
+    """Tell whether there has been no book for as long as an entry stays at a price: nobody knows what goes through there."""
+    pursuit = desk.pursuits.get(record.intent.instrument)
+    if pursuit is None or view.quotes[record.intent.instrument].is_usable:
+        if pursuit is not None:
+            pursuit.blind_mono_ns = None
+        return False
+    if pursuit.blind_mono_ns is None:
+        pursuit.blind_mono_ns = view.now_mono_ns
+    return view.now_mono_ns - pursuit.blind_mono_ns >= desk.parameters.reprice_s * _S
 
 
 def _is_left_behind(desk: Desk, record: OrderRecord, view: ExecutionView) -> bool:
@@ -247,7 +263,7 @@ def _send(desk: Desk, index: int, pursuit: Pursuit, style: EntryStyle, why: str 
     if record is None:
         return commands, False
     pursuit.order_ids.append(intent.client_order_id)
-    pursuit.withdrawn = pursuit.ended_mono_ns = None
+    pursuit.withdrawn = pursuit.ended_mono_ns = pursuit.blind_mono_ns = None
     desk.remember_entry(intent.client_order_id, pursuit.plan)
     return commands, True
 

@@ -9,7 +9,7 @@ from smartmoney.core.domain.commands import CancelOrder
 from smartmoney.core.domain.entries import CancelRejected, OrderCanceled, OrderExpired, OrderRejected, OutcomeUnknown, SendRefused
 from smartmoney.core.domain.orders import OrderStatus, Purpose, Side, TimeInForce
 from smartmoney.core.domain.signals import FeedTrust, RefusalCode, SignalType
-from smartmoney.core.execution.entering import OVERTAKEN, REPRICED, TIMED_OUT
+from smartmoney.core.execution.entering import BLIND, OVERTAKEN, REPRICED, TIMED_OUT
 from smartmoney.core.execution.parameters import EntryStyle
 from smartmoney.core.strategy.outlook import Outlook
 from tests.unit.core.execution.test_executor import Bench, account, cancels, codes, intents, subjects
@@ -312,6 +312,32 @@ def test_an_unknown_end_is_not_followed_before_it_is_proven_and_a_missing_order_
     bench.executor.reconcile(account(), bench.view())
     assert bench.executor.ledger.get(first.client_order_id).status is OrderStatus.CANCELED
     assert intents(bench.tick(0.1) + bench.tick(1.0)) == [], "it may have been filled, and nobody has said so yet"
+
+
+def test_an_entry_does_not_rest_where_the_market_cannot_be_seen():
+    bench, first = resting()
+    bench.trust = FeedTrust.RESYNCING
+    assert bench.tick(1.0) == bench.tick(1.9) == [], "a gap is soon closed, and a place in the queue is worth something"
+    bench.trust = FeedTrust.SYNCED
+    assert bench.tick(5.0) == []
+    bench.trust = FeedTrust.STALE
+    assert bench.tick(0.1) == []
+    _, reason = withdrawn(bench, 2.0)
+    assert reason == BLIND
+    assert intents(bench.tick(0.1) + bench.tick(5.0)) == []
+    bench.trust = FeedTrust.SYNCED
+    move(bench, -3)
+    (second,) = intents(bench.tick(0.1))
+    assert (second.price_ticks, second.lots) == (first.price_ticks - 3, first.lots)
+
+
+def test_an_entry_that_sees_the_market_no_more_is_let_go_in_time():
+    bench, _ = resting(EntryStyle.AUTO)
+    bench.trust = FeedTrust.STALE
+    bench.tick(0.1)
+    withdrawn(bench)
+    assert [one for _ in range(140) for one in intents(bench.tick(1.0))] == []
+    assert not bench.executor.is_entering(0)
 
 
 def test_a_book_out_of_sync_is_waited_for():
