@@ -1,7 +1,7 @@
 """Entries: how a signal's order is made, follows the touch while it rests, and is followed by another, or crosses, when it has ended.
 
-A resting entry that the touch has left behind, or for which there is no book any more, is withdrawn, and only once it is proven gone and the
-market is seen does another one take its place, for what it left over: there is never more than one. All of them together wait for
+A resting entry that the touch has left behind, or for which there is no book any more, is withdrawn, and only once it is proven gone and
+the market is seen does another one take its place, for what it left over: there is never more than one. All of them together wait for
 `entry_timeout_s` and follow the touch no further than a marketable limit would have reached at the decision. Whoever withdraws an entry for
 another reason (an exit, a halt, a person at the venue) ends this.
 
