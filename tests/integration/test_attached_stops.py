@@ -344,9 +344,8 @@ async def test_okx_a_stop_that_does_not_only_reduce_halts_before_anything_is_add
         venue.attached_reduce = False
         order = trader.under.record(await trader.resting(12))
         await venue.fill(order, order.quantity)
-        await trader.until(lambda: trader.halted is not None)
+        await trader.until(lambda: trader.halted is not None and trader.is_covered)
         assert "does not only reduce" in trader.halted
-        assert trader.is_covered
 
 
 async def test_okx_a_target_that_is_cut_has_the_right_stop_before_the_old_one_goes():
