@@ -40,6 +40,10 @@ _RAW_FEE_ASSETS = ("feeCurrency", "feeCoin")
 """Bybit's word for what a fee was taken in; ccxt knows one of the two, and else reckons with what was bought."""
 _NO_REASON = frozenset({"", "0", "NONE", "EC_NoError"})
 _AT_ONCE = frozenset({"IOC", "FOK"})
+_RAW_CUT = "PartiallyFilledCanceled"
+"""Bybit's spot for what was cancelled when a part had traded, whoever did that; ccxt calls it closed, as if all had."""
+_RAW_WOULD_TAKE = {"rejectReason": "EC_PostOnlyWillTakeLiquidity", "cancelSource": "31"}
+"""Why Bybit and OKX end a post-only order that would have crossed: they accept it, and cancel it themselves."""
 
 
 class Sized(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,8 +84,9 @@ class CcxtReader:
             state = (_APART_STATES if is_apart else _STATES)[str(status)]
             if is_apart and _first(raw, ("state", "algoStatus", "X")) in _RAW_TRIGGERED:
                 state = OrderState.TRIGGERED
-            if state is OrderState.CANCELED and str(order.get("timeInForce")).upper() in _AT_ONCE and not order.get("triggerPrice"):
-                # Nobody cancels what never rests: its rest was not found. A stop rests, though what it sends will not.
+            if raw.get("orderStatus") == _RAW_CUT:
+                state = OrderState.CANCELED
+            if state is OrderState.CANCELED and _never_rested(order, raw):
                 state = OrderState.EXPIRED
             return OrderNews(
                 symbol=sized.instrument.symbol,
@@ -210,6 +215,15 @@ def _present(value: object, what: str) -> str:
     if value is None or value == "":
         raise NewsError(f"{what} is missing")
     return str(value)
+
+
+def _never_rested(order: Mapping[str, Any], raw: Mapping[str, Any]) -> bool:
+    """Tell whether a cancel was nobody's: of what is immediate, whose rest was not found, or of a post-only order that would have crossed.
+
+    A stop rests, though what it sends will not.
+    """
+    is_at_once = str(order.get("timeInForce")).upper() in _AT_ONCE and not order.get("triggerPrice")
+    return is_at_once or any(str(raw.get(name)) == why for name, why in _RAW_WOULD_TAKE.items())
 
 
 def _first(raw: Mapping[str, Any], names: Sequence[str]) -> str:

@@ -28,6 +28,12 @@ _VALUE_MAX = 1e15
 _SYMBOL_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_/:.@")
 
 
+_LARGEST_AT_MARKET = ("maxMktOrderQty", "maxMarketOrderQty")
+_LARGEST_CONTRACTS = ("maxMktSz", "maxStopSz")
+"""Raw names of the most that an order at market, or one that a stop sends, may be: Bybit's, and those of OKX's contracts (on its spot they
+are in quote currency), in ccxt's amounts. ccxt tells the limit order's."""
+
+
 class UnifiedError(ValueError):
     """Say that a ccxt market, trade or setting cannot be used; the text says why."""
 
@@ -91,7 +97,8 @@ def _text(value: object, step: Decimal, decimals: int, scale: Decimal) -> str | 
 def instrument_of(venue: str, market: Mapping[str, Any], precision_mode: int) -> tuple[Instrument, Decimal]:
     """Return the instrument that a ccxt market describes, and the base units of one ccxt amount (its contract size).
 
-    Linear contracts are counted in base units, inverse ones in contracts.
+    Linear contracts are counted in base units, inverse ones in contracts. `max_lots` is the most that an order of any kind may be: an exit,
+    and what a stop sends, are orders at market.
 
     Raises:
         UnifiedError: inactive, an option, or without a usable grid.
@@ -114,7 +121,7 @@ def instrument_of(venue: str, market: Mapping[str, Any], precision_mode: int) ->
     lot = _plain(step * contract_size)
     limits = market.get("limits") or {}
     smallest = _limit(limits, "amount", "min") * contract_size
-    largest = _limit(limits, "amount", "max") * contract_size
+    largest = _largest(market, kind, _limit(limits, "amount", "max")) * contract_size
     instrument = Instrument(
         venue=venue,
         market=kind,
@@ -144,6 +151,15 @@ def _market_kind(name: str, market: Mapping[str, Any]) -> Market:
     if market.get("option") or not market.get("contract"):
         raise UnifiedError(f"{name}: neither spot nor a future; choose a spot pair (BTC/USDT) or a swap (BTC/USDT:USDT)")
     return Market.COINM if market.get("inverse") else Market.USDM
+
+
+def _largest(market: Mapping[str, Any], kind: Market, limit: Decimal) -> Decimal:
+    """Return the largest order in ccxt's amounts, 0 where there is no bound."""
+    raw = market.get("info")
+    rows = [raw, raw.get("lotSizeFilter")] if isinstance(raw, dict) else []
+    names = _LARGEST_AT_MARKET if kind is Market.SPOT else (*_LARGEST_AT_MARKET, *_LARGEST_CONTRACTS)
+    told = [_decimal(row.get(name)) for row in rows if isinstance(row, dict) for name in names]
+    return min((bound for bound in (limit, *told) if bound is not None and bound > 0), default=Decimal(0))
 
 
 def _step(value: object, mode: int) -> Decimal | None:

@@ -148,6 +148,29 @@ async def test_an_entry_that_follows_the_touch_is_one_order_at_a_time_and_covere
         assert trader.halted is None
 
 
+@pytest.mark.parametrize(("make", "name", "reason"), [(BybitVenue, "bybit", "EC_PostOnlyWillTakeLiquidity"), (OkxVenue, "okx", "31")])
+async def test_an_entry_that_would_have_crossed_is_cancelled_by_the_venue_and_sent_again_and_a_persons_cancel_ends_it(make, name, reason):
+    async with trader_at(make, name) as (trader, venue):
+
+        async def cancelled(intent, why):
+            order = trader.under.record(intent)
+            order.is_live, order.reason = False, why
+            order.state, order.status = "canceled", "Cancelled"
+            await venue.tell_order(order if name == "okx" else order.client_id)
+
+        first = await trader.resting(12)
+        await cancelled(first, reason)
+        await trader.until(lambda: len(trader.sent) == 2)
+        second = trader.sent[-1]
+        assert (second.lots, second.post_only, second.signal_id) == (12, True, first.signal_id)
+        await trader.until(lambda: trader.executor.ledger.get(second.client_order_id).venue_order_id)
+        await cancelled(second, "1" if name == "okx" else "EC_PerCancelRequest")
+        await trader.until(lambda: not trader.executor.is_entering(0))
+        await trader.for_a_while()
+        assert len(trader.sent) == 2
+        assert trader.halted is None
+
+
 @pytest.mark.parametrize(("make", "name"), [(BybitVenue, "bybit"), (OkxVenue, "okx")])
 async def test_a_flatten_takes_away_what_the_venue_made_and_leaves_nothing(make, name):
     async with trader_at(make, name, entry=EntryStyle.TAKER) as (trader, venue):
@@ -321,9 +344,8 @@ async def test_okx_a_stop_that_does_not_only_reduce_halts_before_anything_is_add
         venue.attached_reduce = False
         order = trader.under.record(await trader.resting(12))
         await venue.fill(order, order.quantity)
-        await trader.until(lambda: trader.halted is not None)
+        await trader.until(lambda: trader.halted is not None and trader.is_covered)
         assert "does not only reduce" in trader.halted
-        assert trader.is_covered
 
 
 async def test_okx_a_target_that_is_cut_has_the_right_stop_before_the_old_one_goes():

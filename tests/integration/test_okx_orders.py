@@ -200,8 +200,8 @@ async def test_an_immediate_order_that_finds_nothing_expires_and_a_maker_that_wo
         await under.venue.tell_order(record)
         await under.venue.tell_order(other)
         await under.until(lambda: under.said.of(order.client_order_id, OrderExpired))
-        await under.until(lambda: under.said.of(maker.client_order_id, OrderCanceled))
-        assert under.said.of(maker.client_order_id, OrderCanceled)[0].reason == "31"
+        await under.until(lambda: under.said.of(maker.client_order_id, OrderExpired))
+        assert under.said.of(maker.client_order_id, OrderExpired)[0].reason == "31"
 
 
 async def test_a_clock_that_jumps_is_measured_again_and_the_order_goes():

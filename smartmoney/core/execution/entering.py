@@ -1,8 +1,9 @@
 """Entries: how a signal's order is made, follows the touch while it rests, and is followed by another, or crosses, when it has ended.
 
-A resting entry that the touch has left behind is withdrawn, and only once it is proven gone does another one take its place, for what it
-left over: there is never more than one. All of them together wait for `entry_timeout_s` and follow the touch no further than a marketable
-limit would have reached at the decision. Whoever withdraws an entry for another reason (an exit, a halt, a person at the venue) ends this.
+A resting entry that the touch has left behind, or for which there is no book any more, is withdrawn, and only once it is proven gone and
+the market is seen does another one take its place, for what it left over: there is never more than one. All of them together wait for
+`entry_timeout_s` and follow the touch no further than a marketable limit would have reached at the decision. Whoever withdraws an entry for
+another reason (an exit, a halt, a person at the venue) ends this.
 
 Invariants: one entry of an instrument at a time; the orders of one signal never add up to more than it asked for, as far as their fills
 are told; nothing is sent anew while halted, leaving or out of sync.
@@ -29,6 +30,9 @@ from smartmoney.core.strategy.rules import is_void
 REPRICED = "repriced"
 TIMED_OUT = "entry_timeout"
 VOID = "signal_void"
+BLIND = "book_lost"
+OVERTAKEN = "late_fill"
+"""An order before it has filled after all: what still works is for more than is left."""
 
 _S = 1_000_000_000
 _BPS = 1e4
@@ -37,6 +41,7 @@ _SETTLE_NS = _S // 2
 _REFUSALS_MAX = 3
 _AT_THE_VENUE = frozenset({OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED})
 _REFUSED = frozenset({OrderStatus.REJECTED, OrderStatus.EXPIRED})
+_GOES_ON = frozenset({REPRICED, TIMED_OUT, OVERTAKEN, BLIND})
 
 
 def enter(desk: Desk, signal: Signal, index: int, delta_lots: int, view: ExecutionView, outlook: Outlook) -> list[Command]:
@@ -48,9 +53,9 @@ def enter(desk: Desk, signal: Signal, index: int, delta_lots: int, view: Executi
     stop, target = protective_ticks(grid, side, signal.stop_loss), target_ticks(grid, side, signal.take_profit)
     if stop is None or target is None or not math.isfinite(signal.confidence):
         return refuse(RefusalCode.NOT_WARM, index, "stop, target or confidence is not a number")
-    opposite_touch = quote.touch(side.opposite)
-    if not (opposite_touch - stop) * side.sign > 0 or not (target - opposite_touch) * side.sign > 0:
-        return refuse(RefusalCode.STRATEGY_FAULT, index, f"stop {stop} and target {target} do not enclose tick {opposite_touch}")
+    if not _encloses(side, stop, target, quote):
+        tick = quote.touch(side.opposite)
+        return refuse(RefusalCode.STRATEGY_FAULT, index, f"stop {stop} and target {target} do not enclose tick {tick}")
     holding_s = outlook.horizon_s if parameters.max_holding_s is None else parameters.max_holding_s
     choice = choose(outlook, _spread_bps(quote), _BPS / _mid(quote), parameters)
     pursuit = Pursuit(
@@ -91,15 +96,28 @@ def is_against(desk: Desk, side: Side, index: int) -> bool:
 
 
 def withdraw(desk: Desk, record: OrderRecord, view: ExecutionView) -> list[Command]:
-    """Withdraw an entry that has waited for too long, whose signal is void, or that the touch has left behind."""
-    reason = _why_withdraw(desk, record, view)
-    if reason is None:
-        return []
-    commands = desk.cancel(record, reason, view)
+    """Withdraw an entry that has waited for too long, whose signal is void, or that the touch has left behind or out of sight."""
     pursuit = desk.pursuits.get(record.intent.instrument)
-    if pursuit is not None and commands:
-        pursuit.withdrawn = reason
-    return commands
+    if pursuit is not None and record.status in _AT_THE_VENUE:
+        pursuit.withdrawn = None  # where it was taken back, that came to nothing: who ends it now is somebody else
+    reason = _why_withdraw(desk, record, view)
+    return [] if reason is None else _take_back(desk, record, reason, view)
+
+
+def after_late_fill(desk: Desk, record: OrderRecord, view: ExecutionView) -> list[Command]:
+    """Take back what follows an order that has filled after its end, where it is for more than is left now."""
+    pursuit = desk.pursuits.get(record.intent.instrument)
+    newest = None if pursuit is None else desk.ledger.get(pursuit.order_ids[-1])
+    if pursuit is None or newest is None or record.intent.client_order_id not in pursuit.order_ids[:-1]:
+        return []
+    return _take_back(desk, newest, OVERTAKEN, view) if newest.leaves > _left(desk, pursuit) else []
+
+
+def is_tried_again(desk: Desk, record: OrderRecord) -> bool:
+    """Tell whether another order follows one that the venue refused: it would have crossed, by all that is known."""
+    pursuit = desk.pursuits.get(record.intent.instrument)
+    is_newest = pursuit is not None and pursuit.order_ids[-1] == record.intent.client_order_id
+    return pursuit is not None and is_newest and record.status in _REFUSED and pursuit.refusals < _REFUSALS_MAX
 
 
 def go_on(desk: Desk, view: ExecutionView) -> list[Command]:
@@ -112,6 +130,14 @@ def refuse(code: RefusalCode, index: int, detail: str) -> list[Command]:
     return [RecordRefusal(refusal=Refusal(code=code, instrument=index, detail=detail))]
 
 
+def _take_back(desk: Desk, record: OrderRecord, reason: str, view: ExecutionView) -> list[Command]:
+    commands = desk.cancel(record, reason, view)
+    pursuit = desk.pursuits.get(record.intent.instrument)
+    if pursuit is not None and commands:
+        pursuit.withdrawn = reason
+    return commands
+
+
 def _why_withdraw(desk: Desk, record: OrderRecord, view: ExecutionView) -> str | None:
     parameters, intent = desk.parameters, record.intent
     plan = desk.entry_plans.get(intent.client_order_id)
@@ -122,7 +148,21 @@ def _why_withdraw(desk: Desk, record: OrderRecord, view: ExecutionView) -> str |
         return None
     if is_void(plan.confidence, age_s, parameters.signal_decay_time_s):
         return VOID
-    return REPRICED if _is_left_behind(desk, record, view) else None
+    if _is_left_behind(desk, record, view):
+        return REPRICED
+    return BLIND if _is_blind(desk, record, view) else None
+
+
+def _is_blind(desk: Desk, record: OrderRecord, view: ExecutionView) -> bool:
+    """Tell whether there has been no book for as long as an entry stays at a price: nobody knows what goes through there."""
+    pursuit = desk.pursuits.get(record.intent.instrument)
+    if pursuit is None or view.quotes[record.intent.instrument].is_usable:
+        if pursuit is not None:
+            pursuit.blind_mono_ns = None
+        return False
+    if pursuit.blind_mono_ns is None:
+        pursuit.blind_mono_ns = view.now_mono_ns
+    return view.now_mono_ns - pursuit.blind_mono_ns >= desk.parameters.reprice_s * _S
 
 
 def _is_left_behind(desk: Desk, record: OrderRecord, view: ExecutionView) -> bool:
@@ -177,8 +217,8 @@ def _next_style(desk: Desk, index: int, pursuit: Pursuit, view: ExecutionView) -
     if record is None or is_leaving or is_filled or is_void(pursuit.plan.confidence, age_s, desk.parameters.signal_decay_time_s):
         return None
     # A venue refuses what would have crossed, or lets it expire. Whatever else ended it is not for us to undo.
-    is_refused = pursuit.withdrawn is None and record.status in _REFUSED and pursuit.refusals < _REFUSALS_MAX
-    if not is_refused and pursuit.withdrawn not in {REPRICED, TIMED_OUT}:
+    is_refused = pursuit.withdrawn is None and is_tried_again(desk, record)
+    if not is_refused and pursuit.withdrawn not in _GOES_ON:
         return None
     if pursuit.withdrawn != TIMED_OUT and age_s < desk.parameters.entry_timeout_s:
         return EntryStyle.MAKER
@@ -186,10 +226,15 @@ def _next_style(desk: Desk, index: int, pursuit: Pursuit, view: ExecutionView) -
 
 
 def _still_pays(desk: Desk, index: int, pursuit: Pursuit, style: EntryStyle, view: ExecutionView) -> bool:
-    """Tell whether what is left of the forecast pays for going on. Without one the collar alone bounds how far it is followed."""
+    """Tell whether what is left of the forecast pays for going on. Without one the collar alone bounds how far it is followed.
+
+    What would have to be closed at once, because the market is past its stop or its target, never does.
+    """
+    quote = view.quotes[index]
+    if not _encloses(pursuit.side, pursuit.plan.stop_ticks, pursuit.plan.target_ticks, quote):
+        return False
     if not pursuit.outlook.is_known:
         return style is EntryStyle.MAKER
-    quote = view.quotes[index]
     moved_bps = _BPS * pursuit.side.sign * (_mid(quote) - pursuit.mid_ticks) / pursuit.mid_ticks
     left_bps = pursuit.outlook.left_bps(_age_s(pursuit, view), moved_bps)
     return left_bps > round_trip_cost_bps(desk.parameters, _spread_bps(quote), style)
@@ -218,7 +263,7 @@ def _send(desk: Desk, index: int, pursuit: Pursuit, style: EntryStyle, why: str 
     if record is None:
         return commands, False
     pursuit.order_ids.append(intent.client_order_id)
-    pursuit.withdrawn = pursuit.ended_mono_ns = None
+    pursuit.withdrawn = pursuit.ended_mono_ns = pursuit.blind_mono_ns = None
     desk.remember_entry(intent.client_order_id, pursuit.plan)
     return commands, True
 
@@ -232,6 +277,12 @@ def _left(desk: Desk, pursuit: Pursuit) -> int:
     """Return the lots that its orders have not filled, as far as is told."""
     records = (desk.ledger.get(order_id) for order_id in pursuit.order_ids)
     return max(0, pursuit.lots - sum(record.filled_lots for record in records if record is not None))
+
+
+def _encloses(side: Side, stop_ticks: int, target_ticks: int, quote: Quote) -> bool:
+    """Tell whether the price at which a position could be left now lies between its stop and its target."""
+    ticks = quote.touch(side.opposite)
+    return (ticks - stop_ticks) * side.sign > 0 and (target_ticks - ticks) * side.sign > 0
 
 
 def _is_order(grid: Instrument, lots: int, ticks: int) -> bool:

@@ -295,6 +295,8 @@ class Executor:
         if record is None or not record.is_working:
             desk.portfolio.order_closed(fill.client_order_id)
         commands = self._judge_fill(fill, record, step)
+        if record is not None and step.is_correction:
+            commands += entering.after_late_fill(desk, record, view)
         plan = desk.plans[index]
         followed = plan.signal_id
         if closed is not None:
@@ -356,8 +358,8 @@ class Executor:
         desk, index = self._desk, record.intent.instrument
         plan, held = desk.plans[index], desk.held_lots(index, view)
         text = f"{desk.instruments[index].name}: {record.intent.purpose.value} {kind.value}: {record.reason}"
-        # What would have crossed is refused by design: the market moved, and the entry goes on.
-        severity = "info" if record.intent.post_only else "warning"
+        # What would have crossed is refused by design: the market moved, and the entry goes on. Where it does not, somebody is to know.
+        severity = "info" if record.intent.post_only and entering.is_tried_again(desk, record) else "warning"
         commands: list[Command] = [Notify(severity=severity, subject="order refused", text=text)]
         if held == 0 or record.intent.purpose is Purpose.ENTRY:
             return commands

@@ -62,7 +62,9 @@ Action = Cancel | PlaceStop | Close
 
 def guard_plan(instrument: Instrument, position: Decimal, orders: Sequence[SeenOrder], *, flatten: bool) -> list[Action]:
     """Return what to do next; nothing when entries are gone and what is held has its stop (or, with `flatten`, when nothing is left)."""
-    lots = instrument.floor_lots(abs(position))
+    is_spot = instrument.market is Market.SPOT
+    # Spot knows no shorts: where more seems sold than bought, something was counted twice, and nothing is bought for that.
+    lots = instrument.floor_lots(max(position, Decimal(0)) if is_spot else abs(position))
     held = lots if lots >= instrument.min_lots else 0
     exit_side = Side.SELL if position > 0 else Side.BUY
     ours = [order for order in orders if order.is_ours]
@@ -79,7 +81,7 @@ def guard_plan(instrument: Instrument, position: Decimal, orders: Sequence[SeenO
     right = max(fitting, key=lambda order: order.trigger * (1 if position > 0 else -1), default=None)
     if right is not None:
         return [Cancel(order, "one stop is enough") for order in stops if order is not right]
-    if instrument.market is Market.SPOT and ours:
+    if is_spot and ours:
         # What they sell is locked by them: the stop finds room only when they are gone.
         return [Cancel(order, "makes room for the stop") for order in ours]
     return [PlaceStop(exit_side, min(held, instrument.max_lots))]

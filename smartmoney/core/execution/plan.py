@@ -29,7 +29,8 @@ class Pursuit(msgspec.Struct, kw_only=True):
     """Follow a resting entry over the orders that take each other's place, the newest last (`core.execution.entering`).
 
     `lots` are what all of them may fill together, `limit_ticks` is how far they may follow the touch, `mid_ticks` the mid of the decision.
-    `withdrawn` says why the newest one was taken back, None while it was not; `ended_mono_ns` when its end was seen.
+    `withdrawn` says why the newest one was taken back, None while it was not; `ended_mono_ns` when its end was seen, `blind_mono_ns` since
+    when there has been no book to follow.
     """
 
     plan: EntryPlan
@@ -41,6 +42,7 @@ class Pursuit(msgspec.Struct, kw_only=True):
     order_ids: list[str] = []
     withdrawn: str | None = None
     ended_mono_ns: int | None = None
+    blind_mono_ns: int | None = None
     refusals: int = 0
 
 

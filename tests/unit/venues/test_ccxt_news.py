@@ -55,6 +55,25 @@ def test_a_status_is_what_the_venue_means_by_it(status, force, is_apart, raw, st
     assert OKX.order(shown(status=status, timeInForce=force, info=raw), is_apart=is_apart).state is state
 
 
+@pytest.mark.parametrize(
+    ("reader", "raw", "state"),
+    [
+        (BYBIT, {"orderStatus": "Cancelled", "rejectReason": "EC_PostOnlyWillTakeLiquidity"}, OrderState.EXPIRED),
+        (BYBIT, {"orderStatus": "Cancelled", "rejectReason": "EC_PerCancelRequest"}, OrderState.CANCELED),
+        (OKX, {"state": "canceled", "cancelSource": "31"}, OrderState.EXPIRED),
+        (OKX, {"state": "canceled", "cancelSource": "1"}, OrderState.CANCELED),
+    ],
+)
+def test_a_post_only_order_that_would_have_crossed_is_cancelled_by_the_venue_and_by_nobody_else(reader, raw, state):
+    assert reader.order(shown(status="canceled", timeInForce="PO", filled="0", info=raw), is_apart=False).state is state
+
+
+@pytest.mark.parametrize(("force", "state"), [("PO", OrderState.CANCELED), ("GTC", OrderState.CANCELED), ("IOC", OrderState.EXPIRED)])
+def test_what_was_cancelled_with_a_part_of_it_traded_is_cancelled_though_ccxt_calls_it_closed(force, state):
+    cut = shown(status="closed", timeInForce=force, info={"orderStatus": "PartiallyFilledCanceled", "rejectReason": "EC_PerCancelRequest"})
+    assert BYBIT.order(cut, is_apart=False).state is state
+
+
 def test_a_stop_that_is_withdrawn_is_cancelled_though_what_it_sends_is_immediate():
     stop = shown(status="canceled", timeInForce="IOC", triggerPrice="58000")
     assert BYBIT.order(stop, is_apart=False).state is OrderState.CANCELED

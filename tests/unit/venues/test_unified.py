@@ -78,6 +78,20 @@ def test_linear_swap_is_counted_in_base_units_not_contracts() -> None:
     assert [[Decimal(text) for text in level] for level in book["bids"]] == [[Decimal("65000.1"), Decimal("0.07")]]
 
 
+@pytest.mark.parametrize(
+    ("shown", "lots"),
+    [
+        (market(info={"lotSizeFilter": {"maxOrderQty": "3400", "maxMarketOrderQty": "120.5"}}), 12_050_000_000),
+        ({**SWAP, "info": {"lotSizeFilter": {"maxMktOrderQty": "500"}}}, 500),
+        ({**SWAP, "info": {"maxLmtSz": "100000000", "maxMktSz": "12000", "maxStopSz": "10000"}}, 10_000),
+        (market(info={"maxMktSz": "1000000", "maxStopSz": ""}), 340_000_000_000),
+    ],
+    ids=["bybit spot", "bybit swap", "okx swap", "okx spot, in quote currency"],
+)
+def test_the_largest_order_is_what_one_at_market_may_be(shown: dict[str, Any], lots: int) -> None:
+    assert instrument_of("v", shown, TICK_SIZE)[0].max_lots == lots
+
+
 def test_decimal_places_mode_is_understood() -> None:
     found, _ = instrument_of("ccxt:x", market(precision={"price": 2, "amount": 0}), DECIMAL_PLACES)
     assert (found.tick_size, found.lot_size) == (Decimal("0.01"), Decimal(1))

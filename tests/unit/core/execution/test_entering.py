@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from smartmoney.core.domain.commands import CancelOrder
-from smartmoney.core.domain.entries import OrderCanceled, OrderExpired, OrderRejected, OutcomeUnknown
+from smartmoney.core.domain.entries import CancelRejected, OrderCanceled, OrderExpired, OrderRejected, OutcomeUnknown, SendRefused
 from smartmoney.core.domain.orders import OrderStatus, Purpose, Side, TimeInForce
 from smartmoney.core.domain.signals import FeedTrust, RefusalCode, SignalType
-from smartmoney.core.execution.entering import REPRICED, TIMED_OUT
+from smartmoney.core.execution.entering import BLIND, OVERTAKEN, REPRICED, TIMED_OUT
 from smartmoney.core.execution.parameters import EntryStyle
 from smartmoney.core.strategy.outlook import Outlook
 from tests.unit.core.execution.test_executor import Bench, account, cancels, codes, intents, subjects
@@ -88,6 +88,35 @@ def test_a_fill_that_is_told_after_the_end_is_taken_off_what_follows():
     assert second.lots == 600
 
 
+def test_a_fill_that_is_told_after_another_was_sent_takes_that_back_for_what_is_left():
+    bench, first = resting()
+    move(bench, 3)
+    withdrawn(bench)
+    bench.tick(0.1)
+    bench.accept(*bench.tick(0.6))
+    told = bench.fill(first, 400, ticks=9_999)
+    (cancel,) = [one for one in told if isinstance(one, CancelOrder)]
+    assert cancel.reason == OVERTAKEN
+    bench.accept(*told)
+    bench.cancelled(cancel)
+    bench.tick(0.1)
+    (third,) = [one for one in intents(bench.tick(0.6)) if one.purpose is Purpose.ENTRY]
+    assert third.lots == 600
+    assert bench.executor.working_lots(0) + bench.executor.portfolio.position_lots(0) == 1000
+
+
+@pytest.mark.parametrize("ticks", [-300, 500])
+@pytest.mark.parametrize("entry", [EntryStyle.MAKER, EntryStyle.AUTO])
+def test_an_entry_does_not_go_on_where_the_market_is_past_its_stop_or_its_target(entry, ticks):
+    bench, _ = resting(entry, outlook=Outlook(gross_bps=2_000.0, horizon_s=36_000.0, sigma_bps=1.0), collar_bps=1_000)
+    move(bench, 3)
+    withdrawn(bench)
+    bench.tick(0.1)
+    move(bench, ticks)
+    assert intents(bench.tick(0.6)) == []
+    assert not bench.executor.is_entering(0)
+
+
 def test_it_follows_no_further_than_a_marketable_limit_would_have_reached():
     bench, _first = resting()
     move(bench, 40)
@@ -129,6 +158,20 @@ def test_a_refusal_of_what_would_have_crossed_wakes_nobody():
     (first,) = intents(bench.open())
     (said,) = bench.reply(OrderRejected(client_order_id=first.client_order_id, reason="post only would cross"))
     assert (said.subject, said.severity) == ("order refused", "info")
+
+
+def test_a_refusal_that_ends_an_entry_is_a_warning():
+    bench = Bench(entry=EntryStyle.MAKER)
+    (first,) = intents(bench.open())
+    (said,) = bench.reply(SendRefused(client_order_id=first.client_order_id, reason="the money does not suffice"))
+    assert said.severity == "warning"
+    bench = Bench(entry=EntryStyle.MAKER)
+    (newest,) = intents(bench.open())
+    told = []
+    while newest is not None:
+        told += [one.severity for one in bench.reply(OrderRejected(client_order_id=newest.client_order_id, reason="no"))]
+        newest = next(iter(intents(bench.tick(0.1) + bench.tick(2.0))), None)
+    assert told == ["info"] * 3 + ["warning"]
 
 
 def test_auto_crosses_at_the_time_out_what_still_pays():
@@ -246,6 +289,19 @@ def test_an_exit_ends_what_would_follow():
     assert not bench.executor.is_entering(0)
 
 
+def test_a_cancel_that_came_to_nothing_does_not_make_a_persons_later_cancel_ours():
+    bench, first = resting()
+    move(bench, 3)
+    bench.tick(2.0)
+    bench.reply(CancelRejected(client_order_id=first.client_order_id, reason="too late"))
+    move(bench, -3)
+    bench.executor.reconcile(account(orders=[first]), bench.view())
+    bench.tick(0.1)
+    bench.reply(OrderCanceled(client_order_id=first.client_order_id, reason="by hand"))
+    assert [one for seconds in (0.1, 0.6, 3.0) for one in intents(bench.tick(seconds))] == []
+    assert not bench.executor.is_entering(0)
+
+
 def test_an_unknown_end_is_not_followed_before_it_is_proven_and_a_missing_order_not_at_all():
     bench, first = resting()
     move(bench, 3)
@@ -256,6 +312,32 @@ def test_an_unknown_end_is_not_followed_before_it_is_proven_and_a_missing_order_
     bench.executor.reconcile(account(), bench.view())
     assert bench.executor.ledger.get(first.client_order_id).status is OrderStatus.CANCELED
     assert intents(bench.tick(0.1) + bench.tick(1.0)) == [], "it may have been filled, and nobody has said so yet"
+
+
+def test_an_entry_does_not_rest_where_the_market_cannot_be_seen():
+    bench, first = resting()
+    bench.trust = FeedTrust.RESYNCING
+    assert bench.tick(1.0) == bench.tick(1.9) == [], "a gap is soon closed, and a place in the queue is worth something"
+    bench.trust = FeedTrust.SYNCED
+    assert bench.tick(5.0) == []
+    bench.trust = FeedTrust.STALE
+    assert bench.tick(0.1) == []
+    _, reason = withdrawn(bench, 2.0)
+    assert reason == BLIND
+    assert intents(bench.tick(0.1) + bench.tick(5.0)) == []
+    bench.trust = FeedTrust.SYNCED
+    move(bench, -3)
+    (second,) = intents(bench.tick(0.1))
+    assert (second.price_ticks, second.lots) == (first.price_ticks - 3, first.lots)
+
+
+def test_an_entry_that_sees_the_market_no_more_is_let_go_in_time():
+    bench, _ = resting(EntryStyle.AUTO)
+    bench.trust = FeedTrust.STALE
+    bench.tick(0.1)
+    withdrawn(bench)
+    assert [one for _ in range(140) for one in intents(bench.tick(1.0))] == []
+    assert not bench.executor.is_entering(0)
 
 
 def test_a_book_out_of_sync_is_waited_for():

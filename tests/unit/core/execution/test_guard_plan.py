@@ -67,6 +67,14 @@ def carried_out(instrument, position, orders, actions, number):
     return position, orders
 
 
+@pytest.mark.parametrize("flatten", [False, True])
+def test_nothing_is_bought_on_spot_though_more_seems_sold_than_was_bought(flatten):
+    assert guard_plan(grid(Market.SPOT), D("-0.02"), [], flatten=flatten) == []
+    working = SeenOrder(client_id="sm1abc-7-0", side=Side.SELL, quantity=D("0.01"), is_stop=True, is_algo=False, reduces=True)
+    (only,) = guard_plan(grid(Market.SPOT), D("-0.02"), [working], flatten=flatten)
+    assert isinstance(only, Cancel)
+
+
 @given(venues())
 def test_it_ends_and_leaves_what_was_promised(venue):
     instrument, position, orders, flatten = venue
@@ -109,9 +117,13 @@ def test_at_the_hand_over_usdm_waits_for_the_daemons_stop_and_spot_makes_room():
     assert [action.order for action in hand_over_plan(grid(Market.SPOT), D("0.01"), [own])] == [own]
 
 
-@pytest.mark.parametrize("market", [Market.SPOT, Market.USDM])
 @pytest.mark.parametrize(
-    ("position", "side", "loose", "tight"), [("0.01", Side.SELL, "57000", "58000"), ("-0.01", Side.BUY, "63000", "62000")]
+    ("market", "position", "side", "loose", "tight"),
+    [
+        (Market.SPOT, "0.01", Side.SELL, "57000", "58000"),
+        (Market.USDM, "0.01", Side.SELL, "57000", "58000"),
+        (Market.USDM, "-0.01", Side.BUY, "63000", "62000"),
+    ],
 )
 def test_of_two_stops_for_all_of_it_the_tighter_one_stays(market, position, side, loose, tight):
     def stop(name, level):
