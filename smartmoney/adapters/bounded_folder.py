@@ -1,13 +1,16 @@
 """A folder of what can be made again, within a size: what was not used for the longest goes first.
 
 What belongs together has one name up to the first dot, files and folders alike, was used when the newest of it was written or touched, and
-goes together. Invariants: what was used within the hour stays, else runs that need more than fits would each take away what the next one
-needs; what somebody is still writing (`.part`, or a name that begins with a dot) stays for a day.
+goes together. Invariants: only what is named by a digest is ours: anything else that lies there is somebody's, not counted, and stays; no
+link is followed; what was used within the hour stays, else runs that need more than fits would each take away what the next one needs; what
+somebody is still writing (`.….part`, `.making-…`) stays for a day.
 """
 
 import contextlib
 import os
+import re
 import shutil
+import stat
 import time
 from pathlib import Path
 
@@ -17,6 +20,10 @@ USED_NS = 3_600_000_000_000
 """What was used so recently stays."""
 PART = ".part"
 _PART_NS_MAX = 86_400_000_000_000
+_NOTED_NS = USED_NS // 12
+"""A use that follows another so soon is not noted: what was last noted an hour ago may have been used since."""
+_OURS = re.compile(r"(?:[a-z]+-)?[0-9a-f]{24,}")
+_UNFINISHED = re.compile(r"\.making-.+|\..+\.part")
 
 
 class _Kept(msgspec.Struct):
@@ -42,29 +49,29 @@ class BoundedFolder:
 
     def make_room(self, newest: str = "") -> None:
         """Remove what was not used for the longest; where all was used just now, `newest`, if it is named (who has it open reads on)."""
-        now, kept = time.time_ns(), self._kept()
+        since_ns, kept = time.time_ns() - USED_NS - _NOTED_NS, self._kept()
         total = sum(one.size for one in kept.values())
-        old = sorted((one.used_ns, name) for name, one in kept.items() if now - one.used_ns > USED_NS and name != newest)
+        old = sorted((one.used_ns, name) for name, one in kept.items() if one.used_ns < since_ns and name != newest)
         for name in [*(name for _, name in old), *([newest] if newest in kept else [])]:
             if total <= self._bytes_max:
                 return
-            for path in sorted(kept[name].paths, key=lambda one: one.is_dir()):
-                _remove(path)
-            total -= kept[name].size
+            is_gone = [_remove(path) for path in sorted(kept[name].paths, key=_is_folder)]
+            total -= kept[name].size if all(is_gone) else 0
 
     def _kept(self) -> dict[str, _Kept]:
         """Look at what is there; what a process that was killed left unfinished goes."""
         kept: dict[str, _Kept] = {}
         for path in self.folder.iterdir() if self.folder.is_dir() else ():
             with contextlib.suppress(OSError):
-                changed_ns = path.stat().st_mtime_ns
-                if path.suffix == PART or path.name.startswith("."):
-                    if time.time_ns() - changed_ns > _PART_NS_MAX:
-                        _remove(path)
+                state, name = path.lstat(), path.name.partition(".")[0]
+                if _UNFINISHED.fullmatch(path.name) and time.time_ns() - state.st_mtime_ns > _PART_NS_MAX:
+                    _remove(path)
+                if not _OURS.fullmatch(name):
                     continue
-                one = kept.setdefault(path.name.partition(".")[0], _Kept(0, 0, []))
-                one.used_ns = max(one.used_ns, changed_ns)
-                one.size += sum(file.stat().st_size for file in path.iterdir()) if path.is_dir() else path.stat().st_size
+                size = sum(file.lstat().st_size for file in path.iterdir()) if stat.S_ISDIR(state.st_mode) else state.st_size
+                one = kept.setdefault(name, _Kept(0, 0, []))
+                one.used_ns = max(one.used_ns, state.st_mtime_ns)
+                one.size += size
                 one.paths.append(path)
         return kept
 
@@ -72,13 +79,19 @@ class BoundedFolder:
 def note_use(path: Path) -> None:
     """Note that a file is used, unless that was noted lately."""
     with contextlib.suppress(OSError):  # another's file, or a folder that may only be read, is as good
-        if time.time_ns() - path.stat().st_mtime_ns > USED_NS:
+        if time.time_ns() - path.stat().st_mtime_ns > _NOTED_NS:
             os.utime(path)
 
 
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):  # another's, perhaps: what was made is there for all that
-        if path.is_dir():
+def _remove(path: Path) -> bool:
+    """Remove a file, a link or a folder, and tell whether it is gone: it may be another's, and what was made is there for all that."""
+    with contextlib.suppress(OSError):
+        if _is_folder(path):
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+    return not os.path.lexists(path)
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()

@@ -132,7 +132,7 @@ class PreparedRecordings:
 
     def _made(self, path: Path, digest: bytes, target: Path) -> Prepared | None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, name = tempfile.mkstemp(dir=self._folder, suffix=PART)
+        handle, name = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=PART)
         part = Path(name)
         try:
             with os.fdopen(handle, "wb") as out:

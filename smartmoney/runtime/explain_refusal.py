@@ -1,6 +1,7 @@
 """Why a decision came to nothing: the run's capture is replayed up to it, and what the model saw there is taken apart.
 
-Invariants: nothing is computed while the daemon decides, and nothing is guessed: it is read from the engine at that entry.
+Invariants: nothing is computed while the daemon decides, and nothing is guessed: it is read from the engine at that entry, as long as the
+capture has lost nothing before it, and where the journal keeps what was refused there this build refuses the same.
 """
 
 from collections.abc import Mapping
@@ -61,8 +62,8 @@ def explain_refusal(
     `symbol` names the instrument, where a run has several; `search` is where its own strategy class is looked for first.
 
     Raises:
-        RefusalUnknown: no such decision was refused, or the capture does not reach it.
-        OSError: the run's capture cannot be read.
+        RefusalUnknown: no such decision was refused, or the capture does not lead to it.
+        CaptureDamaged, OSError: the run's capture cannot be read.
     """
     run_id = named_run(layout, run)
     with JournalReader.open(layout.journal) as journal:
@@ -70,8 +71,11 @@ def explain_refusal(
     if not rows:
         of = "" if symbol is None else f" of {symbol}"
         raise RefusalUnknown(f"the journal keeps no refusal{of} in run {run_id!r}; `smartmoney report {run_id}` counts them")
-    name = symbol or rows[-1].instrument
-    least_seq = rows[-1].seq if at_ns is None else 0
+    name, newest = symbol or rows[-1].instrument, rows[-1]
+    codes: dict[int, set[str]] = {}
+    for row in rows:
+        if row.instrument == name:
+            codes.setdefault(row.seq, set()).add(row.code)
     try:
         entries = read_capture(layout.capture(run_id))
         start, _ = split_start(entries)
@@ -82,18 +86,32 @@ def explain_refusal(
     engine = Engine(codec_of(start.venue), strategy_factory(search), kept_bundles(Models(layout.models)))
     index = [instrument.name for instrument in start.instruments].index(name)
     for entry in entries:
-        commands = engine.step(entry)
-        if engine.brain is not None:
-            engine.brain.desk.keeps_seen = True
-        if entry.seq < least_seq or entry.ts_wall_ns < (at_ns or 0):
+        if entries.gaps:
+            raise RefusalUnknown(f"run {run_id!r}'s capture lost entries before {entry.seq}: what was known from there on cannot be told")
+        refused = _refused(engine, entry, index)
+        if not (entry.seq == newest.seq if at_ns is None else refused and entry.ts_wall_ns >= at_ns):
             continue
-        for command in commands:
-            if isinstance(command, RecordRefusal) and command.refusal.instrument == index:
-                return _story(engine, run_id, entry, command.refusal)
-    latest = datetime.fromtimestamp(rows[-1].wall_ns / 1e9, UTC)
+        # What the journal keeps of that entry is what the run did there.
+        found = [one for one in refused if entry.seq not in codes or one.code.value in codes[entry.seq]]
+        if found:
+            return _story(engine, run_id, entry, found[0])
+        raise RefusalUnknown(
+            f"this build does not refuse for {', '.join(sorted(codes[entry.seq]))} at entry {entry.seq} of run {run_id!r}, as the run did; "
+            f"`smartmoney diff {run_id}` says what differs"
+        )
+    latest = datetime.fromtimestamp(newest.wall_ns / 1e9, UTC)
     raise RefusalUnknown(
-        f"no decision on {name} was refused there in run {run_id!r}; the newest refusal kept is of {latest:%Y-%m-%d %H:%M:%S}"
+        f"no decision on {name} was refused there in run {run_id!r}, as far as its capture goes; the newest refusal kept is of "
+        f"{latest:%Y-%m-%d %H:%M:%S}"
     )
+
+
+def _refused(engine: Engine, entry: Entry, index: int) -> list[Refusal]:
+    """Step and return what was refused of an instrument."""
+    commands = engine.step(entry)
+    if engine.brain is not None:
+        engine.brain.desk.keeps_seen = True
+    return [one.refusal for one in commands if isinstance(one, RecordRefusal) and one.refusal.instrument == index]
 
 
 def _story(engine: Engine, run_id: str, entry: Entry, refusal: Refusal) -> RefusalStory:

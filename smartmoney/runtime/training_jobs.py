@@ -77,9 +77,12 @@ def world_rows(
     _make_all([job for job in jobs if not _is_whole(job[2])], progress, parallel)
     bound_rows(kept)
     for job in jobs:
-        if not job[2].exists():  # it took so long to come here that they made room for others
+        try:
+            rows = load_rows(job[2])
+        except FileNotFoundError:  # it took so long to come here that they made room for others
             _make(*job)
-        yield load_rows(job[2])
+            rows = load_rows(job[2])
+        yield rows
 
 
 def _rows_name(source: Source, parameters: FeatureParameters) -> str:
@@ -124,12 +127,12 @@ def _make(source: Source, parameters: FeatureParameters, path: Path) -> None:
 
 
 def _is_whole(path: Path) -> bool:
-    if not path.exists():
-        return False
     try:
         load_rows(path)
+    except FileNotFoundError:
+        return False
     except RowsRefused:
-        path.unlink()
+        path.unlink(missing_ok=True)  # another may have found it out as well
         return False
     note_use(path)
     return True

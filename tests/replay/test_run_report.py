@@ -3,12 +3,15 @@
 import json
 import math
 import shutil
+import sqlite3
 import sys
+from contextlib import closing
 from decimal import Decimal
 
 import msgspec
 import pytest
 
+from smartmoney.adapters.capture import CaptureWriter, read_capture
 from smartmoney.adapters.exchange_warm import capture_path, prerun
 from smartmoney.adapters.journal import Journal, JournalReader, record
 from smartmoney.adapters.recordings import read_recording
@@ -24,7 +27,7 @@ from smartmoney.runtime.assembly import strategy_factory
 from smartmoney.runtime.clock import Stamp
 from smartmoney.runtime.codecs import binance_codec
 from smartmoney.runtime.explain import SignalUnknown, explain_signal
-from smartmoney.runtime.explain_refusal import explain_refusal
+from smartmoney.runtime.explain_refusal import RefusalUnknown, explain_refusal
 from smartmoney.runtime.inbox import Item
 from smartmoney.runtime.offline import OfflineRun
 from smartmoney.runtime.replay import ReplayRefused
@@ -246,6 +249,38 @@ def test_a_refusal_is_explained_by_what_the_model_saw(lived, call):
         assert code != 0
         assert out == ""
         assert said in err
+
+
+def changed_state(lived, tmp_path):
+    """Return a copy of the state directory."""
+    layout, run_id, _ = lived
+    shutil.copytree(layout.root, tmp_path / "state")
+    copied = StateLayout(tmp_path / "state")
+    return copied, run_id
+
+
+def test_a_refusal_is_not_explained_by_a_capture_that_lost_entries_before_it(lived, tmp_path, monkeypatch):
+    broken, run_id = changed_state(lived, tmp_path)
+    whole = list(read_capture(broken.capture(run_id)))
+    shutil.rmtree(broken.capture(run_id))
+    with closing(CaptureWriter(broken.capture(run_id))) as writer:
+        for number, entry in enumerate(whole[:80]):
+            with monkeypatch.context() as full:
+                if 40 <= number < 50:
+                    full.setattr(writer, "_queue_entries", 0)
+                assert writer.append(entry) == (not 40 <= number < 50)
+    for at_ns in (None, whole[60].ts_wall_ns):
+        with pytest.raises(RefusalUnknown, match="lost entries before"):
+            explain_refusal(broken, run_id, at_ns=at_ns)
+
+
+def test_another_refusal_is_not_told_for_the_one_that_the_journal_keeps(lived, tmp_path):
+    other, run_id = changed_state(lived, tmp_path)
+    with sqlite3.connect(other.journal) as database:
+        database.execute("UPDATE refusals SET code = 'stale_feed' WHERE id = (SELECT max(id) FROM refusals)")
+    database.close()
+    with pytest.raises(RefusalUnknown, match=r"this build does not refuse for stale_feed at entry .* `smartmoney diff"):
+        explain_refusal(other, run_id)
 
 
 def test_without_a_capture_the_journal_explains_and_says_what_is_missing(result, forgotten):

@@ -2,8 +2,10 @@
 
 A bootstrap draws worlds (windows, quiet hours and targets, trades' worlds: whatever is independent) anew and asks both bundles about the
 very same draw, so that what a world makes easy or hard for both falls out of the difference. Values are those of the table, by the same
-formulas. Intervals are 95 %, and say nothing about families that nobody drew. Many numbers are compared: of twenty without any
-difference one leaves out zero by chance.
+formulas. Intervals are 95 %, and say nothing about families that nobody drew. Draws of few units vary less than the units do, by n - 1
+for n, and normal quantiles are too narrow for few: the difference's interval is stretched by both (as the expanded percentile
+interval of T. Hesterberg, "What teachers should know about the bootstrap", 2015), else every fourth number of three worlds without any
+difference would be told apart. Many numbers are compared: of twenty without any difference one leaves out zero by chance.
 """
 
 import math
@@ -82,7 +84,7 @@ def judge(contest: Contest[Draw], resamples: int = RESAMPLES, seed: int = 31) ->
             name=name,
             first=_ranged(float(mine[k]), again[0, :, k]),
             other=_ranged(float(others[k]), again[1, :, k]),
-            difference=_ranged(float(gap[k]), gaps[:, k]),
+            difference=_ranged(float(gap[k]), gaps[:, k], _stretch(contest.units)),
             units=contest.units,
         )
 
@@ -96,9 +98,20 @@ def counts_of(units: int) -> tuple[Floats, Callable[[np.random.Generator], Float
     return np.ones(units), draw
 
 
-def _ranged(value: float, again: Floats) -> Ranged:
+def _ranged(value: float, again: Floats, stretch: float = 1.0) -> Ranged:
     known = again[~np.isnan(again)]
     if math.isnan(value) or not len(known) or len(known) < _KNOWN_MIN * len(again):
         return Ranged(value, math.nan, math.nan)
-    low, high = np.quantile(known, _LEVELS, method="nearest").tolist()
-    return Ranged(value, low, high)
+    low, middle, high = np.quantile(known, (_LEVELS[0], 0.5, _LEVELS[1]), method="nearest").tolist()
+    if math.isinf(middle):
+        return Ranged(value, low, high)
+    return Ranged(value, middle - stretch * (middle - low), middle + stretch * (high - middle))
+
+
+def _stretch(units: int) -> float:
+    """Return by how much the quantiles of draws of few units are too close to their middle."""
+    from scipy.special import ndtri, stdtrit  # a second to import, and only evaluations of two need it
+
+    if units < 2:
+        return 1.0
+    return math.sqrt(units / (units - 1)) * float(stdtrit(units - 1, _LEVELS[1]) / ndtri(_LEVELS[1]))

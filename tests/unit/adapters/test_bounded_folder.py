@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,9 +10,15 @@ from hypothesis import strategies as st
 
 from smartmoney.adapters.bounded_folder import USED_NS, BoundedFolder, note_use
 
+A, B = "a" * 24, "past-" + "b" * 24
+
+
+def named(number):
+    return f"{number:024x}.x"
+
 
 def put(path, size, hours):
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bytes(size))
     at = time.time_ns() - int(hours * USED_NS)
     os.utime(path, ns=(at, at))
@@ -25,9 +32,9 @@ def names(folder):
 def test_the_longest_unused_goes_first_and_no_more_than_must(tmp_path_factory, files, bytes_max):
     folder = tmp_path_factory.mktemp("bounded")
     for number, (size, hours) in enumerate(files):
-        put(folder / f"{number}.x", size, hours)
+        put(folder / named(number), size, hours)
     BoundedFolder(folder, bytes_max).make_room()
-    left = {int(name.partition(".")[0]) for name in names(folder)}
+    left = {int(name.partition(".")[0], 16) for name in names(folder)}
     total = sum(size for size, _ in files)
     gone = [number for number in range(len(files)) if number not in left]
     assert all(files[number][1] > 1 for number in gone)
@@ -41,28 +48,27 @@ def test_the_longest_unused_goes_first_and_no_more_than_must(tmp_path_factory, f
 
 
 def test_what_belongs_together_goes_together(tmp_path):
-    (tmp_path / "a").mkdir()
-    put(tmp_path / "a" / "nodes", 100, 5)
-    put(tmp_path / "a.json", 1, 5)
-    os.utime(tmp_path / "a", ns=(0, 0))
-    put(tmp_path / "b.0-of-2.npz", 60, 9)
-    put(tmp_path / "b.1-of-2.npz", 60, 2)
+    put(tmp_path / A / "nodes", 100, 5)
+    put(tmp_path / f"{A}.json", 1, 5)
+    os.utime(tmp_path / A, ns=(0, 0))
+    put(tmp_path / f"{B}.0-of-2.npz", 60, 9)
+    put(tmp_path / f"{B}.1-of-2.npz", 60, 2)
     bound = BoundedFolder(tmp_path, 150)
     bound.make_room()
-    assert names(tmp_path) == {"b.0-of-2.npz", "b.1-of-2.npz"}, "used when the newest of its files was"
+    assert names(tmp_path) == {f"{B}.0-of-2.npz", f"{B}.1-of-2.npz"}, "used when the newest of its files was"
 
 
 def test_the_newest_goes_only_where_it_is_named(tmp_path):
     for number in range(3):
-        put(tmp_path / f"{number}.x", 10, 0.1)
+        put(tmp_path / named(number), 10, 0.1)
     bound = BoundedFolder(tmp_path, 25)
     bound.make_room()
-    assert names(tmp_path) == {"0.x", "1.x", "2.x"}
-    bound.make_room("1")
-    assert names(tmp_path) == {"0.x", "2.x"}
+    assert names(tmp_path) == {named(0), named(1), named(2)}
+    bound.make_room(named(1).removesuffix(".x"))
+    assert names(tmp_path) == {named(0), named(2)}
 
 
-@pytest.mark.parametrize("name", ["b.part", ".making-b", ".b.npz.77.part"])
+@pytest.mark.parametrize("name", [".b.part", ".making-b", f".{B}.npz.77.part"])
 def test_what_somebody_is_writing_stays_for_a_day(tmp_path, name):
     put(tmp_path / name, 100, 20)
     bound = BoundedFolder(tmp_path, 10)
@@ -71,6 +77,51 @@ def test_what_somebody_is_writing_stays_for_a_day(tmp_path, name):
     put(tmp_path / name, 100, 25)
     bound.make_room()
     assert names(tmp_path) == set()
+
+
+def test_what_is_not_named_by_a_digest_is_somebodys_and_stays(tmp_path):
+    for name in ("BTCUSDT.2024-08-08.jsonl.gz", "notes", ".git/HEAD", "20240808.frames", "own.part", f"{A}.frames"):
+        put(tmp_path / name, 100, 50)
+    BoundedFolder(tmp_path, 10).make_room()
+    assert names(tmp_path) == {"BTCUSDT.2024-08-08.jsonl.gz", "notes", ".git", "20240808.frames", "own.part"}
+
+
+def test_a_link_goes_and_what_it_leads_to_stays_and_is_not_counted(tmp_path):
+    put(tmp_path / "elsewhere" / "nodes", 5_000, 50)
+    kept = tmp_path / "kept"
+    put(kept / f"{B}.npz", 100, 3)
+    (kept / A).symlink_to(tmp_path / "elsewhere")
+    BoundedFolder(kept, 1_000).make_room()
+    assert names(kept) == {A, f"{B}.npz"}
+    os.utime(kept / A, ns=(0, 0), follow_symlinks=False)
+    BoundedFolder(kept, 100).make_room()
+    assert names(kept) == {f"{B}.npz"}
+    assert names(tmp_path / "elsewhere") == {"nodes"}
+
+
+def test_what_cannot_be_removed_makes_no_room(tmp_path, monkeypatch):
+    put(tmp_path / named(1), 100, 9)
+    put(tmp_path / named(2), 100, 5)
+    put(tmp_path / named(3), 100, 3)
+    unlink = Path.unlink
+
+    def refused(path, *more, **named_more):
+        if path.name == named(1):
+            raise PermissionError
+        unlink(path, *more, **named_more)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    BoundedFolder(tmp_path, 200).make_room()
+    assert names(tmp_path) == {named(1), named(3)}
+
+
+def test_what_was_used_within_the_hour_stays_however_long_ago_it_was_made(tmp_path):
+    put(tmp_path / named(1), 100, 0.95)
+    note_use(tmp_path / named(1))
+    assert time.time_ns() - (tmp_path / named(1)).stat().st_mtime_ns < USED_NS / 2, "in a few minutes it was used within the hour"
+    put(tmp_path / named(2), 100, 1.05)
+    BoundedFolder(tmp_path, 10).make_room()
+    assert names(tmp_path) == {named(1), named(2)}, "it may have been used since, and not been noted"
 
 
 def test_use_is_noted_and_a_folder_that_is_not_there_is_no_problem(tmp_path):

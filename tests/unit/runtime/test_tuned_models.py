@@ -267,45 +267,49 @@ def test_where_regimes_are_searched_each_has_a_model_of_the_built_in_market_belo
     assert cost.base_s > 0.0
 
 
+K, A, B, C, D = (letter * 64 for letter in "0abcd")
+"""Keys as trainings have them."""
+
+
 @pytest.fixture
 def trained():
     bundle = stage_champion(Path("nowhere"))
-    return TrainedModel(key="k", bundle=bundle, why="", took_s=1.5)
+    return TrainedModel(key=K, bundle=bundle, why="", took_s=1.5)
 
 
 @pytest.mark.parametrize("damage", ["cut", "emptied", "removed"])
 def test_what_is_damaged_on_the_shelf_is_put_there_anew(trained, tmp_path, damage):
     shelf = Shelf(tmp_path)
     shelf.put(trained)
-    assert shelf.find("k").bundle.hash == trained.bundle.hash
-    nodes = tmp_path / "k" / "classifier.nodes.npy"
+    assert shelf.find(K).bundle.hash == trained.bundle.hash
+    nodes = tmp_path / K / "classifier.nodes.npy"
     if damage == "cut":
         nodes.write_bytes(nodes.read_bytes()[:-5])
     elif damage == "emptied":
-        (tmp_path / "k" / "bundle.json").write_bytes(b"")
+        (tmp_path / K / "bundle.json").write_bytes(b"")
     else:
-        shutil.rmtree(tmp_path / "k")
-    assert shelf.find("k") is None
+        shutil.rmtree(tmp_path / K)
+    assert shelf.find(K) is None
     Shelf(tmp_path).put(trained)
-    found = Shelf(tmp_path).find("k")
+    found = Shelf(tmp_path).find(K)
     assert (found.bundle.hash, found.took_s) == (trained.bundle.hash, 1.5)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["k", "k.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [K, f"{K}.json"]
 
 
 def test_the_shelf_stays_within_its_size_and_the_longest_unused_goes(trained, tmp_path):
     shelf = Shelf(tmp_path)
-    for name in ("a", "b"):
+    for name in (A, B):
         shelf.put(msgspec.structs.replace(trained, key=name))
-    size = sum(path.stat().st_size for path in (tmp_path / "a").iterdir())
+    size = sum(path.stat().st_size for path in (tmp_path / A).iterdir())
     shelf = Shelf(tmp_path, int(size * 2.5))
     now = time.time_ns()
-    for name, hours in (("a", 30), ("b", 20)):
+    for name, hours in ((A, 30), (B, 20)):
         for path in (tmp_path / name, tmp_path / f"{name}.json"):
             os.utime(path, ns=(now - hours * USED_NS,) * 2)
-    assert shelf.find("a") is not None
-    shelf.put(msgspec.structs.replace(trained, key="c"))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "a.json", "c", "c.json"]
-    shelf.put(msgspec.structs.replace(trained, key="d"))
+    assert shelf.find(A) is not None
+    shelf.put(msgspec.structs.replace(trained, key=C))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [A, f"{A}.json", C, f"{C}.json"]
+    shelf.put(msgspec.structs.replace(trained, key=D))
     assert len(list(tmp_path.iterdir())) == 6, "what was used within the hour stays"
 
 
