@@ -2,6 +2,8 @@
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from smartmoney.adapters.exchange_warm import capture_path, prerun
 from smartmoney.adapters.recordings import read_recording
@@ -11,7 +13,7 @@ from smartmoney.core.engine.stretch import Decided
 from smartmoney.settings.scenario import load_scenario
 from smartmoney.simulation.market import SyntheticMarket, instrument_of
 
-from .test_stretches import QUIET, TRAINED, VERY_EAGER, WARM_SECONDS, assert_same
+from .test_stretches import DAY_NS, QUIET, TRAINED, VERY_EAGER, WARM_SECONDS, assert_same
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 LATER_NS = 330 * 10**9
@@ -95,3 +97,35 @@ def test_an_instrument_is_refused_quietly_by_each_code_while_another_is_held(rec
     assert_same(frames, market, changes, instruments=instruments)
     while_another_is_held = {code for instrument, code, held in quietly if set(held) - {instrument}}
     assert while_another_is_held >= set(codes)
+
+
+@pytest.mark.slow
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    market=st.sampled_from([Market.SPOT, Market.USDM]),
+    confidence=st.floats(0.05, 0.65),
+    size=st.floats(0.01, 0.9),
+    band=st.floats(0.0, 1.0),
+    liquidity=st.sampled_from([0.2, 0.9, 0.965]),
+    balance=st.sampled_from([2000, 10_000]),
+    entry=st.sampled_from(["taker", "maker"]),
+    model=st.sampled_from(["default", "prior"]),
+    shift=st.integers(0, WARM_SECONDS * 10**9),
+)
+def test_rounds_of_several_under_any_settings_and_over_midnight(
+    recorded_several, market, confidence, size, band, liquidity, balance, entry, model, shift
+):
+    frames, instruments = recorded_several(market, 2)
+    later = -(frames[0].ts_wall_ns + shift) % DAY_NS
+    changes = {
+        **VERY_EAGER,
+        "model": model,
+        "advanced_features.signal_generation.min_confidence": confidence,
+        "strategy.max_position_size": size,
+        "strategy.rebalance_band": band,
+        "strategy.min_liquidity_score": liquidity,
+        "paper_balance": balance,
+        "execution.entry": entry,
+    }
+    moved = [msgspec.structs.replace(one, ts_wall_ns=one.ts_wall_ns + later) for one in frames]
+    assert_same(moved, market, changes, instruments=instruments)
