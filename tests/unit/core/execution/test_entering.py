@@ -117,6 +117,31 @@ def test_an_entry_does_not_go_on_where_the_market_is_past_its_stop_or_its_target
     assert not bench.executor.is_entering(0)
 
 
+@pytest.mark.parametrize("linked", [True, False])
+def test_an_entry_that_fills_bit_by_bit_does_not_use_up_the_orders_of_a_minute(linked):
+    """On spot each larger stop is a cancel and two orders: one for every bit of 60 left nothing for the next stop, nor for an exit."""
+    bench, first = resting(linked_pairs=linked)
+
+    def carry_out(commands):
+        while commands:
+            assert codes(commands) == []
+            commands = [*bench.accept(*commands), *bench.cancelled(*commands)]
+
+    def stops():
+        return [one.leaves for one in bench.executor.ledger.working(0) if one.intent.purpose is Purpose.STOP]
+
+    for _ in range(90):
+        carry_out(bench.fill(first, 10, ticks=9_999))
+        for _ in range(3):
+            carry_out(bench.tick(0.1))
+        assert 2 * sum(stops()) >= bench.executor.portfolio.position_lots(0)
+        assert bench.executor.is_protected(0)
+    assert bench.executor.order_count < 60
+    for _ in range(21):
+        carry_out(bench.tick(0.1))
+    assert stops() == [bench.executor.portfolio.position_lots(0)] == [900]
+
+
 def test_it_follows_no_further_than_a_marketable_limit_would_have_reached():
     bench, _first = resting()
     move(bench, 40)
