@@ -7,12 +7,12 @@ import pytest
 
 from smartmoney.core.domain.commands import CancelOrder
 from smartmoney.core.domain.entries import CancelRejected, OrderCanceled, OrderExpired, OrderRejected, OutcomeUnknown, SendRefused
-from smartmoney.core.domain.orders import OrderStatus, Purpose, Side, TimeInForce
+from smartmoney.core.domain.orders import OrderStatus, PositionReport, Purpose, Side, TimeInForce
 from smartmoney.core.domain.signals import FeedTrust, RefusalCode, SignalType
 from smartmoney.core.execution.entering import BLIND, OVERTAKEN, REPRICED, TIMED_OUT
 from smartmoney.core.execution.parameters import EntryStyle
 from smartmoney.core.strategy.outlook import Outlook
-from tests.unit.core.execution.test_executor import Bench, account, cancels, codes, intents, subjects
+from tests.unit.core.execution.test_executor import Bench, D, account, cancels, codes, intents, subjects
 
 PATIENT = Outlook(gross_bps=200.0, horizon_s=3600.0, sigma_bps=1.0)
 URGENT = Outlook(gross_bps=200.0, horizon_s=60.0, sigma_bps=1.0)
@@ -58,6 +58,17 @@ def test_a_touch_that_came_back_or_moved_on_toward_us_is_not_followed():
     bench, _ = resting()
     move(bench, -3)
     assert bench.tick(5.0) == []
+
+
+def test_an_entry_that_buys_dust_of_the_other_side_back_goes_on():
+    bench = Bench(entry=EntryStyle.MAKER, positions=(PositionReport(instrument=0, quantity=D("-0.01"), cost=D(-1)),))
+    commands = bench.open()
+    bench.accept(*commands)
+    (entry,) = intents(commands)
+    told = bench.fill(entry, 300, ticks=9_999)
+    assert entry.client_order_id not in cancels(told)
+    assert bench.executor.is_entering(0)
+    assert bench.executor.working_lots(0) == 700
 
 
 def test_what_was_filled_before_is_not_bought_again():
