@@ -299,9 +299,8 @@ class Executor:
             commands += entering.after_late_fill(desk, record, view)
         plan = desk.plans[index]
         followed = plan.signal_id
-        if closed is not None:
-            if before != 0:  # else only dust was closed, which no signal opened
-                self._note_closed(closed, record, plan)
+        if closed is not None and before != 0:  # else only dust was closed, which no signal opened, perhaps by the entry that goes on
+            self._note_closed(closed, record, plan)
             commands += desk.cancel_entries("the position is closed", view, index)
         if before * after < 0:
             plan.clear()

@@ -7,7 +7,9 @@ which is the price of never selling twice: spot inventory is locked by the old p
 venue itself keeps what reduces from doing more (USD-M: stop and target are two reduce-only orders), a stop waits for nothing: an exit of
 unknown outcome does not keep it back, a target is replaced without touching it, and the right stop is placed beside those that are not,
 which go once the venue has acknowledged it. A stop that the venue made out of an entry (`core.execution.attached`) is one of them. Where
-the venue holds what is to be sold for one order only, that is the stop, and the target is watched here (`core.execution.watched`).
+the venue holds what is to be sold for one order only, that is the stop, and the target is watched here (`core.execution.watched`). While a
+resting entry fills bit by bit, what protects grows in steps, not with every bit: on spot each step is a moment without a stop, and all of
+them are orders of a minute that has only so many. It covers half of what is held at least, and all of it within `GROWS_S`.
 """
 
 from smartmoney.core.domain.commands import Command, Notify, RecordRefusal
@@ -23,6 +25,8 @@ from smartmoney.core.execution.view import ExecutionView, Quote, collar_ticks
 _S = 1_000_000_000
 _PROTECTIVE = frozenset({Purpose.STOP, Purpose.TARGET})
 _AT_THE_VENUE = frozenset({OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED})
+GROWS_S = 2
+"""So long what protects may be for less than is held, at half of it at least, while a resting entry goes on filling."""
 _RETRY_WITHOUT_STOP_NS = _S
 """An exit that is tried again within this time waits without a stop; a longer wait gets one."""
 
@@ -112,6 +116,8 @@ def _protect(desk: Desk, index: int, held: int, view: ExecutionView) -> list[Com
         return []
     is_linked = desk.parameters.linked_pairs
     working = [record for record in desk.ledger.working(index) if record.intent.reduce_only and (is_linked or not record.is_doubtful_exit)]
+    if _is_growing(desk, index, held, working, view):
+        return []
     spare = None if is_linked else _spare_stops(working, held, plan)
     if spare is not None:
         return [command for record in spare for command in desk.cancel(record, "one stop is enough", view)]
@@ -219,6 +225,25 @@ def _is_entry_reporting(desk: Desk, index: int, view: ExecutionView) -> bool:
         record.intent.time_in_force is not TimeInForce.GTC and view.now_mono_ns - record.submitted_mono_ns < limit_ns
         for record in desk.ledger.entries(index)
     )
+
+
+def _is_growing(desk: Desk, index: int, held: int, working: list[OrderRecord], view: ExecutionView) -> bool:
+    """Tell whether a resting entry has just made the position larger than what protects it, which is to follow in a moment."""
+    plan, now = desk.plans[index], view.now_mono_ns
+    if plan.exit is not None or not any(record.intent.time_in_force is TimeInForce.GTC for record in desk.ledger.entries(index)):
+        return False
+
+    def may_wait(record: OrderRecord) -> bool:
+        is_there = record.status in _AT_THE_VENUE and record.intent.side.sign * held < 0
+        return is_there and record.leaves < abs(held) <= 2 * record.leaves and now - record.submitted_mono_ns < GROWS_S * _S
+
+    stops, targets = _stops(working), [record for record in working if record.intent.purpose is Purpose.TARGET]
+    if len(stops) != 1 or len(stops) + len(targets) != len(working) or stops[0].intent.stop_ticks != plan.stop_ticks:
+        return False
+    has_target = len(targets) == 1 and targets[0].intent.price_ticks == plan.target_ticks
+    if not has_target and not _is_target_right(desk, working, held, plan):
+        return False
+    return any(map(may_wait, working)) and all(_fits(record, held) or may_wait(record) for record in working)
 
 
 def _spare_stops(working: list[OrderRecord], held: int, plan: PositionPlan) -> list[OrderRecord] | None:

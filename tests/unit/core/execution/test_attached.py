@@ -105,13 +105,13 @@ def test_a_target_that_is_on_its_way_out_does_not_keep_the_venues_stop_from_bein
     (entry,) = intents(made.open())
     commands = made.fill(entry, 2)
     made.accept(*commands)
-    more = made.fill(entry, 2)
+    more = made.fill(entry, 3)
     (bigger,) = own(more)
-    assert (bigger.lots, cancels(more)) == (4, [])
+    assert (bigger.lots, cancels(more)) == (5, [])
     (ours,) = own(commands)
     assert cancels(made.accept(*more)) == [ours.client_order_id]
     assert len(cancels(end(made, ours))) == 1, "the target"
-    (stop,) = carried(made.fill(entry, 996))
+    (stop,) = carried(made.fill(entry, 995))
     assert stop.lots == 1000
 
 

@@ -7,12 +7,12 @@ import pytest
 
 from smartmoney.core.domain.commands import CancelOrder
 from smartmoney.core.domain.entries import CancelRejected, OrderCanceled, OrderExpired, OrderRejected, OutcomeUnknown, SendRefused
-from smartmoney.core.domain.orders import OrderStatus, Purpose, Side, TimeInForce
+from smartmoney.core.domain.orders import OrderStatus, PositionReport, Purpose, Side, TimeInForce
 from smartmoney.core.domain.signals import FeedTrust, RefusalCode, SignalType
 from smartmoney.core.execution.entering import BLIND, OVERTAKEN, REPRICED, TIMED_OUT
 from smartmoney.core.execution.parameters import EntryStyle
 from smartmoney.core.strategy.outlook import Outlook
-from tests.unit.core.execution.test_executor import Bench, account, cancels, codes, intents, subjects
+from tests.unit.core.execution.test_executor import Bench, D, account, cancels, codes, intents, subjects
 
 PATIENT = Outlook(gross_bps=200.0, horizon_s=3600.0, sigma_bps=1.0)
 URGENT = Outlook(gross_bps=200.0, horizon_s=60.0, sigma_bps=1.0)
@@ -58,6 +58,17 @@ def test_a_touch_that_came_back_or_moved_on_toward_us_is_not_followed():
     bench, _ = resting()
     move(bench, -3)
     assert bench.tick(5.0) == []
+
+
+def test_an_entry_that_buys_dust_of_the_other_side_back_goes_on():
+    bench = Bench(entry=EntryStyle.MAKER, positions=(PositionReport(instrument=0, quantity=D("-0.01"), cost=D(-1)),))
+    commands = bench.open()
+    bench.accept(*commands)
+    (entry,) = intents(commands)
+    told = bench.fill(entry, 300, ticks=9_999)
+    assert entry.client_order_id not in cancels(told)
+    assert bench.executor.is_entering(0)
+    assert bench.executor.working_lots(0) == 700
 
 
 def test_what_was_filled_before_is_not_bought_again():
@@ -115,6 +126,31 @@ def test_an_entry_does_not_go_on_where_the_market_is_past_its_stop_or_its_target
     move(bench, ticks)
     assert intents(bench.tick(0.6)) == []
     assert not bench.executor.is_entering(0)
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_an_entry_that_fills_bit_by_bit_does_not_use_up_the_orders_of_a_minute(linked):
+    """On spot each larger stop is a cancel and two orders: one for every bit of 60 left nothing for the next stop, nor for an exit."""
+    bench, first = resting(linked_pairs=linked)
+
+    def carry_out(commands):
+        while commands:
+            assert codes(commands) == []
+            commands = [*bench.accept(*commands), *bench.cancelled(*commands)]
+
+    def stops():
+        return [one.leaves for one in bench.executor.ledger.working(0) if one.intent.purpose is Purpose.STOP]
+
+    for _ in range(90):
+        carry_out(bench.fill(first, 10, ticks=9_999))
+        for _ in range(3):
+            carry_out(bench.tick(0.1))
+        assert 2 * sum(stops()) >= bench.executor.portfolio.position_lots(0)
+        assert bench.executor.is_protected(0)
+    assert bench.executor.order_count < 60
+    for _ in range(21):
+        carry_out(bench.tick(0.1))
+    assert stops() == [bench.executor.portfolio.position_lots(0)] == [900]
 
 
 def test_it_follows_no_further_than_a_marketable_limit_would_have_reached():
