@@ -8,8 +8,8 @@ venue itself keeps what reduces from doing more (USD-M: stop and target are two 
 unknown outcome does not keep it back, a target is replaced without touching it, and the right stop is placed beside those that are not,
 which go once the venue has acknowledged it. A stop that the venue made out of an entry (`core.execution.attached`) is one of them. Where
 the venue holds what is to be sold for one order only, that is the stop, and the target is watched here (`core.execution.watched`). While a
-resting entry fills bit by bit, what protects grows in steps, not with every bit: on spot each step is a moment without a stop, and all of
-them are orders of a minute that has only so many. It covers half of what is held at least, and all of it within `GROWS_S`.
+resting entry fills bit by bit and the minute's orders run short, what protects grows in steps, not with every bit: on spot each step is a
+moment without a stop, and each takes two orders of a minute that has only so many. It covers half of what is held at least (`_PATIENCE`).
 """
 
 from smartmoney.core.domain.commands import Command, Notify, RecordRefusal
@@ -25,8 +25,8 @@ from smartmoney.core.execution.view import ExecutionView, Quote, collar_ticks
 _S = 1_000_000_000
 _PROTECTIVE = frozenset({Purpose.STOP, Purpose.TARGET})
 _AT_THE_VENUE = frozenset({OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED})
-GROWS_S = 2
-"""So long what protects may be for less than is held, at half of it at least, while a resting entry goes on filling."""
+_PATIENCE = ((0.5, 2 * _S), (0.25, _S // 2))
+"""From which share of the minute's orders on what protects may be for less than is held, and for how long, while a resting entry fills."""
 _RETRY_WITHOUT_STOP_NS = _S
 """An exit that is tried again within this time waits without a stop; a longer wait gets one."""
 
@@ -232,10 +232,12 @@ def _is_growing(desk: Desk, index: int, held: int, working: list[OrderRecord], v
     plan, now = desk.plans[index], view.now_mono_ns
     if plan.exit is not None or not any(record.intent.time_in_force is TimeInForce.GTC for record in desk.ledger.entries(index)):
         return False
+    spent = desk.rate.count(now) / desk.limits.max_orders_per_minute
+    patience_ns = next((wait_ns for share, wait_ns in _PATIENCE if spent >= share), 0)
 
     def may_wait(record: OrderRecord) -> bool:
         is_there = record.status in _AT_THE_VENUE and record.intent.side.sign * held < 0
-        return is_there and record.leaves < abs(held) <= 2 * record.leaves and now - record.submitted_mono_ns < GROWS_S * _S
+        return is_there and record.leaves < abs(held) <= 2 * record.leaves and now - record.submitted_mono_ns < patience_ns
 
     stops, targets = _stops(working), [record for record in working if record.intent.purpose is Purpose.TARGET]
     if len(stops) != 1 or len(stops) + len(targets) != len(working) or stops[0].intent.stop_ticks != plan.stop_ticks:

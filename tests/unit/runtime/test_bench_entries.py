@@ -11,6 +11,7 @@ def test_waiting_pays_the_makers_fee_and_crossing_the_takers():
     assert set(by_style) == {"taker", "maker", "auto"}
     crossing, waiting, chosen = by_style["taker"], by_style["maker"], by_style["auto"]
     assert crossing.entries >= 10
+    assert waiting.entries == chosen.entries == crossing.entries, "the same moments"
     assert crossing.filled == 1.0
     assert crossing.fee_bps == pytest.approx(5.0, abs=1e-6)
     assert 2.0 <= waiting.fee_bps < crossing.fee_bps
@@ -20,7 +21,7 @@ def test_waiting_pays_the_makers_fee_and_crossing_the_takers():
         assert one.total_bps == pytest.approx(one.shortfall_bps + one.fee_bps)
 
 
-def test_the_coin_falls_on_both_sides_and_does_not_depend_on_the_style():
+def test_the_coin_falls_on_both_sides():
     turns = range(37_000_000, 37_000_200)
     sides = [bool((turn * bench_entries._MIX >> 40) & 1) for turn in turns]
     assert 70 < sum(sides) < 130
