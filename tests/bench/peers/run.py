@@ -27,8 +27,14 @@ ROOT = HERE.parents[2]
 SESSION = "hftbacktest/usdm/btcusdt_20240808.gz"
 _FORMS = {"prepared": "from its prepared form", "gzip": "from gzip JSON"}
 """How smartmoney's frames come, and the words by which its line ends."""
-_EAGER = ("model=prior", "strategy.confidence_threshold=0.35", "advanced_features.signal_generation.min_confidence=0.3")
-"""Settings under which the untrained prior trades, so that orders and fills are part of what is measured."""
+_EAGER = (
+    "model=prior",
+    "strategy.confidence_threshold=0.35",
+    "advanced_features.signal_generation.min_confidence=0.3",
+    "execution.entry=taker",
+)
+"""Settings under which the untrained prior trades at once, so that orders and fills are part of what is measured: the peers' strategies send no
+order, and while one of ours waits in a queue each change of its level is looked at."""
 
 
 def smartmoney(*words: object) -> str:
