@@ -172,9 +172,15 @@ def _is_left_behind(desk: Desk, record: OrderRecord, view: ExecutionView) -> boo
     if pursuit is None or pursuit.order_ids[-1] != intent.client_order_id or intent.price_ticks is None:
         return False
     has_rested = view.now_mono_ns - record.submitted_mono_ns >= desk.parameters.reprice_s * _S
-    if not has_rested or record.status not in _AT_THE_VENUE or not quote.is_usable:
+    if not has_rested or _is_minute_short(desk, view) or record.status not in _AT_THE_VENUE or not quote.is_usable:
         return False
     return (_resting_ticks(pursuit, quote) - intent.price_ticks) * pursuit.side.sign > 0
+
+
+def _is_minute_short(desk: Desk, view: ExecutionView) -> bool:
+    """Tell whether half of the orders that entries have in a minute are spent: what rests keeps its place, the others are for new ones."""
+    limits = desk.limits
+    return 2 * desk.rate.count(view.now_mono_ns) >= limits.max_orders_per_minute - limits.reserved_orders_per_minute
 
 
 def _resting_ticks(pursuit: Pursuit, quote: Quote) -> int:

@@ -11,6 +11,7 @@ from smartmoney.core.domain.orders import OrderStatus, PositionReport, Purpose, 
 from smartmoney.core.domain.signals import FeedTrust, RefusalCode, SignalType
 from smartmoney.core.execution.entering import BLIND, OVERTAKEN, REPRICED, TIMED_OUT
 from smartmoney.core.execution.parameters import EntryStyle
+from smartmoney.core.risk.parameters import RiskLimits
 from smartmoney.core.strategy.outlook import Outlook
 from tests.unit.core.execution.test_executor import Bench, D, account, cancels, codes, intents, subjects
 
@@ -69,6 +70,18 @@ def test_an_entry_that_buys_dust_of_the_other_side_back_goes_on():
     assert entry.client_order_id not in cancels(told)
     assert bench.executor.is_entering(0)
     assert bench.executor.working_lots(0) == 700
+
+
+def test_an_entry_keeps_its_place_while_the_minute_is_short_of_orders():
+    bench, _ = resting(limits=RiskLimits(max_orders_per_minute=12, reserved_orders_per_minute=4), entry_timeout_s=90.0)
+    for _ in range(10):
+        move(bench, 1)
+        bench.cancelled(*bench.tick(2.1))
+        for seconds in (0.1, 0.6):
+            bench.accept(*bench.tick(seconds))
+    assert bench.executor.order_count == 4, "half of the eight that entries have"
+    assert bench.executor.is_entering(0), "it is not given up"
+    assert len(cancels(bench.tick(35.0))) == 1, "a minute later it follows on"
 
 
 def test_what_was_filled_before_is_not_bought_again():
