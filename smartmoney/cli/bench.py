@@ -23,8 +23,10 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Measure this machine. Example: smartmoney bench decode journal --json."""
-    from smartmoney.runtime import kernel_cache
+    from smartmoney.runtime import kernel_cache, logs
 
+    # What a run logs must stay off the standard output, where the figures go.
+    logs.configure("WARNING", to_screen=False)
     kernel_cache.prepare()
     from smartmoney.core.domain.instruments import Market
     from smartmoney.runtime import bench as measuring

@@ -1,8 +1,12 @@
 """Entries by a coin in each style: the figures are of the same moments, add up, and say what waiting is worth."""
 
+import json
+
 import pytest
 
 from smartmoney.runtime import bench_entries
+from smartmoney.runtime.backtest_sources import record_built_in
+from tests.integration.daemons import smartmoney
 
 
 @pytest.mark.slow
@@ -25,3 +29,13 @@ def test_the_coin_falls_on_both_sides():
     turns = range(37_000_000, 37_000_200)
     sides = [bool((turn * bench_entries._MIX >> 40) & 1) for turn in turns]
     assert 70 < sum(sides) < 130
+
+
+@pytest.mark.slow
+def test_what_is_printed_as_json_is_nothing_else(tmp_path):
+    (file,) = record_built_in("volatile", 7, 240, "usdm", (), tmp_path)
+    done = smartmoney("bench", "entries", "--capture", file, "--market", "usdm", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert {row["group"] for row in rows} == {"entries"}
+    assert len(rows) == 12

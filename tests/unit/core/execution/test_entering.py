@@ -97,7 +97,6 @@ def test_what_was_filled_before_is_not_bought_again():
     bench.fill(second, 700, ticks=10_002)
     assert bench.executor.portfolio.position_lots(0) == 1000
     assert bench.executor.take_executed_signals() == ("sig",), "a signal is executed once, whatever orders it took"
-    assert 0 not in bench.executor._desk.pursuits or bench.tick(0.1) is not None
     bench.tick(0.1)
     assert not bench.executor.is_entering(0)
 
@@ -418,7 +417,7 @@ def test_a_denied_successor_is_told_and_ends_it():
     bench.tick(0.1)
     bench.executor._desk.limits = msgspec.structs.replace(bench.executor._desk.limits, max_order_notional=5)
     commands = bench.tick(0.6)
-    assert codes(commands) == [RefusalCode.ABOVE_MAX_ORDER] or codes(commands) != []
+    assert codes(commands) == [RefusalCode.ABOVE_MAX_ORDER]
     assert not bench.executor.is_entering(0)
     assert subjects(commands) == []
 

@@ -11,6 +11,7 @@ from smartmoney.core.domain.orders import Side
 from smartmoney.core.domain.signals import Refusal, RefusalCode
 from smartmoney.core.features.schema import FEATURE_INDEX, as_mapping
 from smartmoney.core.models.bundle import Bundle
+from smartmoney.core.models.explanation import explain
 from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.core.regime.reading import RegimeReading
 from smartmoney.core.strategy.desk import Accepted, StrategyDesk
@@ -144,6 +145,27 @@ def test_the_desk_decides_by_a_trained_model_with_the_row_or_with_the_mapping_al
     refused = by_row.decide(missing)
     assert isinstance(refused, Refusal)
     assert refused.code is RefusalCode.NOT_WARM
+
+
+def test_where_it_is_kept_what_was_seen_explains_a_refusal_too(bundles):
+    bundle = bundles.small_bundle(return_scale=30.0)
+    keeping, usual = desk(bundle), desk(bundle)
+    keeping.keeps_seen = True
+    refused = 0
+    for k, row in enumerate(bundles.rows(60, seed=26)):
+        features = {**as_mapping(row), "mm_presence": 0.9, "liquidity_stress": 0.1}
+        given = view(features, at_s=1000.0 + k, cost_bps=5.0)
+        decided, same = keeping.decide(given), usual.decide(given)
+        assert type(decided) is type(same)
+        if keeping.opportunities(0):
+            continue
+        refused += 1
+        assert usual.seen(0) is None
+        seen = keeping.seen(0)
+        ups = dict(keeping.ups(0))
+        assert abs(ups[seen.horizon_s] - 0.5) == max(abs(up - 0.5) for up in ups.values() if math.isfinite(up))
+        assert sum(map(abs, explain(seen).values())) > 0.0
+    assert refused > 0
 
 
 def test_activating_another_model_starts_its_regimes_afresh(bundles):
