@@ -5,6 +5,8 @@ to 97.5 % range of the resampled statistic. Invariants: seeded, so the same rows
 row out of that column only; what cannot be computed is NaN.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,8 @@ _CHUNK_BYTES = 64 << 20
 _VARIANCE_MIN = 1e-12
 """Of standardised values: below it a resample is taken to be constant."""
 _USABLE_MIN = 0.9
+_MEAN_RESAMPLES = 2_000
+_MEAN_SEED = 7
 
 
 def block_starts(rows: int, length: int, resamples: int, seed: int) -> NDArray[np.int64]:
@@ -44,6 +48,16 @@ def interval(samples: Floats) -> tuple[Floats, Floats]:
     filled = np.where(usable, samples, 0.0)
     low, high = np.nanquantile(filled, LEVELS, axis=0)
     return np.where(usable, low, np.nan), np.where(usable, high, np.nan)
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the 95 % bootstrap interval of a mean; None with fewer than ten values. Deterministic."""
+    starts = block_starts(len(values), 1, _MEAN_RESAMPLES, _MEAN_SEED)
+    if not starts.shape[1]:
+        return None
+    known = np.asarray(values, float)
+    low, high = np.quantile([known[chosen].mean() for chosen in starts], LEVELS)
+    return float(low), float(high)
 
 
 def correlations(x: Floats, y: Floats, starts: NDArray[np.int64], length: int) -> tuple[Floats, Floats, NDArray[np.int64]]:

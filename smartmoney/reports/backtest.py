@@ -8,6 +8,7 @@ import msgspec
 
 from smartmoney.reports import backtest_plots as plots
 from smartmoney.reports.drawing import Picture
+from smartmoney.reports.entries import entry_line, entry_rows
 from smartmoney.reports.findings import Findings, findings, most
 from smartmoney.reports.palette import COSTS
 from smartmoney.reports.sections import report_page
@@ -35,6 +36,9 @@ def result_lines(result: BacktestResult) -> Iterator[str]:
     yield f"costs     bps of each fill: {costs}   (above 0 is lost{'' if is_split else '; delay, spread and impact are not known'})"
     if result.fills_by:
         yield "fills     " + ", ".join(f"{name} {count}" for name, count in result.fills_by.items())
+    rows = entry_rows([one for job in result.jobs for one in job.chronicle.entries])
+    if rows:
+        yield f"entries   {entry_line(rows)}"
     yield "refused   " + (", ".join(f"{code} {count:,}" for code, count in most(result.refusals)[:6]) or "nothing")
     if result.null_test is not None and result.null_test.p is not None:
         test = result.null_test

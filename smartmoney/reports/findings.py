@@ -10,13 +10,12 @@ import numpy as np
 
 from smartmoney.learning.matched_null import TRADES_MIN, NullTest
 from smartmoney.learning.reliability import Reliability, added
-from smartmoney.learning.resampling import LEVELS, block_starts
+from smartmoney.learning.resampling import mean_interval
+from smartmoney.reports.entries import EntryRow, entry_rows
 from smartmoney.runtime.backtest import BacktestResult
 from smartmoney.runtime.chronicle import RoundTrip, TripSums, cost_sums, regime_sums
 from smartmoney.runtime.fill_costs import summed
 
-RESAMPLES = 2_000
-_SEED = 7
 _LEVEL = 0.05
 
 
@@ -62,6 +61,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     budget: Budget | None
     regimes: tuple[RegimeRow, ...]
     all_trades: RegimeRow
+    entries: tuple[EntryRow, ...]
     calibration: Reliability
     brier: float | None
     ece: float | None
@@ -84,6 +84,7 @@ def findings(result: BacktestResult) -> Findings:
         budget=spent,
         regimes=tuple(_row(name, one, [trip for trip in trips if trip.regime == name], whole) for name, one in sums.items()),
         all_trades=everything,
+        entries=entry_rows([one for job in result.jobs for one in job.chronicle.entries]),
         calibration=calibration,
         brier=calibration.brier,
         ece=calibration.ece,
@@ -114,16 +115,6 @@ def budget(result: BacktestResult) -> Budget | None:
         break_even_fee_bps=1e4 * before_fees / result.turnover if before_fees > 0 else None,
         is_split=sums.known > 0,
     )
-
-
-def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Return the 95 % bootstrap interval of a mean; None with fewer than ten values. Deterministic."""
-    starts = block_starts(len(values), 1, RESAMPLES, _SEED)
-    if not starts.shape[1]:
-        return None
-    known = np.asarray(values, float)
-    low, high = np.quantile([known[chosen].mean() for chosen in starts], LEVELS)
-    return float(low), float(high)
 
 
 def verdict(result: BacktestResult, trades: RegimeRow, spent: Budget | None) -> list[str]:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from html import escape
 
 from smartmoney.reports.drawing import Picture
+from smartmoney.reports.entries import entry_section
 from smartmoney.reports.findings import Budget, Findings, RegimeRow, most
 from smartmoney.reports.meanings import DECISIONS, EXITS
 from smartmoney.reports.page import bullets, figure, folded, page, paragraph, swatch, table, tiles
@@ -39,6 +40,8 @@ def report_page(result: BacktestResult, found: Findings, pictures: Mapping[str, 
             *_decisions(result),
             "<h2>What fills cost</h2>",
             *_costs(result, pictures),
+            "<h2>Entries</h2>",
+            *entry_section(found.entries),
             "<h2>Slippage budget</h2>",
             *_budget(found.budget, result, pictures),
             "<h2>By regime</h2>",

@@ -11,6 +11,7 @@ import msgspec
 from smartmoney.core.domain.orders import Side
 from smartmoney.learning.matched_null import NullDraws
 from smartmoney.learning.reliability import Reliability
+from smartmoney.runtime.entry_costs import EntryCost
 from smartmoney.runtime.fill_costs import CostSums
 
 TRIPS_MAX = 5_000
@@ -101,6 +102,7 @@ class Chronicle(msgspec.Struct, frozen=True, kw_only=True):
     exits: Mapping[str, int] = {}
     decisions: Mapping[str, Mapping[str, int]] = {}
     costs: Mapping[str, CostSums] = {}
+    entries: tuple[EntryCost, ...] = ()
     forecasts: Reliability = Reliability()
     null: NullDraws = NullDraws()
     missing: tuple[str, ...] = ()

@@ -36,6 +36,7 @@ from smartmoney.runtime.chronicle import (
     RoundTrip,
     TripSums,
 )
+from smartmoney.runtime.entry_costs import EntryCosts
 from smartmoney.runtime.equity_curve import EquityCurve
 from smartmoney.runtime.fill_costs import FillCosts
 from smartmoney.runtime.forecast_watch import ForecastWatch
@@ -153,6 +154,7 @@ class Chronicler:
 
     def __init__(self) -> None:
         self.costs = FillCosts()
+        self._entries = EntryCosts()
         self.equity = EquityCurve()
         self.first_wall = self.last_wall = 0
         self._trips = TripBook()
@@ -172,10 +174,12 @@ class Chronicler:
         """Say whose book, regimes and orders are meant."""
         self._engine = engine
         self.costs.use(engine)
+        self._entries.use(engine)
 
     def append(self, entry: Entry) -> None:
         """See an entry before the engine does."""
         payload = entry.payload
+        self._entries.look()
         if type(payload) is Tick:
             if not self._engine.is_warming:
                 self.last_wall = entry.ts_wall_ns
@@ -189,6 +193,7 @@ class Chronicler:
             return  # the past before the run: nothing was decided in it, and only the account's own news are of now
         self.last_wall = entry.ts_wall_ns
         self.costs.append(entry)
+        self._entries.append(entry)
         if isinstance(payload, OrderFilled):
             self._trips.fill(payload.fill, entry.ts_wall_ns)
 
@@ -238,6 +243,7 @@ class Chronicler:
             self._decided(command.refusal.instrument, str(command.refusal.code))
             return
         self.costs.asked(command, mono_ns)
+        self._entries.asked(command, mono_ns)
         if isinstance(command, RecordEquity):
             self.equity.add(self.last_wall, float(command.equity))
         elif isinstance(command, RecordSignal):
@@ -263,6 +269,7 @@ class Chronicler:
             exits=dict(sorted(self._trips.exits.items())),
             decisions={code: dict(sorted(by.items())) for code, by in sorted(self._decisions.items())},
             costs=dict(sorted(self.costs.sums.items())),
+            entries=self._entries.told(),
             forecasts=self._forecasts.told(),
             null=self._null(name),
         )

@@ -170,7 +170,7 @@ class FillCosts:
             delay_bps=delay,
             spread_bps=spread,
             impact_bps=impact,
-            fee_bps=float(_fee_in_quote(fill, grid) / notional) * _BPS,
+            fee_bps=float(fee_in_quote(fill, grid) / notional) * _BPS,
         )
         if len(self.fills) < FILLS_MAX:
             self.fills.append(cost)
@@ -221,7 +221,7 @@ def _shortfall(
     return (mid - start) * scale, (touch - mid) * scale, (fill.price_ticks - touch) * scale
 
 
-def _fee_in_quote(fill: Fill, grid: Instrument) -> Decimal:
+def fee_in_quote(fill: Fill, grid: Instrument) -> Decimal:
     """Return a fee in quote; one in a third asset cannot be priced here and counts as none, as in the portfolio."""
     if fill.fee_asset == grid.base:
         return fill.fee * grid.price(fill.price_ticks)

@@ -13,6 +13,7 @@ Invariants: pure; a number that is missing chooses the taker, which is what the 
 """
 
 import math
+import re
 
 import msgspec
 
@@ -21,6 +22,7 @@ from smartmoney.core.strategy.outlook import Outlook
 
 _NAN = float("nan")
 _EXPONENT_MAX = 700.0
+_EXPECTED = re.compile(r"(taker|maker): waiting is expected to cost (-?[\d.]+) bps \(filled \d+%\), crossing (-?[\d.]+)")
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -45,6 +47,12 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
             return f"{self.style.value}: what waiting costs is not known"
         costs = f"waiting is expected to cost {self.maker_bps:.2f} bps (filled {self.fill_chance:.0%}), crossing {self.taker_bps:.2f}"
         return f"{self.style.value}: {costs}"
+
+
+def expected_in(words: str) -> float | None:
+    """Return what the way that was taken was expected to cost (bps, to two digits), from the words of a choice; None: it is not told."""
+    found = _EXPECTED.fullmatch(words)
+    return None if found is None else float(found[2] if found[1] == EntryStyle.MAKER else found[3])
 
 
 def choose(outlook: Outlook, spread_bps: float, tick_bps: float, parameters: ExecutionParameters) -> Choice:

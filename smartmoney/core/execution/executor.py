@@ -87,6 +87,11 @@ class Executor:
         return self._desk.ledger
 
     @property
+    def parameters(self) -> ExecutionParameters:
+        """Return what it was set up with, to be read."""
+        return self._desk.parameters
+
+    @property
     def order_count(self) -> int:
         """Return how many orders were sent in this run."""
         return self._desk.order_count

@@ -11,9 +11,10 @@ from smartmoney.core.domain.orders import Side
 from smartmoney.core.domain.signals import RefusalCode
 from smartmoney.learning.matched_null import Null, NullTest
 from smartmoney.learning.reliability import ReliabilityCount
+from smartmoney.learning.resampling import mean_interval
 from smartmoney.reports import backtest_plots as plots
 from smartmoney.reports.backtest import plain, result_lines, write_report
-from smartmoney.reports.findings import findings, mean_interval
+from smartmoney.reports.findings import findings
 from smartmoney.reports.meanings import DECISIONS
 from smartmoney.runtime.backtest import BacktestResult, JobResult
 from smartmoney.runtime.chronicle import Chronicle, InstrumentChronicle, RegimeChange, RoundTrip, TripSums

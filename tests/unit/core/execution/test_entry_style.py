@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartmoney.core.execution.entry_style import choose, wait_for
+from smartmoney.core.execution.entry_style import choose, expected_in, wait_for
 from smartmoney.core.execution.parameters import EntryStyle, ExecutionParameters, round_trip, round_trip_cost_bps
 from smartmoney.core.strategy.outlook import Outlook
 
@@ -104,3 +104,15 @@ def test_what_is_left_of_a_forecast_is_the_less_of_time_and_move():
     assert outlook.left_bps(30.0, 0.0) == pytest.approx(27.0)
     assert outlook.left_bps(30.0, 12.0) == pytest.approx(18.0)
     assert outlook.left_bps(30.0, -12.0) == pytest.approx(27.0)
+
+
+@given(st.floats(0.1, 60), st.floats(0.01, 5), st.floats(1, 80), st.floats(0.01, 4))
+def test_what_was_expected_is_read_from_the_words(horizon_s, sigma_bps, gross_bps, spread_bps):
+    choice = choose(Outlook(horizon_s=horizon_s, sigma_bps=sigma_bps, gross_bps=gross_bps), spread_bps, 0.1, AUTO)
+    taken = choice.maker_bps if choice.style is EntryStyle.MAKER else choice.taker_bps
+    assert expected_in(choice.words) == pytest.approx(taken, abs=0.00501)
+
+
+@pytest.mark.parametrize("words", ["taker: what waiting costs is not known", "goes on after a: repriced", ""])
+def test_words_that_tell_no_expectation_have_none(words):
+    assert expected_in(words) is None
