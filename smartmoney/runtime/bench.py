@@ -302,12 +302,12 @@ def measure_models() -> list[Figure]:
             group="models",
             name=what,
             value=round(own, 3),
-            unit="us",
+            unit=unit,
             peer=peer,
             peer_value=None if other is None else round(other, 3),
             ratio=None if other is None else round(other / own, 2),
         )
-        for what, own, peer, other in bench_models.measure()
+        for what, own, unit, peer, other in bench_models.measure()
     ]
 
 

@@ -22,6 +22,8 @@ NODE = np.dtype(
 )
 """`feature` counts the forest's own inputs; `left` counts all nodes of the forest and is -1 in a leaf, the right child comes after it;
 `cover` is the training rows' weight (sum of second derivatives) that passed the node."""
+APART_MAX = (1 << 14) - 1
+"""A child comes at most so many nodes after its parent: what a packed node has room for."""
 TREE = np.dtype([("root", "<i4"), ("output", "<i4")])
 """A tree's first node, and which output its leaves add to."""
 
@@ -59,6 +61,8 @@ def _node_problem(nodes: NDArray[np.void], ends: NDArray[np.int32], inputs: int)
         return "a child outside its tree or before its parent"
     if np.any(inner & ((nodes["feature"] < 0) | (nodes["feature"] >= inputs))):
         return f"a node compares an input outside 0..{inputs - 1}"
+    if np.any((left - at)[inner] > APART_MAX):
+        return f"a child more than {APART_MAX:,} nodes after its parent; train smaller trees (max_depth, max_leaves)"
     for name, where in (("threshold", inner), ("value", leaf), ("cover", np.ones(len(nodes), np.bool_))):
         if not np.isfinite(nodes[name][where]).all():
             return f"a {name} that is not finite"

@@ -10,8 +10,10 @@ not a number gives forecasts that are none.
 import math
 from typing import Any
 
+import numpy as np
+
 from smartmoney.core.alpha.calibration import calibrate, normal_quantile, sigmoid
-from smartmoney.core.alpha.forest_kernel import add_margins
+from smartmoney.core.alpha.forest_kernel import add_margins, or_large
 from smartmoney.core.book.typed import entry, inner
 from smartmoney.core.models.columns import AGE_S_MAX
 from smartmoney.core.regime.filter import filter_bar, observe
@@ -68,9 +70,13 @@ def _fill_row(m: Any, factors: Any, x: Any, row: Any) -> None:
 
 
 @inner
-def _mirror(mirror: Any, wide: Any, first: int, last: int) -> None:
+def _complete(mirror: Any, wide: Any, first: int, last: int) -> None:
+    """Write columns first..last-1 of the mirrored row, and of both rows the second half, where what is missing is large."""
+    width = len(mirror)
     for k in range(first, last):
-        wide[1, k] = mirror[k].sign * wide[0, mirror[k].partner]
+        wide[1, k] = np.float32(mirror[k, 0]) * wide[0, mirror[k, 1]]
+        wide[0, width + k] = or_large(wide[0, k])
+        wide[1, width + k] = or_large(wide[1, k])
 
 
 @inner
@@ -109,12 +115,12 @@ def _filter(m: Any, s: Any, x: Any, row: Any, ts_event_ns: int) -> Any:
 
 
 @inner
-def _ask(m: Any, s: Any, links: Any, walks: Any, forest: int, outputs: int, wide: Any) -> None:
+def _ask(m: Any, s: Any, nodes: Any, walks: Any, forest: int, outputs: int, wide: Any) -> None:
     """Write the margins of the row and of its mirror to s.margins."""
     for k in range(outputs):
         s.margins[0, k] = m.base[forest, k]
         s.margins[1, k] = m.base[forest, k]
-    add_margins(links, walks, m.first[forest], m.last[forest], wide, s.at, s.margins)
+    add_margins(nodes, walks, m.first[forest], m.last[forest], wide, s.margins)
 
 
 @inner
@@ -179,32 +185,32 @@ def _forecast(m: Any, s: Any, h: int, row: Any) -> None:
 
 
 @inner
-def decide_one(s: Any, row: Any, ts_event_ns: int, m: Any, links: Any, walks: Any, factors: Any, mirror: Any, wide: Any) -> None:
+def decide_one(s: Any, row: Any, ts_event_ns: int, m: Any, nodes: Any, walks: Any, factors: Any, mirror: Any, wide: Any) -> None:
     """Do `decide` for one record."""
     x = wide[0]
     is_first = s.ts_event_ns == 0
     _fill_row(m, factors, x, row)
     is_bar = _filter(m, s, x, row, ts_event_ns)
     s.ts_event_ns = ts_event_ns
-    _mirror(mirror, wide, 0, m.flow_at)
+    _complete(mirror, wide, 0, m.flow_at)
     s.flow[0] = s.flow[1] = math.nan
     if m.last[0] > m.first[0]:
-        _ask(m, s, links, walks, 0, 1, wide)
+        _ask(m, s, nodes, walks, 0, 1, wide)
         for side in range(2):
             raw = sigmoid(float(s.margins[side, 0]))
             s.flow[side] = calibrate(raw, m.kind[0], m.parameters[0], m.knots[0], m.x[0], m.y[0])
     x[m.flow_at], x[m.flow_at + 1] = s.flow[0], s.flow[1]
-    _mirror(mirror, wide, m.flow_at, m.regime_at)
+    _complete(mirror, wide, m.flow_at, m.regime_at)
     if m.last[1] > m.first[1]:
-        _ask(m, s, links, walks, 1, _REGIMES, wide)
+        _ask(m, s, nodes, walks, 1, _REGIMES, wide)
         _classify(m, s)
     for k in range(_REGIMES):
         x[m.regime_at + k] = s.posterior_now[k]
     x[m.regime_at + _REGIMES] = _entropy(s.posterior_now, 0)
-    _mirror(mirror, wide, m.regime_at, m.width)
+    _complete(mirror, wide, m.regime_at, m.width)
     _publish(m, s, ts_event_ns, is_first, is_bar)
     for h in range(m.heads):
-        _ask(m, s, links, walks, 2 + h, 1, wide)
+        _ask(m, s, nodes, walks, 2 + h, 1, wide)
         _forecast(m, s, h, row)
 
 
@@ -229,7 +235,7 @@ def who_speaks(minds: Any, i: int, tradable: Any, cost_bps: float) -> int:
 
 
 @entry
-def decide(minds: Any, i: int, row: Any, ts_event_ns: int, m: Any, links: Any, walks: Any, factors: Any, mirror: Any, wide: Any) -> None:
+def decide(minds: Any, i: int, row: Any, ts_event_ns: int, m: Any, nodes: Any, walks: Any, factors: Any, mirror: Any, wide: Any) -> None:
     """Take one row of features and write the regime and the forecasts of an instrument.
 
     Args:
@@ -238,20 +244,21 @@ def decide(minds: Any, i: int, row: Any, ts_event_ns: int, m: Any, links: Any, w
         row: float64 features in schema order.
         ts_event_ns: exchange time of the row, after the record's own (the caller sees to it).
         m: MODEL array of one, as all that follow from a `Layout`.
-        links: nodes.
+        nodes: nodes.
         walks: trees.
         factors: of products.
         mirror: of columns.
-        wide: float32[2, columns], the instrument's own. Written: wide[0] holds all columns, wide[1] those of the mirrored market.
+        wide: float32[2, row_length(columns)], the instrument's own, NaN at first. Written: wide[0] begins with all columns, wide[1] with
+            those of the mirrored market.
 
-    Cost: about 20 ns a tree of depth 6, and 1.5 µs.
+    Cost: about 15 ns a tree of depth 6, and 5 µs.
     """
-    decide_one(minds[i], row, ts_event_ns, m[0], links, walks, factors, mirror, wide)
+    decide_one(minds[i], row, ts_event_ns, m[0], nodes, walks, factors, mirror, wide)
 
 
 @entry
 def decide_table(
-    minds: Any, rows: Any, times: Any, table: Any, told: Any, m: Any, links: Any, walks: Any, factors: Any, mirror: Any, wide: Any
+    minds: Any, rows: Any, times: Any, table: Any, told: Any, m: Any, nodes: Any, walks: Any, factors: Any, mirror: Any, wide: Any
 ) -> None:
     """Do `decide` for rows of one instrument in the order of time, the same calls that a live run would make.
 
@@ -262,15 +269,15 @@ def decide_table(
         table: float32[n, columns], the wide rows. Written.
         told: MIND array of n, the record after each row. Written.
         m: MODEL array of one, as all that follow from a `Layout`.
-        links: nodes.
+        nodes: nodes.
         walks: trees.
         factors: of products.
         mirror: of columns.
         wide: scratch.
     """
     for r in range(len(rows)):
-        decide_one(minds[0], rows[r], times[r], m[0], links, walks, factors, mirror, wide)
+        decide_one(minds[0], rows[r], times[r], m[0], nodes, walks, factors, mirror, wide)
         # Value by value: for rows as a whole numba compiles, besides, what words the error of shapes that differ.
-        for column in range(wide.shape[1]):
+        for column in range(table.shape[1]):
             table[r, column] = wide[0, column]
         told[r] = minds[0]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartmoney.core.alpha.calibration import KINDS
-from smartmoney.core.alpha.forest_kernel import GROUP, LINK, WALK, pack
+from smartmoney.core.alpha.forest_kernel import pack, row_length
 from smartmoney.core.domain.signals import Regime
 from smartmoney.core.features.schema import FEATURE_INDEX, FEATURES
 from smartmoney.core.models.bundle import Bundle, Calibrator, HiddenMarkov, head_name
@@ -23,6 +23,7 @@ FACTORS_MAX = 8
 Arguments = tuple[Any, Any, Any, Any, Any]
 _CALIBRATORS = HEADS_MAX + 1
 _FORESTS = HEADS_MAX + 2
+_NO_NODES, _NO_WALKS = np.zeros(0, np.uint32), np.zeros((0, 3), np.int32)
 
 MODEL = np.dtype(
     [
@@ -53,9 +54,6 @@ MODEL = np.dtype(
 )
 """Forest 0 is the detector, 1 the classifier, 2 + h head h (first = last: there is none); calibrator 0 is the detector's, 1 + h head h."""
 
-MIRROR = np.dtype([("sign", "<f4"), ("partner", "<i4")], align=True)
-"""Column k of the mirrored row is sign[k] times column partner[k]."""
-
 MIND = np.dtype(
     [
         *FILTERED,
@@ -71,7 +69,6 @@ MIND = np.dtype(
         ("candidate_bars", "<i8"),
         ("flow", "<f8", 2),
         ("margins", "<f4", (2, REGIMES)),
-        ("at", "<i8", GROUP),
         ("lean", "<f8", HEADS_MAX),
         ("confidence", "<f8", HEADS_MAX),
         ("sigma", "<f8", HEADS_MAX),
@@ -87,7 +84,7 @@ MIND = np.dtype(
 class Thought:
     """Be what a trained model knows of an instrument, changed in place by each decision.
 
-    `mind` is a MIND array of one; `wide`, float32[2, columns], is the row and its mirror as the latest decision saw them.
+    `mind` is a MIND array of one; `wide`, float32[2, row_length(columns)], is the row and its mirror as the latest decision saw them.
     """
 
     mind: NDArray[np.void]
@@ -96,22 +93,25 @@ class Thought:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """Hold what the compiled decision takes; it only reads it."""
+    """Hold what the compiled decision takes; it only reads it. Column k of the mirrored row is mirror[k, 0] times column mirror[k, 1].
+
+    Plain arrays where they can be: handing numba a structured one takes five times as long.
+    """
 
     columns: Columns
     model: NDArray[np.void]
-    links: NDArray[np.void]
-    walks: NDArray[np.void]
+    nodes: NDArray[np.uint32]
+    walks: NDArray[np.int32]
     factors: NDArray[np.int64]
-    mirror: NDArray[np.void]
+    mirror: NDArray[np.int32]
 
     def arguments(self) -> Arguments:
         """Return the arguments of `decide` in its order, from `m` to `mirror`."""
-        return (self.model, self.links, self.walks, self.factors, self.mirror)
+        return (self.model, self.nodes, self.walks, self.factors, self.mirror)
 
     def unseen(self, *several: int) -> NDArray[np.float32]:
         """Return a row and its mirror, or so many, that no decision has seen."""
-        return np.full((*several, 2, len(self.columns.names)), np.nan, np.float32)
+        return np.full((*several, 2, row_length(len(self.columns.names))), np.nan, np.float32)
 
 
 def lay_out(bundle: Bundle, parameters: RegimeParameters) -> Layout:
@@ -133,23 +133,20 @@ def lay_out(bundle: Bundle, parameters: RegimeParameters) -> Layout:
         m["sigma_column"][h], m["sigma_power"][h] = FEATURE_INDEX[head.sigma.feature], head.sigma.power
         m["sigma_scale"][h], m["sigma_floor"][h] = head.sigma.scale, head.sigma.floor_bps
         m["return_scale"][h], m["conformal"][h] = head.return_scale, head.conformal
-    links, walks = _fill_forests(m, bundle, columns)
-    width = len(columns.names)
-    mirror = np.zeros(width, MIRROR)
-    mirror["sign"], mirror["partner"] = columns.sign, columns.partner
+    nodes, walks = _fill_forests(m, bundle, columns)
     return Layout(
         columns=columns,
         model=model,
-        links=links,
+        nodes=nodes,
         walks=walks,
         factors=_factors(spec.products),
-        mirror=mirror,
+        mirror=np.stack((columns.sign, columns.partner), axis=1).astype(np.int32),
     )
 
 
 def nothing_to_decide() -> Arguments:
     """Return what `Layout.arguments` does, of its types and never read: no model is there."""
-    return (np.zeros(1, MODEL), np.zeros(0, LINK), np.zeros(0, WALK), np.zeros((0, FACTORS_MAX), np.int64), np.zeros(0, MIRROR))
+    return (np.zeros(1, MODEL), _NO_NODES, _NO_WALKS, np.zeros((0, FACTORS_MAX), np.int64), np.zeros((0, 2), np.int32))
 
 
 def fresh_mind() -> NDArray[np.void]:
@@ -197,21 +194,20 @@ def _fill_calibrator(m: Any, at: int, calibrator: Calibrator) -> None:
     m["x"][at, : len(calibrator.x)], m["y"][at, : len(calibrator.y)] = calibrator.x, calibrator.y
 
 
-def _fill_forests(m: Any, bundle: Bundle, columns: Columns) -> tuple[NDArray[np.void], NDArray[np.void]]:
-    spec = bundle.spec
+def _fill_forests(m: Any, bundle: Bundle, columns: Columns) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
+    spec, width = bundle.spec, len(columns.names)
     places = {"detector": 0, "classifier": 1, **{head_name(head.horizon_s): 2 + h for h, head in enumerate(spec.heads)}}
-    links: list[NDArray[np.void]] = [np.zeros(0, LINK)]
-    walks: list[NDArray[np.void]] = [np.zeros(0, WALK)]
-    nodes = trees = 0
+    nodes, walks = [_NO_NODES], [_NO_WALKS]
+    count = trees = 0
     for name in spec.forest_names():
         forest, place = bundle.forests[name], places[name]
-        own_links, own_walks = pack(forest, [columns.index[column] for column in spec.inputs_of(name)], nodes)
+        own_nodes, own_walks = pack(forest, [columns.index[column] for column in spec.inputs_of(name)], width, count)
         m["base"][place, : len(forest.base)] = forest.base
         m["first"][place], m["last"][place] = trees, trees + len(own_walks)
-        links.append(own_links)
+        nodes.append(own_nodes)
         walks.append(own_walks)
-        nodes, trees = nodes + len(own_links), trees + len(own_walks)
-    return np.concatenate(links), np.concatenate(walks)
+        count, trees = count + len(own_nodes) // 2, trees + len(own_walks)
+    return np.concatenate(nodes), np.concatenate(walks)
 
 
 def _factors(products: Sequence[str]) -> NDArray[np.int64]:

@@ -171,8 +171,8 @@ def _analyse(q: Any, w: Any, now_ns: int, i: int, event_ns: int, minds: Any, row
     if event_ns > last_ns and q.is_prior != 0:
         step_prior(q, minds[i], row, event_ns)
     elif event_ns > last_ns:
-        m, links, walks, factors, mirror = model
-        decide(minds, i, row, event_ns, m, links, walks, factors, mirror, wides[i])
+        m, nodes, walks, factors, mirror = model
+        decide(minds, i, row, event_ns, m, nodes, walks, factors, mirror, wides[i])
     return True
 
 

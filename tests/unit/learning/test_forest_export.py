@@ -2,14 +2,15 @@ import numpy as np
 import pytest
 import xgboost
 
-from smartmoney.core.alpha.forest_kernel import GROUP, pack, table_margins
+from smartmoney.core.alpha.forest_kernel import pack, row_length, table_margins
 from smartmoney.learning.forest_export import ForestNotExportable, export_forest, gains
 
 
 def margins(forest, x):
-    links, walks = pack(forest, range(x.shape[1]))
+    nodes, walks = pack(forest, range(x.shape[1]), x.shape[1])
+    wide = np.full(row_length(x.shape[1]), np.nan, np.float32)
     out = np.empty((len(x), len(forest.base)), np.float32)
-    table_margins(links, walks, np.array(forest.base, np.float32), x, np.zeros(GROUP, np.int64), out)
+    table_margins(nodes, walks, np.array(forest.base, np.float32), x, wide, out)
     return out.astype(np.float64)
 
 
