@@ -67,6 +67,7 @@ def _exercise() -> None:
     import numpy as np
 
     from smartmoney.core.book.kernel import shown_levels, shown_lots
+    from smartmoney.core.book.queue import move_up
     from smartmoney.core.features.parameters import FeatureParameters
     from smartmoney.core.features.row import read_row
     from smartmoney.core.features.schema import FEATURES
@@ -79,6 +80,7 @@ def _exercise() -> None:
     scratch = np.zeros(8, np.int64)
     shown_levels(states, 0, 0, 8, scratch, scratch)
     shown_lots(states, 0, 0, 1000)
+    move_up(0, 0, 0, 0, 0, 0)
     read_row(states, 0, 0, np.zeros(len(FEATURES)))
     codec.drop_book(states, 0)
     _stretch_once(codec, states)

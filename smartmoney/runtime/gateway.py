@@ -112,7 +112,7 @@ class PaperGateway:
     def pass_over(self, passed: Passed) -> None:
         """Note entries that `advance` was spared, because nothing that the venue waits for happened."""
         if passed.moved_wall_ns is not None and passed.trade_ids:
-            self._venue.pass_over(passed.trade_ids)
+            self._venue.pass_over(passed.trade_ids, passed.places)
 
     def _event_ns(self) -> int:
         return max((view.last_event_ns for view in self._views), default=0)

@@ -24,6 +24,7 @@ from decimal import Decimal
 
 import msgspec
 
+from smartmoney.core.book.queue import move_up
 from smartmoney.core.book.stretch import NEVER
 from smartmoney.core.domain.entries import (
     AccountReported,
@@ -47,7 +48,7 @@ from smartmoney.core.domain.orders import (
     Side,
     TimeInForce,
 )
-from smartmoney.core.engine.stretch import WaitedPrice, Waits
+from smartmoney.core.engine.stretch import Place, WaitedPrice, Waits
 from smartmoney.core.portfolio.portfolio import Portfolio
 from smartmoney.simulation.order_latency import OrderLatency, uniform
 from smartmoney.simulation.paper_depth import ASK, BID, ConsumedDepth, DepthView, LastTrade
@@ -83,12 +84,13 @@ class PaperVenue:
         self._instruments = tuple(instruments)
         self._parameters = parameters
         self._latency = latency or OrderLatency(median_ms=parameters.latency_ms)
-        self._is_even = parameters.queue == "even"
+        self._is_even = int(parameters.queue == "even")
         self._run_id = run_id
         self._account = Portfolio(instruments, cash, positions, fundings)
         self._funding = FundingClock(parameters.funding_bps, self._instruments, funded_wall_ns)
         self._requests: deque[Request] = deque()
         self._working: dict[str, Working] = {}
+        self._waited: list[Working] = []  # as of `waits`
         self._known: dict[str, None] = {}
         self._consumed = [ConsumedDepth() for _ in self._instruments]
         self._trade_seen = [-1] * len(self._instruments)
@@ -176,28 +178,36 @@ class PaperVenue:
     def waits(self, market: Sequence[DepthView]) -> Waits:
         """Return what `advance` waits for: entries at which none of it happens it may be spared, save for `pass_over`."""
         prices = []
+        self._waited = []
         for order in self._working.values():
             view, intent = market[order.intent.instrument], order.intent
             if order.waits or not view.synced or self._trade_seen[intent.instrument] != view.last_trade().trade_id:
                 return Waits(each=True)
+            if intent.type is OrderType.LIMIT and not self._is_ever_filled(order):
+                continue  # it rests until it is withdrawn
             if intent.type is OrderType.LIMIT:
                 if intent.price_ticks is None or order.queue_ahead is None or self._is_marketable(intent, view):
                     return Waits(each=True)
                 own, other = (BID, ASK) if intent.side is Side.BUY else (ASK, BID)
-                prices.append(WaitedPrice(intent.instrument, -intent.side.sign, intent.price_ticks, other, own, order.shown))
+                place = (order.shown, order.queue_ahead, order.traded, self._is_even)
+                prices.append(WaitedPrice(intent.instrument, -intent.side.sign, intent.price_ticks, other, own, *place))
             elif intent.stop_ticks is None or self._is_triggered(order, view, None):
                 return Waits(each=True)
             else:
                 other = ASK if intent.side is Side.BUY else BID
                 prices.append(WaitedPrice(intent.instrument, trigger_direction(intent), intent.stop_ticks, other))
+            self._waited.append(order)
         due_mono_ns = self._requests[0].due_mono_ns if self._requests else NEVER
         pay_ns = self._funding.due_wall_ns
         return Waits(each=bool(self._replies), prices=tuple(prices), due_mono_ns=due_mono_ns, pay_wall_ns=pay_ns)
 
-    def pass_over(self, trade_ids: Sequence[int]) -> None:
-        """Note that entries were spared up to these last trades, by instrument; none of them touched an order."""
+    def pass_over(self, trade_ids: Sequence[int], places: Sequence[Place]) -> None:
+        """Note that entries were spared up to these last trades, by instrument; orders moved up to `places`, in the order of `waits`."""
         for order in self._working.values():
             self._trade_seen[order.intent.instrument] = trade_ids[order.intent.instrument]
+        for order, place in zip(self._waited, places, strict=True):
+            if order.queue_ahead is not None:
+                order.shown, order.queue_ahead, order.traded = place
 
     def _due(self, now_mono_ns: int, request: str) -> int:
         due = now_mono_ns + self._latency.delay_ns(request)
@@ -406,26 +416,19 @@ class PaperVenue:
         if price is None or order.queue_ahead is None or not self._is_ever_filled(order):
             return 0
         sign = order.intent.side.sign
-        got = 0
+        got = lots = 0
         if trade is not None and (trade.ticks - price) * sign < 0:
             self._fill(order, price, order.leaves, Liquidity.MAKER)
         elif trade is not None and trade.ticks == price and trade.sign == -sign:
-            got = min(order.leaves, max(0, trade.lots - order.queue_ahead - ours))
-            order.queue_ahead = max(0, order.queue_ahead - trade.lots)
-            order.traded += trade.lots
+            lots = trade.lots
+            got = min(order.leaves, max(0, lots - order.queue_ahead - ours))
             if got > 0:
                 self._fill(order, price, got, Liquidity.MAKER)
         if self._is_alive(order) and self._is_marketable(order.intent, view):
             self._take(order, view, price, resting_ticks=price)
         shown = view.level_lots(BID if sign > 0 else ASK, price)
-        if shown != order.shown:
-            explained = min(order.traded, max(0, order.shown - shown))
-            if self._is_even and 0 < shown < order.shown - explained:
-                # What left without trading left from all of the queue alike.
-                order.queue_ahead = order.queue_ahead * shown // (order.shown - explained)
-            order.traded -= explained
-            order.shown = shown
-        order.queue_ahead = min(order.queue_ahead, shown)
+        order.queue_ahead, order.traded = move_up(order.queue_ahead, order.shown, order.traded, lots, shown, self._is_even)
+        order.shown = shown
         return got
 
     def _is_ever_filled(self, order: Working) -> bool:

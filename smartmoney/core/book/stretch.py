@@ -1,7 +1,7 @@
 """Layout of what a fold of many frames is told, and what it tells: records that compiled kernels read and write in place.
 
 A stretch is a row of frames between two moments at which Python has to look. `CONTROL` (one record) says where it ends and what was passed,
-`FEED` (one record an instrument) what is known of each feed, `WATCH` (one record each) at which prices somebody waits. Times are ns of our
+`FEED` (one record an instrument) what is known of each feed, `WATCH` (one record each) at which prices orders wait. Times are ns of our
 wall clock; NOTHING is "never". Every field is eight bytes wide.
 """
 
@@ -44,6 +44,9 @@ FEED_FIELDS: list[tuple[str, str]] = [
     ("mark_side", "i8"),  # of the book, whose touch prices what is held; NOTHING where nothing is
     ("mark_min", "i8"),  # beyond these a new touch there needs a look
     ("mark_max", "i8"),
+    ("chase_side", "i8"),  # of the book, whose touch an entry follows
+    ("chase_tick", "i8"),  # where it rests; a touch that is better has left it behind
+    ("chase_ns", "i8"),  # ticks at or after it, with such a touch, have to be run; NEVER: none
     ("trade_id", "i8"),  # of the last trade passed over
     ("tick_bid", "i8"),  # the latest whole touch at a tick that was passed over, -1 none
     ("tick_ask", "i8"),
@@ -54,6 +57,9 @@ WATCH_FIELDS: list[tuple[str, str]] = [
     ("direction", "i8"),  # +1: trades, and touches, at or above the price touch it; -1: at or below
     ("touch_side", "i8"),  # of the book, whose touch counts
     ("tick", "i8"),
-    ("side", "i8"),  # of the book, where `lots` are shown
-    ("lots", "i8"),  # another quantity shown at the price touches it; -1: that does not matter
+    ("side", "i8"),  # of the book, whose queue it rests in
+    ("shown", "i8"),  # lots that its level showed last; -1: it rests in no queue, and any trade at the price touches it; in and out
+    ("ahead", "i8"),  # lots ahead of it, beyond which a trade at the price touches it; in and out
+    ("traded", "i8"),  # lots that traded there and are not taken off `shown` (`core.book.queue`); in and out
+    ("is_even", "i8"),
 ]

@@ -181,7 +181,7 @@ class Engine:
         if is_busy or peak is None or peak != self.money.state.peak or not self.money.is_steady or self.money.has_day:
             return EACH_TICK
         value_ns = NEVER if self.brain.values_equity else recorded_at + EQUITY_EVERY_NS
-        return min(self.brain.due_ns, value_ns, self.executor.settled_until_ns())
+        return min(self.brain.due_ns, value_ns, self.executor.settled_until_ns(self._entry.ts_mono_ns, is_halted=self.money.state.halted))
 
     def view(self) -> EngineView:
         """Return a picture of the state; made on request, not on the hot path."""

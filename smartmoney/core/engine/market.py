@@ -145,6 +145,7 @@ class Market:
                 watched=until.watched,
                 prices=until.prices,
                 marks=until.marks,
+                chases=until.chases,
                 act_mono_ns=until.act_mono_ns,
                 tick_mono_ns=tick_ns,
                 round_mono_ns=until.round_mono_ns,

@@ -35,7 +35,7 @@ _NAMES = [name for name, _ in SCREEN_FIELDS]
 _TELL = Struct(f"<{_NAMES.index('cash')}qd")
 _HEAR = Struct(f"<{_NAMES.index('cash')}q")
 _WATCHED = Struct("<2q" + "".join({"<i8": "q", "<f8": "d"}[kind] for _, kind in HOLDING))
-_NOTHING_HELD = (False, 0, 0.0)
+_NOTHING_HELD = (False, 0, 0, 0.0)
 
 
 class QuietDesk:
@@ -68,7 +68,7 @@ class QuietDesk:
         self._stale_ns = -1
         self._fees_bps, self._crossed_spreads = round_trip
         self._inputs = (*PRICES_AND_COST, *desk.inputs)
-        self._held: list[tuple[bool, int, float]] = [_NOTHING_HELD] * count
+        self._held: list[tuple[bool, int, int, float]] = [_NOTHING_HELD] * count
         self._quantities: list[Decimal | None] = [None] * count
         self._cash: tuple[Decimal | None, float] = (None, 0.0)
         self._value_ns = NEVER
@@ -118,9 +118,9 @@ class QuietDesk:
             self._cash = portfolio.cash, float(portfolio.cash)
         for index, was in enumerate(self._held):
             quantity, lots = portfolio.position(index).quantity, portfolio.position_lots(index)
-            base = was[2] if quantity is self._quantities[index] else float(quantity)
+            base = was[-1] if quantity is self._quantities[index] else float(quantity)
             self._quantities[index] = quantity
-            self._held[index] = may_follow and not executor.is_entering(index), lots, base
+            self._held[index] = may_follow, lots, executor.working_lots(index), base
 
     def tell(self, due_ns: int | None, trusted_ns: int, stale_ns: int, origin_ns: int) -> None:
         """Prepare the records for a stretch. Times are monotonic; `due_ns` None: no rounds."""

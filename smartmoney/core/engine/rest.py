@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from smartmoney.core.book.state import ASK, BID
-from smartmoney.core.book.stretch import NEVER
 from smartmoney.core.engine.stretch import EACH_TICK, Mark, Until, Waits
 from smartmoney.core.execution.view import Quote
 
@@ -26,14 +25,16 @@ def until(engine: "Engine", waits: Waits, now_wall_ns: int, origin_ns: int) -> U
     # While a past is folded nothing is valued: it does not matter what is held.
     is_exposed = portfolio.is_exposed and not engine.is_warming
     held = [index for index in range(len(portfolio.instruments)) if portfolio.position(index).quantity != 0] if is_exposed else []
-    watched = tuple(sorted({*held, *(price.instrument for price in waits.prices)})) if held or waits.prices else ()
+    # What follows the touch needs a book that can be relied on, at the venue or on its way there.
+    chases = engine.executor.chases()
+    wanted = [*(price.instrument for price in waits.prices), *(one.instrument for one in chases)]
+    watched = tuple(sorted({*held, *wanted})) if held or wanted else ()
     # A new day of the daily loss opens with the first look at equity in it.
     day_ends_ns = (now_wall_ns // _DAY_NS + 1) * _DAY_NS - origin_ns
     pay_ns = waits.pay_wall_ns - origin_ns
     # What travels to the venue arrives at the first entry after its latency, a tick or another.
-    is_quiet = waits.due_mono_ns == NEVER and not engine.money.is_new_day(now_wall_ns)
-    tick_ns = min(engine.tick_due_ns(), day_ends_ns, pay_ns) if is_quiet else EACH_TICK
     act_ns = min(waits.due_mono_ns, pay_ns)
+    tick_ns = EACH_TICK if engine.money.is_new_day(now_wall_ns) else min(engine.tick_due_ns(), day_ends_ns, act_ns)
     round_ns = engine.brain.round_ns
     if not watched:
         return Until(act_mono_ns=act_ns, tick_mono_ns=tick_ns, round_mono_ns=round_ns)
@@ -42,13 +43,14 @@ def until(engine: "Engine", waits: Waits, now_wall_ns: int, origin_ns: int) -> U
     if not is_trusted or not engine.money.is_steady:
         return _LOOK_AT_EACH
     if not held:
-        return Until(watched=watched, prices=waits.prices, act_mono_ns=act_ns, tick_mono_ns=tick_ns, round_mono_ns=round_ns)
+        return Until(watched=watched, prices=waits.prices, chases=chases, act_mono_ns=act_ns, tick_mono_ns=tick_ns, round_mono_ns=round_ns)
     if not engine.has_looked or engine.money.is_new_day(now_wall_ns) or not portfolio.has_position():
         return _LOOK_AT_EACH
     return Until(
         watched=watched,
         prices=waits.prices,
         marks=_marks(engine, held, quotes),
+        chases=chases,
         act_mono_ns=min(act_ns, day_ends_ns),
         tick_mono_ns=tick_ns,
         round_mono_ns=round_ns,

@@ -1,15 +1,15 @@
 """A stretch: the frames between two moments at which Python has to look, folded in one compiled call.
 
 Invariants: what comes of a stretch is, bit for bit, what comes of its frames and ticks one by one; where that cannot be shown beforehand
-the stretch is one frame long. While something is held or wanted a stretch ends at the first frame that changes a level where an order
-waits, touches its price, or marks what is held outside the bounds within which the kill switch has nothing to say.
+the stretch is one frame long. While something is held or wanted a stretch ends at the first frame that fills or triggers an order, or marks
+what is held outside the bounds within which the kill switch has nothing to say; orders that rest move up in their queues on the way.
 """
 
 import itertools
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from struct import Struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from smartmoney.core.book.stretch import CONTROL_FIELDS, FEED_FIELDS, NEVER, NOTHING, WATCH_FIELDS
 from smartmoney.core.domain.signals import Refusal, Regime
+from smartmoney.core.execution.view import Chase
 
 if TYPE_CHECKING:
     from smartmoney.core.engine.quiet import QuietDesk
@@ -45,8 +46,8 @@ class Frames(msgspec.Struct, frozen=True, kw_only=True):
 class WaitedPrice(msgspec.Struct, frozen=True):
     """Be a price at which an order waits.
 
-    Trades, and the touch of `touch_side`, at or beyond it in `direction` (+1 up) matter; so do other `lots` shown there on `side`, unless
-    that is -1.
+    Trades, and the touch of `touch_side`, at or beyond it in `direction` (+1 up) matter. Unless `shown` is -1, it rests in the queue of
+    `side`, in a place as of `core.book.queue`, and trades at the price matter once they use up what is ahead.
     """
 
     instrument: int
@@ -54,7 +55,18 @@ class WaitedPrice(msgspec.Struct, frozen=True):
     ticks: int
     touch_side: int
     side: int = 0
-    lots: int = -1
+    shown: int = -1
+    ahead: int = 0
+    traded: int = 0
+    is_even: int = 0
+
+
+class Place(NamedTuple):
+    """Be where an order stands in its queue: what its level showed last, what is ahead, what traded and is not taken off yet. In lots."""
+
+    shown: int
+    ahead: int
+    traded: int
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -86,14 +98,16 @@ class Until(msgspec.Struct, frozen=True, kw_only=True):
     """Say where a stretch ends at the latest. Times are monotonic ns.
 
     `each`: after one frame. `watched`: instruments in which something is held or wanted; `prices`: at which orders wait there; `marks`:
-    of what is held. The first frame that moves a market at or after `act_mono_ns` needs a look; ticks before `tick_mono_ns` have nothing
-    to do unless the feeds are amiss, or a round of decisions is due (`round_mono_ns`; None: that is a part of `tick_mono_ns`).
+    of what is held; `chases`: entries that follow the touch. The first frame that moves a market at or after `act_mono_ns` needs a look;
+    ticks before `tick_mono_ns` have nothing to do unless the feeds are amiss, or a round of decisions is due (`round_mono_ns`; None: that
+    is a part of `tick_mono_ns`).
     """
 
     each: bool = False
     watched: tuple[int, ...] = ()
     prices: tuple[WaitedPrice, ...] = ()
     marks: tuple[Mark, ...] = ()
+    chases: tuple[Chase, ...] = ()
     act_mono_ns: int = NEVER
     tick_mono_ns: int = EACH_TICK
     round_mono_ns: int | None = None
@@ -176,8 +190,8 @@ class Passed(msgspec.Struct, frozen=True, kw_only=True):
     `folded` is what the fold of frame `at` returned, None where the stretch ended before one: that frame is folded and nothing else is done
     with it. `moved_wall_ns` is when a frame last moved a market, `ticked_wall_ns` the last tick; `ticked` are the latest whole touches at
     the ticks since the last round of decisions, `touches` those of the watched instruments after the last frame, `trade_ids` the last
-    trades of all instruments. `heard` is when each feed's latest frame and depth came, NOTHING for never; `decided` is what was decided at
-    the ticks.
+    trades of all instruments, `places` those of the orders that are waited for, in their order. `heard` is when each feed's latest frame
+    and depth came, NOTHING for never; `decided` is what was decided at the ticks.
     """
 
     at: int
@@ -192,6 +206,7 @@ class Passed(msgspec.Struct, frozen=True, kw_only=True):
     ticked: tuple[Touch, ...]
     touches: tuple[Touch, ...]
     trade_ids: tuple[int, ...]
+    places: tuple[Place, ...]
     heard: tuple[tuple[int, int], ...]
     decided: tuple[Decided | Valued, ...] = ()
 
@@ -231,8 +246,9 @@ class StretchFold:
         self._trade_ids, self._bids, self._asks = (states[name] for name in ("last_trade_id", "best_bid_tick", "best_ask_tick"))
         self._control = np.zeros(1, CONTROL_FIELDS)
         self._feeds = np.zeros(len(states), FEED_FIELDS)
-        self._watches = np.zeros(0, WATCH_FIELDS)
-        self._prices: tuple[WaitedPrice, ...] = ()
+        self._room = np.zeros(0, WATCH_FIELDS)
+        self._watches = self._room[:0]
+        self._waiting: Any = self._room.view(np.uint8)
         self._told: Any = self._control.view(np.uint8)
         self._rows: Any = self._feeds.view(np.uint8)
         self._limits = (limits.quiet_ns, limits.silence_ns, limits.fresh_ns)
@@ -262,24 +278,33 @@ class StretchFold:
             *self._limits,
         )
         if is_watched:
-            self._tell_watched(until, stamps)
+            self._tell_watched(until, stamps, origin_ns)
+            self._tell_waiting(until.prices)
         else:
             for index, one in enumerate(stamps):
                 _FEED.pack_into(self._rows, index * _FEED.size, one.frame_ns, one.depth_ns, one.is_probed, *_UNWATCHED)
         self._fold(frames.buffer, frames.rows, self._control, self._feeds, self._watches, self._states, quiet.records, quiet.model)
         return self._heard(timer, quiet.hear(origin_ns), is_watched=is_watched)
 
-    def _tell_watched(self, until: Until, stamps: Sequence[FeedStamps]) -> None:
+    def _tell_waiting(self, prices: Sequence[WaitedPrice]) -> None:
+        if len(prices) > len(self._room):
+            self._room = np.zeros(len(prices), WATCH_FIELDS)
+            self._waiting = self._room.view(np.uint8)
+        if len(prices) != len(self._watches):
+            self._watches = self._room[: len(prices)]
+        for at, one in enumerate(prices):
+            where = (one.instrument, one.direction, one.touch_side, one.ticks, one.side)
+            _WATCH.pack_into(self._waiting, at * _WATCH.size, *where, one.shown, one.ahead, one.traded, one.is_even)
+
+    def _tell_watched(self, until: Until, stamps: Sequence[FeedStamps], origin_ns: int) -> None:
         marks = {mark.instrument: (mark.side, mark.low_ticks, mark.high_ticks) for mark in until.marks}
+        chases = {one.instrument: (one.side, one.ticks, one.from_mono_ns + origin_ns) for one in until.chases}
         trade_ids, bids, asks = self._trade_ids.tolist(), self._bids.tolist(), self._asks.tolist()
         for index, one in enumerate(stamps):
             heard = (one.frame_ns, one.depth_ns, one.is_probed, index in until.watched, bids[index], asks[index])
             mark = marks.get(index, (NOTHING, 0, 0))
-            _FEED.pack_into(self._rows, index * _FEED.size, *heard, *mark, trade_ids[index], NOTHING, NOTHING)
-        if until.prices != self._prices:
-            self._prices = until.prices
-            rows = [(one.instrument, one.direction, one.touch_side, one.ticks, one.side, one.lots) for one in until.prices]
-            self._watches = np.array(rows, WATCH_FIELDS)
+            chase = chases.get(index, _NO_CHASE)
+            _FEED.pack_into(self._rows, index * _FEED.size, *heard, *mark, *chase, trade_ids[index], NOTHING, NOTHING)
 
     def _heard(self, timer: Timer, decided: tuple[Decided | Valued, ...], *, is_watched: bool) -> Passed:
         at, timer.next_ns, folded, ticks, applied, trades, ignored, last_ns, moved_ns = _HEAR.unpack_from(self._told)
@@ -297,9 +322,13 @@ class StretchFold:
             ticked=tuple([Touch(index, row[-2], row[-1]) for index, row in enumerate(rows) if row[-1] != NOTHING]) if ticks else (),
             touches=tuple([Touch(index, row[_BID], row[_ASK]) for index, row in enumerate(rows) if row[_WATCHED]]) if is_watched else (),
             trade_ids=tuple([row[_TRADE] for row in rows]) if is_watched else (),
+            places=self._places() if is_watched else (),
             heard=tuple([row[:2] for row in rows]),
             decided=decided,
         )
+
+    def _places(self) -> tuple[Place, ...]:
+        return tuple([Place(*_PLACE.unpack_from(self._waiting, at * _WATCH.size)) for at in range(len(self._watches))])
 
 
 def _packed(fields: Sequence[str], chosen: Sequence[str]) -> Struct:
@@ -314,5 +343,9 @@ _FEED_NAMES = [name for name, _ in FEED_FIELDS]
 _TELL = _packed(_CONTROL_NAMES, _CONTROL_NAMES[: _CONTROL_NAMES.index("folded")])
 _HEAR = _packed(_CONTROL_NAMES, ("at", "tick_ns", "folded", "ticks", "applied", "trades", "ignored", "last_ns", "moved_ns"))
 _FEED = _packed(_FEED_NAMES, _FEED_NAMES)
-_UNWATCHED = (*[0] * 7, NOTHING, NOTHING)
+_WATCH_NAMES = [name for name, _ in WATCH_FIELDS]
+_WATCH = _packed(_WATCH_NAMES, _WATCH_NAMES)
+_PLACE = _packed(_WATCH_NAMES, Place._fields)
+_NO_CHASE = (NOTHING, 0, NEVER)
+_UNWATCHED = (*[0] * 6, *_NO_CHASE, 0, NOTHING, NOTHING)
 _WATCHED, _BID, _ASK, _TRADE = (_FEED_NAMES.index(name) for name in ("is_watched", "bid_tick", "ask_tick", "trade_id"))

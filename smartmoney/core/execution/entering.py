@@ -83,7 +83,7 @@ def enter(desk: Desk, signal: Signal, index: int, delta_lots: int, view: Executi
 def waiting_lots(desk: Desk, index: int) -> int:
     """Return the signed lots of an entry that is between two orders."""
     pursuit = desk.pursuits.get(index)
-    if pursuit is None or _is_working(desk, pursuit):
+    if pursuit is None or is_working(desk, pursuit):
         return 0
     return pursuit.side.sign * _left(desk, pursuit)
 
@@ -179,8 +179,13 @@ def _is_left_behind(desk: Desk, record: OrderRecord, view: ExecutionView) -> boo
 
 def _is_minute_short(desk: Desk, view: ExecutionView) -> bool:
     """Tell whether half of the orders that entries have in a minute are spent: what rests keeps its place, the others are for new ones."""
+    return desk.rate.count(view.now_mono_ns) >= orders_for_new_ones(desk)
+
+
+def orders_for_new_ones(desk: Desk) -> int:
+    """Return from how many orders in a minute on no entry is re-priced."""
     limits = desk.limits
-    return 2 * desk.rate.count(view.now_mono_ns) >= limits.max_orders_per_minute - limits.reserved_orders_per_minute
+    return (limits.max_orders_per_minute - limits.reserved_orders_per_minute + 1) // 2
 
 
 def _resting_ticks(pursuit: Pursuit, quote: Quote) -> int:
@@ -190,17 +195,15 @@ def _resting_ticks(pursuit: Pursuit, quote: Quote) -> int:
 
 
 def _follow(desk: Desk, index: int, pursuit: Pursuit, view: ExecutionView) -> list[Command]:
-    if _is_working(desk, pursuit):
+    if is_working(desk, pursuit):
         return []
-    style = _next_style(desk, index, pursuit, view)
+    style = next_style(desk, index, pursuit, view.now_mono_ns, is_halted=view.halted)
     if style is None:
         del desk.pursuits[index]
         return []
     if pursuit.ended_mono_ns is None:
         pursuit.ended_mono_ns = view.now_mono_ns
-    # A refused order stood at no price, but the next one must not follow it at once.
-    pause_ns = int(desk.parameters.reprice_s * _S) if pursuit.withdrawn is None else _SETTLE_NS
-    if view.now_mono_ns - pursuit.ended_mono_ns < pause_ns or not view.quotes[index].is_usable:
+    if view.now_mono_ns - pursuit.ended_mono_ns < pause_ns(desk, pursuit) or not view.quotes[index].is_usable:
         return []
     if not _still_pays(desk, index, pursuit, style, view):
         del desk.pursuits[index]
@@ -215,10 +218,15 @@ def _follow(desk: Desk, index: int, pursuit: Pursuit, view: ExecutionView) -> li
     return commands
 
 
-def _next_style(desk: Desk, index: int, pursuit: Pursuit, view: ExecutionView) -> EntryStyle | None:
+def pause_ns(desk: Desk, pursuit: Pursuit) -> int:
+    """Return how long after the end of its order an entry goes on. What was refused stood at no price, but is not followed at once."""
+    return int(desk.parameters.reprice_s * _S) if pursuit.withdrawn is None else _SETTLE_NS
+
+
+def next_style(desk: Desk, index: int, pursuit: Pursuit, now_mono_ns: int, *, is_halted: bool) -> EntryStyle | None:
     """Return how an entry goes on whose order has ended, None where it does not."""
-    record, age_s = desk.ledger.get(pursuit.order_ids[-1]), _age_s(pursuit, view)
-    is_leaving = view.halted or desk.plans[index].exit is not None or desk.flattening is not None
+    record, age_s = desk.ledger.get(pursuit.order_ids[-1]), _age_s(pursuit, now_mono_ns)
+    is_leaving = is_halted or desk.plans[index].exit is not None or desk.flattening is not None
     is_filled = not _is_order(desk.instruments[index], _left(desk, pursuit), pursuit.limit_ticks)
     if record is None or is_leaving or is_filled or is_void(pursuit.plan.confidence, age_s, desk.parameters.signal_decay_time_s):
         return None
@@ -226,9 +234,14 @@ def _next_style(desk: Desk, index: int, pursuit: Pursuit, view: ExecutionView) -
     is_refused = pursuit.withdrawn is None and is_tried_again(desk, record)
     if not is_refused and pursuit.withdrawn not in _GOES_ON:
         return None
-    if pursuit.withdrawn != TIMED_OUT and age_s < desk.parameters.entry_timeout_s:
+    if not is_timed_out(desk, pursuit, now_mono_ns):
         return EntryStyle.MAKER
     return EntryStyle.TAKER if desk.parameters.entry is EntryStyle.AUTO else None
+
+
+def is_timed_out(desk: Desk, pursuit: Pursuit, now_mono_ns: int) -> bool:
+    """Tell whether an entry has waited for as long as it may."""
+    return pursuit.withdrawn == TIMED_OUT or not _age_s(pursuit, now_mono_ns) < desk.parameters.entry_timeout_s
 
 
 def _still_pays(desk: Desk, index: int, pursuit: Pursuit, style: EntryStyle, view: ExecutionView) -> bool:
@@ -242,7 +255,7 @@ def _still_pays(desk: Desk, index: int, pursuit: Pursuit, style: EntryStyle, vie
     if not pursuit.outlook.is_known:
         return style is EntryStyle.MAKER
     moved_bps = _BPS * pursuit.side.sign * (_mid(quote) - pursuit.mid_ticks) / pursuit.mid_ticks
-    left_bps = pursuit.outlook.left_bps(_age_s(pursuit, view), moved_bps)
+    left_bps = pursuit.outlook.left_bps(_age_s(pursuit, view.now_mono_ns), moved_bps)
     return left_bps > round_trip_cost_bps(desk.parameters, _spread_bps(quote), style)
 
 
@@ -274,7 +287,8 @@ def _send(desk: Desk, index: int, pursuit: Pursuit, style: EntryStyle, why: str 
     return commands, True
 
 
-def _is_working(desk: Desk, pursuit: Pursuit) -> bool:
+def is_working(desk: Desk, pursuit: Pursuit) -> bool:
+    """Tell whether an entry's newest order may still fill; else it is between two orders."""
     record = desk.ledger.get(pursuit.order_ids[-1])
     return record is not None and record.is_working
 
@@ -295,8 +309,8 @@ def _is_order(grid: Instrument, lots: int, ticks: int) -> bool:
     return lots >= max(1, grid.min_lots) and grid.notional(ticks, lots) >= grid.min_notional
 
 
-def _age_s(pursuit: Pursuit, view: ExecutionView) -> float:
-    return (view.now_mono_ns - pursuit.plan.created_mono_ns) / _S
+def _age_s(pursuit: Pursuit, now_mono_ns: int) -> float:
+    return (now_mono_ns - pursuit.plan.created_mono_ns) / _S
 
 
 def _mid(quote: Quote) -> float:

@@ -26,7 +26,7 @@ from smartmoney.core.domain.entries import (
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.orders import Fill, OrderReport, OrderStatus, Purpose
 from smartmoney.core.domain.signals import RefusalCode, Signal
-from smartmoney.core.execution import attached, entering, reconciliation
+from smartmoney.core.execution import attached, entering, reconciliation, resting
 from smartmoney.core.execution.desk import Desk
 from smartmoney.core.execution.entering import refuse
 from smartmoney.core.execution.guard_plan import GUARD_PREFIX
@@ -35,7 +35,7 @@ from smartmoney.core.execution.orders import OrderLedger, OrderRecord, Step
 from smartmoney.core.execution.parameters import ExecutionParameters
 from smartmoney.core.execution.plan import ExitPlan, PositionPlan
 from smartmoney.core.execution.protection import converge, is_settled
-from smartmoney.core.execution.view import ExecutionView
+from smartmoney.core.execution.view import Chase, ExecutionView
 from smartmoney.core.portfolio.portfolio import ClosedTrade, Portfolio
 from smartmoney.core.risk.parameters import RiskLimits
 from smartmoney.core.strategy.outlook import Outlook
@@ -121,24 +121,37 @@ class Executor:
         """Tell whether the venue's last report differed from what is believed, and the next one is waited for."""
         return bool(self._desk.mismatches) and self._desk.halt_request is None
 
-    def settled_until_ns(self) -> int:
-        """Return the monotonic time before which `on_tick` has nothing to do, 0 if it has, or might; bids stay at `closable_ticks`."""
+    def settled_until_ns(self, now_mono_ns: int, *, is_halted: bool) -> int:
+        """Return the monotonic time before which `on_tick` has nothing to do, 0 if it has, or might.
+
+        Bids stay at `closable_ticks`, books are usable, and the touch does not leave `chases` behind.
+        """
         desk = self._desk
         wishes = (desk.wants_account, desk.flattening, desk.halt_request)
-        if desk.closed or desk.executed or desk.pursuits or wishes != (None, None, None):
+        if desk.closed or desk.executed or wishes != (None, None, None):
             return 0
-        if not len(desk.ledger) and not desk.portfolio.is_exposed:
-            return NEVER if all(plan.is_clear for plan in desk.plans) else 0
-        due_ns, protective = NEVER, 0
+        due_ns = NEVER
         for index, plan in enumerate(desk.plans):
+            reducing = []
+            for record in desk.ledger.working(index):
+                if record.intent.purpose is Purpose.ENTRY:
+                    due_ns = min(due_ns, resting.order_due_ns(desk, record))
+                else:
+                    reducing.append(record)
             if desk.portfolio.position(index).quantity == 0:
-                continue
-            working = list(desk.ledger.working(index))
-            if not is_settled(desk, index, working):
+                if reducing or not plan.is_clear:
+                    return 0
+            elif not is_settled(desk, index, reducing):
                 return 0
-            protective += len(working)
-            due_ns = min(due_ns, NEVER if plan.deadline_mono_ns is None else plan.deadline_mono_ns)
-        return due_ns if len(desk.ledger) == protective else 0
+            elif plan.deadline_mono_ns is not None:
+                due_ns = min(due_ns, plan.deadline_mono_ns)
+        for index, pursuit in desk.pursuits.items():
+            due_ns = min(due_ns, resting.pursuit_due_ns(desk, index, pursuit, now_mono_ns, is_halted=is_halted))
+        return due_ns
+
+    def chases(self) -> tuple[Chase, ...]:
+        """Return the entries whose order follows the touch, and from when on `on_tick` does something where it has left them behind."""
+        return tuple([resting.chase(self._desk, index) for index in self._desk.pursuits])
 
     def rests(self) -> bool:
         """Tell whether nothing is held, works or is wanted, so that `on_tick` has nothing to do; old plans are forgotten, as it would."""

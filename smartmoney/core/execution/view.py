@@ -53,6 +53,15 @@ class ExecutionView(msgspec.Struct, frozen=True, kw_only=True):
     daily_loss: Decimal | None = Decimal(0)
 
 
+class Chase(msgspec.Struct, frozen=True):
+    """Be an entry at `ticks` that follows the touch of `side` of the book: from a monotonic time on, ticks matter where that is better."""
+
+    instrument: int
+    side: int
+    ticks: int
+    from_mono_ns: int
+
+
 def protective_ticks(instrument: Instrument, position_side: Side, price: float | Decimal) -> int | None:
     """Return the tick of a stop of a position, rounded toward the market: up for a long, down for a short. None when it is no price."""
     return _to_ticks(instrument, price, ROUND_CEILING if position_side is Side.BUY else ROUND_FLOOR)

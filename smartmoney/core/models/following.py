@@ -39,8 +39,8 @@ FOLLOWING = [
 ]
 """Fields of the record by which offers are judged."""
 
-HOLDING = [("may_follow", "<i8"), ("held_lots", "<i8"), ("quantity", "<f8")]
-"""Whether offers of an instrument may be judged here at all (equity is known and nothing works in it), and what is held of it."""
+HOLDING = [("may_follow", "<i8"), ("held_lots", "<i8"), ("working_lots", "<i8"), ("quantity", "<f8")]
+"""Whether offers of an instrument may be judged here at all (equity is known, sizes are whole), what is held of it, and what works."""
 
 TERMS = [("tick", "<f8"), ("lot", "<f8"), ("min_notional", "<f8"), ("min_lots", "<i8"), ("allows_short", "<i8")]
 """What an instrument's orders must be."""
@@ -71,7 +71,7 @@ def _size(q: Any, label: int, confidence: float, probability: float, row: Any) -
 def _aim(q: Any, w: Any, s: Any, label: int, sign: int, size: float) -> Any:
     """Return what the target comes to, and the target in signed lots (`target.plan_order`); UNSURE where an order would follow."""
     price = (s.best_ask_tick if sign > 0 else s.best_bid_tick) * w.tick
-    held = sign * w.held_lots
+    held, working = sign * w.held_lots, sign * w.working_lots
     least = max(1, w.min_lots)
     unit = w.lot * price
     nothing = (UNSURE, _NO_LOTS)
@@ -81,21 +81,21 @@ def _aim(q: Any, w: Any, s: Any, label: int, sign: int, size: float) -> Any:
     if is_held and held < 0:
         return nothing
     if sign < 0 and w.allows_short == 0:
-        return NO_POSITION, _NO_LOTS
+        return (NO_POSITION if working >= 0 else UNSURE), _NO_LOTS
     lots = size * q.equity / unit
     if not _HAIR < lots < _LOTS_MAX or lots - math.floor(lots) < _HAIR or math.ceil(lots) - lots < _HAIR:
         return nothing
     target = math.floor(lots)
-    wanted = target - held
+    wanted = target - held - working
     if wanted < 0:
-        wanted = -min(-wanted, max(0, held))
+        wanted = -min(-wanted, max(0, held + min(0, working)))
     if wanted != 0 and _is_near(abs(wanted) * unit, w.min_notional):
         return nothing
     is_tradable = abs(wanted) >= least and abs(wanted) * unit >= w.min_notional
     band = q.band[label] * max(target, held) if is_held else 0.0
     if is_tradable and abs(wanted) >= band:
         return nothing
-    return (AT_TARGET if is_held else BELOW_MIN_NOTIONAL), sign * target
+    return (AT_TARGET if is_held or working > 0 else BELOW_MIN_NOTIONAL), sign * target
 
 
 @inner
@@ -120,8 +120,8 @@ def judge(q: Any, w: Any, s: Any, mind: Any, head: int, cost_bps: float, row: An
         return LOW_CONFIDENCE
     if w.may_follow == 0 or q.is_plain == 0:
         return UNSURE
-    # What could give back something that is held passes some gates, and from nothing nothing can be given back.
-    is_flat = w.held_lots == 0
+    # What could give back something that is held, or works, passes some gates, and from nothing nothing can be given back.
+    is_flat = w.held_lots == 0 and w.working_lots == 0
     one.value, one.limit = row[q.liquidity_at], q.min_liquidity[label]
     if not one.value >= one.limit:
         return LOW_LIQUIDITY if is_flat else UNSURE

@@ -24,3 +24,8 @@ class OrderRate:
         while self._stamps and now_mono_ns - self._stamps[0] >= self._window_ns:
             self._stamps.popleft()
         return len(self._stamps)
+
+    def below_from_ns(self, count: int) -> int:
+        """Return the time from which fewer than `count` (at least 1) events count, if none is added; 0, if there were never as many."""
+        at = len(self._stamps) - count
+        return self._stamps[at] + self._window_ns if at >= 0 else 0

@@ -1,8 +1,8 @@
 """Fold a row of frames in one compiled call, up to the next moment at which Python has to look.
 
 Invariants: each frame is folded exactly as `fold` would; a frame after which somebody could have acted (a code that is not everyday, a
-price that is waited for, a mark beyond its bounds, a request that arrives) is the last one; a tick that could do anything is not passed
-over, but for decisions that are quiet (`core.models.quiet`), which are taken here.
+order that fills or triggers, a mark beyond its bounds, a request that arrives) is the last one; a tick that could do anything is not passed
+over, but for decisions that are quiet (`core.models.quiet`), which are taken here. Orders that rest move up in their queues meanwhile.
 Stopping too early costs time and changes nothing. Layout: `core.book.stretch`.
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 
 from smartmoney.core.book.codes import APPLIED, IGNORED, INDEX_SHIFT, NO_INSTRUMENT, TRADE
 from smartmoney.core.book.kernel import level_lots
+from smartmoney.core.book.queue import move_up
 from smartmoney.core.book.stretch import NOTHING
 from smartmoney.core.book.typed import BID_SIDE, entry, inner, int64
 from smartmoney.core.book.words import pointer_of
@@ -22,6 +23,7 @@ from smartmoney.venues.binance.packed import unpack
 from smartmoney.venues.recorded_lines import PACKED
 
 _NO_HINT = int64(-1)
+_NO_LOTS = int64(0)
 _NEVER = int64(NOTHING)
 
 
@@ -33,6 +35,16 @@ def _is_stale(c: Any, feeds: Any, now_ns: int) -> bool:
             if feeds[i].is_watched != 0 and now_ns - feeds[i].depth_ns > c.fresh_ns:
                 return True
     return False
+
+
+@inner
+def _is_left_behind(feed: Any, s: Any, now_ns: int) -> bool:
+    """Tell whether the touch has left an entry behind that has rested for as long as it stays at a price."""
+    if now_ns < feed.chase_ns:
+        return False
+    if feed.chase_side == BID_SIDE:
+        return bool(s.best_bid_tick > feed.chase_tick)
+    return bool(s.best_ask_tick < feed.chase_tick)
 
 
 @inner
@@ -48,7 +60,7 @@ def _pass_ticks(c: Any, feeds: Any, states: Any, desk: Any, model: Any, until_ns
         for i in range(len(feeds)):
             depth_ns = feeds[i].depth_ns
             is_quiet = feeds[i].is_probed != 0 and depth_ns >= 0 and now - depth_ns > c.quiet_ns
-            if states[i].crossed_now != 0 or is_quiet:
+            if states[i].crossed_now != 0 or is_quiet or _is_left_behind(feeds[i], states[i], now):
                 return False
             heard = max(heard, feeds[i].frame_ns)
         if heard >= 0 and now - heard > c.silence_ns:
@@ -58,6 +70,36 @@ def _pass_ticks(c: Any, feeds: Any, states: Any, desk: Any, model: Any, until_ns
         c.ticks += 1
         c.tick_ns += c.tick_step_ns
     return True
+
+
+@inner
+def _is_met(w: Any, s: Any, is_trade: bool) -> bool:
+    """Tell whether an order fills or triggers, or may: by the touch, or by a trade that goes through its price or uses up its queue."""
+    touch = s.best_bid_tick if w.touch_side == BID_SIDE else s.best_ask_tick
+    if (touch - w.tick) * w.direction >= 0:
+        return True
+    if not is_trade:
+        return False
+    beyond = (s.last_trade_tick - w.tick) * w.direction
+    if beyond != 0 or w.shown < 0:
+        return bool(beyond >= 0)
+    return bool(s.last_trade_sign == w.direction and s.last_trade_lots > w.ahead)
+
+
+@inner
+def _move_up(s: Any, watches: Any, index: int, is_trade: bool) -> None:
+    """Let the orders that rest in a market move up in their queues after a frame that met none of them."""
+    for k in range(len(watches)):
+        w = watches[k]
+        if w.instrument == index and w.shown >= 0:
+            lots = _NO_LOTS
+            if is_trade:
+                if s.last_trade_tick != w.tick or s.last_trade_sign != w.direction:
+                    continue  # a trade alone changes nothing that is shown
+                lots = s.last_trade_lots
+            shown = level_lots(s, w.side, w.tick)
+            w.ahead, w.traded = move_up(w.ahead, w.shown, w.traded, lots, shown, w.is_even)
+            w.shown = shown
 
 
 @inner
@@ -73,21 +115,14 @@ def _is_touched(c: Any, feed: Any, s: Any, watches: Any, index: int, is_trade: b
             return True
     for k in range(len(watches)):
         w = watches[k]
-        if w.instrument == index:
-            touch = bid if w.touch_side == BID_SIDE else ask
-            if (touch - w.tick) * w.direction >= 0:
-                return True
-            if is_trade:
-                if (s.last_trade_tick - w.tick) * w.direction >= 0:
-                    return True
-            elif w.lots >= 0 and level_lots(s, w.side, w.tick) != w.lots:
-                return True
+        if w.instrument == index and _is_met(w, s, is_trade):
+            return True
     return False
 
 
 @entry
 def fold_stretch(buffer: bytes, frames: Any, control: Any, feeds: Any, watches: Any, states: Any, desk: Any, model: Any) -> None:
-    """Fold `frames` (rows as of `recorded_lines`) from `control.at` on; what came of it is in `control` and `feeds`.
+    """Fold `frames` (rows as of `recorded_lines`) from `control.at` on; what came of it is in `control`, `feeds` and `watches`.
 
     `desk` and `model` are those of `core.models.quiet.take_tick`; what came of quiet decisions is there.
     """
@@ -126,6 +161,7 @@ def fold_stretch(buffer: bytes, frames: Any, control: Any, feeds: Any, watches: 
                 c.folded = folded
                 return
             if is_watched:
+                _move_up(states[index], watches, index, code == TRADE)
                 feeds[index].bid_tick = states[index].best_bid_tick
                 feeds[index].ask_tick = states[index].best_ask_tick
             c.moved_ns = wall_ns
