@@ -2,12 +2,14 @@
 
 import contextlib
 import sqlite3
+import sys
 
 import numpy as np
 import pytest
 
 from smartmoney.adapters.capture import read_capture
 from smartmoney.adapters.state_directory import StateLayout
+from smartmoney.cli import main as command_line
 from smartmoney.core.domain.entries import Tick
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.features.row import read_row
@@ -92,6 +94,22 @@ def test_features_of_another_schema_are_said_to_be_left_out(past):
         pass
     assert report.counts["features"].recorded == 0
     assert report.notes[0] == "1 feature rows are of another schema and cannot be compared"
+
+
+def test_what_is_printed_is_written_for_whoever_is_told(past, tmp_path, monkeypatch, capsys):
+    layout, name, *_ = past
+    out = tmp_path / "diff.txt"
+    monkeypatch.setattr(sys, "argv", ["smartmoney", "diff", name, "--state-dir", str(layout.root), "--out", str(out)])
+    with noted(past, digest="ab" * 32), pytest.raises(SystemExit) as ended:
+        command_line.main()
+    assert ended.value.code == 1
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"run {name}: DIFFERENT\nfirst difference, in digests")
+    assert out.read_text() == printed
+    monkeypatch.setattr(sys, "argv", ["smartmoney", "diff", "nothing", "--state-dir", str(layout.root), "--out", str(out)])
+    with pytest.raises(SystemExit):
+        command_line.main()
+    assert not out.exists(), "an older one would be told for this one"
 
 
 def test_settings_that_change_features_are_seen(tmp_path):
