@@ -107,7 +107,7 @@ def choose(root: Path, market: str | None = None, symbol: str | None = None) -> 
     if len(found) == 1:
         return found[0]
     there = ", ".join(one.key for one in (found or every))
-    raise DatasetRefused(f"{root} holds {there}; choose one of them with --symbol and --market")
+    raise DatasetRefused(f"{root} holds {there}; choose one of them with --symbol and --market, or all of a market with --symbol all")
 
 
 def chosen_of(root: Path, market: str | None, symbols: Sequence[str]) -> list[StoredInstrument]:

@@ -8,6 +8,8 @@ import typer
 from smartmoney.cli.common import AsJson, ConfigFile, Overrides, Profile, StateDir, layout_of, print_json, settings_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from smartmoney.adapters.state_directory import StateLayout
     from smartmoney.runtime.diff import DiffReport
     from smartmoney.settings.models import Settings
@@ -19,6 +21,7 @@ def diff(
     profile: Profile = None,
     overrides: Overrides = None,
     build_only: Annotated[bool, typer.Option("--build-only", help="With -c: only find the strategy class beside that file.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write here what is printed.")] = None,
     state_dir: StateDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -40,6 +43,8 @@ def diff(
     from smartmoney.runtime.replay import named_run
 
     layout = layout_of(state_dir)
+    if out is not None:
+        out.unlink(missing_ok=True)  # what an earlier call wrote is not this one's
     name = named_run(layout, run_id)
     if is_build:
         report = diff_build(layout, name, None if config is None else str(config.parent))
@@ -48,7 +53,9 @@ def diff(
     if as_json:
         print_json(msgspec.to_builtins(report))
     else:
-        _say(report)
+        print("\n".join(_lines(report)))
+    if out is not None:
+        out.write_text("\n".join((*_lines(report), "")), encoding="utf-8")
     raise typer.Exit(0 if report.identical else 1)
 
 
@@ -63,15 +70,15 @@ def _settings(layout: "StateLayout", name: str, config: Path | None, profile: st
     return recorded_settings(encoded_settings(layout, name), dict(parse_override(text) for text in overrides or ()))
 
 
-def _say(report: "DiffReport") -> None:
-    print(f"run {report.run_id}: {'identical' if report.identical else 'DIFFERENT'}")
-    print(f"compared: {report.compared}")
-    for table, count in report.counts.items():
-        print(f"  {table:<9} {count.recorded:>7} recorded {count.today:>7} today {count.different:>7} differ")
-    for note in report.notes:
-        print(f"  {note}")
+def _lines(report: "DiffReport") -> "Iterator[str]":
+    yield f"run {report.run_id}: {'identical' if report.identical else 'DIFFERENT'}"
     first = report.first_difference
     if first is not None:
-        print(f"first difference, in {first.table} at {first.wall_ns} ns:")
-        print(f"  recorded  {first.recorded if first.recorded is not None else 'nothing'}")
-        print(f"  today     {first.today if first.today is not None else 'nothing'}")
+        yield f"first difference, in {first.table} at {first.wall_ns} ns:"
+        yield f"  recorded  {first.recorded if first.recorded is not None else 'nothing'}"
+        yield f"  today     {first.today if first.today is not None else 'nothing'}"
+    yield f"compared: {report.compared}"
+    for table, count in report.counts.items():
+        yield f"  {table:<9} {count.recorded:>7} recorded {count.today:>7} today {count.different:>7} differ"
+    for note in report.notes:
+        yield f"  {note}"

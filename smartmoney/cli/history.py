@@ -24,7 +24,7 @@ def import_history(
     files: Annotated[list[Path], typer.Argument(help="Files of one instrument: books and trades together.")],
     out: Annotated[Path, typer.Option(metavar="FILE.gz|DIR", help="The recording to write, or the folder of a dataset to add to.")],
     market: Annotated[str, typer.Option(help="spot, usdm or coinm: whose rules the recording follows.")] = "spot",
-    symbol: Annotated[str | None, typer.Option(help="Which instrument, where the files hold several.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="Which instrument, of several; its name, where files tell none.")] = None,
     venue: Annotated[str | None, typer.Option(help="With a dataset: the venue's folder [default: bybit, else binance].")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -41,16 +41,17 @@ def import_history(
     is_dataset = _is_dataset(market, out, ".gz")
     import msgspec
 
-    from smartmoney.adapters.history.assembly import by_update_id, in_order, of_symbol, write_recording
+    from smartmoney.adapters.history.assembly import by_update_id, of_symbol, write_recording
     from smartmoney.adapters.history.events import Repairs
+    from smartmoney.adapters.history.order import in_order
     from smartmoney.core.domain.instruments import Market
 
     repairs = Repairs()
-    read = _reader(form)
-    events = by_update_id(of_symbol(in_order([read(path, repairs) for path in files], repairs), symbol), repairs)
+    read = _reader(form, symbol)
+    events = by_update_id(of_symbol(in_order([_not_empty(read(path, repairs), path, repairs) for path in files], repairs), symbol), repairs)
     with tempfile.TemporaryDirectory(prefix="smartmoney-import-") as folder:
         recording = Path(folder) / "recording.gz" if is_dataset else out
-        found = write_recording(events, Market(market), recording, repairs)
+        found = write_recording(events, Market(market), recording, repairs, trades_follow=form == "binance")
         if is_dataset:
             written = _write_dataset([recording], market, None, out, repairs, venue or ("bybit" if form == "bybit" else "binance"))
             _say_dataset(written, repairs, as_json=as_json)
@@ -177,7 +178,17 @@ def _say_dataset(written: "list[Exported]", repairs: "Repairs", *, as_json: bool
         print(f"  {line}")
 
 
-def _reader(form: str) -> "Callable[[Path, Repairs], Events]":
+def _not_empty(events: "Events", path: Path, repairs: "Repairs") -> "Events":
+    """Yield a file's events; one that has none is told."""
+    is_empty = True
+    for event in events:
+        is_empty = False
+        yield event
+    if is_empty:
+        repairs.note(f"files without a row, such as {path.name}")
+
+
+def _reader(form: str, symbol: str | None) -> "Callable[[Path, Repairs], Events]":
     if form == "tardis":
         from smartmoney.adapters.history.tardis import read_tardis
 
@@ -185,11 +196,11 @@ def _reader(form: str) -> "Callable[[Path, Repairs], Events]":
     if form == "binance":
         from smartmoney.adapters.history.binance_public import read_binance_public
 
-        return read_binance_public
+        return lambda path, repairs: read_binance_public(path, repairs, symbol)
     if form == "bybit":
         from smartmoney.adapters.history.bybit import read_bybit
 
         return read_bybit
     from smartmoney.adapters.history.hftbacktest import read_hftbacktest
 
-    return read_hftbacktest
+    return lambda path, repairs: read_hftbacktest(path, repairs, symbol)

@@ -9,6 +9,7 @@ import typer
 from smartmoney.cli.common import layout_of
 
 if TYPE_CHECKING:
+    from smartmoney.adapters.dataset_reader import StoredInstrument
     from smartmoney.runtime.backtest import BacktestJob, Source
     from smartmoney.runtime.fill_calibration import FillModel
     from smartmoney.settings.models import Settings
@@ -23,8 +24,8 @@ ScenarioName = Annotated[str | None, typer.Option("--scenario", metavar="NAME", 
 Seeds = Annotated[int | None, typer.Option("--seeds", min=1, max=10_000, help="With --scenario: how many markets [default: 1].")]
 FirstSeed = Annotated[int | None, typer.Option("--seed", min=0, help="With --scenario: the first seed; the others follow it [default: 1].")]
 Hours = Annotated[float | None, typer.Option("--hours", min=0.01, max=240.0, help="With --scenario: simulated hours of each [default: 1].")]
-Dataset = Annotated[Path | None, typer.Option("--dataset", metavar="ROOT", help="A dataset instead; one instrument of it.")]
-Symbol = Annotated[str | None, typer.Option("--symbol", help="With --dataset: which instrument, if it holds several.")]
+Dataset = Annotated[Path | None, typer.Option("--dataset", metavar="ROOT", help="A dataset instead: one instrument of it, or all.")]
+Symbol = Annotated[str | None, typer.Option("--symbol", help="With --dataset: which instrument, if it holds several; `all`: each alone.")]
 FirstDay = Annotated[str | None, typer.Option("--from", metavar="DAY", help="With --dataset: the first day.")]
 LastDay = Annotated[str | None, typer.Option("--to", metavar="DAY", help="With --dataset: the last day.")]
 Each = Annotated[bool, typer.Option("--each", help="Every file, or day of a dataset, is a stretch with an account of its own.")]
@@ -58,22 +59,27 @@ class Days(NamedTuple):
     last: str | None
 
     def sources(self, market: str | None, *, each: bool) -> "dict[str, Source]":
-        """Return the stretches of one instrument, by name.
+        """Return the stretches of one instrument, or of each of all, by name.
 
         Raises:
             DatasetRefused: there is no such dataset, instrument or day.
         """
-        from smartmoney.adapters.dataset_reader import choose
-        from smartmoney.runtime.backtest import StoredDays
+        from smartmoney.adapters.dataset_reader import chosen_of
 
         assert self.root is not None
-        chosen = choose(self.root, market, self.symbol).between(self.first, self.last)
-        one = chosen.instrument
+        found: dict[str, Source] = {}
+        for one in chosen_of(self.root, market, [] if self.symbol is None else [self.symbol]):
+            found |= self._stretches(one, each=each)
+        return found
+
+    def _stretches(self, one: "StoredInstrument", *, each: bool) -> "dict[str, Source]":
+        from smartmoney.runtime.backtest import StoredDays
+
+        chosen = one.between(self.first, self.last)
+        kind, symbol = chosen.instrument.market.value, chosen.instrument.symbol
         stretches = [(day, day) for day in chosen.days] if each else [(chosen.days[0], chosen.days[-1])]
         return {
-            f"{chosen.key} {begin if begin == end else f'{begin} to {end}'}": StoredDays(
-                str(self.root), one.market.value, one.symbol, begin, end
-            )
+            f"{chosen.key} {begin if begin == end else f'{begin} to {end}'}": StoredDays(str(self.root), kind, symbol, begin, end)
             for begin, end in stretches
         }
 

@@ -12,7 +12,7 @@ from smartmoney.reports.entries import entry_line, entry_rows
 from smartmoney.reports.findings import Findings, findings, most
 from smartmoney.reports.palette import COSTS
 from smartmoney.reports.sections import report_page
-from smartmoney.reports.wording import plural, quote_of, span
+from smartmoney.reports.wording import p_is, plural, quote_of, span
 from smartmoney.runtime.backtest import BacktestResult
 from smartmoney.runtime.chronicle import cost_sums
 from smartmoney.runtime.equity_curve import thinned
@@ -40,9 +40,9 @@ def result_lines(result: BacktestResult) -> Iterator[str]:
     if rows:
         yield f"entries   {entry_line(rows)}"
     yield "refused   " + (", ".join(f"{code} {count:,}" for code, count in most(result.refusals)[:6]) or "nothing")
-    if result.null_test is not None and result.null_test.p is not None:
-        test = result.null_test
-        yield f"random    mid moved {test.observed_bps:+.2f} bps to the trades' side; p = {test.p:.3f} against random, n = {test.groups}"
+    test = result.null_test
+    if test is not None and test.p is not None:
+        yield f"random    mid moved {test.observed_bps:+.2f} bps to the trades' side; {p_is(test.p)} against random, n = {test.groups}"
     if result.frames_per_s:
         came = f", frames from: {result.frames_from}" if result.frames_from else ""
         read = f", read in {result.reading_s:.2f} s" if result.reading_s else ""

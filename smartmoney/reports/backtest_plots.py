@@ -17,6 +17,7 @@ from smartmoney.learning.resampling import Floats
 from smartmoney.reports.drawing import Picture, drawn, say_nothing, style
 from smartmoney.reports.findings import Budget, RegimeRow
 from smartmoney.reports.palette import COSTS, LIGHT
+from smartmoney.reports.wording import p_is
 from smartmoney.runtime.backtest import JobResult
 from smartmoney.runtime.chronicle import Chronicle, InstrumentChronicle, RoundTrip
 from smartmoney.runtime.equity_curve import thinned
@@ -136,6 +137,8 @@ def draw_budget(budget: Budget | None) -> Picture:
         axes.set_xticks(range(len(names)), names, fontsize=7 if is_narrow else 8)
         style(axes, "bps of a round trip's notional")
         axes.axhline(0.0, color=_FAINT, linewidth=0.7)
+        # A bar keeps its end free of a margin, and what is written above it would meet the title.
+        axes.use_sticky_edges = False
         axes.margins(y=0.16)
 
     return drawn(paint, _EMPTY_IN if budget is None else 3.0)
@@ -179,7 +182,7 @@ def draw_calibration(told: Reliability) -> Picture:
             return
         axes = figure.subplots()
         axes.plot([0.5, 1.0], [0.5, 1.0], color=_FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
-        _write(axes, "as good as it says", (0.94, 0.97), (0, 4), ha="right", colour=_FAINT)
+        _write(axes, "on the dashed line: as good as it says", (1.01, 0.0), (0, 4), ha="right", colour=_FAINT)
         for one in bins:
             axes.plot([one.confidence] * 2, one.interval, color=_BLUE, linewidth=2.0, alpha=0.45, solid_capstyle="butt")
             _write(axes, f"n {one.n:,}", (one.confidence, one.interval[0]), (0, -9), ha="center", colour=_FAINT, size=7)
@@ -201,7 +204,7 @@ def draw_null(test: NullTest | None) -> Picture:
             return
         cells = figure.subplots(*((2, 1) if is_narrow else (1, 2)), sharex=True)
         for axes, null, name in zip(np.ravel(cells), (test.same_side, test.any_side), ("same sides", "random sides"), strict=True):
-            _draw_null(axes, null, test.observed_bps, f"random times, {name}: p = {null.p:.3f}")
+            _draw_null(axes, null, test.observed_bps, f"random times, {name}: {p_is(null.p)}")
             axes.set_xlabel(
                 "mean move to the trade's side, bps, before costs" if not is_narrow or null is test.any_side else "",
                 fontsize=8,

@@ -12,6 +12,7 @@ from smartmoney.learning.matched_null import TRADES_MIN, NullTest
 from smartmoney.learning.reliability import Reliability, added
 from smartmoney.learning.resampling import mean_interval
 from smartmoney.reports.entries import EntryRow, entry_rows
+from smartmoney.reports.wording import p_is
 from smartmoney.runtime.backtest import BacktestResult
 from smartmoney.runtime.chronicle import RoundTrip, TripSums, cost_sums, regime_sums
 from smartmoney.runtime.fill_costs import summed
@@ -159,8 +160,8 @@ def _costs(spent: Budget) -> str:
         return f"Before fees a round trip came to {spent.edge:+.2f} bps; fees took {spent.fee:.2f}{_paid(spent)}."
     if spent.edge <= 0:
         return f"The direction itself was worth nothing: {spent.edge:+.2f} bps a round trip before any cost; costs took another {cost:.2f}."
-    of_it = f"fees {spent.fee:.2f} of it{_paid(spent)}"
-    took = f"The direction was worth {spent.edge:+.2f} bps a round trip before any cost; costs took {cost:.2f}, {of_it}"
+    of_it = f"fees {spent.fee:.2f}{_paid(spent)}"
+    took = f"The direction was worth {spent.edge:+.2f} bps a round trip before any cost; costs took {cost:.2f} ({of_it})"
     return f"{took}: {'something is left' if spent.net > 0 else 'nothing is left'}."
 
 
@@ -169,10 +170,10 @@ def _skill(test: NullTest | None) -> str:
         return "Against random trades nothing could be tested: there is no price path for these trades."
     if not test.is_enough:
         apart = f"{test.groups} trades apart in time are fewer than the {TRADES_MIN} that a conclusion needs"
-        return f"Whether it beat random trades of the same size, holding time and volatility cannot be said: {apart} (p = {test.p:.3f})."
+        return f"Whether it beat random trades of the same size, holding time and volatility cannot be said: {apart} ({p_is(test.p)})."
     if test.p < _LEVEL:
-        return f"Before costs it beat random trades of the same size, holding time and volatility (p = {test.p:.3f})."
-    return f"It did no better than random trades of the same size, holding time and volatility would have (p = {test.p:.3f})."
+        return f"Before costs it beat random trades of the same size, holding time and volatility ({p_is(test.p)})."
+    return f"It did no better than random trades of the same size, holding time and volatility would have ({p_is(test.p)})."
 
 
 def _row(name: str, sums: TripSums, trips: Sequence[RoundTrip], whole_s: float) -> RegimeRow:

@@ -25,10 +25,10 @@ p, li { max-width: 46rem; } p { margin: .5rem 0; } ul { padding-left: 1.2rem; ma
 .tile span { color: var(--faint); font-size: .82rem; }
 .scroll { overflow-x: auto; margin: .6rem 0; }
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .8rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
+th, td { padding: .3rem .5rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { padding-left: 0; }
 th { color: var(--faint); font-weight: 600; }
-.text { text-align: left; } .words { text-align: left; white-space: normal; min-width: 16rem; }
+.text { text-align: left; } .words { text-align: left; white-space: normal; min-width: 13rem; }
 .swatch { display: inline-block; width: .7em; height: .7em; border-radius: 2px; margin-right: .45em; }
 summary { cursor: pointer; color: var(--faint); font-size: .9rem; }
 figure { margin: .8rem 0; } svg { width: 100%; height: auto; display: block; } svg text { font-family: inherit !important; }

@@ -10,7 +10,7 @@ from smartmoney.reports.findings import Budget, Findings, RegimeRow, most
 from smartmoney.reports.meanings import DECISIONS, EXITS
 from smartmoney.reports.page import bullets, figure, folded, page, paragraph, swatch, table, tiles
 from smartmoney.reports.palette import COSTS, REGIMES
-from smartmoney.reports.wording import plural, quote_of, span
+from smartmoney.reports.wording import chance, plural, quote_of, span
 from smartmoney.runtime.backtest import BacktestResult
 from smartmoney.runtime.chronicle import RoundTrip, cost_sums, counted, decision_sums
 
@@ -65,7 +65,7 @@ def _tiles(result: BacktestResult, found: Findings) -> Iterator[tuple[str, str]]
     yield f"fees, {quote_of(result)}", f"{result.fees:,.2f}"
     if result.funding:
         yield f"funding paid, {quote_of(result)}", f"{result.funding:+,.2f}"
-    yield "p against random trades", "–" if result.null_test is None or result.null_test.p is None else f"{result.null_test.p:.3f}"
+    yield "p against random trades", "–" if result.null_test is None or result.null_test.p is None else chance(result.null_test.p)
 
 
 def _stretches(result: BacktestResult) -> Iterator[str]:
@@ -182,8 +182,11 @@ def _decisions(result: BacktestResult) -> Iterator[str]:
     if not counts:
         yield paragraph("No decision was taken.")
         return
+    again = sum(counts.values()) - result.decisions
+    twice = f" {again:,} of the signals met one more on the way to an order, and count there too." if again > 0 < result.signals else ""
     yield paragraph(
-        f"{result.decisions:,} decisions, of which {result.signals:,} became signals. Every other has one code, the gate that it missed.",
+        f"{result.decisions:,} decisions, of which {result.signals:,} became signals. "
+        f"Every other has one code, the gate that it missed.{twice}",
         "faint",
     )
     regimes = [name for name in REGIMES if any(name in one for one in by.values())]
@@ -333,7 +336,7 @@ def _random(result: BacktestResult, pictures: Mapping[str, Picture]) -> Iterator
     )
     heads = {"against": "text", "these, bps": "", "random, bps": "", "95 % of random": "", "p": ""}
     lines = (
-        (name, f"{test.observed_bps:+.2f}", f"{null.mean_bps:+.2f}", f"{null.low_bps:+.2f} to {null.high_bps:+.2f}", f"{null.p:.3f}")
+        (name, f"{test.observed_bps:+.2f}", f"{null.mean_bps:+.2f}", f"{null.low_bps:+.2f} to {null.high_bps:+.2f}", chance(null.p))
         for name, null in (("random times, same sides", test.same_side), ("random times and sides", test.any_side))
     )
     yield table(heads, lines)

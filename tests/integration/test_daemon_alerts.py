@@ -69,6 +69,21 @@ def test_start_halt_and_end_are_told_and_no_address_is_said(tmp_path):
         assert "canary4711" not in daemon.said() + daemon.printed()
 
 
+def test_an_alert_of_another_unit_is_sent_with_the_beginning_of_a_file(tmp_path):
+    told = tmp_path / "nightly-diff.txt"
+    told.write_text("run x: DIFFERENT\n" + "line\n" * 2_000)
+    with Hook() as hook:
+        config = hook.configured(tmp_path)[:2]
+        sent = smartmoney("alerts", "send", "nightly comparison differs", "look", "--text-from", told, *config)
+        assert sent.returncode == 0, sent.stderr
+        assert smartmoney("alerts", "send", "failed", "--text-from", tmp_path / "none.txt", *config).returncode == 0
+        first, second = hook.got
+    assert first["title"].endswith(": nightly comparison differs")
+    assert first["message"].startswith("look\nrun x: DIFFERENT\nline")
+    assert 2_900 < len(first["message"]) < 3_100
+    assert "No such file" in second["message"]
+
+
 @pytest.mark.parametrize("is_dead", [True, False])
 def test_a_service_that_hangs_or_is_dead_holds_nothing_up(tmp_path, is_dead):
     with Hook(hangs=True) as hook:

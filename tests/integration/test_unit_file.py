@@ -2,6 +2,7 @@
 
 import configparser
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,8 +15,9 @@ from smartmoney.adapters.credentials import KEY_NAME, SECRET_NAME
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = ROOT / "systemd" / "smartmoney.service"
 DIFF = ROOT / "systemd" / "smartmoney-diff.service"
+ALERT = ROOT / "systemd" / "smartmoney-diff-alert.service"
 GUARD = ROOT / "systemd" / "smartmoney-guard.service"
-LIVE = {unit: unit.with_name(f"{unit.name}.d") / "live.conf" for unit in (UNIT, GUARD, DIFF)}
+LIVE = {unit: unit.with_name(f"{unit.name}.d") / "live.conf" for unit in (UNIT, GUARD, DIFF, ALERT)}
 """What makes each of them a live one."""
 
 
@@ -80,15 +82,17 @@ def test_unit_limits_its_restarts_and_waits_for_an_orderly_stop(unit):
     assert int(unit["Service"]["TimeoutStopSec"][0]) >= 60
 
 
-@pytest.mark.parametrize("path", [UNIT, DIFF, GUARD, *LIVE.values()])
+@pytest.mark.parametrize("path", [UNIT, DIFF, ALERT, GUARD, *LIVE.values()])
 def test_unit_starts_a_command_that_exists_with_a_file_that_exists(path):
     from typer.main import get_command
 
     from smartmoney.cli.main import app
 
-    program, command, *arguments = read(path)["Service"]["ExecStart"][-1].split()
+    program, *arguments = shlex.split(read(path)["Service"]["ExecStart"][-1])
     assert program == "/opt/smartmoney/.venv/bin/smartmoney"
-    options = {option for parameter in get_command(app).commands[command].params for option in parameter.opts}
+    command = get_command(app).commands[arguments[0]]
+    command = command.commands[arguments[1]] if hasattr(command, "commands") else command
+    options = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in arguments if word.startswith("--")} <= options
     assert (ROOT / "config" / Path(arguments[-1]).name).is_file()
 
@@ -101,6 +105,20 @@ def test_the_nightly_comparison_is_the_daemons_own_user_and_keeps_out_of_its_way
     assert service["Nice"] == ["19"]
     assert service["PrivateNetwork"] == ["yes"]
     assert read(DIFF.with_suffix(".timer"))["Install"]["WantedBy"] == ["timers.target"]
+
+
+def test_a_comparison_that_fails_tells_people_what_differs(unit):
+    assert read(DIFF)["Unit"]["OnFailure"] == [ALERT.name]
+    alert = read(ALERT)["Service"]
+    assert alert["User"] == [UNIT.stem]
+    for key in ("DynamicUser", "StateDirectory", "StateDirectoryMode", "ConfigurationDirectory", "UMask"):
+        assert alert[key] == unit["Service"][key], key
+    assert "PrivateNetwork" not in alert
+    for written, read_again in ((DIFF, ALERT), (LIVE[DIFF], LIVE[ALERT])):
+        words, told = (shlex.split(read(path)["Service"]["ExecStart"][-1]) for path in (written, read_again))
+        assert words[words.index("--out") + 1] == told[told.index("--text-from") + 1]
+        assert words[words.index("--out") + 1].startswith("%S/" + read(written)["Service"]["StateDirectory"][-1])
+        assert words[-1] == told[-1], "the same configuration"
 
 
 def test_the_guard_is_the_daemons_user_and_outlives_it(unit):
@@ -181,7 +199,7 @@ def test_live_keys_have_the_names_that_are_looked_for():
         assert service["volumes"][0].split(":")[1] == service["command"][-1]
 
 
-@pytest.mark.parametrize("path", [UNIT, DIFF, GUARD])
+@pytest.mark.parametrize("path", [UNIT, DIFF, ALERT, GUARD])
 def test_systemd_accepts_the_unit_and_calls_it_well_locked(path):
     analyze = shutil.which("systemd-analyze")
     if analyze is None:

@@ -6,7 +6,6 @@ book that a reader holds after a line is the book that the events have made by t
 """
 
 import gzip
-import heapq
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
@@ -18,7 +17,6 @@ from smartmoney.adapters.history.events import Event, Events, HistoryRefused, Le
 from smartmoney.core.domain.instruments import Market
 from smartmoney.venues.binance.wire import envelope
 
-PAUSE_NS = 60_000_000_000
 _IDS_KEPT = 100_000
 _MS = 1_000_000
 _LINES_AT_ONCE = 2_000
@@ -36,11 +34,6 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
     updates: int
     trades: int
     repairs: tuple[str, ...]
-
-
-def in_order(sources: Sequence[Events], repairs: Repairs) -> Events:
-    """Yield the events of several files by receive time; within a file time never runs backwards."""
-    return heapq.merge(*(_monotonic(source, repairs) for source in sources), key=lambda event: event.wall_ns)
 
 
 def by_update_id(events: Iterable[Event], repairs: Repairs) -> Events:
@@ -92,20 +85,27 @@ def of_symbol(events: Iterable[Event], symbol: str | None) -> Events:
     """Yield the events of one symbol; None means the only one there is.
 
     Raises:
-        HistoryRefused: there are several and none was chosen.
+        HistoryRefused: there are several and none was chosen, or there is nothing of the chosen one.
     """
     only = symbol
+    others: set[str] = set()
+    is_there = False
     for event in events:
         if only is None:
             only = event.symbol
         if event.symbol.upper() == only.upper():
+            is_there = True
             yield event
         elif symbol is None:
             raise HistoryRefused(f"the files hold {only} and {event.symbol}; choose one with --symbol")
+        else:
+            others.add(event.symbol.upper())
+    if others and not is_there:
+        raise HistoryRefused(f"the files hold nothing of {symbol}; --symbol may be {' or '.join(sorted(others))}")
 
 
-def write_recording(events: Events, market: Market, path: Path, repairs: Repairs) -> Imported:
-    """Write a recording; the file has its name once it is whole.
+def write_recording(events: Events, market: Market, path: Path, repairs: Repairs, *, trades_follow: bool = False) -> Imported:
+    """Write a recording; the file has its name once it is whole. `trades_follow`: ids of trades are consecutive at that venue.
 
     Raises:
         HistoryRefused: there are no events.
@@ -113,7 +113,7 @@ def write_recording(events: Events, market: Market, path: Path, repairs: Repairs
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
-    scribe = _Scribe(market, repairs)
+    scribe = _Scribe(market, repairs, trades_follow=trades_follow)
     try:
         with unfinished.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=3, fileobj=raw, mtime=0) as file:
             lines: list[str] = []
@@ -124,7 +124,7 @@ def write_recording(events: Events, market: Market, path: Path, repairs: Repairs
                     lines.clear()
             file.write("".join(lines).encode())
         if not scribe.symbol:
-            raise HistoryRefused("the files hold no events of that symbol")
+            raise HistoryRefused("the files hold no row: an empty day, or a download that broke off; take another one")
         if not scribe.has_book:
             repairs.note("recordings without a book, trades alone")
         unfinished.replace(path)
@@ -142,22 +142,10 @@ def write_recording(events: Events, market: Market, path: Path, repairs: Repairs
     )
 
 
-def _monotonic(events: Events, repairs: Repairs) -> Events:
-    last = 0
-    for event in events:
-        if event.wall_ns < last:
-            repairs.note("events received before the one above them, stamped with its time")
-            event = msgspec.structs.replace(event, wall_ns=last)
-        elif last and event.wall_ns - last > PAUSE_NS:
-            repairs.note("pauses of more than a minute")
-        last = event.wall_ns
-        yield event
-
-
 class _Scribe:
     """Turn events into lines; keeps the book as the events have made it."""
 
-    def __init__(self, market: Market, repairs: Repairs) -> None:
+    def __init__(self, market: Market, repairs: Repairs, *, trades_follow: bool = False) -> None:
         self.symbol = ""
         self.first_ns = self.last_ns = 0
         self.updates = self.trades = 0
@@ -167,6 +155,7 @@ class _Scribe:
         self._sides: tuple[dict[str, str], dict[str, str]] = ({}, {})
         self._update_id = 0
         self._trade_id = 0
+        self._trades_follow = trades_follow
         self._seen: set[int] = set()
         self._order: deque[int] = deque()
 
@@ -235,7 +224,9 @@ class _Scribe:
                 self._repairs.note("trades seen twice, left out")
                 return
             self._remember(event.trade_id)
-            self._trade_id = event.trade_id
+            if self._trades_follow and self._trade_id and event.trade_id > self._trade_id:
+                self._repairs.note("trades whose ids are missing between those that are there", event.trade_id - self._trade_id - 1)
+            self._trade_id = max(self._trade_id, event.trade_id) if self._trades_follow else event.trade_id
         else:
             self._trade_id += 1
         self.trades += 1

@@ -19,11 +19,12 @@ from smartmoney.adapters.history.events import (
     Repairs,
     columns_of,
     decimal_text,
+    lacking,
     level_of,
     nanoseconds,
     whole_number,
 )
-from smartmoney.adapters.history.texts import csv_rows
+from smartmoney.adapters.history.texts import CsvRows, header_of, located
 
 _TRADES = ("id", "price", "qty", "time", "is_buyer_maker")
 _TRADES_WITHOUT_HEADER = (0, 1, 2, 4, 5)
@@ -36,53 +37,64 @@ _NAMED = re.compile(r"(.+?)[-_](?:trades|aggTrades|bookTicker|bookDepth|T_DEPTH)
 _PERCENT = ("timestamp", "percentage", "depth", "notional")
 
 
-def read_binance_public(path: Path, repairs: Repairs) -> Events:
-    """Yield the events of a file; the symbol is that of the file's name, as Binance names them.
+def read_binance_public(path: Path, repairs: Repairs, symbol: str | None = None) -> Events:
+    """Yield the events of a file; the symbol is that of the file's name, as Binance names them, else `symbol`.
 
     Raises:
         HistoryRefused: it is of another kind, or holds something that cannot be.
         OSError: it cannot be read.
     """
-    rows = csv_rows(path, repairs)
-    first = next(rows, None)
-    if first is None:
-        raise HistoryRefused(f"{path}: empty")
+    rows = CsvRows(path, repairs)
+    first = header_of(path, rows)
+    kind, places = _kind_of(first, path)
+    repairs.agree(_TELLS[kind], kind, str(path))
+    read_from: Iterator[list[str]] = chain([first], rows) if _is_row(first) else rows
+    yield from located(_READERS[kind](read_from, places, path, _symbol(path, symbol), repairs), rows)
+
+
+def _is_row(first: Sequence[str]) -> bool:
+    return first[0].isdecimal()
+
+
+def _kind_of(first: Sequence[str], path: Path) -> tuple[str, Sequence[int]]:
+    """Return what kind of file begins with a row, and where its columns are."""
     names = [name.strip().lower() for name in first]
     if set(_PERCENT) <= set(names):
         raise HistoryRefused(f"{path}: bookDepth has depth by percentage, no prices, so no book: take bookTicker or T_DEPTH")
-    for wanted, read in _KINDS:
+    for kind, wanted in _COLUMNS.items():
         if set(wanted) <= set(names):
-            places = columns_of(names, wanted, str(path))
-            yield from read(rows, [*places, *columns_of(names, [_PREVIOUS], str(path))] if _PREVIOUS in names else places, path, repairs)
-            return
-    if first[0].isdecimal() and "aggtrades" in path.name.lower():
-        yield from _aggregated(chain([first], rows), range(7), path, repairs)
-    elif first[0].isdecimal() and "trades" in path.name.lower():
-        yield from _trades(chain([first], rows), _TRADES_WITHOUT_HEADER, path, repairs)
-    else:
-        raise HistoryRefused(f"{path}: no header of trades, aggTrades, bookTicker or T_DEPTH, and none of these words in its name")
+            return kind, columns_of(names, [*wanted, _PREVIOUS] if _PREVIOUS in names else wanted, str(path))
+    if _is_row(first) and "aggtrades" in path.name.lower():
+        return "aggTrades", range(7)
+    if _is_row(first) and "trades" in path.name.lower():
+        return "trades", _TRADES_WITHOUT_HEADER
+    if _is_row(first):
+        raise HistoryRefused(f"{path}: no header, and neither trades nor aggTrades in its name; name it as Binance does")
+    raise HistoryRefused(f"{path}: no header of {', '.join(_COLUMNS)}{lacking(first, _COLUMNS)}; its columns are {', '.join(first)}")
 
 
-def _symbol(path: Path) -> str:
+def _symbol(path: Path, chosen: str | None) -> str:
     found = _NAMED.match(path.name)
+    if found is None and chosen is not None:
+        return chosen.upper()
     return (found[1] if found else path.name.partition(".")[0]).upper()
 
 
-def _trades(rows: Iterator[list[str]], at: Sequence[int], path: Path, repairs: Repairs) -> Iterator[Event]:
+def _trades(rows: Iterator[list[str]], at: Sequence[int], path: Path, symbol: str, repairs: Repairs) -> Iterator[Event]:
     name, price, quantity, time, maker = at
     for row in rows:
-        yield from _printed(path, repairs, row[time], row[name], row[price], row[quantity], row[maker])
+        yield from _printed(path, symbol, repairs, row[time], row[name], row[price], row[quantity], row[maker])
 
 
-def _aggregated(rows: Iterator[list[str]], at: Sequence[int], path: Path, repairs: Repairs) -> Iterator[Event]:
+def _aggregated(rows: Iterator[list[str]], at: Sequence[int], path: Path, symbol: str, repairs: Repairs) -> Iterator[Event]:
     name, price, quantity, first, last, time, maker = at
     for row in rows:
         more = whole_number(row[last], f"{path}: last_trade_id") - whole_number(row[first], f"{path}: first_trade_id")
         repairs.note("prints that an aggregated trade stands for beyond itself", more)
-        yield from _printed(path, repairs, row[time], row[name], row[price], row[quantity], row[maker])
+        yield from _printed(path, symbol, repairs, row[time], row[name], row[price], row[quantity], row[maker])
 
 
-def _printed(path: Path, repairs: Repairs, time: str, name: str, price: str, quantity: str, maker: str) -> Iterator[Printed]:
+def _printed(path: Path, symbol: str, repairs: Repairs, time: str, name: str, price: str, quantity: str, maker: str) -> Iterator[Printed]:
     at = nanoseconds(time, f"{path}: time")
     if maker.lower() not in {"true", "false"}:
         raise HistoryRefused(f"{path}: is_buyer_maker {maker!r}; true or false is wanted")
@@ -91,10 +103,10 @@ def _printed(path: Path, repairs: Repairs, time: str, name: str, price: str, qua
     if "0" in (cost, size):
         repairs.note("trades without a price or size, left out")
         return
-    yield Printed(at, at, _symbol(path), whole_number(name, f"{path}: id"), cost, size, maker.lower() == "true")
+    yield Printed(at, at, symbol, whole_number(name, f"{path}: id"), cost, size, maker.lower() == "true")
 
 
-def _ticker(rows: Iterator[list[str]], at: Sequence[int], path: Path, repairs: Repairs) -> Iterator[Event]:
+def _ticker(rows: Iterator[list[str]], at: Sequence[int], path: Path, symbol: str, repairs: Repairs) -> Iterator[Event]:
     _, bid, bid_size, ask, ask_size, transaction, event = at
     for row in rows:
         texts = [decimal_text(row[place], f"{path}: quote", may_be_zero=True) for place in (bid, bid_size, ask, ask_size)]
@@ -103,10 +115,10 @@ def _ticker(rows: Iterator[list[str]], at: Sequence[int], path: Path, repairs: R
             continue
         wall = nanoseconds(row[event], f"{path}: event_time")
         stamp = nanoseconds(row[transaction], f"{path}: transaction_time")
-        yield LevelsChanged(wall, stamp, _symbol(path), True, ((texts[0], texts[1]),), ((texts[2], texts[3]),))
+        yield LevelsChanged(wall, stamp, symbol, True, ((texts[0], texts[1]),), ((texts[2], texts[3]),))
 
 
-def _depth(rows: Iterator[list[str]], at: Sequence[int], path: Path, _repairs: Repairs) -> Iterator[Event]:
+def _depth(rows: Iterator[list[str]], at: Sequence[int], path: Path, _symbol: str, _repairs: Repairs) -> Iterator[Event]:
     symbol, time, last, side, kind, price, quantity, *rest = at
     for key, message in groupby(rows, key=lambda row: (row[symbol], row[time], row[last], row[kind] == "snap", *(row[k] for k in rest))):
         sides: dict[str, list[Level]] = {"b": [], "a": []}
@@ -121,10 +133,8 @@ def _depth(rows: Iterator[list[str]], at: Sequence[int], path: Path, _repairs: R
         yield LevelsChanged(wall, wall, key[0], key[3], *levels, update_id=own, previous_id=-1 if key[3] else before)
 
 
-_Reader = Callable[[Iterator[list[str]], Sequence[int], Path, Repairs], Iterator[Event]]
-_KINDS: tuple[tuple[tuple[str, ...], _Reader], ...] = (
-    (_AGGREGATED, _aggregated),
-    (_TRADES, _trades),
-    (_TICKER, _ticker),
-    (_DEPTH, _depth),
-)
+_Reader = Callable[[Iterator[list[str]], Sequence[int], Path, str, Repairs], Iterator[Event]]
+_COLUMNS: dict[str, Sequence[str]] = {"aggTrades": _AGGREGATED, "trades": _TRADES, "bookTicker": _TICKER, "T_DEPTH": _DEPTH}
+_READERS: dict[str, _Reader] = {"aggTrades": _aggregated, "trades": _trades, "bookTicker": _ticker, "T_DEPTH": _depth}
+_TELLS = {"aggTrades": "trades", "trades": "trades", "bookTicker": "books", "T_DEPTH": "books"}
+"""What a kind of file tells: two kinds that tell the same are not put together."""

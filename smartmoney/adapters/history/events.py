@@ -3,7 +3,7 @@
 Times are ns since 1970. `wall` is when the recorder received it (the venue's time where the format has no other), `event` the venue's.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 
 import msgspec
@@ -61,6 +61,17 @@ class Repairs:
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
+        self._agreed: dict[str, str] = {}
+
+    def agree(self, subject: str, kind: str, where: str) -> None:
+        """Note by which kind of file something is told.
+
+        Raises:
+            HistoryRefused: another kind tells it already.
+        """
+        other = self._agreed.setdefault(subject, kind)
+        if other != kind:
+            raise HistoryRefused(f"{where}: {kind} beside {other} tell the same {subject} twice; give one of the two kinds")
 
     def note(self, what: str, count: int = 1) -> None:
         """Count something."""
@@ -133,3 +144,12 @@ def columns_of(header: Sequence[str], wanted: Sequence[str], where: str) -> list
     if missing:
         raise HistoryRefused(f"{where}: no column {', '.join(missing)}; there are {', '.join(header)}")
     return [place[name] for name in wanted]
+
+
+def lacking(header: Sequence[str], kinds: Mapping[str, Sequence[str]]) -> str:
+    """Return what a header lacks of the kinds of file that it comes closest to; empty where it has little of any."""
+    names = {name.strip().lower() for name in header}
+    lacks = {kind: [name for name in wanted if name not in names] for kind, wanted in kinds.items()}
+    least = min(len(missing) for missing in lacks.values())
+    close = {kind: missing for kind, missing in lacks.items() if len(missing) == least and 2 * least <= len(kinds[kind])}
+    return "".join(f"; of {kind} it has no column {', '.join(missing)}" for kind, missing in close.items())

@@ -44,15 +44,15 @@ _KIND = 0xFF
 _ROWS_AT_ONCE = 1 << 16
 
 
-def read_hftbacktest(path: Path, repairs: Repairs) -> Events:
-    """Yield the events of a file; its symbol is the word that its name begins with.
+def read_hftbacktest(path: Path, repairs: Repairs, symbol: str | None = None) -> Events:
+    """Yield the events of a file; such files name no symbol: without one it is the word that the file's name begins with.
 
     Raises:
         HistoryRefused: it is no such file.
         OSError: it cannot be read.
     """
     rows = _rows(path)
-    symbol = path.name.partition("_")[0].partition("-")[0].partition(".")[0].upper()
+    symbol = (symbol or path.name.partition("_")[0].partition("-")[0].partition(".")[0]).upper()
     message: list[Any] = []
     last: tuple[int, bool] = (0, False)
     first_ns = _first_time(rows)
@@ -123,6 +123,8 @@ def _both_in_order(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _rows(path: Path) -> npt.NDArray[Any]:
+    if not zipfile.is_zipfile(path):
+        raise HistoryRefused(f"{path}: no npz of hftbacktest; is it whole, and saved by np.savez?")
     try:
         with np.load(path, allow_pickle=False) as archive:
             names = archive.files

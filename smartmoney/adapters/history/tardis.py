@@ -19,10 +19,11 @@ from smartmoney.adapters.history.events import (
     Repairs,
     columns_of,
     decimal_text,
+    lacking,
     level_of,
     nanoseconds,
 )
-from smartmoney.adapters.history.texts import csv_rows
+from smartmoney.adapters.history.texts import CsvRows, header_of, located
 
 _BOOK = ("symbol", "timestamp", "local_timestamp", "is_snapshot", "side", "price", "amount")
 _TRADES = ("symbol", "timestamp", "local_timestamp", "id", "side", "price", "amount")
@@ -38,19 +39,21 @@ def read_tardis(path: Path, repairs: Repairs) -> Events:
         HistoryRefused: it is none of the three, or holds something that cannot be.
         OSError: it cannot be read.
     """
-    rows = csv_rows(path, repairs)
-    header = next(rows, None)
-    if header is None:
-        raise HistoryRefused(f"{path}: empty")
+    rows = CsvRows(path, repairs)
+    header = header_of(path, rows)
     names = [name.strip().lower() for name in header]
     if "is_snapshot" in names:
-        yield from _book(rows, columns_of(names, _BOOK, str(path)), path)
+        repairs.agree("books", "incremental_book_L2", str(path))
+        yield from located(_book(rows, columns_of(names, _BOOK, str(path)), path), rows)
     elif any(_LEVEL.fullmatch(name) for name in names):
-        yield from _snapshots(rows, names, path)
+        repairs.agree("books", "book_snapshot", str(path))
+        places = columns_of(names, _STAMPS, str(path))
+        yield from located(_snapshots(rows, names, places, path), rows)
     elif "id" in names:
-        yield from _trades(rows, columns_of(names, _TRADES, str(path)), path, repairs)
+        yield from located(_trades(rows, columns_of(names, _TRADES, str(path)), path, repairs), rows)
     else:
-        raise HistoryRefused(f"{path}: neither incremental_book_L2, trades nor book_snapshot; its columns are {', '.join(header)}")
+        closest = lacking(header, {"incremental_book_L2": _BOOK, "trades": _TRADES})
+        raise HistoryRefused(f"{path}: neither incremental_book_L2, trades nor book_snapshot{closest}; its columns are {', '.join(header)}")
 
 
 def _book(rows: Iterator[list[str]], at: Sequence[int], path: Path) -> Iterator[Event]:
@@ -67,8 +70,8 @@ def _book(rows: Iterator[list[str]], at: Sequence[int], path: Path) -> Iterator[
         yield LevelsChanged(nanoseconds(key[1], f"{path}: local_timestamp"), event_ns, key[0], key[2], tuple(sides[0]), tuple(sides[1]))
 
 
-def _snapshots(rows: Iterator[list[str]], names: Sequence[str], path: Path) -> Iterator[Event]:
-    symbol, stamp, local = columns_of(names, _STAMPS, str(path))
+def _snapshots(rows: Iterator[list[str]], names: Sequence[str], stamps: Sequence[int], path: Path) -> Iterator[Event]:
+    symbol, stamp, local = stamps
     places: dict[str, dict[int, dict[str, int]]] = {"bids": {}, "asks": {}}
     for number, name in enumerate(names):
         found = _LEVEL.fullmatch(name)

@@ -6,9 +6,9 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
-from smartmoney.adapters.history.events import HistoryRefused, Repairs
+from smartmoney.adapters.history.events import Events, HistoryRefused, Repairs
 from smartmoney.adapters.recordings import RecordingDamaged, open_lines
 
 ENDS_EARLY = "archives that end early; what was whole is kept"
@@ -48,15 +48,54 @@ def text_lines(path: Path, repairs: Repairs, *, only_ended: bool = False) -> Ite
                     yield from _member_lines(member, repairs)
 
 
-def csv_rows(path: Path, repairs: Repairs) -> Iterator[list[str]]:
-    """Yield the rows of a CSV file, all at least as wide as the first; empty lines and shorter rows are left out."""
-    width = 0
-    for row in csv.reader(text_lines(path, repairs, only_ended=True)):
-        width = width or len(row)
-        if len(row) >= width > 0:
-            yield row
-        elif row:
-            repairs.note("rows cut short, left out")
+class CsvRows:
+    """Iterate over the rows of a CSV file, all at least as wide as the first; empty lines and shorter rows are left out."""
+
+    def __init__(self, path: Path, repairs: Repairs) -> None:
+        self._rows = csv.reader(text_lines(path, repairs, only_ended=True))
+        self._repairs = repairs
+        self._width = 0
+
+    @property
+    def line(self) -> int:
+        """Return the number of the line that was read last, from 1."""
+        return self._rows.line_num
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> list[str]:
+        while True:
+            row = next(self._rows)
+            self._width = self._width or len(row)
+            if len(row) >= self._width > 0:
+                return row
+            if row:
+                self._repairs.note("rows cut short, left out")
+
+
+def header_of(path: Path, rows: CsvRows) -> list[str]:
+    """Return the first row.
+
+    Raises:
+        HistoryRefused: there is none.
+    """
+    first = next(rows, None)
+    if first is None:
+        raise HistoryRefused(f"{path}: empty, or damaged at its very beginning; download it again")
+    return first
+
+
+def located(events: Events, rows: CsvRows) -> Events:
+    """Yield events; a refusal says at which line.
+
+    Raises:
+        HistoryRefused: the events' own.
+    """
+    try:
+        yield from events
+    except HistoryRefused as refused:
+        raise HistoryRefused(f"{refused} (about line {rows.line}: mend that row, or leave it out)") from None
 
 
 def _member_lines(member: IO[bytes], repairs: Repairs) -> Iterator[str]:

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smartmoney.adapters.history import hftbacktest
-from smartmoney.adapters.history.assembly import by_update_id, in_order, of_symbol, write_recording
+from smartmoney.adapters.history import hftbacktest, order
+from smartmoney.adapters.history.assembly import by_update_id, of_symbol, write_recording
 from smartmoney.adapters.history.binance_frames import events_of
 from smartmoney.adapters.history.binance_public import read_binance_public
 from smartmoney.adapters.history.bybit import read_bybit
 from smartmoney.adapters.history.events import HistoryRefused, LevelsChanged, Printed, Repairs, decimal_text, nanoseconds
 from smartmoney.adapters.history.hftbacktest import read_hftbacktest, write_hftbacktest
+from smartmoney.adapters.history.order import in_order
 from smartmoney.adapters.history.tardis import read_tardis
 from smartmoney.adapters.recordings import read_recording
 from smartmoney.core.domain.instruments import Market
@@ -346,6 +347,63 @@ def test_time_that_runs_backwards_and_pauses_are_told(tmp_path):
     assert repairs.lines() == ["events received before the one above them, stamped with its time: 1", "pauses of more than a minute: 1"]
 
 
+def test_what_was_misplaced_goes_back_and_what_is_there_twice_is_left_out(tmp_path):
+    """The book that a shuffled file makes is the one of the file as it was, not one with levels from before."""
+    told = [f"b,X,{US + at},{US + at},false,bid,{100 - at % 3},{at + 1}" for at in range(60)]
+    whole = [line.replace("BTCUSDT", "X").replace(str(US + 9), str(US)) for line in SNAPSHOT]
+    straight, _ = events(read_tardis, write(tmp_path / "a.csv", BOOK, *whole, *told))
+    mixed = [*told[:20], *told[30:40], *told[20:30], *told[15:25], *told[40:]]
+    found, repairs = events(read_tardis, write(tmp_path / "b.csv", BOOK, *whole, *mixed))
+    assert found == straight
+    assert repairs.lines() == ["events out of order, put back into their place: 10", "messages seen twice, left out: 10"]
+
+
+def test_what_is_misplaced_by_more_than_the_window_is_stamped_and_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(order, "WINDOW", 8)
+    told = [f"b,X,{US + at},{US + at},{at},buy,1,1" for at in range(50)]
+    found, repairs = events(read_tardis, write(tmp_path / "t.csv", TRADES, *told[1:], told[0]))
+    walls = [one.wall_ns for one in found]
+    assert walls == sorted(walls)
+    assert {one.trade_id for one in found} == set(range(50))
+    assert repairs.lines() == ["events received before the one above them, stamped with its time: 1"]
+
+
+def test_missing_ids_of_binance_trades_are_counted_and_two_kinds_of_the_same_refused(tmp_path):
+    header = "id,price,qty,quote_qty,time,is_buyer_maker"
+    rows = [f"{number},100,1,100,{US // 1000 + number},true" for number in (1, 2, 3, 7, 8, 2, 11)]
+    trades = zipped(tmp_path / "X-trades-2024-01-02.zip", "t.csv", header, *rows)
+    found, repairs = events(read_binance_public, trades)
+    write_recording(iter(found), Market.USDM, tmp_path / "out.gz", repairs, trades_follow=True)
+    assert repairs.counts["trades whose ids are missing between those that are there"] == 5
+    assert repairs.counts["trades seen twice, left out"] == 1
+    together = zipped(tmp_path / "X-aggTrades-2024-01-02.zip", "t.csv", f"5,10.0,2,100,103,{US // 1000},false,true")
+    with pytest.raises(HistoryRefused, match="aggTrades beside trades tell the same trades twice; give one of the two kinds"):
+        events(read_binance_public, trades, together)
+
+
+def test_a_header_that_lacks_a_column_names_it_and_a_row_that_cannot_be_has_its_line(tmp_path):
+    lacks = zipped(tmp_path / "X-trades-2024-01-02.zip", "t.csv", "id,price,qty,quote_qty,time", f"1,1,1,1,{US}")
+    with pytest.raises(HistoryRefused, match="of trades it has no column is_buyer_maker"):
+        events(read_binance_public, lacks)
+    with pytest.raises(HistoryRefused, match="of trades it has no column id; its columns are"):
+        events(read_tardis, write(tmp_path / "t.csv", TRADES.replace(",id,", ","), "b"))
+    rows = [f"b,X,{US},{US},{n},buy,{'x' if n == 5 else 1},1" for n in range(9)]
+    with pytest.raises(HistoryRefused, match=r"price: 'x' is no number \(about line 7: mend that row, or leave it out\)"):
+        events(read_tardis, write(tmp_path / "u.csv", TRADES, *rows))
+
+
+def test_files_without_a_symbol_take_the_one_that_is_given(tmp_path):
+    path = tmp_path / "day.npz"
+    write_hftbacktest([Printed(T, T, "BTCUSDT", -1, "100", "1", True)], path)
+    assert [one.symbol for one in read_hftbacktest(path, Repairs())] == ["DAY"]
+    assert [one.symbol for one in read_hftbacktest(path, Repairs(), "btcusdt")] == ["BTCUSDT"]
+    np.save(tmp_path / "day.npy", np.zeros(3))
+    with pytest.raises(HistoryRefused, match="no npz of hftbacktest"):
+        list(read_hftbacktest(tmp_path / "day.npy", Repairs()))
+    plain = write(tmp_path / "trades.csv", f"6,100.2,1,100.2,{US + 1},False,True")
+    assert [one.symbol for one in read_binance_public(plain, Repairs(), "ethusdt")] == ["ETHUSDT"]
+
+
 def test_an_archive_that_ends_early_gives_what_is_whole_and_says_so(tmp_path):
     path = write(tmp_path / "t.csv.gz", TRADES, *(f"b,X,{US},{US + n},{n},buy,1.{n % 977},1" for n in range(20_000)))
     whole = path.read_bytes()
@@ -384,7 +442,9 @@ def test_empty_and_mixed_files_are_refused(tmp_path):
     with pytest.raises(HistoryRefused, match="choose one with --symbol"):
         list(of_symbol(iter(mixed), None))
     assert [one.symbol for one in of_symbol(iter(mixed), "y")] == ["Y"]
-    with pytest.raises(HistoryRefused, match="no events of that symbol"):
+    with pytest.raises(HistoryRefused, match="--symbol may be X or Y"):
+        list(of_symbol(iter(mixed), "z"))
+    with pytest.raises(HistoryRefused, match="hold no row: an empty day"):
         write_recording(iter(()), Market.SPOT, tmp_path / "none.gz", Repairs())
     assert not list(tmp_path.glob("*none*"))
 

@@ -2,10 +2,14 @@
 
 import gzip
 import json
+import shutil
 
+import pyarrow.parquet
 import pytest
 
+from smartmoney.adapters.dataset_reader import DatasetRefused
 from smartmoney.adapters.market_recorder import record
+from smartmoney.cli.stretches import Days
 from smartmoney.core.domain.instruments import Market
 from smartmoney.simulation.market import SyntheticMarket
 
@@ -51,6 +55,23 @@ def test_an_export_is_listed_described_verified_and_tested(call, capture, root):
         assert tested[key] == recorded[key], key
     each = said(call, "backtest", "--dataset", root, "--each", "--processes", 1)
     assert [job["name"] for job in each["jobs"]] == ["binance/spot/BTCUSDT 2024-10-03", "binance/spot/BTCUSDT 2024-10-04"]
+
+
+def test_all_instruments_of_a_dataset_are_stretches_of_their_own(root):
+    spot = root / "binance" / "spot"
+    shutil.copytree(spot / "BTCUSDT", spot / "XXXUSDT")
+    for path in spot.glob("XXXUSDT/*/*.parquet"):
+        table = pyarrow.parquet.read_table(path)
+        metadata = {key: value.replace(b"BTCUSDT", b"XXXUSDT") for key, value in table.schema.metadata.items()}
+        pyarrow.parquet.write_table(table.replace_schema_metadata(metadata), path)
+    days = Days(root, "all", None, "2024-10-03")
+    assert list(days.sources(None, each=True)) == ["binance/spot/BTCUSDT 2024-10-03", "binance/spot/XXXUSDT 2024-10-03"]
+    whole = days._replace(last=None).sources("spot", each=False)
+    assert [(name.split()[0], one.symbol, one.first, one.last) for name, one in whole.items()] == [
+        (f"binance/spot/{symbol}", symbol, "2024-10-03", "2024-10-04") for symbol in ("BTCUSDT", "XXXUSDT")
+    ]
+    with pytest.raises(DatasetRefused, match="all of a market with --symbol all"):
+        days._replace(symbol=None).sources(None, each=True)
 
 
 def test_a_damaged_day_fails_to_verify_and_is_refused_by_name(call, root):

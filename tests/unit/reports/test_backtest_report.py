@@ -146,6 +146,32 @@ def test_the_verdict_says_what_the_numbers_carry_and_no_more(nets, changes, word
         assert "more than luck" not in said
 
 
+def test_a_chance_below_one_in_a_thousand_is_not_called_none(tmp_path):
+    result = result_of([1.0, -0.2] * 20, p=0.0004997)
+    said = " ".join((*findings(result).verdict, *result_lines(result)))
+    assert "(p < 0.001)" in said
+    assert "p < 0.001 against random" in said
+    write_report(result, tmp_path)
+    _, page = read(tmp_path)
+    assert "0.000" not in page
+
+
+def test_signals_that_were_refused_on_the_way_to_an_order_are_told(tmp_path):
+    result = result_of([0.5] * 30)
+    codes = sum(result.refusals.values())
+    write_report(msgspec.structs.replace(result, signals=9, decisions=codes + 5), tmp_path)
+    _, page = read(tmp_path)
+    assert "4 of the signals met one more" in page
+
+
+def test_numbers_on_the_budget_do_not_meet_its_title():
+    picture = plots.draw_budget(findings(result_of([0.5] * 30)).budget)
+    for drawing in (picture.wide, picture.narrow):
+        heights = {text: float(y) for y, text in re.findall(r"<text[^>]* y=.([\d.]+).[^>]*>([^<]+)</text>", drawing)}
+        title = next(height for text, height in heights.items() if text.startswith("bps of a round trip"))
+        assert heights["+17.00"] - title > 6.0, heights
+
+
 def test_regimes_have_their_share_of_time_and_intervals_only_with_enough_trades():
     found = findings(result_of([0.5, -0.5] * 12))
     rows = {row.regime: row for row in found.regimes}
