@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,13 +22,6 @@ if TYPE_CHECKING:
 
 HOLDOUTS = "holdouts.jsonl"
 """Every run on held-out worlds, in the model store's folder; nothing is ever removed, so that everybody can count."""
-_CAPTURES = (
-    ("usdm", ("usdm/btcusdt_20240808.gz",)),
-    ("usdm", ("usdm/btcusdt_20230404.dat.gz", "usdm/btcusdt_20230405.dat.gz")),
-    ("usdm", ("usdm/ethusdt_20240808.gz",)),
-    ("spot", ("spot/btcusdt_20240808.gz", "spot/btcusdt_20240809.gz")),
-    ("spot", ("spot/ethusdt_20240808.gz", "spot/ethusdt_20240809.gz")),
-)
 
 
 def evaluate(
@@ -95,8 +89,8 @@ def evaluate(
         told=told,
         curve=curve,
     )
-    recordings = _recordings(feature_parameters(settings)) if captures else []
     with bars() as progress:
+        recordings = _recordings(feature_parameters(settings), progress) if captures else []
         held = Maker(bundles, suite, sizes, settings, progress).held_out(worlds, recordings, recipe_of(settings, built_in=True))
         progress("scores", 0, 1)
         scores = _scored(store, bundles, held, settings, suite=suite, worlds=worlds, permute=out is not None)
@@ -157,17 +151,10 @@ def _found(store: "ModelStore", asked: str) -> "Bundle":
     return found
 
 
-def _recordings(parameters: "FeatureParameters") -> "list[Rows]":
-    from smartmoney.runtime.feature_jobs import chosen_instruments
-    from smartmoney.runtime.training_jobs import recorded_rows
+def _recordings(parameters: "FeatureParameters", progress: Callable[[str, int, int], None]) -> "list[Rows]":
+    from smartmoney.runtime.public_recordings import public_rows
 
     root = os.environ.get("SMARTMONEY_CAPTURES")
     if not root:
         raise typer.BadParameter("set SMARTMONEY_CAPTURES to the folder of the public recordings", param_hint="--captures")
-    found = []
-    for market, names in _CAPTURES:
-        files = [Path(root) / "hftbacktest" / name for name in names]
-        if all(file.is_file() for file in files):
-            instrument = chosen_instruments(files, "binance", market, [])[0]
-            found.append(recorded_rows(files, instrument, "binance", parameters))
-    return found
+    return public_rows(Path(root), parameters, progress, lambda text: print(text, file=sys.stderr))

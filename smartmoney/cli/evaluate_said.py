@@ -66,9 +66,15 @@ def _lines(scores: Evaluation) -> Iterator[str]:
         yield f"learned anew from {point.worlds} worlds: {skill}"
     for base in scores.baseline:
         yield (
-            f"recordings (minutes), {base.horizon_s} s: AUC {base.auc:.3f}, logistic {base.auc_logistic:.3f}, gain {base.gain:+.3f} "
-            f"[{base.gain_low:+.3f}, {base.gain_high:+.3f}]"
+            f"recordings, {base.horizon_s} s: AUC {base.auc:.3f}, logistic {base.auc_logistic:.3f}, gain {base.gain:+.3f} "
+            f"[{base.gain_low:+.3f}, {base.gain_high:+.3f}], best of its columns {base.best_single:.3f}; log-loss of fell, stood, rose "
+            f"{base.three:.4f}, logistic {base.three_logistic:.4f}, base rates {base.three_base:.4f}"
         )
+        for one in base.recordings:
+            yield (
+                f"  {one.name} ({60 * one.hours:.0f} min): AUC {one.auc:.3f}, logistic {one.auc_logistic:.3f}, "
+                f"{one.effective:.0f} independent"
+            )
     if scores.nulls is not None:
         yield from _nulls(scores.nulls)
     if scores.planted is not None:

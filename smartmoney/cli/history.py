@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from smartmoney.adapters.history.events import Events, Repairs
     from smartmoney.adapters.recordings import RecordedFrame
 
-_FORMS = ("tardis", "binance", "bybit", "hftbacktest")
+_FORMS = ("tardis", "binance", "bybit", "bitstamp", "hftbacktest")
 _MARKETS = ("spot", "usdm", "coinm")
 
 
 def import_history(
-    form: Annotated[str, typer.Argument(help="tardis, binance, bybit or hftbacktest.")],
+    form: Annotated[str, typer.Argument(help="tardis, binance, bybit, bitstamp or hftbacktest.")],
     files: Annotated[list[Path], typer.Argument(help="Files of one instrument: books and trades together.")],
     out: Annotated[Path, typer.Option(metavar="FILE.gz|DIR", help="The recording to write, or the folder of a dataset to add to.")],
     market: Annotated[str, typer.Option(help="spot, usdm or coinm: whose rules the recording follows.")] = "spot",
     symbol: Annotated[str | None, typer.Option(help="Which instrument, of several; its name, where files tell none.")] = None,
-    venue: Annotated[str | None, typer.Option(help="With a dataset: the venue's folder [default: bybit, else binance].")] = None,
+    venue: Annotated[str | None, typer.Option(help="With a dataset: the venue's folder [default: bybit, bitstamp, else binance].")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn history into a recording or a dataset that backtest, replay and features read; what had to be mended is told.
@@ -53,7 +53,8 @@ def import_history(
         recording = Path(folder) / "recording.gz" if is_dataset else out
         found = write_recording(events, Market(market), recording, repairs, trades_follow=form == "binance")
         if is_dataset:
-            written = _write_dataset([recording], market, None, out, repairs, venue or ("bybit" if form == "bybit" else "binance"))
+            whose = venue or (form if form in {"bybit", "bitstamp"} else "binance")
+            written = _write_dataset([recording], market, None, out, repairs, whose)
             _say_dataset(written, repairs, as_json=as_json)
             return
     if as_json:
@@ -201,6 +202,10 @@ def _reader(form: str, symbol: str | None) -> "Callable[[Path, Repairs], Events]
         from smartmoney.adapters.history.bybit import read_bybit
 
         return read_bybit
+    if form == "bitstamp":
+        from smartmoney.adapters.history.bitstamp import read_bitstamp
+
+        return read_bitstamp
     from smartmoney.adapters.history.hftbacktest import read_hftbacktest
 
     return lambda path, repairs: read_hftbacktest(path, repairs, symbol)

@@ -64,11 +64,11 @@ def calibrate(p: Floats, outcome: Floats, weights: Floats) -> Calibrator:
     if effective >= ISOTONIC_FROM:
         return _isotonic(p, outcome, weights)
     if effective >= BETA_FROM:
-        a, b, c = _logistic(np.column_stack((np.log(p), -np.log1p(-p))), outcome, weights)
+        a, b, c = logistic(np.column_stack((np.log(p), -np.log1p(-p))), outcome, weights)
         # A falling map would turn the forecast round: then two parameters have to do.
         if a >= 0.0 and b >= 0.0:
             return Calibrator(kind="beta", parameters=(a, b, c))
-    a, b = _logistic(_logit(p)[:, None], outcome, weights)
+    a, b = logistic(_logit(p)[:, None], outcome, weights)
     return Calibrator(kind="platt", parameters=(max(a, 0.0), b))
 
 
@@ -155,7 +155,7 @@ def reliability(p: Floats, outcome: Floats, weights: Floats, groups: NDArray[np.
     total = weights.sum()
     base = float((weights * outcome).sum() / total)
     brier = float((weights * (p - outcome) ** 2).sum() / total)
-    slope, intercept = _logistic(_logit(np.clip(p, _EPS, 1 - _EPS))[:, None], outcome, weights) if 0.0 < base < 1.0 else (nothing, nothing)
+    slope, intercept = logistic(_logit(np.clip(p, _EPS, 1 - _EPS))[:, None], outcome, weights) if 0.0 < base < 1.0 else (nothing, nothing)
     bins = sums.sum(axis=0)
     return Reliability(
         ece=ece,
@@ -228,7 +228,7 @@ def _isotonic(p: Floats, outcome: Floats, weights: Floats) -> Calibrator:
     return Calibrator(kind="isotonic", x=tuple(at.tolist()), y=tuple(y.tolist()))
 
 
-def _logistic(x: Floats, outcome: Floats, weights: Floats) -> tuple[float, ...]:
+def logistic(x: Floats, outcome: Floats, weights: Floats) -> tuple[float, ...]:
     """Return coefficients and intercept of a weighted logistic regression, by Newton's method with a trace of ridge.
 
     A step that does not lessen the loss is halved until it does: where columns nearly agree, as those of the beta map do, a whole one can

@@ -1,7 +1,7 @@
 """An evaluation as a page: the numbers, what they miss, and pictures. Everything is in one file; nothing is fetched."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import msgspec
 
 from smartmoney.core.models.bundle import Bundle
 from smartmoney.learning.evaluation.against import Compared
+from smartmoney.learning.evaluation.baseline import BaselineScore
 from smartmoney.learning.evaluation.delay import POOLED
 from smartmoney.learning.evaluation.evaluate import Evaluation
 from smartmoney.learning.evaluation.misses import misses
@@ -160,15 +161,33 @@ def _forecasts(scores: Evaluation) -> Iterator[str]:
         yield paragraph("Learned anew from so many training worlds, scored raw on the held-out ones: would more worlds help?")
         yield figure(plots.draw_curve(scores.curve), "skill against the number of training worlds")
     if scores.baseline:
-        yield "<h2>Recordings, minutes long</h2>"
-        yield table(
-            {"horizon": "text", "AUC": "", "logistic": "", "gain": "", "95 %": ""},
-            [
-                (f"{one.horizon_s} s", said(one.auc, ".3f"), said(one.auc_logistic, ".3f"), said(one.gain, "+.3f"),
-                 ranged(one.gain_low, one.gain_high, "+.3f"))
-                for one in scores.baseline
-            ],
-        )  # fmt: skip
+        yield from _recordings(scores.baseline)
+
+
+def _recordings(found: Sequence[BaselineScore]) -> Iterator[str]:
+    yield "<h2>Recordings of real markets</h2>"
+    yield paragraph(
+        "Our learner, and a logistic regression of queue imbalance, order flow and trade flow, both walking forward. Most recordings are "
+        "minutes long. Log-losses, in nats, are of three outcomes: the mid fell, stood, rose."
+    )
+    yield table(
+        {"horizon": "text", "AUC": "", "logistic": "", "gain": "", "95 %": "", "log-loss": "", "… logistic": "", "… base rates": ""},
+        [
+            (f"{one.horizon_s} s", said(one.auc, ".3f"), said(one.auc_logistic, ".3f"), said(one.gain, "+.3f"),
+             ranged(one.gain_low, one.gain_high, "+.3f"), said(one.three, ".4f"), said(one.three_logistic, ".4f"),
+             said(one.three_base, ".4f"))
+            for one in found
+        ],
+    )  # fmt: skip
+    yield table(
+        {"recording": "text", "horizon": "text", "minutes": "", "AUC": "", "logistic": "", "independent": ""},
+        [
+            (escape(one.name), f"{base.horizon_s} s", said(60.0 * one.hours, ".0f"), said(one.auc, ".3f"), said(one.auc_logistic, ".3f"),
+             said(one.effective, ".0f"))
+            for base in found
+            for one in base.recordings
+        ],
+    )  # fmt: skip
 
 
 def _importance(scores: Evaluation, bundle: Bundle) -> Iterator[str]:

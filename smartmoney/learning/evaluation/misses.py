@@ -35,6 +35,8 @@ def misses(found: Evaluation) -> Iterator[str]:
                 f"recordings, {base.horizon_s} s: AUC {base.gain:+.3f} over the logistic [{base.gain_low:+.3f}, "
                 f"{base.gain_high:+.3f}], goal +0.005 with the interval above 0"
             )
+        if base.auc < base.best_single:
+            yield f"recordings, {base.horizon_s} s: AUC {base.auc:.3f} is below the best single column's {base.best_single:.3f}"
     if found.nulls is not None:
         yield from _of_nulls(found.nulls)
     if found.planted is not None:

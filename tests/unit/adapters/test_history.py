@@ -1,8 +1,10 @@
 """History in other people's forms becomes recordings that hold the same books and trades, and what cannot be is refused by name."""
 
+import bz2
 import gzip
 import json
 import zipfile
+from bisect import bisect
 from decimal import Decimal
 
 import numpy as np
@@ -14,6 +16,7 @@ from smartmoney.adapters.history import hftbacktest, order
 from smartmoney.adapters.history.assembly import by_update_id, of_symbol, write_recording
 from smartmoney.adapters.history.binance_frames import events_of
 from smartmoney.adapters.history.binance_public import read_binance_public
+from smartmoney.adapters.history.bitstamp import read_bitstamp
 from smartmoney.adapters.history.bybit import read_bybit
 from smartmoney.adapters.history.events import HistoryRefused, LevelsChanged, Printed, Repairs, decimal_text, nanoseconds
 from smartmoney.adapters.history.hftbacktest import read_hftbacktest, write_hftbacktest
@@ -193,6 +196,86 @@ def test_depth_by_percent_is_refused_with_what_to_take_instead(tmp_path):
     )
     with pytest.raises(HistoryRefused, match="take bookTicker or T_DEPTH"):
         events(read_binance_public, path)
+
+
+def bitstamp(at_ms, kind, **fields):
+    return f"{T // 10**6 + at_ms} {kind} {json.dumps(fields)}"
+
+
+def an_order(at_ms, kind, number, side, price, amount):
+    return bitstamp(at_ms, f"order_{kind}", id=number, order_type=side, price=price, amount=amount, datetime="0")
+
+
+BITSTAMP = (
+    an_order(0, "created", 1, 0, "99.00", "5.00000000"),
+    bitstamp(10, "order_book", bids=[["100.00", "1.00000000"], ["99.00", "5.00000000"]], asks=[["101.00", "2.00000000"]]),
+    an_order(20, "created", 2, 1, "100.50", "2.99999999"),
+    an_order(30, "created", 3, 0, "101.00", "3.00000000"),
+    an_order(31, "changed", 3, 0, "101.00", "0.00000001"),
+    an_order(32, "deleted", 2, 1, "100.50", "0.00000000"),
+    bitstamp(33, "trade", price=100.5, amount=2.9999999900000001, id=7),
+    bitstamp(34, "trade", price=100.5, amount=0.25, id=8),
+    an_order(40, "deleted", 1, 0, "99.00", "5.00000000"),
+)
+
+
+def test_orders_of_bitstamp_become_levels_that_never_cross_and_trades_with_the_takers_side(tmp_path):
+    found, repairs = events(read_bitstamp, write(tmp_path / "log", *BITSTAMP))
+    whole = found[0]
+    assert (whole.is_whole, whole.bids, whole.asks) == (True, (("99", "5"), ("100", "1")), (("101", "2"),))
+    levels = ({}, {})
+    for one in found:
+        if isinstance(one, LevelsChanged):
+            for side, changes in zip(levels, (one.bids, one.asks), strict=True):
+                side.update({Decimal(price): Decimal(amount) for price, amount in changes})
+            bids, asks = ([price for price, amount in side.items() if amount] for side in levels)
+            assert max(bids) < min(asks)
+    assert [(one.trade_id, one.price, one.quantity, one.buyer_is_maker) for one in found if isinstance(one, Printed)] == [
+        (7, "100.5", "2.99999999", False)
+    ]
+    assert repairs.lines() == ["trades whose side is unknown, left out: 1"]
+    # 99.00 went with its order; what the taker has left waits outside, for 101 still stands against it.
+    assert {price for price, amount in levels[0].items() if amount} == {Decimal(100)}
+
+
+def test_a_level_that_nobody_touched_follows_the_order_book_and_one_just_touched_does_not(tmp_path):
+    later = bitstamp(6000, "order_book", bids=[["100.00", "0.50000000"]], asks=[["101.00", "2.00000000"], ["102.00", "1.00000000"]])
+    fresh = an_order(5900, "created", 9, 1, "100.80", "4.00000000")
+    found, _ = events(read_bitstamp, write(tmp_path / "log", *BITSTAMP[:2], fresh, later))
+    assert found[-1].bids == (("100", "0.5"),)
+    assert found[-1].asks == (("102", "1"),)
+
+
+def test_sixteen_hours_of_bitstamp_have_the_touch_that_the_venue_told(captures, tmp_path):
+    (log,) = (captures / "ob-analytics").glob("*raw_ws_log*.bz2")
+    with bz2.open(log, "rt") as file:
+        lines = [line.rstrip() for line, _ in zip(file, range(20_000), strict=False)]
+    touches, told = [], []
+    book = ({}, {})
+    for one in read_bitstamp(write(tmp_path / "log", *lines), Repairs()):
+        if isinstance(one, LevelsChanged):
+            for side, changes in zip(book, (one.bids, one.asks), strict=True):
+                for price, amount in changes:
+                    side[Decimal(price)] = Decimal(amount)
+                    if amount == "0":
+                        del side[Decimal(price)]
+            touches.append((one.wall_ns // 10**6, max(book[0]), min(book[1])))
+            assert touches[-1][1] < touches[-1][2]
+    for line in lines:
+        stamp, kind, body = line.split(" ", 2)
+        if kind == "order_book":
+            sides = json.loads(body)
+            told.append((int(stamp), Decimal(sides["bids"][0][0]), Decimal(sides["asks"][0][0])))
+    times = [at for at, *_ in touches]
+    # What it tells is up to some 100 ms old.
+    near = [touches[max(0, bisect(times, at - 400) - 1) : bisect(times, at)] for at, *_ in told]
+    right = sum(
+        any(one[1:] == touch for one in candidates)
+        for (_, *touch_), candidates in zip(told, near, strict=True)
+        for touch in [tuple(touch_)]
+    )
+    assert len(told) > 1000
+    assert right >= 0.99 * len(told)
 
 
 def test_a_real_file_of_bybit(captures, tmp_path):

@@ -82,10 +82,16 @@ def test_a_learner_beats_the_logistic_where_there_is_more_to_learn_and_not_where
     moves = np.concatenate(([0.0], 0.8 * known[:-1] + 0.4 * rng.standard_normal(len(rows) - 1)))
     import msgspec
 
-    told = msgspec.structs.replace(rows, mid_after=60_000.0 * np.exp(np.cumsum(moves) * 1e-4))
+    # In steps of three ticks, so that it also stands.
+    told = msgspec.structs.replace(rows, mid_after=3.0 * np.round(20_000.0 * np.exp(np.cumsum(moves) * 1e-4)))
     one = next(score for score in score_baseline([told]) if score.horizon_s == 1)
     assert one.gain > 0.1
     assert one.gain_low > 0.0
-    blind = msgspec.structs.replace(rows, mid_after=60_000.0 * np.exp(np.cumsum(rng.standard_normal(len(rows))) * 1e-4))
+    assert one.three < one.three_logistic
+    assert one.three < one.three_base - 0.1
+    (recorded,) = one.recordings
+    assert (recorded.name, recorded.auc, recorded.auc_logistic) == ("real-7", one.auc, one.auc_logistic)
+    blind = msgspec.structs.replace(rows, mid_after=3.0 * np.round(20_000.0 * np.exp(np.cumsum(rng.standard_normal(len(rows))) * 1e-4)))
     other = next(score for score in score_baseline([blind]) if score.horizon_s == 1)
     assert abs(other.gain) < 0.06
+    assert other.three > other.three_base - 0.02
