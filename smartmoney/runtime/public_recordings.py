@@ -10,9 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from smartmoney.adapters.history.assembly import in_order, write_recording
+from smartmoney.adapters.history.assembly import write_recording
 from smartmoney.adapters.history.bitstamp import read_bitstamp
 from smartmoney.adapters.history.events import Repairs
+from smartmoney.adapters.history.order import in_order
 from smartmoney.core.domain.instruments import Market
 from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.learning.recorded import RecordingRefused
