@@ -6,12 +6,14 @@ Invariants: nothing of a folder is used before its files match its manifest; no 
 rename, after everything in it is on the disk.
 """
 
+import dataclasses
 import hashlib
 import io
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -112,6 +114,14 @@ def read_bundle(folder: Path) -> Bundle:
         raise BundleRefused(folder / MANIFEST, "the bundle's hash is not that of its files", _RESTORE)
     if SPEC not in files or CARD not in files:
         raise BundleRefused(folder / MANIFEST, f"does not list {SPEC} and {CARD}", _RESTORE)
+    bundle = _decoded(folder, manifest.hash, tuple(files.items()))
+    return dataclasses.replace(bundle, gates=manifest.gates)
+
+
+@lru_cache(maxsize=2)
+def _decoded(folder: Path, hash_: str, contents: tuple[tuple[str, bytes], ...]) -> Bundle:
+    """Return the bundle that files hold, but for its gates. Several runs of one process read the same one: it is checked once."""
+    files = dict(contents)
     try:
         spec = _decode_spec(files[SPEC])
     except msgspec.MsgspecError as error:
@@ -121,7 +131,7 @@ def read_bundle(folder: Path) -> Bundle:
     for name in sorted(expected ^ set(files)):
         raise BundleRefused(folder / name, "missing" if name in expected else "belongs to no part of the bundle", _RESTORE)
     forests = {name: _forest(folder, name, files) for name in names}
-    bundle = Bundle(spec=spec, forests=forests, card=files[CARD].decode(), hash=manifest.hash, gates=manifest.gates)
+    bundle = Bundle(spec=spec, forests=forests, card=files[CARD].decode(), hash=hash_)
     _check(folder, bundle)
     return bundle
 

@@ -21,6 +21,7 @@ from smartmoney.runtime.chronicler import Chronicler
 from smartmoney.runtime.models import Turn, TurnedModels
 from smartmoney.runtime.replay_frames import FrameReplay, frame_replay, frame_summary
 from smartmoney.runtime.tuned_models import silent
+from smartmoney.settings.build import paper_parameters
 from smartmoney.settings.load import load_settings
 from smartmoney.settings.scenario import load_scenario
 from smartmoney.simulation.market import SyntheticMarket
@@ -55,12 +56,13 @@ def recorded_long(tmp_path_factory):
     return {kind: list(read_recording(capture_path(base, kind, "BTCUSDT"))) for kind in (Market.SPOT, Market.USDM)}
 
 
-def outcome(blocks, instruments, chosen, *, each, turns=()):
+def outcome(blocks, instruments, chosen, *, each, turns=(), share=1.0):
     """Replay blocks and return everything that a run comes to, the state of its book and features included."""
     watch = Chronicler()
     models = TurnedModels(turns) if turns else None
     latency = OrderLatency(median_ms=50.0, p99_ms=300.0)
-    replay = FrameReplay(instruments, chosen, latency=latency, watcher=watch, each=each, models=models, turns=turns[1:])
+    paper = msgspec.structs.replace(paper_parameters(chosen), passive_share=share)
+    replay = FrameReplay(instruments, chosen, latency=latency, watcher=watch, each=each, models=models, turns=turns[1:], paper=paper)
     watch.use(replay.engine)
     replay.run(blocks)
     summary = frame_summary(replay)
@@ -92,12 +94,12 @@ def outcome(blocks, instruments, chosen, *, each, turns=()):
     }
 
 
-def assert_same(frames, market, changes, instruments=None, sizes=None, turns=()):
+def assert_same(frames, market, changes, instruments=None, sizes=None, turns=(), share=1.0):
     """Assert that stretches, in blocks of these sizes, come to what single frames come to; return the outcome."""
     chosen = load_settings(overrides={"market": market.value, **changes})
     grid = instruments or infer_grid(((one.frame, one.symbol) for one in frames), market)
-    one_by_one = outcome(blocks_of(frames), grid, chosen, each=True, turns=turns)
-    together = outcome(cut(frames, sizes), grid, chosen, each=False, turns=turns)
+    one_by_one = outcome(blocks_of(frames), grid, chosen, each=True, turns=turns, share=share)
+    together = outcome(cut(frames, sizes), grid, chosen, each=False, turns=turns, share=share)
     for key, value in one_by_one.items():
         assert together[key] == value, key
     return one_by_one["summary"]

@@ -4,7 +4,9 @@ Names of stages' outputs hold a colon, which no feature's name does. Invariants:
 feature row first; the mirror of the mirror is the identity.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,8 +101,14 @@ def products_of(names: tuple[str, ...]) -> dict[str, tuple[tuple[str, ...], str]
     if len(set(names)) != len(names):
         raise ValueError("products: a name stands twice")
     depth = max((name.count("*") + 1 for name in names), default=1)
-    known = {one.name: (one.factors, one.parity) for one in interactions(min(depth, DEPTH_MAX))} if names else {}
+    known = _known(min(depth, DEPTH_MAX)) if names else {}
     for name in names:
         if name not in known:
             raise ValueError(f"products: {name!r} is not a product of features of this schema")
     return {name: known[name] for name in names}
+
+
+@lru_cache(maxsize=2)
+def _known(depth: int) -> Mapping[str, tuple[tuple[str, ...], str]]:
+    """Return the factors and the parity of all products up to a depth, by name; they are thousands, and a run asks several times."""
+    return {one.name: (one.factors, one.parity) for one in interactions(depth)}

@@ -6,7 +6,14 @@ import msgspec
 import pytest
 
 from smartmoney.core.domain.commands import CancelOrder
-from smartmoney.core.domain.entries import CancelRejected, OrderCanceled, OrderExpired, OrderRejected, OutcomeUnknown, SendRefused
+from smartmoney.core.domain.entries import (
+    CancelRejected,
+    OrderCanceled,
+    OrderExpired,
+    OrderRejected,
+    OutcomeUnknown,
+    SendRefused,
+)
 from smartmoney.core.domain.orders import OrderStatus, PositionReport, Purpose, Side, TimeInForce
 from smartmoney.core.domain.signals import FeedTrust, RefusalCode, SignalType
 from smartmoney.core.execution.entering import BLIND, OVERTAKEN, REPRICED, TIMED_OUT
@@ -288,7 +295,7 @@ def test_while_it_is_between_two_orders_no_other_entry_is_made():
     withdrawn(bench)
     assert codes(bench.open(delta=500)) == [RefusalCode.ORDER_IN_FLIGHT]
     assert not bench.executor.rests()
-    assert bench.executor.settled_until_ns() == 0
+    assert bench.executor.settled_until_ns(bench.now, is_halted=False) == 0
     assert bench.executor.working_lots(0) == first.lots
 
 

@@ -32,7 +32,7 @@ def test_the_stop_stands_alone_and_says_where_the_target_is():
     stop = held(made)
     assert (stop.purpose, stop.lots, stop.stop_ticks, stop.target_ticks) == (Purpose.STOP, 1000, 9_800, 10_400)
     assert made.tick() == []
-    assert made.executor.settled_until_ns() == 0, "any tick may reach the target: none may be passed over"
+    assert made.executor.settled_until_ns(0, is_halted=False) == 0, "any tick may reach the target: none may be passed over"
 
 
 @pytest.mark.parametrize(
