@@ -12,7 +12,6 @@ from smartmoney.cli.train import bars
 
 if TYPE_CHECKING:
     from smartmoney.adapters.model_store import ModelStore
-    from smartmoney.core.features.parameters import FeatureParameters
     from smartmoney.core.models.bundle import Bundle
     from smartmoney.learning.evaluation.against import Compared
     from smartmoney.learning.evaluation.evaluate import Evaluation, HeldOut
@@ -77,7 +76,6 @@ def evaluate(
     from smartmoney.runtime.compile import compile_offline_kernels
     from smartmoney.runtime.evaluation_jobs import Maker, Sizes
     from smartmoney.runtime.training_jobs import recipe_of
-    from smartmoney.settings.build import feature_parameters
 
     store = ModelStore(layout_of(state_dir).models)
     bundles = [_found(store, one) for one in (bundle, against) if one is not None]
@@ -95,7 +93,7 @@ def evaluate(
         told=told,
         curve=curve,
     )
-    recordings = _recordings(feature_parameters(settings)) if captures else []
+    recordings = _recordings(settings) if captures else []
     with bars() as progress:
         held = Maker(bundles, suite, sizes, settings, progress).held_out(worlds, recordings, recipe_of(settings, built_in=True))
         progress("scores", 0, 1)
@@ -157,9 +155,10 @@ def _found(store: "ModelStore", asked: str) -> "Bundle":
     return found
 
 
-def _recordings(parameters: "FeatureParameters") -> "list[Rows]":
+def _recordings(settings: "Settings") -> "list[Rows]":
     from smartmoney.runtime.feature_jobs import chosen_instruments
     from smartmoney.runtime.training_jobs import recorded_rows
+    from smartmoney.settings.build import feature_parameters
 
     root = os.environ.get("SMARTMONEY_CAPTURES")
     if not root:
@@ -168,6 +167,6 @@ def _recordings(parameters: "FeatureParameters") -> "list[Rows]":
     for market, names in _CAPTURES:
         files = [Path(root) / "hftbacktest" / name for name in names]
         if all(file.is_file() for file in files):
-            instrument = chosen_instruments(files, "binance", market, [])[0]
-            found.append(recorded_rows(files, instrument, "binance", parameters))
+            instrument = chosen_instruments(files, "binance", market, [], settings.caches)[0]
+            found.append(recorded_rows(files, instrument, "binance", feature_parameters(settings), settings.caches))
     return found
