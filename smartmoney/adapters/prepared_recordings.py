@@ -129,6 +129,14 @@ class PreparedRecordings:
             log.info("a recording is read as it is", file=path.name, problem=str(failure))
             return None
 
+    def forget(self, path: Path) -> None:
+        """Remove the prepared form of a recording, if there is one.
+
+        Raises:
+            OSError: the recording cannot be read, or its prepared form not removed.
+        """
+        (self._folder / (_name(_file_digest(path), path.suffix) + SUFFIX)).unlink(missing_ok=True)
+
     def _made(self, path: Path, digest: bytes, target: Path) -> Prepared | None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, name = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=PART)
