@@ -40,12 +40,12 @@ class BoundedFolder:
     def __init__(self, folder: Path, bytes_max: int) -> None:
         """Take a folder; it need not be there."""
         self.folder = folder
-        self._bytes_max = bytes_max
+        self.bytes_max = bytes_max
 
     def room(self) -> int:
         """Return how large something new may be."""
         # A daemon may keep its journal on the same disk, and halts where that is full.
-        return min(self._bytes_max, shutil.disk_usage(self.folder).free // 2)
+        return min(self.bytes_max, shutil.disk_usage(self.folder).free // 2)
 
     def make_room(self, newest: str = "") -> None:
         """Remove what was not used for the longest; where all was used just now, `newest`, if it is named (who has it open reads on)."""
@@ -53,10 +53,23 @@ class BoundedFolder:
         total = sum(one.size for one in kept.values())
         old = sorted((one.used_ns, name) for name, one in kept.items() if one.used_ns < since_ns and name != newest)
         for name in [*(name for _, name in old), *([newest] if newest in kept else [])]:
-            if total <= self._bytes_max:
+            if total <= self.bytes_max:
                 return
             is_gone = [_remove(path) for path in sorted(kept[name].paths, key=_is_folder)]
             total -= kept[name].size if all(is_gone) else 0
+
+    def held(self) -> tuple[int, int]:
+        """Return how many things are there, and their size in bytes."""
+        kept = self._kept().values()
+        return len(kept), sum(one.size for one in kept)
+
+    def clear(self) -> int:
+        """Remove all that is ours, however lately it was used (who has it open reads on); return the bytes that went."""
+        before = self.held()[1]
+        for one in self._kept().values():
+            for path in sorted(one.paths, key=_is_folder):
+                _remove(path)
+        return before - self.held()[1]
 
     def _kept(self) -> dict[str, _Kept]:
         """Look at what is there; what a process that was killed left unfinished goes."""

@@ -9,6 +9,7 @@ needed: where it cannot be had, the recording itself is read.
 
 import hashlib
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -33,8 +34,6 @@ from smartmoney.venues.recorded_lines import BEGINS, ENDS, PACKED, ROWS, SNAPSHO
 log = structlog.get_logger("prepared")
 Rows = NDArray[np.int64]
 
-BYTES_MAX = 8 << 30
-"""Size of the folder at most."""
 SUFFIX = ".frames"
 _SETTLED_NS = 2_000_000_000
 """A file that changed longer ago than this cannot change again without showing it in its times."""
@@ -114,7 +113,7 @@ class Prepared:
 class PreparedRecordings:
     """Keep prepared recordings in a folder of at most `bytes_max`."""
 
-    def __init__(self, folder: Path, bytes_max: int = BYTES_MAX) -> None:
+    def __init__(self, folder: Path, bytes_max: int = sys.maxsize) -> None:
         self._folder = folder
         self._bound = BoundedFolder(folder, bytes_max)
 
@@ -129,6 +128,14 @@ class PreparedRecordings:
         except OSError as failure:
             log.info("a recording is read as it is", file=path.name, problem=str(failure))
             return None
+
+    def forget(self, path: Path) -> None:
+        """Remove the prepared form of a recording, if there is one.
+
+        Raises:
+            OSError: the recording cannot be read, or its prepared form not removed.
+        """
+        (self._folder / (_name(_file_digest(path), path.suffix) + SUFFIX)).unlink(missing_ok=True)
 
     def _made(self, path: Path, digest: bytes, target: Path) -> Prepared | None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from smartmoney.runtime.bench import Figure
 
 _PRINTED_WIDTH = 170
-GROUPS = ("decode", "features", "decision", "entries", "models", "backtest", "market", "journal", "safety", "daemon", "restart")
+GROUPS = ("decode", "features", "decision", "entries", "models", "backtest", "market", "journal", "safety", "daemon", "restart", "day")
+ASKED_FOR = ("day",)
+"""Takes minutes and gigabytes: only when it is named."""
 
 
 def bench(
-    groups: Annotated[list[str] | None, typer.Argument(help=f"Which of {', '.join(GROUPS)} [default: all].")] = None,
+    groups: Annotated[
+        list[str] | None, typer.Argument(help=f"Which of {', '.join(GROUPS)} [default: all but {', '.join(ASKED_FOR)}].")
+    ] = None,
     capture: Annotated[Path | None, typer.Option(help="Measure with this recording instead of the built-in market's frames.")] = None,
     market: Annotated[str, typer.Option(help="Whose recording: spot, usdm or coinm.")] = "usdm",
     cold: Annotated[bool, typer.Option("--cold", help="Measure a start with an empty kernel cache too (minutes).")] = False,
@@ -30,8 +34,9 @@ def bench(
     kernel_cache.prepare()
     from smartmoney.core.domain.instruments import Market
     from smartmoney.runtime import bench as measuring
+    from smartmoney.runtime.bench_day import measure_day
 
-    chosen = groups or list(GROUPS)
+    chosen = groups or [name for name in GROUPS if name not in ASKED_FOR]
     if unknown := set(chosen) - set(GROUPS):
         raise typer.BadParameter(f"no group {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")
     figures: list[measuring.Figure] = []
@@ -57,6 +62,8 @@ def bench(
             figures += measuring.measure_daemon(Path(scratch), cold=cold)
         if "restart" in chosen:
             figures += measuring.measure_restart()
+        if "day" in chosen:
+            figures += measure_day(capture, Market(market))
     _print(figures, as_json=as_json)
 
 

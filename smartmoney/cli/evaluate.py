@@ -13,7 +13,6 @@ from smartmoney.cli.train import bars
 
 if TYPE_CHECKING:
     from smartmoney.adapters.model_store import ModelStore
-    from smartmoney.core.features.parameters import FeatureParameters
     from smartmoney.core.models.bundle import Bundle
     from smartmoney.learning.evaluation.against import Compared
     from smartmoney.learning.evaluation.evaluate import Evaluation, HeldOut
@@ -71,7 +70,6 @@ def evaluate(
     from smartmoney.runtime.compile import compile_offline_kernels
     from smartmoney.runtime.evaluation_jobs import Maker, Sizes
     from smartmoney.runtime.training_jobs import recipe_of
-    from smartmoney.settings.build import feature_parameters
 
     store = ModelStore(layout_of(state_dir).models)
     bundles = [_found(store, one) for one in (bundle, against) if one is not None]
@@ -90,7 +88,7 @@ def evaluate(
         curve=curve,
     )
     with bars() as progress:
-        recordings = _recordings(feature_parameters(settings), progress) if captures else []
+        recordings = _recordings(settings, progress) if captures else []
         held = Maker(bundles, suite, sizes, settings, progress).held_out(worlds, recordings, recipe_of(settings, built_in=True))
         progress("scores", 0, 1)
         scores = _scored(store, bundles, held, settings, suite=suite, worlds=worlds, permute=out is not None)
@@ -151,10 +149,10 @@ def _found(store: "ModelStore", asked: str) -> "Bundle":
     return found
 
 
-def _recordings(parameters: "FeatureParameters", progress: Callable[[str, int, int], None]) -> "list[Rows]":
+def _recordings(settings: "Settings", progress: Callable[[str, int, int], None]) -> "list[Rows]":
     from smartmoney.runtime.public_recordings import public_rows
 
     root = os.environ.get("SMARTMONEY_CAPTURES")
     if not root:
         raise typer.BadParameter("set SMARTMONEY_CAPTURES to the folder of the public recordings", param_hint="--captures")
-    return public_rows(Path(root), parameters, progress, lambda text: print(text, file=sys.stderr))
+    return public_rows(Path(root), settings, progress, lambda text: print(text, file=sys.stderr))

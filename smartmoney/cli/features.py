@@ -126,10 +126,10 @@ def compute(
 
     wanted = symbol or []
     one_file = len(wanted) <= 1 and EVERY_SYMBOL not in [one.lower() for one in wanted]
-    instruments = chosen_instruments(files, venue, market, wanted)
+    instruments = chosen_instruments(files, venue, market, wanted, settings.caches)
     jobs = table_jobs(files, instruments, every_ns, feature_parameters(settings), out, one_file=one_file)
     parallel = settings.advanced_features.feature_engine.enable_parallel_processing
-    tables = run_jobs(jobs, venue, parallel=parallel)
+    tables = run_jobs(jobs, venue, settings.caches, parallel=parallel)
     if as_json:
         import msgspec
 
@@ -167,8 +167,8 @@ def study(
     from smartmoney.runtime.feature_jobs import chosen_instruments, run_study
     from smartmoney.settings.build import feature_parameters
 
-    instrument = chosen_instruments(files, venue, market, [symbol] if symbol else [])[0]
-    found, rows = run_study(files, instrument, venue, every_ns, feature_parameters(settings))
+    instrument = chosen_instruments(files, venue, market, [symbol] if symbol else [], settings.caches)[0]
+    found, rows = run_study(files, instrument, venue, every_ns, feature_parameters(settings), settings.caches)
     written: list[Path] = []
     if out is not None:
         from smartmoney.reports.feature_study import write_study

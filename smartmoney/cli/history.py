@@ -151,11 +151,14 @@ def _write_dataset(
     from smartmoney.core.domain.instruments import Market
     from smartmoney.learning.recorded import find_instruments, market_of
     from smartmoney.runtime import kernel_cache, logs
+    from smartmoney.runtime.cached_files import prepared_recordings
     from smartmoney.runtime.codecs import recorded_binance
 
     logs.configure("WARNING", to_screen=False)
     kernel_cache.prepare()
-    found = find_instruments(files, recorded_binance(), Market(market) if market else market_of(files) or Market.SPOT)
+    # What was just imported is gone after this; anything else may have been prepared by an earlier run, or serve a later one.
+    store = prepared_recordings() if venue is None else None
+    found = find_instruments(files, recorded_binance(), Market(market) if market else market_of(files) or Market.SPOT, store)
     chosen = [one for one in found if symbol is None or one.symbol.upper() == symbol.upper()]
     if not chosen:
         raise HistoryRefused(f"nothing of {symbol}; there is {', '.join(one.symbol for one in found)}")

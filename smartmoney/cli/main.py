@@ -19,6 +19,7 @@ from smartmoney.cli import (
     alerts,
     backtest,
     bench,
+    caches,
     config,
     dataset,
     diff,
@@ -76,6 +77,7 @@ app.add_typer(record.app, name="record")
 app.add_typer(features.app, name="features")
 app.add_typer(models.app, name="models")
 app.command()(bench.bench)
+app.command()(caches.caches)
 app.command(hidden=True)(kernels.kernels)
 app.add_typer(config.app, name="config")
 app.add_typer(alerts.app, name="alerts")

@@ -102,7 +102,7 @@ def _replay_frames(
     from smartmoney.runtime.replay_frames import FrameReplay, emit_touch, frame_replay, frame_summary
 
     models = Models(layout_of(state_dir).models)
-    store = prepared_recordings() if prepares else None
+    store = prepared_recordings(settings.caches) if prepares else None
     replay, frames = frame_replay(files, market, settings, lambda instruments: FrameReplay(instruments, settings, models=models), store)
     replay.run(frames, on_ready=(lambda engine: emit_touch(engine, sys.stdout)) if emit else None)
     summary = frame_summary(replay)

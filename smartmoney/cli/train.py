@@ -106,7 +106,7 @@ def _worlds(settings: "Settings", worlds: int, hours: float, progress: Callable[
 
     asked: list[Source] = [*training_worlds(worlds, round(hours * 3600)), *training_windows(_WINDOW_PAIRS)]
     parallel = settings.advanced_features.feature_engine.enable_parallel_processing
-    rows = list(world_rows(asked, feature_parameters(settings), progress, parallel=parallel))
+    rows = list(world_rows(asked, feature_parameters(settings), progress, parallel=parallel, caches=settings.caches))
     return rows, Origin(venue="sim", market="usdm", instruments=("BTC/USDT",))
 
 
@@ -120,8 +120,8 @@ def _recordings(files: list[Path], venue: str, given: str | None, symbols: list[
     check_files(files)
     captured = market_of(files)
     market = given or (_UNSAID_MARKET if captured is None else captured.value)
-    instruments = chosen_instruments(files, venue, market, symbols)
-    rows = [recorded_rows(files, one, venue, feature_parameters(settings)) for one in instruments]
+    instruments = chosen_instruments(files, venue, market, symbols, settings.caches)
+    rows = [recorded_rows(files, one, venue, feature_parameters(settings), settings.caches) for one in instruments]
     return rows, Origin(venue=venue_of(files) or venue, market=market, instruments=tuple(one.symbol for one in instruments))
 
 

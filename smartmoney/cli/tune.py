@@ -30,6 +30,7 @@ from smartmoney.cli.stretches import (
 if TYPE_CHECKING:
     from smartmoney.runtime.tuned_models import TrainingTerms
     from smartmoney.runtime.tuning import TunePlan, TuneResult
+    from smartmoney.settings.models import Settings
 
 
 def tune(
@@ -99,7 +100,7 @@ def tune(
         seed=seed,
         storage=storage or f"sqlite:///{layout.studies}",
         name=study,
-        training=_terms(layout.models, worlds, world_hours) if train or is_trained(searched, settings) else None,
+        training=_terms(layout.models, worlds, world_hours, settings) if train or is_trained(searched, settings) else None,
     )
     prepare_to_run(with_market=scenario is not None)
     result = _search(plan, layout.trials, scheduler, processes)
@@ -111,11 +112,11 @@ def tune(
     _say(result, as_json=as_json)
 
 
-def _terms(store: Path, worlds: int, hours: float) -> "TrainingTerms":
+def _terms(store: Path, worlds: int, hours: float, settings: "Settings") -> "TrainingTerms":
     from smartmoney.runtime.cached_files import shelf_folder
     from smartmoney.runtime.tuned_models import TrainingTerms
 
-    return TrainingTerms(store=str(store), shelf=str(shelf_folder()), worlds=worlds, hours=hours)
+    return TrainingTerms(store=str(store), shelf=str(shelf_folder()), worlds=worlds, hours=hours, caches=settings.caches)
 
 
 def _search(plan: "TunePlan", trial_log: Path, scheduler: str | None, processes: int | None) -> "TuneResult":

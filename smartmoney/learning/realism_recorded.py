@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from smartmoney.adapters.prepared_recordings import PreparedRecordings
 from smartmoney.adapters.recordings import RecordedFrame
 from smartmoney.core.book.state import ASK, BID, PHASE_SYNCED
 from smartmoney.core.domain.instruments import Instrument, Market
@@ -132,12 +133,17 @@ def _without_quotes(recorded: Iterable[Recorded], tick: float, spreads: Ints) ->
             yield one
 
 
-def observe_captures(captures: Path, codec: RecordedCodec, sessions: Sequence[Session] = SESSIONS) -> list[Observed]:
-    """Return every session whose files are all there, in the order given."""
+def observe_captures(
+    captures: Path, codec: RecordedCodec, sessions: Sequence[Session] = SESSIONS, store: PreparedRecordings | None = None
+) -> list[Observed]:
+    """Return every session whose files are all there, in the order given.
+
+    Grids are taken from prepared forms where there is a `store`; frames are read as they are, since best quotes have no price there.
+    """
     found = []
     for session in sessions:
         paths = [captures / FOLDER / one for one in session.files]
         if all(path.is_file() for path in paths):
-            [instrument] = find_instruments(paths, codec, session.market)
+            [instrument] = find_instruments(paths, codec, session.market, store)
             found.append(observe_recording(session.name, paths, instrument, codec))
     return found

@@ -242,7 +242,7 @@ def _run_recordings(job: BacktestJob, source: Recordings, on_ready: Callable[[En
             paper=job.paper(),
             turns=job.turns[1:],
         ),
-        prepared_recordings() if job.prepares else None,
+        prepared_recordings(job.settings.caches) if job.prepares else None,
     )
     watch.use(replay.engine)
     started = perf_counter()

@@ -26,6 +26,7 @@ from smartmoney.learning.sets.families import (
 from smartmoney.learning.sets.recorded_worlds import read_world, world_folders
 from smartmoney.learning.sets.rows import Rows
 from smartmoney.learning.sets.synthetic import World
+from smartmoney.runtime.cached_files import prepared_recordings
 from smartmoney.runtime.codecs import recorded_binance
 from smartmoney.runtime.evaluation_trades import trade_worlds
 from smartmoney.runtime.training_jobs import Progress, Source, world_rows
@@ -107,7 +108,8 @@ class Maker:
 
     def _worlds(self, folder: Path | None) -> list[Rows]:
         if folder is not None:
-            return [rows for one in world_folders(folder) for rows in read_world(one, recorded_binance(), self._parameters)]
+            codec, store = recorded_binance(), prepared_recordings(self._settings.caches)
+            return [rows for one in world_folders(folder) for rows in read_world(one, codec, self._parameters, store)]
         sizes = self._sizes
         return self._rows("worlds", held_out_worlds(self._seed, self._suite, sizes.per_family, sizes.seconds))
 
@@ -115,7 +117,7 @@ class Maker:
         def progress(_what: str, done: int, of: int) -> None:
             self._progress(what, done, of)
 
-        return list(world_rows(sources, self._parameters, progress, parallel=True))
+        return list(world_rows(sources, self._parameters, progress, parallel=True, caches=self._settings.caches))
 
     def _trades(self, worlds: Sequence[World], *, has_oracle: bool) -> list[list[WorldTraded]]:
         able = [one for one in self._bundles if one.spec.heads]

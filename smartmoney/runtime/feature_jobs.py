@@ -17,18 +17,21 @@ from smartmoney.learning.feature_table import TableJob, TableSummary, compute_ta
 from smartmoney.learning.recorded import RecordingRefused, find_instruments, read_files
 from smartmoney.runtime.cached_files import prepared_recordings
 from smartmoney.runtime.codecs import RECORDED_CODECS
+from smartmoney.settings.caches import CacheSettings
 
 EVERY_SYMBOL = "all"
 
 
-def chosen_instruments(files: Sequence[Path], venue: str, market: str, symbols: Sequence[str]) -> tuple[Instrument, ...]:
+def chosen_instruments(
+    files: Sequence[Path], venue: str, market: str, symbols: Sequence[str], caches: CacheSettings
+) -> tuple[Instrument, ...]:
     """Return the instruments of some files that are asked for; no symbols means the only one there is.
 
     Raises:
         RecordingRefused: a symbol is not there, or there are several and none is asked for.
         OSError: a file cannot be read.
     """
-    found = find_instruments(files, RECORDED_CODECS[venue](), Market(market), prepared_recordings())
+    found = find_instruments(files, RECORDED_CODECS[venue](), Market(market), prepared_recordings(caches))
     if any(symbol.lower() == EVERY_SYMBOL for symbol in symbols):
         return found
     there = ", ".join(sorted(one.symbol for one in found))
@@ -62,7 +65,7 @@ def worker_count(jobs: int, *, parallel: bool) -> int:
     return max(1, min(jobs, _cores())) if parallel else 1
 
 
-def run_jobs(jobs: Sequence[TableJob], venue: str, *, parallel: bool) -> list[TableSummary]:
+def run_jobs(jobs: Sequence[TableJob], venue: str, caches: CacheSettings, *, parallel: bool) -> list[TableSummary]:
     """Make every table, in this process or, with more than one worker, each in a process of its own.
 
     Raises:
@@ -70,14 +73,14 @@ def run_jobs(jobs: Sequence[TableJob], venue: str, *, parallel: bool) -> list[Ta
     """
     workers = worker_count(len(jobs), parallel=parallel)
     if workers == 1:
-        return [_compute(job, venue) for job in jobs]
+        return [_compute(job, venue, caches) for job in jobs]
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=spawn, max_tasks_per_child=1) as pool:
-        return [done.result() for done in [pool.submit(_compute, job, venue) for job in jobs]]
+        return [done.result() for done in [pool.submit(_compute, job, venue, caches) for job in jobs]]
 
 
 def run_study(
-    files: Sequence[Path], instrument: Instrument, venue: str, every_ns: int, parameters: FeatureParameters
+    files: Sequence[Path], instrument: Instrument, venue: str, every_ns: int, parameters: FeatureParameters, caches: CacheSettings
 ) -> tuple[FeatureStudy, StudyRows]:
     """Study one instrument's recording; return the study and the rows that it was made of.
 
@@ -86,13 +89,13 @@ def run_study(
         OSError: a file cannot be read.
     """
     problems: list[str] = []
-    recorded = read_files(files, problems, prepared_recordings())
+    recorded = read_files(files, problems, prepared_recordings(caches))
     rows = collect_rows(recorded, RECORDED_CODECS[venue](), instrument, parameters, every_ns, problems)
     return study_features(rows, instrument, venue, problems), rows
 
 
-def _compute(job: TableJob, venue: str) -> TableSummary:
-    return compute_table(job, RECORDED_CODECS[venue](), prepared_recordings())
+def _compute(job: TableJob, venue: str, caches: CacheSettings) -> TableSummary:
+    return compute_table(job, RECORDED_CODECS[venue](), prepared_recordings(caches))
 
 
 def _cores() -> int:

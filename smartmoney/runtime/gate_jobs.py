@@ -199,7 +199,7 @@ def rows_of(job: BacktestJob) -> list[tuple[Instrument, Rows]]:
         GateRefused: it is a synthetic market.
         RecordingRefused, DatasetRefused, CaptureDamaged, OSError: it cannot be read.
     """
-    source, parameters = job.source, feature_parameters(job.settings)
+    source, parameters, caches = job.source, feature_parameters(job.settings), job.settings.caches
     if isinstance(source, StoredDays):
         stored = choose(Path(source.root), source.market, source.symbol).between(source.first, source.last)
         return [(stored.instrument, stored_rows(stored, parameters))]
@@ -213,8 +213,8 @@ def rows_of(job: BacktestJob) -> list[tuple[Instrument, Rows]]:
     files = [Path(file) for file in source.files]
     venue = venue_of(files)
     return [
-        (one if venue is None else msgspec.structs.replace(one, venue=venue), recorded_rows(files, one, "binance", parameters))
-        for one in find_instruments(files, recorded_binance(), Market(source.market), prepared_recordings())
+        (one if venue is None else msgspec.structs.replace(one, venue=venue), recorded_rows(files, one, "binance", parameters, caches))
+        for one in find_instruments(files, recorded_binance(), Market(source.market), prepared_recordings(caches))
     ]
 
 

@@ -16,6 +16,7 @@ from smartmoney.learning.realism_likeness import likeness, second_rows, without_
 from smartmoney.learning.realism_recorded import observe_captures
 from smartmoney.learning.realism_simulated import observe_book
 from smartmoney.learning.resampling import Floats
+from smartmoney.runtime.cached_files import prepared_recordings
 from smartmoney.runtime.codecs import RECORDED_CODECS
 from smartmoney.simulation.market import SimulatedBook, SyntheticMarket
 from smartmoney.simulation.scenario import Scenario
@@ -94,7 +95,7 @@ def _live(scenario: Scenario, seed: int, seconds: int) -> Lives:
 
 
 def _observe_real(captures: Path) -> tuple[list[Floats], list[Curves]]:
-    observed = observe_captures(captures, RECORDED_CODECS["binance"]())
+    observed = observe_captures(captures, RECORDED_CODECS["binance"](), store=prepared_recordings())
     return [without_scale(second_rows(one)) for one in observed], [curves_of(one) for one in observed]
 
 

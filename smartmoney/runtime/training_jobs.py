@@ -38,11 +38,12 @@ from smartmoney.learning.sets.synthetic import World, simulate
 from smartmoney.learning.sets.told_worlds import ToldWorld, simulate_told
 from smartmoney.learning.trainer import Origin, Training, train
 from smartmoney.runtime.backtest_sources import WARM_NS
-from smartmoney.runtime.cached_files import bound_rows, prepared_recordings, rows_folder
+from smartmoney.runtime.cached_files import AS_IT_COMES, bound_rows, prepared_recordings, rows_folder
 from smartmoney.runtime.codecs import RECORDED_CODECS, recorded_binance
 from smartmoney.runtime.feature_jobs import worker_count
 from smartmoney.runtime.kernel_cache import prepare, source_digest, sources
 from smartmoney.settings.build import build_parameters
+from smartmoney.settings.caches import CacheSettings
 from smartmoney.settings.models import Settings
 
 TRAININGS = "trainings.jsonl"
@@ -65,7 +66,13 @@ Progress = Callable[[str, int, int], None]
 
 
 def world_rows(
-    worlds: Sequence[Source], parameters: FeatureParameters, progress: Progress, *, parallel: bool, folder: Path | None = None
+    worlds: Sequence[Source],
+    parameters: FeatureParameters,
+    progress: Progress,
+    *,
+    parallel: bool,
+    folder: Path | None = None,
+    caches: CacheSettings = AS_IT_COMES,
 ) -> Iterator[Rows]:
     """Yield the rows of every world, in their order, made if need be.
 
@@ -75,7 +82,7 @@ def world_rows(
     kept = folder or rows_folder()
     jobs = [(world, parameters, kept / f"{_rows_name(world, parameters)}.npz") for world in worlds]
     _make_all([job for job in jobs if not _is_whole(job[2])], progress, parallel)
-    bound_rows(kept)
+    bound_rows(kept, caches)
     for job in jobs:
         try:
             rows = load_rows(job[2])
@@ -138,7 +145,9 @@ def _is_whole(path: Path) -> bool:
     return True
 
 
-def recorded_rows(files: Sequence[Path], instrument: Instrument, venue: str, parameters: FeatureParameters) -> Rows:
+def recorded_rows(
+    files: Sequence[Path], instrument: Instrument, venue: str, parameters: FeatureParameters, caches: CacheSettings = AS_IT_COMES
+) -> Rows:
     """Return the rows of one instrument of one recording, which knows no truth.
 
     Raises:
@@ -147,7 +156,7 @@ def recorded_rows(files: Sequence[Path], instrument: Instrument, venue: str, par
     """
     problems: list[str] = []
     folded = FoldedRows(RECORDED_CODECS[venue](), instrument, parameters)
-    times, values, mids = folded.run(read_files(files, problems, prepared_recordings()), problems)
+    times, values, mids = folded.run(read_files(files, problems, prepared_recordings(caches)), problems)
     name = f"{instrument.symbol}.{instrument.market.value}"
     return Rows(name=name, family=name, times=times, values=values, mid_after=mids, truth=None)
 

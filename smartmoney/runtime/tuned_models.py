@@ -8,6 +8,7 @@ import hashlib
 import math
 import pickle
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from smartmoney.learning.sets.families import training_windows, training_worlds
 from smartmoney.learning.sets.oracle_windows import OracleBatch
 from smartmoney.learning.sets.synthetic import World
 from smartmoney.runtime.backtest import BacktestJob
-from smartmoney.runtime.cached_files import MODELS_BYTES_MAX
+from smartmoney.runtime.cached_files import AS_IT_COMES, MODELS, bytes_max
 from smartmoney.runtime.evaluations import Content, code_hash
 from smartmoney.runtime.models import Turn
 from smartmoney.runtime.training_jobs import recipe_of, stage_champion
@@ -31,6 +32,7 @@ from smartmoney.runtime.tuned_parts import Part, Past
 from smartmoney.runtime.tuned_training import BaseWork, RowsWork, Stretch, TrainedModel, TrainingWork
 from smartmoney.runtime.workers import Workers
 from smartmoney.settings.build import feature_parameters
+from smartmoney.settings.caches import CacheSettings
 from smartmoney.settings.errors import ConfigurationError
 from smartmoney.settings.models import Settings
 from smartmoney.settings.search_space import BASE_KEYS, Dimension, SearchSpace, with_parameters
@@ -44,13 +46,14 @@ class TrainingTerms(msgspec.Struct, frozen=True, kw_only=True):
     """Say how models are trained.
 
     `store` is the model store whose champion names regimes, where no key of `BASE_KEYS` is searched; else models of the built-in market do,
-    of `worlds` worlds a family and `hours` each. `shelf` is the folder where what was trained is kept.
+    of `worlds` worlds a family and `hours` each. `shelf` is the folder where what was trained is kept, within the bounds `caches`.
     """
 
     store: str
     shelf: str
     worlds: int = 1
     hours: float = 1.0
+    caches: CacheSettings = AS_IT_COMES
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,10 +78,11 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 class Shelf:
     """Keep what was trained, by key, within a size: a bundle's folder, and beside it what it took, or why there is none."""
 
-    def __init__(self, folder: Path, bytes_max: int = MODELS_BYTES_MAX) -> None:
+    def __init__(self, folder: Path, bytes_max: int = sys.maxsize) -> None:
         """Take a folder, which is made when something is put there."""
         self._folder = folder
         self._bound = BoundedFolder(folder, bytes_max)
+        self._bound.make_room()
 
     def find(self, key: str) -> TrainedModel | None:
         """Return what came of a training, None if it was never made or is damaged."""
@@ -147,7 +151,8 @@ class ModelTrainer:
         self._stretches = [Stretch(name=job.name, source=job.source, content=content) for job, content in stretches]
         self._past, self.parts = past, tuple(parts)
         self._workers, self._on_part = workers, on_part
-        self._shelf = Shelf(Path(terms.shelf))
+        self._shelf = Shelf(Path(terms.shelf), bytes_max(terms.caches, MODELS.key))
+        self._caches = terms.caches
         self._champion = None if any(one.key in BASE_KEYS for one in space.dimensions) else stage_champion(Path(terms.store))
         seconds = round(terms.hours * 3600)
         self._worlds: tuple[World | OracleBatch, ...] = ()
@@ -270,7 +275,7 @@ class ModelTrainer:
     def _work(self, key: str, settings: Settings, part: Part, base: Bundle) -> TrainingWork:
         learned = tuple(msgspec.structs.replace(self._stretches[one.stretch], until_ns=one.until_ns) for one in part.learned)
         recipe, features = recipe_of(settings, built_in=False), feature_parameters(settings)
-        return TrainingWork(code=code_hash(), key=key, stretches=learned, recipe=recipe, features=features, base=base)
+        return TrainingWork(code=code_hash(), key=key, stretches=learned, recipe=recipe, features=features, base=base, caches=self._caches)
 
     def _bases(self, several: Sequence[Settings]) -> dict[str, TrainedModel]:
         if self._champion is not None:
@@ -283,7 +288,7 @@ class ModelTrainer:
                 known[key] = found
                 continue
             recipe, features = self._base_recipe(one), feature_parameters(one)
-            works[key] = BaseWork(code=code_hash(), key=key, worlds=self._worlds, recipe=recipe, features=features)
+            works[key] = BaseWork(code=code_hash(), key=key, worlds=self._worlds, recipe=recipe, features=features, caches=self._caches)
         return known | self._run("models below", works)
 
     def _make_rows(self, several: Sequence[Settings]) -> None:
@@ -295,7 +300,7 @@ class ModelTrainer:
                 continue
             sources = [self._stretches[number] for number in sorted({reach.stretch for part in self.parts for reach in part.learned})]
             wanted: tuple[Stretch | World | OracleBatch, ...] = (*sources, *self._worlds)
-            works = {str(at): RowsWork(code=code_hash(), of=of, features=features) for at, of in enumerate(wanted)}
+            works = {str(at): RowsWork(code=code_hash(), of=of, features=features, caches=self._caches) for at, of in enumerate(wanted)}
             self._run("rows", works)
             self._rows_made.add(name)
 

@@ -28,11 +28,12 @@ from smartmoney.learning.sets.rows import Rows, RowsRefused, load_rows, save_row
 from smartmoney.learning.sets.synthetic import World
 from smartmoney.learning.trainer import Origin, Training
 from smartmoney.runtime.backtest import BuiltIn, CapturedRun, Recordings, Source, StoredDays
-from smartmoney.runtime.cached_files import bound_rows, prepared_recordings, rows_folder
+from smartmoney.runtime.cached_files import AS_IT_COMES, bound_rows, prepared_recordings, rows_folder
 from smartmoney.runtime.codecs import recorded_binance
 from smartmoney.runtime.evaluations import Content, Evaluation, check_build, check_content, code_hash, recorded, run_evaluation
 from smartmoney.runtime.training_jobs import between, captured_rows, recorded_rows, stored_rows, train_apart, world_rows
 from smartmoney.runtime.tuning_worker import EvaluationRefused
+from smartmoney.settings.caches import CacheSettings
 
 NAME = "tuned"
 _REFUSALS = (RowsRefused, TrainingRefused, FitRefused, ObservationRefused)
@@ -53,6 +54,7 @@ class RowsWork(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     of: Stretch | World | OracleBatch
     features: FeatureParameters
+    caches: CacheSettings = AS_IT_COMES
 
 
 class BaseWork(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +65,7 @@ class BaseWork(msgspec.Struct, frozen=True, kw_only=True):
     worlds: tuple[World | OracleBatch, ...]
     recipe: Recipe
     features: FeatureParameters
+    caches: CacheSettings = AS_IT_COMES
 
 
 class TrainingWork(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +77,7 @@ class TrainingWork(msgspec.Struct, frozen=True, kw_only=True):
     recipe: Recipe
     features: FeatureParameters
     base: Bundle
+    caches: CacheSettings = AS_IT_COMES
 
 
 class TrainedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,12 +102,12 @@ def make_rows(work: RowsWork) -> None:
     """Make a source's rows, unless they are there."""
     check_build(work.code)
     if isinstance(work.of, Stretch):
-        stretch_rows(work.of, work.features)
+        stretch_rows(work.of, work.features, work.caches)
     else:
-        list(world_rows([work.of], work.features, _quiet, parallel=False))
+        list(world_rows([work.of], work.features, _quiet, parallel=False, caches=work.caches))
 
 
-def stretch_rows(stretch: Stretch, features: FeatureParameters) -> list[Rows]:
+def stretch_rows(stretch: Stretch, features: FeatureParameters, caches: CacheSettings = AS_IT_COMES) -> list[Rows]:
     """Return the rows of a stretch before its moment, one for each instrument; made if need be, and kept whole.
 
     Raises:
@@ -114,12 +118,12 @@ def stretch_rows(stretch: Stretch, features: FeatureParameters) -> list[Rows]:
     if not kept:
         check_content(stretch.name, stretch.source, stretch.content)
         try:
-            made = _made(stretch.source, features)
+            made = _made(stretch.source, features, caches)
         except (RecordingRefused, OSError) as problem:
             raise EvaluationRefused(f"{stretch.name}: {problem}") from None
         for number, one in enumerate(made):
             save_rows(one, rows_folder() / f"{key}.{number}-of-{len(made)}.npz")
-        bound_rows(rows_folder())
+        bound_rows(rows_folder(), caches)
         kept = made
     return [between(one, 0, stretch.until_ns) for one in kept]
 
@@ -127,14 +131,14 @@ def stretch_rows(stretch: Stretch, features: FeatureParameters) -> list[Rows]:
 def run_training(work: TrainingWork) -> TrainedModel:
     """Train on recordings."""
     check_build(work.code)
-    rows = [one for stretch in work.stretches for one in stretch_rows(stretch, work.features) if len(one) >= ROWS_MIN]
+    rows = [one for stretch in work.stretches for one in stretch_rows(stretch, work.features, work.caches) if len(one) >= ROWS_MIN]
     return _told(work.key, lambda: train_apart(rows, work.recipe, NAME, _origin(work, rows), _quiet, work.base))
 
 
 def run_base_training(work: BaseWork) -> TrainedModel:
     """Train on worlds whose truth is known."""
     check_build(work.code)
-    rows = list(world_rows(work.worlds, work.features, _quiet, parallel=False))
+    rows = list(world_rows(work.worlds, work.features, _quiet, parallel=False, caches=work.caches))
     origin = Origin(venue=BUILT_IN_VENUE, market="usdm", instruments=("BTC/USDT",))
     return _told(work.key, lambda: train_apart(rows, work.recipe, NAME, origin, _quiet), has_heads=False)
 
@@ -189,14 +193,14 @@ def _number(path: Path) -> int:
     return int(path.name.split(".")[1].partition("-of-")[0])
 
 
-def _made(source: Source, features: FeatureParameters) -> list[Rows]:
+def _made(source: Source, features: FeatureParameters, caches: CacheSettings) -> list[Rows]:
     if isinstance(source, CapturedRun):
         return [rows for _, rows in captured_rows(Path(source.folder), features, source.since_ns, source.until_ns)]
     if isinstance(source, StoredDays):
         return [stored_rows(choose(Path(source.root), source.market, source.symbol).between(source.first, source.last), features)]
     files, market = _files_of(source)
-    found = find_instruments(files, recorded_binance(), Market(market), prepared_recordings())
-    return [recorded_rows(files, one, "binance", features) for one in found]
+    found = find_instruments(files, recorded_binance(), Market(market), prepared_recordings(caches))
+    return [recorded_rows(files, one, "binance", features, caches) for one in found]
 
 
 def _files_of(source: Recordings | BuiltIn) -> tuple[Sequence[Path], str]:

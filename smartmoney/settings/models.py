@@ -9,6 +9,7 @@ from pydantic import Field, PrivateAttr, field_validator
 from smartmoney.core.domain.signals import Regime
 from smartmoney.settings.advanced import AdvancedFeatures, Section
 from smartmoney.settings.alerts import Alerts
+from smartmoney.settings.caches import CacheSettings
 from smartmoney.settings.drift import DriftSettings
 from smartmoney.settings.guard import GuardSettings
 from smartmoney.settings.training import TrainingSettings
@@ -271,6 +272,7 @@ class Settings(Section):
     """Wins over the file named above, key by key."""
     sim: Sim = Sim()
     capture: Capture = Capture()
+    caches: CacheSettings = CacheSettings()
     logging: Logging = Logging()
     alerts: Alerts = Alerts()
     guard: GuardSettings = GuardSettings()

@@ -6,6 +6,7 @@ from statistics import median
 import numpy as np
 import pytest
 
+from smartmoney.adapters.prepared_recordings import PreparedRecordings
 from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.learning.feature_study import collect_rows, study_features
 from smartmoney.learning.realism_bands import BANDS
@@ -22,16 +23,17 @@ FEW = ("usdm BTC 2023", "spot ETH")
 """The shortest recording of each kind of market: read every time. All six take a quarter of a minute."""
 
 
-def observed(captures, names):
+def observed(captures, names, store=None):
     chosen = [session for session in SESSIONS if session.name in names]
-    found = observe_captures(captures, RECORDED_CODECS["binance"](), chosen)
+    found = observe_captures(captures, RECORDED_CODECS["binance"](), chosen, store)
     assert [one.name for one in found] == [session.name for session in chosen]
     return {one.name: one for one in found}
 
 
 @pytest.fixture(scope="module")
-def few(captures):
-    return observed(captures, FEW)
+def few(captures, tmp_path_factory):
+    """Take grids from prepared forms, which must be those of the text."""
+    return observed(captures, FEW, PreparedRecordings(tmp_path_factory.mktemp("prepared")))
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from smartmoney.adapters.prepared_recordings import PreparedRecordings
 from smartmoney.core.domain.instruments import Market
 from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.learning.recorded import RecordedCodec, find_instruments, read_files
@@ -27,8 +28,10 @@ def world_folders(folder: Path) -> list[Path]:
     return found
 
 
-def read_world(folder: Path, codec: RecordedCodec, parameters: FeatureParameters) -> Iterator[Rows]:
-    """Yield the rows of every instrument of a recording.
+def read_world(
+    folder: Path, codec: RecordedCodec, parameters: FeatureParameters, store: PreparedRecordings | None = None
+) -> Iterator[Rows]:
+    """Yield the rows of every instrument of a recording, which is read from its prepared form where there is a store of those.
 
     Raises:
         RowsRefused: its files are not there; RecordingRefused, OSError: they cannot be read.
@@ -38,10 +41,10 @@ def read_world(folder: Path, codec: RecordedCodec, parameters: FeatureParameters
         raise RowsRefused(f"{folder}: no capture in feed/capture; record the world anew")
     for capture in captures:
         symbol, market = capture.name.removesuffix(".gz").rsplit(".", 1)
-        instrument = find_instruments([capture], codec, Market(market))[0]
+        instrument = find_instruments([capture], codec, Market(market), store)[0]
         folded = FoldedRows(codec, instrument, parameters)
         problems: list[str] = []
-        times, values, mids = folded.run(read_files([capture], problems), problems)
+        times, values, mids = folded.run(read_files([capture], problems, store), problems)
         bars = _bars(folder, market, symbol)
         yield Rows(
             name=f"{folder.name}-{symbol}.{market}",

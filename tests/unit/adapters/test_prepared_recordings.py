@@ -306,6 +306,16 @@ def test_use_is_noted(recording, folder):
     assert made.stat().st_mtime_ns > old + USED_NS
 
 
+def test_what_is_forgotten_is_made_anew(recording, folder):
+    store = PreparedRecordings(folder)
+    for _ in range(2):
+        assert not is_ready(store, recording)
+        assert is_ready(store, recording)
+        store.forget(recording)
+        store.forget(recording)
+    assert not list(folder.iterdir())
+
+
 def test_a_folder_that_may_only_be_read_serves_what_it_has(recording, folder, monkeypatch):
     store = PreparedRecordings(folder)
     is_ready(store, recording)
