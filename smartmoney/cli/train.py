@@ -176,7 +176,7 @@ def _say(report: "TrainingReport", where: Path) -> None:
         )
     if report.canaries is not None:
         print(f"  canaries caught: future feature, shuffled labels (AUC off by {report.canaries.shuffled_most:.3f}), time reversed")
-    print("a challenger: `smartmoney evaluate` measures it, `smartmoney models promote` makes it decide")
+    print("a challenger: `smartmoney evaluate` measures it, `models gate` judges it, and `models promote` makes it decide")
 
 
 @contextmanager
