@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from smartmoney.learning.evaluation.against import Compared
+from smartmoney.learning.evaluation.baseline import BaselineScore
 from smartmoney.learning.evaluation.delay import POOLED, DelayScore
 from smartmoney.learning.evaluation.evaluate import Evaluation
 from smartmoney.learning.evaluation.misses import misses
 from smartmoney.learning.evaluation.nulls import NullScore
 from smartmoney.learning.evaluation.planted import PlantedScore
 from smartmoney.learning.evaluation.trades import TradeSums
-from smartmoney.learning.evaluation.worlds import RegimeScore
+from smartmoney.learning.evaluation.worlds import HeadScore, RegimeScore
 
 
 def say(scores: Evaluation) -> None:
@@ -49,38 +50,47 @@ def _lines(scores: Evaluation) -> Iterator[str]:
     if scores.regimes is not None:
         yield from _regimes(scores.regimes)
     for head in scores.heads:
-        quality = head.quality
-        yield (
-            f"{head.horizon_s:5d} s: AUC {head.auc:.3f}, error {quality.ece:.3f} [{quality.ece_low:.3f}, {quality.ece_high:.3f}], "
-            f"slope {quality.slope:.2f}, intercept {quality.intercept:+.2f}, Brier skill {quality.skill:+.4f}, "
-            f"{head.effective:.0f} independent"
-        )
-        if head.unseen is not None:
-            unseen = head.unseen.quality
-            yield (
-                f"         of families that no training had: AUC {head.unseen.auc:.3f}, slope {unseen.slope:.2f}, "
-                f"Brier skill {unseen.skill:+.4f}, {head.unseen.effective:.0f} independent"
-            )
+        yield from _head(head)
     for point in scores.curve:
         skill = f"refused: {point.refused}" if point.refused else f"macro F1 {point.macro_f1:.3f}, AUC {point.auc:.3f}"
         yield f"learned anew from {point.worlds} worlds: {skill}"
     for base in scores.baseline:
-        yield (
-            f"recordings, {base.horizon_s} s: AUC {base.auc:.3f}, logistic {base.auc_logistic:.3f}, gain {base.gain:+.3f} "
-            f"[{base.gain_low:+.3f}, {base.gain_high:+.3f}], best of its columns {base.best_single:.3f}; log-loss of fell, stood, rose "
-            f"{base.three:.4f}, logistic {base.three_logistic:.4f}, base rates {base.three_base:.4f}"
-        )
-        for one in base.recordings:
-            yield (
-                f"  {one.name} ({60 * one.hours:.0f} min): AUC {one.auc:.3f}, logistic {one.auc_logistic:.3f}, "
-                f"{one.effective:.0f} independent"
-            )
+        yield from _recordings(base)
     if scores.nulls is not None:
         yield from _nulls(scores.nulls)
     if scores.planted is not None:
         yield from _planted(scores.planted)
     for miss in misses(scores):
         yield f"missed: {miss}"
+
+
+def _head(head: HeadScore) -> Iterator[str]:
+    quality = head.quality
+    yield (
+        f"{head.horizon_s:5d} s: AUC {head.auc:.3f}, error {quality.ece:.3f} [{quality.ece_low:.3f}, {quality.ece_high:.3f}], "
+        f"slope {quality.slope:.2f}, intercept {quality.intercept:+.2f}, Brier skill {quality.skill:+.4f}, "
+        f"{head.effective:.0f} independent"
+    )
+    for name, one in head.by_regime.items():
+        yield (f"         while {name}: error {one.ece:.3f}, Brier {one.brier:.4f}, slope {one.slope:.2f}, {one.effective:.0f} independent")
+    if head.unseen is not None:
+        unseen = head.unseen.quality
+        yield (
+            f"         of families that no training had: AUC {head.unseen.auc:.3f}, slope {unseen.slope:.2f}, "
+            f"Brier skill {unseen.skill:+.4f}, {head.unseen.effective:.0f} independent"
+        )
+
+
+def _recordings(base: BaselineScore) -> Iterator[str]:
+    yield (
+        f"recordings, {base.horizon_s} s: AUC {base.auc:.3f}, logistic {base.auc_logistic:.3f}, gain {base.gain:+.3f} "
+        f"[{base.gain_low:+.3f}, {base.gain_high:+.3f}], best of its columns {base.best_single:.3f}; log-loss of fell, stood, rose "
+        f"{base.three:.4f}, logistic {base.three_logistic:.4f}, base rates {base.three_base:.4f}"
+    )
+    for one in base.recordings:
+        yield (
+            f"  {one.name} ({60 * one.hours:.0f} min): AUC {one.auc:.3f}, logistic {one.auc_logistic:.3f}, {one.effective:.0f} independent"
+        )
 
 
 def _delay(one: DelayScore) -> str:

@@ -19,6 +19,9 @@ app.command("shadow")(models_gate.shadow)
 app.command("importance")(models_importance.importance)
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name, hash (or its beginning), or a bundle's folder.", show_default=False)]
+Ungated = Annotated[
+    bool, typer.Option("--ungated", help="On paper only: let it decide though no gate has judged it. Live refuses it all the same.")
+]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept with the change.")]
 _HASH_SHOWN = 12
 
@@ -64,13 +67,23 @@ def show(model: Model, state_dir: StateDir = None, as_json: AsJson = False) -> N
 
 
 @app.command()
-def promote(model: Model, reason: Reason = "operator", state_dir: StateDir = None, as_json: AsJson = False) -> None:
-    """Make a bundle the champion; a running daemon decides by it at once. Example: smartmoney models promote m1 --reason better."""
+def promote(
+    model: Model, reason: Reason = "operator", ungated: Ungated = False, state_dir: StateDir = None, as_json: AsJson = False
+) -> None:
+    """Make a bundle that has passed its gate the champion; a running daemon decides by it at once.
+
+    Examples: smartmoney models promote m1 --reason "its gate"; smartmoney models promote m2 --ungated --reason "a try on paper"
+    """
     layout, store = _store(state_dir)
-    from smartmoney.adapters.model_store import check_gate
+    from smartmoney.adapters.model_store import GateNotPassed, check_gate
 
     bundle = _found(store, model)
     check_gate(bundle)
+    if not bundle.gates and not ungated:
+        raise GateNotPassed(
+            f"no gate has judged {bundle.name}; `smartmoney models gate {bundle.name}` does, on days that it never saw (docs/training.md). "
+            "To let it decide on paper all the same, add --ungated"
+        )
     store.add(bundle)
     # The daemon first: where it refuses, who stands stays.
     running = _activate(layout, bundle)
@@ -130,6 +143,8 @@ def _say(what: str, bundle: "Bundle", running: dict[str, Any] | None, *, as_json
         print_json({"name": bundle.name, "hash": bundle.hash, "daemon": running})
         return
     print(f"{what} {bundle.name}")
+    if not bundle.gates:
+        print("no gate has judged it: it decides on paper only, live refuses it")
     print(
         "the running daemon decides by it"
         if running is not None

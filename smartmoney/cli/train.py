@@ -168,9 +168,15 @@ def _say(report: "TrainingReport", where: Path) -> None:
         )
     for horizon, why in report.skipped.items():
         print(f"  {horizon:>5} s: none: {why}")
+    if report.paths is not None and report.paths.aucs:
+        aucs = report.paths.aucs
+        print(
+            f"  {report.paths.horizon_s:5d} s, {len(aucs)} histories of combinatorial purged cross-validation: AUC {aucs[0]:.3f} to "
+            f"{aucs[-1]:.3f}, median {aucs[len(aucs) // 2]:.3f}"
+        )
     if report.canaries is not None:
         print(f"  canaries caught: future feature, shuffled labels (AUC off by {report.canaries.shuffled_most:.3f}), time reversed")
-    print("a challenger: `smartmoney evaluate` measures it, `smartmoney models promote` makes it decide")
+    print("a challenger: `smartmoney evaluate` measures it, `models gate` judges it, and `models promote` makes it decide")
 
 
 @contextmanager

@@ -23,6 +23,8 @@ KNOTS = 64
 """Most knots of an isotonic calibrator: a step a quantile is as fine as its own error."""
 APART = 5
 """Calibrators that are fitted to judge one: each without a fifth of the groups."""
+PART_ROWS = 20.0
+"""Independent rows of a regime without which nothing is told of its calibration."""
 _EPS = 1e-9
 """Probabilities are held this far from 0 and 1, as the daemon holds them."""
 _RESAMPLES = 400
@@ -171,6 +173,19 @@ def reliability(p: Floats, outcome: Floats, weights: Floats, groups: NDArray[np.
         effective=float(total),
         bins=tuple((float(b[1] / b[0]), float(b[2] / b[0]), float(b[0])) for b in bins if b[0] > 0.0),
     )
+
+
+def reliability_by(
+    p: Floats, outcome: Floats, weights: Floats, groups: NDArray[np.int64], part: NDArray[np.int64], names: Sequence[str]
+) -> dict[str, Reliability]:
+    """Return `reliability` of each part `(rows,)`, an index of `names`; parts with fewer than `PART_ROWS` independent rows are left out."""
+    found = {}
+    known = np.isfinite(p) & (weights > 0.0)
+    for k, name in enumerate(names):
+        inside = known & (part == k)
+        if weights[inside].sum() >= PART_ROWS:
+            found[name] = reliability(p[inside], outcome[inside], weights[inside], groups[inside])
+    return found
 
 
 def log_loss(p: Floats, outcome: Floats, weights: Floats) -> float:

@@ -53,6 +53,7 @@ def _lines(bundle: Bundle, report: "TrainingReport") -> Iterator[str]:
         yield ""
     yield from _regimes(report)
     yield from _heads(report)
+    yield from _paths(report)
     yield from _checks(report)
     yield "## What it does not know"
     yield ""
@@ -109,6 +110,7 @@ def _heads(report: "TrainingReport") -> Iterator[str]:
     if fresh:
         yield f"On fresh worlds of families that the fold had seen: {'; '.join(fresh)}."
         yield ""
+    yield from _by_regime(report)
     trees = ", ".join(f"{name} {count}" for name, count in report.trees.items())
     yield f"Trees: {trees}. A forest ends where further trees gain next to nothing out of fold; one that knows nothing keeps a few."
     yield ""
@@ -117,6 +119,40 @@ def _heads(report: "TrainingReport") -> Iterator[str]:
         yield ""
     shown = ", ".join(f"`{name}` {share:.0%}" for name, share in list(report.importance.items())[:_TOP])
     yield f"Columns by share of all gain: {shown}. Columns that hardly matter were dropped, and the forests grown anew without them."
+    yield ""
+
+
+def _by_regime(report: "TrainingReport") -> Iterator[str]:
+    rows = [(head.horizon_s, name, one) for head in report.heads for name, one in head.by_regime.items()]
+    if not rows:
+        yield "No regime holds enough independent labels to tell calibration by regime."
+        yield ""
+        return
+    yield "Calibration in each regime (the likeliest, or for recordings the published one) that holds twenty independent labels or more:"
+    yield ""
+    yield "| horizon | regime | independent labels | calibration error | Brier | Brier skill | slope |"
+    yield "|---|---|---|---|---|---|---|"
+    for horizon, name, one in rows:
+        yield (
+            f"| {horizon} s | {name} | {one.effective:.0f} | {_shown(one.ece)} | {_shown(one.brier)} | {_shown(one.skill)} | "
+            f"{_shown(one.slope)} |"
+        )
+    yield ""
+
+
+def _paths(report: "TrainingReport") -> Iterator[str]:
+    found = report.paths
+    if found is None:
+        return
+    if found.aucs:
+        low, middle, high = found.aucs[0], found.aucs[len(found.aucs) // 2], found.aucs[-1]
+        yield (
+            f"Combinatorial purged cross-validation at {found.horizon_s} s, {found.splits} splits: the AUCs of its {len(found.aucs)} "
+            f"histories lie between {low:.3f} and {high:.3f}, the median is {middle:.3f}. Some of its forests know what came after what "
+            "they were tested on: it tells how much is luck of the stretch, the table above what to expect."
+        )
+    else:
+        yield "Combinatorial purged cross-validation was not possible: the recording is too short for all of its splits."
     yield ""
 
 

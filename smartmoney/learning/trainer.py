@@ -16,11 +16,13 @@ from smartmoney.core.domain.signals import Regime
 from smartmoney.core.models.bundle import Bundle, HiddenMarkov, Trained
 from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.learning.boosting.trees import TrainingRefused
+from smartmoney.learning.calibration import Reliability
 from smartmoney.learning.drift_monitors import Reference, reference_of
 from smartmoney.learning.evaluation.said import ask
 from smartmoney.learning.fitting.canaries import Canaries, canaries
 from smartmoney.learning.fitting.export import parts_of
 from smartmoney.learning.fitting.heads import head_rows
+from smartmoney.learning.fitting.paths import Paths, combinatorial_paths
 from smartmoney.learning.fitting.plan import Recipe, sample
 from smartmoney.learning.fitting.run import Learned, Progress, Published, folds_of, learn
 from smartmoney.learning.fitting.stages import layout
@@ -37,6 +39,17 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     venue: str
     market: str
     instruments: tuple[str, ...]
+
+
+class RegimeCalibration(msgspec.Struct, frozen=True, kw_only=True):
+    """Say how true a head's probabilities were in the rows of one regime, out of fold."""
+
+    effective: float
+    ece: float
+    brier: float
+    skill: float
+    slope: float
+    intercept: float
 
 
 class HeadReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +74,8 @@ class HeadReport(msgspec.Struct, frozen=True, kw_only=True):
     fresh_auc: float | None
     fresh_ece: float | None
     fresh_slope: float | None
+    brier: float
+    by_regime: dict[str, RegimeCalibration]
 
 
 class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +103,8 @@ class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
     heads: tuple[HeadReport, ...]
     skipped: dict[str, str]
     canaries: Canaries | None
+    paths: Paths | None
+    """Histories of combinatorial purged cross-validation; None for worlds, which are no one past, and where there is no head."""
     importance: dict[str, float]
     trees: dict[str, int]
 
@@ -129,10 +146,11 @@ def train(
     progress("canaries", 1, 1)
     if found is not None and found.problems:
         raise TrainingRefused(f"leakage: {'; '.join(found.problems)}; nothing was kept")
+    paths = None if champion is None else _paths(sources, recipe, learned, champion.spec.hmm, progress)
     trained = Trained(venue=origin.venue, market=origin.market, instruments=origin.instruments, data_hash=data_hash(sources))
     spec, forests = parts_of(learned, recipe, name, trained, sources, champion)
     draft = assemble(spec, forests, "")
-    report = _report(draft, learned, found, recipe.unseen_share)
+    report = _report(draft, learned, found, paths, recipe.unseen_share)
     # Oracle windows come from another generator, with one instrument's flow alone.
     tables = [one.values for one in sources if "target" not in one.extras]
     bundle = assemble(spec, forests, card_of(draft, report))
@@ -149,7 +167,7 @@ def data_hash(sources: Sequence[Rows]) -> str:
 
 
 def _canaries(sources: Sequence[Rows], recipe: Recipe, learned: Learned) -> Canaries | None:
-    horizon = min((one.model.horizon_s for one in learned.heads), key=lambda h: abs(h - CANARY_HORIZON_S), default=0)
+    horizon = _canary_horizon(learned)
     if not horizon:
         return None
     made = sample(sources, learned.hmm, recipe)
@@ -158,7 +176,25 @@ def _canaries(sources: Sequence[Rows], recipe: Recipe, learned: Learned) -> Cana
     return canaries(sources, made, rows, fold, layout(learned.hmm, recipe), recipe, horizon)
 
 
-def _report(bundle: Bundle, learned: Learned, found: Canaries | None, unseen_share: float) -> TrainingReport:
+def _paths(sources: Sequence[Rows], recipe: Recipe, learned: Learned, stage: HiddenMarkov, progress: Progress) -> Paths | None:
+    horizon = _canary_horizon(learned)
+    if not horizon or learned.regime is not None:
+        return None
+    progress("histories", 0, 1)
+    found = combinatorial_paths(sources, stage, recipe, horizon)
+    progress("histories", 1, 1)
+    return found
+
+
+def _in_regime(quality: Reliability) -> RegimeCalibration:
+    return RegimeCalibration(**{name: getattr(quality, name) for name in RegimeCalibration.__struct_fields__})
+
+
+def _canary_horizon(learned: Learned) -> int:
+    return min((one.model.horizon_s for one in learned.heads), key=lambda h: abs(h - CANARY_HORIZON_S), default=0)
+
+
+def _report(bundle: Bundle, learned: Learned, found: Canaries | None, paths: Paths | None, unseen_share: float) -> TrainingReport:
     nan = float("nan")
     regime, stage = learned.regime, learned.stage
     total = sum(bundle.spec.importance.values()) or 1.0
@@ -204,11 +240,14 @@ def _report(bundle: Bundle, learned: Learned, found: Canaries | None, unseen_sha
                 fresh_auc=one.fresh_auc,
                 fresh_ece=None if one.fresh_quality is None else one.fresh_quality.ece,
                 fresh_slope=None if one.fresh_quality is None else one.fresh_quality.slope,
+                brier=one.quality.brier,
+                by_regime={name: _in_regime(quality) for name, quality in one.by_regime.items()},
             )
             for one in learned.heads
         ),
         skipped={str(horizon): why for horizon, why in learned.skipped.items()},
         canaries=found,
+        paths=paths,
         importance={name: gain / total for name, gain in sorted(bundle.spec.importance.items(), key=lambda item: -item[1])},
         trees={name: len(forest.trees) for name, forest in bundle.forests.items()},
     )

@@ -156,12 +156,28 @@ def _forecasts(scores: Evaluation) -> Iterator[str]:
             ],
         )  # fmt: skip
         yield figure(plots.draw_reliability(scores.heads), "reliability of forecasts on held-out worlds")
+        yield from _by_regime(scores)
     if scores.curve:
         yield "<h2>Learning curve</h2>"
         yield paragraph("Learned anew from so many training worlds, scored raw on the held-out ones: would more worlds help?")
         yield figure(plots.draw_curve(scores.curve), "skill against the number of training worlds")
     if scores.baseline:
         yield from _recordings(scores.baseline)
+
+
+def _by_regime(scores: Evaluation) -> Iterator[str]:
+    rows = [
+        (f"{head.horizon_s} s", swatch(name, name), said(one.ece, ".3f"), said(one.brier, ".4f"), said(one.skill, "+.4f"),
+         said(one.slope, ".2f"), said(one.intercept, "+.2f"), said(one.effective, ".0f"))
+        for head in scores.heads
+        for name, one in head.by_regime.items()
+    ]  # fmt: skip
+    if rows:
+        yield paragraph("By the regime that was published when the forecast was made, where it holds twenty independent ones or more.")
+        yield table(
+            {"horizon": "text", "regime": "text", "error": "", "Brier": "", "skill": "", "slope": "", "intercept": "", "independent": ""},
+            rows,
+        )
 
 
 def _recordings(found: Sequence[BaselineScore]) -> Iterator[str]:

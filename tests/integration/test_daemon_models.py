@@ -61,7 +61,7 @@ def test_promote_reaches_a_running_daemon_and_its_run_replays(tmp_path, config, 
     with Daemon("-c", config, "--json", "--state-dir", tmp_path) as daemon:
         daemon.wait_for("ready")
         assert json.loads(ask("status", "--json").stdout)["model"] == first.name
-        promoted = ask("models", "promote", "second", "--reason", "better", "--json")
+        promoted = ask("models", "promote", "second", "--ungated", "--reason", "better", "--json")
         assert promoted.returncode == 0, promoted.stderr
         assert json.loads(promoted.stdout)["daemon"]["model"] == second.name
         status = json.loads(ask("status", "--json").stdout)

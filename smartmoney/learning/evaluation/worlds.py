@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from smartmoney.core.domain.signals import Regime
 from smartmoney.core.models.bundle import Bundle
-from smartmoney.learning.calibration import Reliability, reliability, weighted_auc
+from smartmoney.learning.calibration import Reliability, reliability, reliability_by, weighted_auc
 from smartmoney.learning.evaluation.said import Said
 from smartmoney.learning.fitting.stages import TRUTH_TO_REGIME
 from smartmoney.learning.sets.families import is_unseen
@@ -47,30 +47,35 @@ class UnseenScore(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HeadScore(msgspec.Struct, frozen=True, kw_only=True):
-    """Score one horizon's forecasts on worlds; `unseen` is None where all families were learned from."""
+    """Score one horizon's forecasts on worlds; `unseen` is None where all families were learned from.
+
+    `by_regime` is `quality` by the regime that was published when the forecast was made, where it holds enough independent rows.
+    """
 
     horizon_s: int
     auc: float
     effective: float
     quality: Reliability
     unseen: UnseenScore | None = None
+    by_regime: dict[str, Reliability] = {}
 
 
 class Forecasts(msgspec.Struct, frozen=True):
-    """Hold one horizon's labelled rows: probability of up, 1 where up came, independent rows that each is worth, number of its world."""
+    """Hold one horizon's labelled rows: probability of up, 1 where up came, independent rows that it is worth, world, published regime."""
 
     up: Floats
     came: Floats
     weight: Floats
     world: NDArray[np.int64]
+    regime: NDArray[np.int64]
 
     def of(self, chosen: NDArray[np.bool_]) -> "Forecasts":
         """Return some of the rows."""
-        return Forecasts(self.up[chosen], self.came[chosen], self.weight[chosen], self.world[chosen])
+        return Forecasts(self.up[chosen], self.came[chosen], self.weight[chosen], self.world[chosen], self.regime[chosen])
 
     def drawn(self, times: Floats) -> "Forecasts":
         """Return the rows with each world counted so many times, as rows of one world: a draw has no interval of its own."""
-        return Forecasts(self.up, self.came, self.weight * times[self.world], np.zeros_like(self.world))
+        return Forecasts(self.up, self.came, self.weight * times[self.world], np.zeros_like(self.world), self.regime)
 
     @property
     def auc(self) -> float:
@@ -85,6 +90,10 @@ class Forecasts(msgspec.Struct, frozen=True):
     def quality(self) -> Reliability:
         """Return how true the probabilities are; intervals are over worlds."""
         return reliability(self.up, self.came, self.weight, self.world)
+
+    def by_regime(self) -> dict[str, Reliability]:
+        """Return the same for each published regime with enough rows."""
+        return reliability_by(self.up, self.came, self.weight, self.world, self.regime, [one.value for one in Regime])
 
 
 class Labels(msgspec.Struct, frozen=True):
@@ -161,6 +170,7 @@ def score_heads(bundle: Bundle, worlds: Sequence[tuple[Rows, Said]]) -> tuple[He
                 auc=one.auc,
                 effective=one.effective,
                 quality=one.quality(),
+                by_regime=one.by_regime(),
                 unseen=UnseenScore(auc=other.auc, effective=other.effective, quality=other.quality()) if unseen.any() else None,
             )
         )
@@ -170,14 +180,15 @@ def score_heads(bundle: Bundle, worlds: Sequence[tuple[Rows, Said]]) -> tuple[He
 def forecasts_of(bundle: Bundle, worlds: Sequence[tuple[Rows, Said]], horizon_s: int) -> Forecasts:
     """Return what a bundle's head said of every labelled row, each tenth second."""
     k = [head.horizon_s for head in bundle.spec.heads].index(horizon_s)
-    p, up, weight, group = [], [], [], []
+    p, up, weight, group, regime = [], [], [], [], []
     for number, (rows, said) in enumerate(worlds):
         labels = labels_of(rows, horizon_s, _THIN_S)
         p.append(said.up[labels.rows, k])
         up.append((labels.sign > 0).astype(np.float64))
         weight.append(labels.uniqueness)
         group.append(np.full(len(labels.rows), number))
-    return Forecasts(*(np.concatenate(column) for column in (p, up, weight, group)))
+        regime.append(said.label[labels.rows])
+    return Forecasts(*(np.concatenate(column) for column in (p, up, weight, group, regime)))
 
 
 def _near_change(regime: NDArray[np.int8], around: int) -> NDArray[np.bool_]:

@@ -10,10 +10,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from smartmoney.core.domain.signals import Regime
 from smartmoney.core.models.bundle import Calibrator, HiddenMarkov
 from smartmoney.learning.boosting.models import FlowDetector, HeadModel, Layout, RegimeClassifier, softmax
 from smartmoney.learning.boosting.trees import TrainingRefused, cut
-from smartmoney.learning.calibration import Reliability, calibrate, calibrated_apart, fit_temperature, reliability, weighted_auc
+from smartmoney.learning.calibration import (
+    Reliability,
+    calibrate,
+    calibrated_apart,
+    fit_temperature,
+    reliability,
+    reliability_by,
+    weighted_auc,
+)
 from smartmoney.learning.fitting.heads import Calibrating, HeadFacts, HeadRows, by_family, fit_facts, head_rows
 from smartmoney.learning.fitting.plan import (
     Fold,
@@ -41,13 +50,14 @@ class HeadResult(msgspec.Struct, frozen=True, kw_only=True):
     """Hold a head, what was fitted on its out-of-fold rows, and how good those were.
 
     `auc` and `quality` are of families that a fold had not seen, or of later time; `fresh_…` of fresh worlds of families that it had
-    seen, None for recordings.
+    seen, None for recordings. `by_regime` is `quality` in each regime that holds enough independent rows.
     """
 
     model: HeadModel
     facts: HeadFacts
     auc: float
     quality: Reliability
+    by_regime: dict[str, Reliability]
     fresh_auc: float | None
     fresh_quality: Reliability | None
     labels: int
@@ -377,16 +387,17 @@ class _OutOfFold:
         model = fit_head(made, rows, everything, shape, settings, horizon, steps_of(settings.rounds)[step])
         unseen = self.unseen.up[horizon][step, rows.at]
         known = np.isfinite(unseen)
+        # Of a family that no fold of theirs has seen calibrators must not know either.
+        judged = _judged(told, unseen, rows, family, groups if self.fresh.is_empty else family)
+        fresh = None if self.fresh.is_empty else self.fresh.up.get(horizon)
         return HeadResult(
             model=msgspec.structs.replace(model, calibrator=facts.calibrator),
             facts=facts,
             auc=weighted_auc(unseen, rows.up, rows.weight),
-            # Of a family that no fold of theirs has seen calibrators must not know either.
-            quality=_head_quality(told, unseen, rows, family, groups, groups if self.fresh.is_empty else family),
-            fresh_auc=weighted_auc(self.fresh.up[horizon][step, rows.at], rows.up, rows.weight) if horizon in self.fresh.up else None,
-            fresh_quality=_head_quality(told, self.fresh.up[horizon][step, rows.at], rows, family, groups, groups)
-            if horizon in self.fresh.up
-            else None,
+            quality=reliability(*judged, groups),
+            by_regime=reliability_by(*judged, groups, told.regime[0], [one.value for one in Regime]),
+            fresh_auc=None if fresh is None else weighted_auc(fresh[step, rows.at], rows.up, rows.weight),
+            fresh_quality=None if fresh is None else reliability(*_judged(told, fresh[step, rows.at], rows, family, groups), groups),
             labels=int(known.sum()),
             effective=float(rows.weight[known].sum()),
         )
@@ -398,18 +409,17 @@ class _OutOfFold:
         return np.concatenate([one[made.row[made.source == place]] for place, one in enumerate(self._published)])
 
 
-def _head_quality(
-    told: Calibrating, raw: Floats, rows: HeadRows, family: NDArray[np.int64], groups: NDArray[np.int64], apart: NDArray[np.int64]
-) -> Reliability:
-    """Return how true raw probabilities are, calibrated as the head is, but without anything of the row's part of `apart`."""
+def _judged(
+    told: Calibrating, raw: Floats, rows: HeadRows, family: NDArray[np.int64], apart: NDArray[np.int64]
+) -> tuple[Floats, Floats, Floats]:
+    """Return raw probabilities calibrated as the head is, but without anything of the row's part of `apart`, what came, and weights."""
     kinds = len(told.share)
     judged = np.tile(np.maximum(raw, 1.0 - raw), kinds)
     weights = told.weights(rows.weight, family)
     found = calibrated_apart(told.confidence, told.right(rows.up), weights, np.tile(apart, kinds), judged=judged)[: len(raw)]
     sure = np.clip(found, 0.5, 1.0)
     p = np.where(raw >= 0.5, sure, 1.0 - sure)
-    known = np.isfinite(raw)
-    return reliability(p[known], rows.up[known], by_family(rows.weight[known], family[known]), groups[known])
+    return p, rows.up, by_family(np.where(np.isfinite(raw), rows.weight, 0.0), family)
 
 
 def fit_stage(

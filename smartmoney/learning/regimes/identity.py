@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 
 MARGIN_MIN = 0.2
 COST_MAX = 0.35
+_MORE = "give it more worlds of each family, or longer ones (`train --built-in --worlds N --hours H`)"
 
 
 class Naming(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,9 +62,13 @@ def check_names(fitted: FittedHmm, signatures: Floats) -> Naming:
     naming = name_states(fitted.means, fitted.states, signatures)
     if naming.names != fitted.states.names:
         wrong = next(k for k, (a, b) in enumerate(zip(naming.names, fitted.states.names, strict=True)) if a is not b)
-        raise FitRefused(f"state {wrong} was anchored as {fitted.states.names[wrong].value} and looks like {naming.names[wrong].value}")
+        raise FitRefused(
+            f"state {wrong} was anchored as {fitted.states.names[wrong].value} and looks like {naming.names[wrong].value}; {_MORE}"
+        )
     if not naming.margin >= MARGIN_MIN:
-        raise FitRefused(f"the names of the states are in doubt: margin {naming.margin:.3f} to the second best, needed {MARGIN_MIN}")
+        raise FitRefused(
+            f"the names of the states are in doubt: margin {naming.margin:.3f} to the second best, needed {MARGIN_MIN}; {_MORE}"
+        )
     return naming
 
 

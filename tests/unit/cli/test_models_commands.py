@@ -5,6 +5,7 @@ import json
 import pytest
 
 from smartmoney.adapters.model_store import ModelStore
+from smartmoney.core.models.bundle import Gate
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def test_promote_and_rollback_are_listed(call, state, bundles):
     first, second = bundles.small_bundle(), bundles.small_bundle(name="second")
     ask = lambda *words: call("models", *words, "--state-dir", state, "--json")  # noqa: E731
     for model, reason in (("small", "the first"), (second.hash[:8], "better")):
-        code, out, err = ask("promote", model, "--reason", reason)
+        code, out, err = ask("promote", model, "--ungated", "--reason", reason)
         assert (code, err) == (0, "")
         assert json.loads(out)["daemon"] is None
     listed = json.loads(ask("list")[1])
@@ -38,6 +39,24 @@ def test_promote_and_rollback_are_listed(call, state, bundles):
     assert "no champion stood before" in err
     code, out, _ = call("models", "list", "--state-dir", state)
     assert f"* {first.hash[:12]}  small" in out
+
+
+def test_what_no_gate_has_judged_decides_on_paper_alone_and_only_if_told(call, state, bundles):
+    code, out, err = call("models", "promote", "small", "--state-dir", state)
+    assert (code, out) == (1, "")
+    assert "no gate has judged small" in err
+    assert "models gate small" in err
+    assert ModelStore(state / "models").champion() is None
+    code, out, _ = call("models", "promote", "small", "--ungated", "--state-dir", state)
+    assert code == 0
+    assert "live refuses it" in out
+    hash_ = bundles.small_bundle(name="second").hash
+    ModelStore(state / "models").record_gate(
+        hash_, Gate(passed=True, venue="binance", market="spot", instruments=("BTC/USDT",), at="2026-01-01", text="")
+    )
+    code, out, _ = call("models", "promote", "second", "--state-dir", state)
+    assert code == 0
+    assert "live refuses it" not in out
 
 
 def test_show_checks_the_bundle_and_prints_its_card(call, state, bundles):

@@ -7,7 +7,8 @@ from smartmoney.core.features.schema import FEATURE_INDEX
 from smartmoney.learning.evaluation.baseline import score_baseline
 from smartmoney.learning.evaluation.flow import efficiency, score_flow
 from smartmoney.learning.evaluation.said import Said
-from smartmoney.learning.evaluation.worlds import score_regimes
+from smartmoney.learning.evaluation.worlds import score_heads, score_regimes
+from smartmoney.learning.sets.labels import labels_of
 
 from .made_rows import made_rows
 
@@ -72,6 +73,23 @@ def test_regimes_that_are_told_right_score_one_and_edges_are_left_out():
     assert late.macro_f1 == 1.0
     wrong = score_regimes([(one, said_of(one, np.full(len(one), 4))) for one in rows])
     assert wrong.macro_f1 < 0.2
+
+
+def test_calibration_is_told_by_the_published_regime(bundles):
+    """Where *volatile* is published the forecasts are wrong way round, elsewhere right: the whole hides what the parts show."""
+    bundle, heard = bundles.small_bundle(), []
+    for seed in range(6):
+        rows = made_rows(seed, f"f{seed}", 1800)
+        up, label = np.full((len(rows), len(bundle.spec.heads)), 0.5), np.full(len(rows), 4)
+        label[900:] = 3
+        labels = labels_of(rows, bundle.spec.heads[0].horizon_s, 1)
+        up[labels.rows, 0] = np.where((labels.sign > 0) == (labels.rows < 900), 0.7, 0.3)
+        heard.append((rows, said_of(rows, label=label, up=up, heads=len(bundle.spec.heads))))
+    found = score_heads(bundle, heard)[0].by_regime
+    assert list(found) == ["volatile", "neutral"]
+    assert found["neutral"].slope > 1.0
+    assert found["volatile"].slope < -1.0
+    assert found["volatile"].brier > found["neutral"].brier
 
 
 @pytest.mark.slow

@@ -110,6 +110,18 @@ def test_the_card_says_in_plain_words_what_it_is_worth(made):
     assert "What it does not know" in card
 
 
+def test_calibration_is_told_in_every_regime_that_holds_enough(made):
+    head = made.report.heads[0]
+    assert len(head.by_regime) >= 3
+    # Each labelled row is of one regime; those of scarce ones are not told.
+    assert sum(one.effective for one in head.by_regime.values()) <= head.effective + 1e-6
+    for name, one in head.by_regime.items():
+        assert 0.0 <= one.ece < 0.5
+        assert 0.0 < one.brier < 0.5
+        assert f"| {head.horizon_s} s | {name} | {one.effective:.0f} | {one.ece:.3f} | {one.brier:.3f} |" in made.bundle.card
+    assert made.report.paths is None, "worlds are no one past"
+
+
 def test_recordings_are_learned_on_the_champions_regimes(made):
     recorded = [made_rows(9, "real", 5400, truth=False)]
     found = train(recorded, RECIPE, "challenger", REAL, quiet, made.bundle)
@@ -118,6 +130,10 @@ def test_recordings_are_learned_on_the_champions_regimes(made):
     assert found.bundle.forests["detector"] is made.bundle.forests["detector"]
     assert found.bundle.spec.hmm.names == made.bundle.spec.hmm.names
     assert "Nobody knows the true regimes" in found.bundle.card
+    paths = found.report.paths
+    assert (paths.horizon_s, paths.splits, len(paths.aucs)) == (300, 28, 7)
+    assert list(paths.aucs) == sorted(paths.aucs)
+    assert f"between {paths.aucs[0]:.3f} and {paths.aucs[-1]:.3f}" in found.bundle.card
 
 
 def test_thresholds_are_of_the_regimes_by_which_decisions_choose_them(made):

@@ -65,7 +65,29 @@ def test_the_filter_is_the_last_row_of_hmmlearns_posterior_for_every_prefix(bund
     rows = bundles.rows(300, seed=5)
     _, told = decide_rows(alone(hmm, bundles), PLAIN, rows, at(300))
     model, z = reference(hmm), observations(hmm, rows)
-    for n in (1, 2, 3, 10, 77, 300):
+    for n in range(1, 301):
+        assert np.abs(model.predict_proba(z[:n])[-1] - told["posterior"][n - 1, :6]).max() <= 1e-10, n
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0.02, 5.0), st.floats(0.5, 0.9999))
+def test_the_filter_is_hmmlearns_for_any_sharpness_and_stickiness(bundles, seed, spread, stay):
+    """Sharp states make likelihoods thousands of nats apart; sticky ones let hardly anything leave."""
+    rng = np.random.default_rng(seed)
+    plain = bundles.hidden_markov(temper=1.0, spread_max=None)
+    variances = spread * np.exp(rng.normal(0.0, 0.5, (3, len(plain.observed))))
+    leave = rng.dirichlet(np.ones(6), 6)
+    swapped = list(plain.mirror)
+    moves = stay * np.eye(6) + (1.0 - stay) * 0.5 * (leave + leave[np.ix_(swapped, swapped)])
+    hmm = msgspec.structs.replace(
+        plain,
+        variances=tuple(tuple(variances[min(k, other) // 2].tolist()) for k, other in enumerate(plain.mirror)),
+        transitions=tuple(tuple((row / row.sum()).tolist()) for row in moves),
+    )
+    rows = bundles.rows(60, seed=seed % 1000)
+    _, told = decide_rows(alone(hmm, bundles), PLAIN, rows, at(60))
+    model, z = reference(hmm), observations(hmm, rows)
+    for n in range(1, 61):
         assert np.abs(model.predict_proba(z[:n])[-1] - told["posterior"][n - 1, :6]).max() <= 1e-10, n
 
 

@@ -136,7 +136,7 @@ def test_a_model_whose_names_are_in_doubt_is_refused(fitted):
     for k in (one, other):
         means[k] = middle
         means[STATES.mirror[k]] = middle * PARITY
-    with pytest.raises(FitRefused, match=r"doubt|looks like"):
+    with pytest.raises(FitRefused, match=r"(doubt|looks like).*--worlds N --hours H"):
         check_names(msgspec.structs.replace(fitted, means=means), prototypes(STATES))
 
 
@@ -162,6 +162,27 @@ def test_fifty_retrains_relabel_nothing(fitted):
         match = match_states((moved, fitted.variances), (fitted.means, fitted.variances), posterior, posterior)
         check_identity(match, STATES.names, STATES.names)
         assert match.of == tuple(range(6))
+
+
+@pytest.mark.slow
+def test_fifty_real_refits_on_other_data_keep_every_state_and_its_name(fitted):
+    """Each is fitted on rows of its own, anchored on the one before, and matched with it by what both say of a common stretch."""
+    common = path(np.random.default_rng(99), 900)[0]
+    champion = fitted
+    for seed in range(100, 150):
+        again = fit([path(np.random.default_rng(seed), 3000)[0]], PARITY, STATES, champion.means, champion.variances)
+        said = [gaussian_posterior(one, common) for one in (again, champion)]
+        match = match_states((again.means, again.variances), (champion.means, champion.variances), *said)
+        check_identity(match, check_names(again, prototypes(STATES)).names, STATES.names)
+        assert match.of == tuple(range(6))
+        champion = again
+
+
+def gaussian_posterior(model, rows):
+    """Return each row's posterior over states without a past: enough to tell which state is which."""
+    log = -0.5 * ((rows[:, None, :] - model.means) ** 2 / model.variances + np.log(model.variances)).sum(axis=2)
+    p = np.exp(log - log.max(axis=1, keepdims=True))
+    return p / p.sum(axis=1, keepdims=True)
 
 
 def test_a_retrain_that_is_another_model_is_refused(fitted):
