@@ -76,7 +76,12 @@ def verify_capture(path: Path) -> CaptureVerdict:
     except (CaptureDamaged, msgspec.MsgspecError, struct.error) as error:
         problems.append(str(error))
     if reader.torn is not None:
-        problems.append(f"{reader.torn.path.name} was not closed: {reader.torn.plain_bytes} bytes at its end are no whole entry")
+        cut = (
+            f"its last {reader.torn.file_bytes:,} bytes are not whole; the next start cuts them off"
+            if reader.entries
+            else "it is no capture"
+        )
+        problems.append(f"{reader.torn.path.name} was not closed, and {cut}")
     problems.extend(f"{gap.count} entries before {gap.before_seq} were lost" for gap in reader.gaps)
     return CaptureVerdict(
         segments=len(reader.segments),

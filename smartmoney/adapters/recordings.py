@@ -28,6 +28,7 @@ LINE_BYTES_MAX = 16 * 1024 * 1024
 _US_BELOW = 100_000_000_000_000_000
 """A receive time below this is in microseconds (in ns it would lie before 1973)."""
 _STAMPED = re.compile(rb"([0-9]{15,19}) ([{\[].*)", re.DOTALL)
+_COARSE = re.compile(rb"[0-9]+ [{\[]")
 _TEXT_LINE = re.compile(rb"([0-9]{9,11}\.[0-9]+): (.*)", re.DOTALL)
 _TEXT_REPLY = re.compile(rb"(https?://\S+) -> ([0-9]{9,11}\.[0-9]+): (.*)", re.DOTALL)
 _TEXT_OTHER = re.compile(rb"(?:configuration: |wss?://\S+ <?->? )")
@@ -75,7 +76,7 @@ def read_recording(path: Path) -> Iterator[RecordedFrame]:
             if not stripped:
                 continue
             if reader is None:
-                reader = _reader_of(stripped)
+                reader = _reader_of(stripped, path)
                 if reader is None:
                     yield _document(line, lines, path)
                     return
@@ -186,10 +187,13 @@ def _lines(stream: IO[bytes], path: Path) -> Iterator[bytes]:
         yield line
 
 
-def _reader_of(line: bytes) -> Callable[[bytes, Path], RecordedFrame | None] | None:
+def _reader_of(line: bytes, path: Path) -> Callable[[bytes, Path], RecordedFrame | None] | None:
     """Return the reader for a file that begins with this line; None for a document that spans lines."""
     if _STAMPED.fullmatch(line):
         return _read_stamped
+    if _COARSE.match(line):
+        stamp = line.partition(b" ")[0].decode()
+        raise RecordingDamaged(f"{path}: receive time {stamp} is neither ns nor us since 1970; is the unit right?")
     if _TEXT_LINE.fullmatch(line) or _TEXT_REPLY.fullmatch(line) or _TEXT_OTHER.match(line):
         return _read_text
     try:

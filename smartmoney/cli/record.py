@@ -14,7 +14,7 @@ WATCH_ONLY = "smartmoney.core.strategy.watch:WatchOnly"
 FOLDER = "record"
 """Where recordings are kept, in the state directory: a recorder and a daemon can run side by side."""
 
-app = typer.Typer(help="Capture any venue without trading; list and verify captures.", invoke_without_command=True)
+app = typer.Typer(invoke_without_command=True)
 
 
 @app.callback()
@@ -27,9 +27,12 @@ def record(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Capture a venue's frames until Ctrl-C, SIGTERM or --for, with books, features and trust watched, and no order ever sent.
+    """Capture any venue without trading; list and verify captures.
 
-    Captures go to `record/` in the state directory. Example: smartmoney record --set venue=binance --for 3600.
+    It runs until Ctrl-C, SIGTERM or --for, with books, features and trust watched, and no order ever sent. Captures go to `record/` in the
+    state directory.
+
+    Example: smartmoney record --set venue=binance --for 3600
     """
     if context.invoked_subcommand is not None:
         if any((config, profile, seconds, state_dir, overrides, as_json)):

@@ -34,6 +34,7 @@ from smartmoney.runtime.chronicle import Chronicle, cost_sums, counted
 from smartmoney.runtime.chronicler import Chronicler
 from smartmoney.runtime.codecs import codec_of
 from smartmoney.runtime.compile import load_backtest_kernels
+from smartmoney.runtime.feed_notes import feed_notes
 from smartmoney.runtime.fill_calibration import FillModel
 from smartmoney.runtime.fill_costs import CostShares, CostSums, FillCost, summed
 from smartmoney.runtime.models import Models, Turn, TurnedModels
@@ -247,9 +248,12 @@ def _run_recordings(job: BacktestJob, source: Recordings, on_ready: Callable[[En
     watch.use(replay.engine)
     started = perf_counter()
     replay.run(frames, on_ready)
+    if not replay.is_stamped:
+        raise BacktestRefused(f"{job.name}: its frames do not say when they were received; `<receive time, ns> <frame>` a line is wanted")
     speed = Speed(perf_counter() - started, started - opened, replay.origin)
     notes = [f"{one.symbol}: tick and lot size inferred from the frames" for one in replay.instruments if one.provisional]
-    assumed = (*_assumptions(job, replay.engine), *notes, *replay.damage)
+    told_of = [f"{job.name}: {line}" for line in feed_notes(replay.engine, replay.message_types, replay.backwards)]
+    assumed = (*_assumptions(job, replay.engine), *notes, *told_of, *replay.damage)
     return told(job.name, replay.engine, watch, job.settings.equity_start, speed, assumed)
 
 
@@ -272,7 +276,7 @@ def _run_stored(job: BacktestJob, source: StoredDays) -> JobResult:
     started = perf_counter()
     replay.run(blocks_of(frames_of(stored, repairs)))
     inferred = (f"{source.symbol}: tick and lot size inferred from the frames",) if stored.instrument.provisional else ()
-    assumed = (*_assumptions(job, replay.engine), *inferred, *repairs.lines())
+    assumed = (*_assumptions(job, replay.engine), *inferred, *feed_notes(replay.engine), *repairs.lines())
     return told(job.name, replay.engine, watch, job.settings.equity_start, Speed(perf_counter() - started, 0.0, "dataset"), assumed)
 
 
@@ -298,7 +302,7 @@ def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
         raise BacktestRefused(f"{source.folder} holds no frames")
     lost = sum(gap.count for gap in entries.gaps)
     noted = (f"{lost} captured entries are missing",) if lost else ()
-    notes = (*noted, "what an operator did in that run is left out")
+    notes = (*noted, *feed_notes(engine), "what an operator did in that run is left out")
     return told(job.name, engine, watch, cash, Speed(perf_counter() - started, 0.0, "capture"), (*_assumptions(job, engine), *notes))
 
 

@@ -28,6 +28,7 @@ from smartmoney.core.engine.stretch import Frames, Timer
 from smartmoney.runtime.assembly import engine_parameters, strategy_factory
 from smartmoney.runtime.clock import Stamp
 from smartmoney.runtime.codecs import recorded_codec
+from smartmoney.runtime.feed_notes import feed_notes
 from smartmoney.runtime.inbox import Item
 from smartmoney.runtime.models import Models, Turn
 from smartmoney.runtime.offline import MONO_START_NS, OfflineRun, Watcher
@@ -99,6 +100,10 @@ class FrameReplay:
         self.origin = FRAMES_READ
         self._index_of = {instrument.symbol.upper(): index for index, instrument in enumerate(instruments)}
         self.recorded_frames = 0
+        self.backwards = 0
+        """Frames that were received before the one above them."""
+        self.is_stamped = False
+        """Whether any frame says when it was received."""
         self._is_each = each
         self._wall_ns = self._origin_ns = 0
         self._timer: Timer | None = None
@@ -143,8 +148,11 @@ class FrameReplay:
     def _timed(self, block: Block, on_ready: Callable[[Engine], None] | None) -> Frames:
         """Return a block's frames on clocks that never turn back; the first one opens the run."""
         rows = block.rows.copy()
-        rows[WALLS] = np.maximum.accumulate(np.maximum(rows[WALLS], self._wall_ns))
+        walls = np.maximum.accumulate(np.maximum(rows[WALLS], self._wall_ns))
+        self.backwards += int(np.count_nonzero(walls > rows[WALLS]))
+        rows[WALLS] = walls
         self._wall_ns = int(rows[WALLS, -1])
+        self.is_stamped = self.is_stamped or self._wall_ns > 0
         if self._timer is None:
             first_ns = min(self._begins_ns, int(rows[WALLS, 0])) or int(rows[WALLS, 0])
             self._origin_ns = first_ns - MONO_START_NS
@@ -224,7 +232,7 @@ def frame_replay(
     damage: list[str] = []
     session = RecordedSession(files, store, partial(_note_damage, damage))
     try:
-        replay = _made(session.instruments(Market(market)), files, settings, make)
+        replay = _made(session.instruments(Market(market)), files, damage, settings, make)
     except BaseException:
         session.close()
         raise
@@ -241,11 +249,16 @@ def _note_damage(damage: list[str], path: Path, problem: RecordingDamaged) -> No
 def _made(
     instruments: Sequence[Instrument],
     files: Sequence[Path],
+    damage: Sequence[str],
     settings: Settings,
     make: Callable[[Sequence[Instrument]], FrameReplay] | None,
 ) -> FrameReplay:
     if not instruments:
-        raise ReplayRefused(f"no depth or trade frames in {', '.join(path.name for path in files)}")
+        why = "".join(f"; {line}" for line in damage)
+        raise ReplayRefused(
+            f"no depth or trade frames in {', '.join(path.name for path in files)}{why}; a recording has `<receive time, ns> <frame>` "
+            "a line, and `smartmoney import` makes one of other forms"
+        )
     for instrument in instruments:
         log.info("provisional grid", symbol=instrument.symbol, tick=str(instrument.tick_size), lot=str(instrument.lot_size))
     return make(instruments) if make else FrameReplay(instruments, settings)
@@ -272,6 +285,7 @@ def frame_summary(replay: FrameReplay) -> dict[str, Any]:
     """Return the summary of a frame replay: a run's own keys where they apply, and counts per message type and fold code."""
     summary: dict[str, Any] = msgspec.to_builtins(summarise(replay.engine.view()))
     summary["recorded_frames"] = replay.recorded_frames
+    summary["notes"] = [*feed_notes(replay.engine, replay.message_types, replay.backwards), *replay.damage]
     summary["frames_from"] = replay.origin
     summary["message_types"] = dict(sorted(replay.message_types.items()))
     summary["fold_codes"] = {code.name.lower(): count for code, count in replay.engine.market.codes.items() if count}
