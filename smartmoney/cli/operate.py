@@ -38,10 +38,21 @@ def status(
     for key in _SHOWN:
         table.add_row(key, str(result[key]))
     for name, seen in result["instruments"].items():
-        table.add_row(name, f"{seen['bid']} / {seen['ask']}  {seen['trust']}  regime {seen['regime']}  last: {seen['last_decision']}")
+        table.add_row(name, f"{seen['bid']} / {seen['ask']}  {seen['trust']}  regime {_regime(seen)}  last: {seen['last_decision']}")
+    top = result.get("performance", {}).get("top_features", {})
+    table.add_row("top_features", ", ".join(f"{name} {share:.0%}" for name, share in top.items()) or "the prior has none")
     table.add_row("training", ", ".join(f"{key} {value}" for key, value in result["training"].items()))
     table.add_row("drift", ", ".join(f"{key} {value}" for key, value in result["drift"].items()))
     Console().print(table)
+
+
+def _regime(seen: dict[str, Any]) -> str:
+    """Return an instrument's regime in words: label, probability, age, whether it is stable, and how undecided the posterior is."""
+    if seen["regime"] is None:
+        return "warming"
+    steady = "stable" if seen["regime_stable"] else "unstable"
+    known = f"{seen['regime']} {seen['regime_probability']:.2f} for {seen['regime_age_s']:.0f} s"
+    return f"{known}, {steady}, entropy {seen['regime_entropy']:.2f}"
 
 
 def halt(reason: Reason = "operator", state_dir: StateDir = None, as_json: AsJson = False) -> None:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from smartmoney.core.domain.signals import FeedTrust
 from smartmoney.core.engine.view import AccountView, EngineView, InstrumentView
+from smartmoney.core.strategy.rules import is_stable
 
 _TRUST_STYLE = {
     FeedTrust.SYNCED: "bold green",
@@ -100,7 +101,7 @@ def _regime(item: InstrumentView) -> Text:
     filled = round(regime.probability * _BAR)
     text = Text(f"{regime.label.value:12} ", style=f"bold {_REGIME_STYLE[regime.label.value]}")
     text.append("█" * filled + "░" * (_BAR - filled), style=_REGIME_STYLE[regime.label.value])
-    text.append(f" {regime.probability:.2f}   for {regime.age_s:.0f} s")
+    text.append(f" {regime.probability:.2f}   for {regime.age_s:.0f} s  {'stable' if is_stable(regime.probability) else 'unstable'}")
     return text
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from smartmoney.core.domain.signals import FeedTrust
 from smartmoney.core.engine.view import EngineView, InstrumentView
+from smartmoney.core.strategy.rules import is_stable
 from smartmoney.runtime.latency import Percentiles
 
 _WORST_FIRST = (FeedTrust.RESYNCING, FeedTrust.STALE, FeedTrust.SUSPECT, FeedTrust.SYNCED)
@@ -136,6 +137,10 @@ def _instrument(item: InstrumentView) -> Mapping[str, object]:
         "target": _float(item.target),
         "regime": None if item.regime is None else item.regime.label.value,
         "regime_probability": None if item.regime is None else item.regime.probability,
+        "regime_posterior": None if item.regime is None else item.regime.posterior,
+        "regime_age_s": None if item.regime is None else item.regime.age_s,
+        "regime_entropy": None if item.regime is None else item.regime.entropy,
+        "regime_stable": None if item.regime is None else is_stable(item.regime.probability),
         "features": {name: value for name, value in item.features.items() if value == value},  # noqa: PLR0124 - leaves NaN out
         "last_decision": None if item.last_decision is None else f"{item.last_decision.code}: {item.last_decision.text}",
     }

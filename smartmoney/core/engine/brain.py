@@ -204,7 +204,13 @@ class Brain:
         reading = self.desk.regime(index)
         if reading is None:
             return None
-        return RegimeView(label=reading.label, probability=reading.probability, age_s=reading.age_s, posterior=reading.probabilities())
+        return RegimeView(
+            label=reading.label,
+            probability=reading.probability,
+            age_s=reading.age_s,
+            posterior=reading.probabilities(),
+            entropy=reading.entropy,
+        )
 
     def last_decision(self, index: int) -> LastDecision | None:
         """Return an instrument's latest decision."""

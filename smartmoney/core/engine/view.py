@@ -10,12 +10,13 @@ from smartmoney.core.domain.signals import Regime
 
 
 class RegimeView(msgspec.Struct, frozen=True, kw_only=True):
-    """Show the regime: the debounced label, its probability, its age in seconds, the posterior over the five."""
+    """Show the regime: the debounced label, its probability, its age in seconds, the posterior over the five, its entropy in nats."""
 
     label: Regime
     probability: float
     age_s: float
     posterior: Mapping[str, float]
+    entropy: float
 
 
 class DecisionView(msgspec.Struct, frozen=True, kw_only=True):

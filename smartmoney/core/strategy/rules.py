@@ -65,10 +65,15 @@ def conditions(regime: str, probability: float, weighted_imbalance: float, liqui
     """Return the market score and the three flags that go with it."""
     return Conditions(
         market_score=market_score(regime, probability, weighted_imbalance, liquidity_stress, weights),
-        regime_stable=probability > STABLE_PROBABILITY,
+        regime_stable=is_stable(probability),
         liquidity_healthy=liquidity_stress < HEALTHY_STRESS,
         imbalance_significant=abs(weighted_imbalance) > SIGNIFICANT_IMBALANCE,
     )
+
+
+def is_stable(probability: float) -> bool:
+    """Tell whether a regime of that probability is stable: an unstable one asks for more confidence."""
+    return probability > STABLE_PROBABILITY
 
 
 def size_factor(regime: str) -> float:

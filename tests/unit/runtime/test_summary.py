@@ -4,6 +4,9 @@ import json
 
 import msgspec
 
+from smartmoney.cli import operate
+from smartmoney.core.domain.signals import Regime
+from smartmoney.core.engine.view import RegimeView
 from smartmoney.runtime.latency import SAMPLES_MAX, LatencyRecorder
 from smartmoney.runtime.summary import rss_mb, summarise
 
@@ -29,6 +32,19 @@ def test_a_run_that_has_seen_nothing_has_every_key_and_no_invented_number():
     assert (found["feed_trust"], found["synced_after_s"], found["equity"]) == ("resyncing", None, None)
     assert found["instruments"]["BTC/USDT"]["bid"] is None
     assert found["position"] == 0.0
+
+
+def test_a_regime_is_told_whole_posterior_age_entropy_and_whether_it_is_stable():
+    view = Running().engine.view()
+    for posterior, steady in (((0.05, 0.82, 0.05, 0.04, 0.04), True), ((0.1, 0.6, 0.1, 0.1, 0.1), False)):
+        shares = dict(zip([one.value for one in Regime], posterior, strict=True))
+        reading = RegimeView(label=Regime.DISTRIBUTION, probability=posterior[1], posterior=shares, age_s=27.0, entropy=0.7)
+        seen = msgspec.structs.replace(view.instruments[0], regime=reading)
+        told = strict(summarise(msgspec.structs.replace(view, instruments=(seen,))))["instruments"]["BTC/USDT"]
+        assert told["regime_posterior"] == shares
+        assert (told["regime_age_s"], told["regime_entropy"], told["regime_stable"]) == (27.0, 0.7, steady)
+        words = operate._regime(told)
+        assert words == f"distribution {posterior[1]:.2f} for 27 s, {'stable' if steady else 'unstable'}, entropy 0.70"
 
 
 def test_memory_is_that_of_this_process():
