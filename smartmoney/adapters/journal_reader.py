@@ -3,6 +3,7 @@
 Invariants: a reader of another process never makes the daemon wait and never changes the file; rows come out in the order they went in.
 """
 
+import math
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -336,6 +337,17 @@ class JournalReader:
             () if run_id is None else (run_id,),
         )
         return [max(row[0], 0) / 1e6 for row in rows]
+
+    def request_waits_ms(self, run_id: str) -> list[float]:
+        """Return how long each order and each cancel of a run waited for its answer, in ms, in order; NaN where it got none."""
+        answered = "(SELECT min(e.wall_ns) FROM order_events e WHERE e.client_order_id = r.client_order_id AND e.kind IN"
+        rows = self._connection.execute(
+            f"SELECT r.seq, r.rowid, {answered} ('OrderAccepted', 'OrderRejected')) - r.wall_ns FROM intents r WHERE r.run_id = ?1"  # noqa: S608
+            f" UNION ALL SELECT r.seq, 0, {answered} ('OrderCanceled', 'CancelRejected') AND e.id > r.id) - r.wall_ns"
+            " FROM order_events r WHERE r.kind = 'CancelOrder' AND r.run_id = ?1 ORDER BY 1, 2",
+            (run_id,),
+        )
+        return [math.nan if wait is None else max(wait, 0) / 1e6 for _, _, wait in rows]
 
     def fills(self, run_id: str | None = None) -> list[FillRow]:
         """Return the fills of a run, or of all runs, in journal order."""

@@ -9,12 +9,16 @@ import typer
 from smartmoney.cli.common import layout_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from smartmoney.adapters.dataset_reader import StoredInstrument
     from smartmoney.runtime.backtest import BacktestJob, Source
     from smartmoney.runtime.fill_calibration import FillModel
     from smartmoney.settings.models import Settings
     from smartmoney.simulation.order_latency import OrderLatency
 
+RECORDED = "recorded"
+"""A latency: what each request of a captured run took."""
 _MEASURED = "measured"
 
 Files = Annotated[list[Path] | None, typer.Argument(help="Recordings of raw frames: one session, or with --each one a file.")]
@@ -38,7 +42,8 @@ Latency = Annotated[
     typer.Option(
         "--latency",
         metavar="MS",
-        help="Order latency: 50, or median and 99th percentile as 50,200, or `measured` [default: paper.latency_ms].",
+        help="Order latency: 50, or median and 99th percentile as 50,200, or `measured`; with --run `recorded`, each order's own "
+        "[default: paper.latency_ms].",
     ),
 ]
 FeedLatency = Annotated[
@@ -119,7 +124,8 @@ class Stretches(NamedTuple):
         # Before numba is imported, which would else keep its cache beside the sources, and take stale kernels from there.
         kernel_cache.prepare()
         sources = self._sources(settings, state_dir)
-        model = _latency(latency, settings, state_dir)
+        waits = self._waits(sources, state_dir) if latency == RECORDED else {}
+        model = _latency(None if waits else latency, settings, state_dir)
         fitted = _fitted(fills, state_dir) if fills else None
         if fitted is not None and latency is None:
             model = fitted.latency(model)
@@ -136,9 +142,25 @@ class Stretches(NamedTuple):
                 models=models,
                 fills=fitted,
                 prepares=prepares,
+                waits_ms=waits.get(name, ()),
             )
             for name, source in sources.items()
         ]
+
+    def _waits(self, sources: "Mapping[str, Source]", state_dir: Path | None) -> dict[str, tuple[float, ...]]:
+        """Return what the requests of each run took."""
+        from smartmoney.adapters.journal import JournalReader
+        from smartmoney.runtime.backtest import CapturedRun
+
+        _refuse_unless(bool(self.runs), "`recorded` is about a captured run: name it with --run", "--latency")
+        with JournalReader.open(layout_of(state_dir).journal) as journal:
+            found = {
+                name: tuple(journal.request_waits_ms(Path(source.folder).name))
+                for name, source in sources.items()
+                if isinstance(source, CapturedRun)
+            }
+        _refuse_unless(all(found.values()), "`recorded`: the run sent no order, so none has a latency", "--latency")
+        return found
 
     def _check(self) -> None:
         days = self.days

@@ -8,6 +8,7 @@ import typer
 
 from smartmoney.cli.common import AsJson, ConfigFile, Overrides, Profile, StateDir, layout_of, settings_of
 from smartmoney.cli.stretches import (
+    RECORDED,
     Dataset,
     Days,
     Each,
@@ -82,6 +83,8 @@ def tune(
         raise typer.BadParameter("a scheduler has its own workers; give one of the two", param_hint="--processes, --scheduler")
     if out is not None and out.exists() and not out.is_dir():
         raise typer.BadParameter(f"{out} is no folder; name one, it is made if need be", param_hint="--out")
+    if latency == RECORDED:
+        raise typer.BadParameter("`recorded` is one run's, under its own settings; take `measured`", param_hint="--latency")
     settings = settings_of(config, profile, "paper", overrides)
     days = Days(dataset, symbol, first, last)
     stretches = Stretches(files or [], market, run or [], scenario, seeds, None if scenario is None else seed, hours, days, each=each)

@@ -29,6 +29,7 @@ from smartmoney.learning.matched_null import NullTest, judged
 from smartmoney.runtime import logs
 from smartmoney.runtime.assembly import engine_parameters, strategy_factory
 from smartmoney.runtime.backtest_sources import WARM_NS, by_turns, captured_items, record_built_in, split_start, stretch_of
+from smartmoney.runtime.beside_the_run import OwnFills, recorded_latency, waits_in_words
 from smartmoney.runtime.cached_files import prepared_recordings
 from smartmoney.runtime.chronicle import Chronicle, cost_sums, counted
 from smartmoney.runtime.chronicler import Chronicler
@@ -106,6 +107,8 @@ class BacktestJob(msgspec.Struct, frozen=True, kw_only=True):
     fills: FillModel | None = None
     prepares: bool = False
     """Whether recordings are read from their prepared form, which is kept in the cache."""
+    waits_ms: tuple[float, ...] = ()
+    """What each request of a captured run took, in order, in place of `latency`; NaN where it got no answer."""
     turns: tuple[Turn, ...] = ()
     """Bundles that decide one after the other, by time, in place of the settings' model."""
 
@@ -297,12 +300,15 @@ def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
     begun = begin_anew(start, job.settings, encode_parameters(engine_parameters(job.settings)), models.choose(job.settings))
     run = OfflineRun(engine, begun, job.paper(), latency=_seen_latency(job), watcher=watch)
     started = perf_counter()
-    items = stretch_of(captured_items(rest), source.since_ns, source.until_ns)
+    own = OwnFills(start.instruments)
+    items = stretch_of(captured_items(own.noting(rest)), source.since_ns, source.until_ns)
     if not run.run(by_turns(items, [(one.since_ns, one.bundle.hash) for one in job.turns[1:]])):
         raise BacktestRefused(f"{source.folder} holds no frames")
     lost = sum(gap.count for gap in entries.gaps)
     noted = (f"{lost} captured entries are missing",) if lost else ()
-    notes = (*noted, *feed_notes(engine), "what an operator did in that run is left out")
+    is_whole = not source.since_ns and not source.until_ns
+    beside = (own.beside(watch.costs.fills, is_recorded=bool(job.waits_ms)),) if is_whole and watch.costs.is_whole else ()
+    notes = (*noted, *feed_notes(engine), *beside, "what an operator did in that run is left out")
     return told(job.name, engine, watch, cash, Speed(perf_counter() - started, 0.0, "capture"), (*_assumptions(job, engine), *notes))
 
 
@@ -331,6 +337,8 @@ def _seen_latency(job: BacktestJob) -> OrderLatency:
     """Return the latency on the book as we see it: the book that an order meets at the venue is one that we see a feed latency later."""
     more = job.feed_latency_ms
     model = job.latency
+    if job.waits_ms:
+        return recorded_latency(job.waits_ms, model, more)
     if not more:
         return model
     if model.samples_ms:
@@ -409,7 +417,7 @@ def _assumptions(job: BacktestJob, engine: Engine) -> tuple[str, ...]:
         f"account: {settings.equity_start:f} {quote}, flat at the start of each job",
         f"feed latency: as recorded{feed}",
         f"model: {engine.brain.model_name}" if not job.turns else "model: trained anew for each part, on what came before it",
-        *paper_assumptions(job.paper(), job.latency.words(), settings.market),
+        *paper_assumptions(job.paper(), waits_in_words(job.waits_ms) if job.waits_ms else job.latency.words(), settings.market),
         *(() if job.fills is None else job.fills.words),
     )
 

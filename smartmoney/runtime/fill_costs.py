@@ -94,6 +94,11 @@ class FillCosts:
         self._ended: deque[str] = deque()
         self._mids: dict[int, float] = {}
 
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether `fills` are all of them."""
+        return len(self.fills) < FILLS_MAX
+
     def use(self, engine: Engine) -> None:
         """Say whose book and orders are meant."""
         self._engine = engine

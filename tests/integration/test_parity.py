@@ -35,7 +35,10 @@ def story(tmp_path_factory):
     stored = smartmoney("backtest", "--dataset", folder / "data", "-c", config, "--json")
     with JournalReader.open(StateLayout(state).journal) as journal:
         fills, waits = journal.fills(live["run_id"]), journal.acknowledgements_ms(live["run_id"])
-    return live, replay, json.loads(backtest.stdout), fills, waits, differs, (fitted, exported, stored)
+    recorded = smartmoney("backtest", "--run", live["run_id"], "--latency", "recorded", *same)
+    assert recorded.returncode == 0, recorded.stderr
+    tested = json.loads(backtest.stdout), json.loads(recorded.stdout)
+    return live, replay, tested, fills, waits, differs, (fitted, exported, stored)
 
 
 def test_the_replay_is_the_run_bit_for_bit(story):
@@ -45,10 +48,13 @@ def test_the_replay_is_the_run_bit_for_bit(story):
 
 
 def test_the_backtest_fills_what_the_run_filled(story):
-    _, _, backtest, fills, *_ = story
-    tested = backtest["jobs"][0]["fills"]
-    assert [fill["side"] for fill in tested] == [fill.side for fill in fills]
-    assert sum(float(fill["quantity"]) for fill in tested) == pytest.approx(float(sum(fill.quantity for fill in fills)), rel=1e-9)
+    """With the configured latency the same fills; with the waits that the run's orders had, at the same prices, however busy the machine."""
+    _, _, backtests, fills, *_ = story
+    for backtest in backtests:
+        tested = backtest["jobs"][0]["fills"]
+        assert [fill["side"] for fill in tested] == [fill.side for fill in fills]
+        assert sum(float(fill["quantity"]) for fill in tested) == pytest.approx(float(sum(fill.quantity for fill in fills)), rel=1e-9)
+        assert any(line.startswith(f"beside the run itself: the same {len(fills)} fills") for line in backtest["assumptions"])
     for ours, theirs in zip(tested, fills, strict=True):
         assert float(ours["price"]) == pytest.approx(float(theirs.price), rel=PRICES_WITHIN_BPS / 1e4)
 
@@ -82,7 +88,7 @@ def test_other_settings_are_told_apart_with_both_sides(story):
 
 
 def test_too_few_fills_of_a_run_are_told_and_the_default_stands(story):
-    _, _, backtest, *_, (fitted, _, _) = story
+    _, _, (backtest, _), *_, (fitted, _, _) = story
     assert fitted.returncode == 0, fitted.stderr
     found = json.loads(fitted.stdout)
     assert any("30 are wanted; the default stands" in line for line in found["assumptions"])

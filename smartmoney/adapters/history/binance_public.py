@@ -21,7 +21,6 @@ from smartmoney.adapters.history.events import (
     decimal_text,
     lacking,
     level_of,
-    nanoseconds,
     whole_number,
 )
 from smartmoney.adapters.history.texts import CsvRows, header_of, located
@@ -33,6 +32,7 @@ _TICKER = ("update_id", "best_bid_price", "best_bid_qty", "best_ask_price", "bes
 _DEPTH = ("symbol", "timestamp", "last_update_id", "side", "update_type", "price", "qty")
 _PREVIOUS = "pu"
 """Column of T_DEPTH that futures have: the id that an update must follow."""
+_OWN = ("ms", "us")
 _NAMED = re.compile(r"(.+?)[-_](?:trades|aggTrades|bookTicker|bookDepth|T_DEPTH)", re.IGNORECASE)
 _PERCENT = ("timestamp", "percentage", "depth", "notional")
 
@@ -95,7 +95,7 @@ def _aggregated(rows: Iterator[list[str]], at: Sequence[int], path: Path, symbol
 
 
 def _printed(path: Path, symbol: str, repairs: Repairs, time: str, name: str, price: str, quantity: str, maker: str) -> Iterator[Printed]:
-    at = nanoseconds(time, f"{path}: time")
+    at = repairs.time(time, f"{path}: time", _OWN)
     if maker.lower() not in {"true", "false"}:
         raise HistoryRefused(f"{path}: is_buyer_maker {maker!r}; true or false is wanted")
     cost = decimal_text(price, f"{path}: price", may_be_zero=True)
@@ -113,12 +113,12 @@ def _ticker(rows: Iterator[list[str]], at: Sequence[int], path: Path, symbol: st
         if "0" in texts:
             repairs.note("quotes without a price or size, left out")
             continue
-        wall = nanoseconds(row[event], f"{path}: event_time")
-        stamp = nanoseconds(row[transaction], f"{path}: transaction_time")
+        wall = repairs.time(row[event], f"{path}: event_time", _OWN)
+        stamp = repairs.time(row[transaction], f"{path}: transaction_time", _OWN)
         yield LevelsChanged(wall, stamp, symbol, True, ((texts[0], texts[1]),), ((texts[2], texts[3]),))
 
 
-def _depth(rows: Iterator[list[str]], at: Sequence[int], path: Path, _symbol: str, _repairs: Repairs) -> Iterator[Event]:
+def _depth(rows: Iterator[list[str]], at: Sequence[int], path: Path, _symbol: str, repairs: Repairs) -> Iterator[Event]:
     symbol, time, last, side, kind, price, quantity, *rest = at
     for key, message in groupby(rows, key=lambda row: (row[symbol], row[time], row[last], row[kind] == "snap", *(row[k] for k in rest))):
         sides: dict[str, list[Level]] = {"b": [], "a": []}
@@ -126,7 +126,7 @@ def _depth(rows: Iterator[list[str]], at: Sequence[int], path: Path, _symbol: st
             if row[side] not in sides:
                 raise HistoryRefused(f"{path}: side {row[side]!r}; a or b is wanted")
             sides[row[side]].append(level_of(row[price], row[quantity], str(path)))
-        wall = nanoseconds(key[1], f"{path}: timestamp")
+        wall = repairs.time(key[1], f"{path}: timestamp", _OWN)
         own = whole_number(key[2], f"{path}: last_update_id")
         before = whole_number(key[4] or "-1", f"{path}: pu") if rest else -1
         levels = (tuple(sides["b"]), tuple(sides["a"]))

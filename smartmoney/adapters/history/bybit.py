@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from smartmoney.adapters.history.events import Events, HistoryRefused, Level, LevelsChanged, Repairs, level_of, nanoseconds
+from smartmoney.adapters.history.events import Events, HistoryRefused, Level, LevelsChanged, Repairs, level_of
 from smartmoney.adapters.history.texts import ENDS_EARLY, text_lines
 
 
@@ -25,6 +25,7 @@ class _Line(msgspec.Struct):
     cts: int = 0
 
 
+_OWN = ("ms",)
 _decoder = msgspec.json.Decoder(_Line)
 
 
@@ -51,9 +52,10 @@ def read_bybit(path: Path, repairs: Repairs) -> Events:
             continue
         if line.type not in {"snapshot", "delta"}:
             raise HistoryRefused(f"{path}: line {number} has type {line.type!r}; snapshot or delta is wanted")
-        wall = nanoseconds(line.ts, f"{path}: ts")
-        event = nanoseconds(line.cts, f"{path}: cts") if line.cts else wall
-        bids, asks = (tuple(level_of(*level, str(path)) for level in side) for side in (line.data.b, line.data.a))
+        where = f"{path}: line {number}"
+        wall = repairs.time(line.ts, f"{where}: ts", _OWN)
+        event = repairs.time(line.cts, f"{where}: cts", _OWN) if line.cts else wall
+        bids, asks = (tuple(level_of(*level, where) for level in side) for side in (line.data.b, line.data.a))
         yield LevelsChanged(wall, event, line.data.s, line.type == "snapshot", bids, asks)
     if broken:
         repairs.note(ENDS_EARLY)

@@ -73,6 +73,17 @@ class Repairs:
         if other != kind:
             raise HistoryRefused(f"{where}: {kind} beside {other} tell the same {subject} twice; give one of the two kinds")
 
+    def time(self, text: str | int, where: str, own: Sequence[str]) -> int:
+        """Return a time in ns as `nanoseconds` does, and note a unit that is not the form's own.
+
+        Raises:
+            HistoryRefused: it is no time.
+        """
+        found, unit = _timed(text, where)
+        if unit not in own:
+            self.note(f"times ({where.rpartition(': ')[2]}) in {unit} where the form has {' or '.join(own)}, read as {unit}")
+        return found
+
     def note(self, what: str, count: int = 1) -> None:
         """Count something."""
         if count:
@@ -89,6 +100,11 @@ def nanoseconds(text: str | int, where: str) -> int:
     Raises:
         HistoryRefused: it is no time between 2009 and 2050 in any of them.
     """
+    return _timed(text, where)[0]
+
+
+def _timed(text: str | int, where: str) -> tuple[int, str]:
+    """Return a time in ns, and the unit that it was in."""
     try:
         value = int(text)
     except ValueError:
@@ -97,7 +113,7 @@ def nanoseconds(text: str | int, where: str) -> int:
         if 0 < value < below:
             found = value * _NS_PER[unit]
             if _EARLIEST_NS <= found < _LATEST_NS:
-                return found
+                return found, unit
     raise HistoryRefused(f"{where}: {value} is no time between 2009 and 2050 in s, ms, us or ns; is the column right?")
 
 

@@ -21,7 +21,6 @@ from smartmoney.adapters.history.events import (
     Printed,
     Repairs,
     decimal_text,
-    nanoseconds,
 )
 
 EVENT = np.dtype(
@@ -40,6 +39,7 @@ EVENT = np.dtype(
 DEPTH, TRADE, CLEAR, SNAPSHOT, TOUCH = 1, 2, 3, 4, 5
 BUY, SELL = 1 << 29, 1 << 28
 EXCHANGE, LOCAL = 1 << 31, 1 << 30
+_OWN = ("ns",)
 _KIND = 0xFF
 _ROWS_AT_ONCE = 1 << 16
 
@@ -69,15 +69,15 @@ def read_hftbacktest(path: Path, repairs: Repairs, symbol: str | None = None) ->
             stamped = row if row[2] > 0 else (row[0], first_ns, first_ns, *row[3:])
             key = (stamped[2], kind in (CLEAR, SNAPSHOT))
             if message and (key != last or kind == TRADE):
-                yield _levels(message, symbol, path)
+                yield _levels(message, symbol, path, repairs)
                 message = []
             last = key
             if kind == TRADE:
-                yield _printed(stamped, symbol, path)
+                yield _printed(stamped, symbol, path, repairs)
             else:
                 message.append(stamped)
     if message:
-        yield _levels(message, symbol, path)
+        yield _levels(message, symbol, path, repairs)
 
 
 def write_hftbacktest(events: Iterable[Event], path: Path) -> int:
@@ -142,7 +142,7 @@ def _first_time(rows: npt.NDArray[Any]) -> int:
     return int(rows["local_ts"][int(np.argmax(timed))]) if timed.any() else 0
 
 
-def _levels(rows: list[Any], symbol: str, path: Path) -> LevelsChanged:
+def _levels(rows: list[Any], symbol: str, path: Path, repairs: Repairs) -> LevelsChanged:
     """Return what one message did; a CLEAR makes its side whole, what a snapshot then says of it included."""
     sides: tuple[list[Level], list[Level]] = ([], [])
     whole: set[int] = set()
@@ -154,13 +154,13 @@ def _levels(rows: list[Any], symbol: str, path: Path) -> LevelsChanged:
         if kind != CLEAR:
             sides[side].append((_text(row[3], path, may_be_zero=False), _text(row[4], path, may_be_zero=True)))
     first = rows[0]
-    wall, event = nanoseconds(first[2], f"{path}: local_ts"), nanoseconds(first[1] or first[2], f"{path}: exch_ts")
+    wall, event = repairs.time(first[2], f"{path}: local_ts", _OWN), repairs.time(first[1] or first[2], f"{path}: exch_ts", _OWN)
     only = next(iter(whole)) if len(whole) == 1 else -1
     return LevelsChanged(wall, event, symbol, bool(whole), tuple(sides[0]), tuple(sides[1]), only)
 
 
-def _printed(row: Any, symbol: str, path: Path) -> Printed:
-    wall, event = nanoseconds(row[2], f"{path}: local_ts"), nanoseconds(row[1], f"{path}: exch_ts")
+def _printed(row: Any, symbol: str, path: Path, repairs: Repairs) -> Printed:
+    wall, event = repairs.time(row[2], f"{path}: local_ts", _OWN), repairs.time(row[1], f"{path}: exch_ts", _OWN)
     price, size = _text(row[3], path, may_be_zero=False), _text(row[4], path, may_be_zero=False)
     return Printed(wall, event, symbol, -1, price, size, not row[0] & BUY)
 

@@ -21,13 +21,13 @@ from smartmoney.adapters.history.events import (
     decimal_text,
     lacking,
     level_of,
-    nanoseconds,
 )
 from smartmoney.adapters.history.texts import CsvRows, header_of, located
 
 _BOOK = ("symbol", "timestamp", "local_timestamp", "is_snapshot", "side", "price", "amount")
 _TRADES = ("symbol", "timestamp", "local_timestamp", "id", "side", "price", "amount")
 _STAMPS = ("symbol", "timestamp", "local_timestamp")
+_OWN = ("us",)
 _SIDES = {"bid": 0, "ask": 1}
 _LEVEL = re.compile(r"(asks|bids)\[(\d+)\]\.(price|amount)")
 
@@ -44,11 +44,11 @@ def read_tardis(path: Path, repairs: Repairs) -> Events:
     names = [name.strip().lower() for name in header]
     if "is_snapshot" in names:
         repairs.agree("books", "incremental_book_L2", str(path))
-        yield from located(_book(rows, columns_of(names, _BOOK, str(path)), path), rows)
+        yield from located(_book(rows, columns_of(names, _BOOK, str(path)), path, repairs), rows)
     elif any(_LEVEL.fullmatch(name) for name in names):
         repairs.agree("books", "book_snapshot", str(path))
         places = columns_of(names, _STAMPS, str(path))
-        yield from located(_snapshots(rows, names, places, path), rows)
+        yield from located(_snapshots(rows, names, places, path, repairs), rows)
     elif "id" in names:
         yield from located(_trades(rows, columns_of(names, _TRADES, str(path)), path, repairs), rows)
     else:
@@ -56,21 +56,23 @@ def read_tardis(path: Path, repairs: Repairs) -> Events:
         raise HistoryRefused(f"{path}: neither incremental_book_L2, trades nor book_snapshot{closest}; its columns are {', '.join(header)}")
 
 
-def _book(rows: Iterator[list[str]], at: Sequence[int], path: Path) -> Iterator[Event]:
+def _book(rows: Iterator[list[str]], at: Sequence[int], path: Path, repairs: Repairs) -> Iterator[Event]:
     symbol, stamp, local, whole, side, price, amount = at
     for key, message in groupby(rows, key=lambda row: (row[symbol], row[local], row[whole].lower() == "true")):
         sides: tuple[list[Level], list[Level]] = ([], [])
         event_ns = 0
         for row in message:
-            event_ns = nanoseconds(row[stamp], f"{path}: timestamp")
+            event_ns = repairs.time(row[stamp], f"{path}: timestamp", _OWN)
             name = row[side].lower()
             if name not in _SIDES:
                 raise HistoryRefused(f"{path}: side {row[side]!r}; bid or ask is wanted")
             sides[_SIDES[name]].append(level_of(row[price], row[amount], str(path)))
-        yield LevelsChanged(nanoseconds(key[1], f"{path}: local_timestamp"), event_ns, key[0], key[2], tuple(sides[0]), tuple(sides[1]))
+        yield LevelsChanged(
+            repairs.time(key[1], f"{path}: local_timestamp", _OWN), event_ns, key[0], key[2], tuple(sides[0]), tuple(sides[1])
+        )
 
 
-def _snapshots(rows: Iterator[list[str]], names: Sequence[str], stamps: Sequence[int], path: Path) -> Iterator[Event]:
+def _snapshots(rows: Iterator[list[str]], names: Sequence[str], stamps: Sequence[int], path: Path, repairs: Repairs) -> Iterator[Event]:
     symbol, stamp, local = stamps
     places: dict[str, dict[int, dict[str, int]]] = {"bids": {}, "asks": {}}
     for number, name in enumerate(names):
@@ -83,7 +85,7 @@ def _snapshots(rows: Iterator[list[str]], names: Sequence[str], stamps: Sequence
         return tuple(level_of(price, amount, f"{path}: {side}") for price, amount in pairs if price)
 
     for row in rows:
-        wall, event = nanoseconds(row[local], f"{path}: local_timestamp"), nanoseconds(row[stamp], f"{path}: timestamp")
+        wall, event = repairs.time(row[local], f"{path}: local_timestamp", _OWN), repairs.time(row[stamp], f"{path}: timestamp", _OWN)
         yield LevelsChanged(wall, event, row[symbol], True, levels(row, "bids"), levels(row, "asks"))
 
 
@@ -94,8 +96,8 @@ def _trades(rows: Iterator[list[str]], at: Sequence[int], path: Path, repairs: R
             repairs.note("trades whose side is unknown, left out")
             continue
         yield Printed(
-            nanoseconds(row[local], f"{path}: local_timestamp"),
-            nanoseconds(row[stamp], f"{path}: timestamp"),
+            repairs.time(row[local], f"{path}: local_timestamp", _OWN),
+            repairs.time(row[stamp], f"{path}: timestamp", _OWN),
             row[symbol],
             int(row[name]) if row[name].isdecimal() else -1,
             decimal_text(row[price], f"{path}: price", may_be_zero=False),

@@ -475,6 +475,20 @@ def test_a_header_that_lacks_a_column_names_it_and_a_row_that_cannot_be_has_its_
         events(read_tardis, write(tmp_path / "u.csv", TRADES, *rows))
 
 
+def test_times_in_a_unit_that_is_not_the_forms_own_are_read_and_told(tmp_path):
+    rows = [f"b,X,{US // 1000 + n},{US + n * 1000},{n},buy,1,1" for n in range(3)]
+    found, repairs = events(read_tardis, write(tmp_path / "t.csv", TRADES, *rows))
+    assert [one.event_ns for one in found] == [T, T + 10**6, T + 2 * 10**6]
+    assert repairs.lines() == ["times (timestamp) in ms where the form has us, read as ms: 3"]
+    line = {"type": "snapshot", "ts": US, "data": {"s": "X", "b": [["1", "1"]], "a": [["2", "1"]]}}
+    assert events(read_bybit, write(tmp_path / "b.data", json.dumps(line)))[1].lines() == [
+        "times (ts) in us where the form has ms, read as us: 1"
+    ]
+    line["data"]["a"] = [["x", "1"]]
+    with pytest.raises(HistoryRefused, match=r"b\.data: line 1: price: 'x' is no number"):
+        events(read_bybit, write(tmp_path / "b.data", json.dumps(line)))
+
+
 def test_files_without_a_symbol_take_the_one_that_is_given(tmp_path):
     path = tmp_path / "day.npz"
     write_hftbacktest([Printed(T, T, "BTCUSDT", -1, "100", "1", True)], path)
