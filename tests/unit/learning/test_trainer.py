@@ -183,12 +183,18 @@ def test_another_schema_is_refused():
         train([msgspec.structs.replace(made_rows(1), schema_hash="f" * 64)], RECIPE, "x", SIM, quiet)
 
 
-def test_a_mid_that_only_rises_gives_no_head_and_says_why(made):
+def test_a_mid_that_only_rises_teaches_nothing_and_is_refused_with_why(made):
     rows = made_rows(11, "real", 3600, truth=False)
     rising = msgspec.structs.replace(rows, mid_after=60_000.0 + np.arange(len(rows)))
-    found = train([rising], RECIPE, "x", REAL, quiet, made.bundle)
-    assert found.bundle.spec.heads == ()
-    assert "one way" in found.report.skipped["60"]
+    with pytest.raises(TrainingRefused, match=r"no horizon could be learned.*60 s ahead: the mid only ever moved one way"):
+        train([rising], RECIPE, "x", REAL, quiet, made.bundle)
+
+
+def test_too_little_for_any_horizon_is_refused_with_what_is_needed(made):
+    with pytest.raises(
+        TrainingRefused, match=r"no horizon could be learned.*independent labels, at least 4 are needed; give a longer recording"
+    ):
+        train([made_rows(12, "real", 650, truth=False)], RECIPE, "x", REAL, quiet, made.bundle)
 
 
 def test_columns_that_are_constant_or_unknown_are_not_used(sources):
