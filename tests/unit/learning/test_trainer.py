@@ -12,6 +12,7 @@ from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.learning.boosting.trees import TrainingRefused
 from smartmoney.learning.evaluation.said import ask
 from smartmoney.learning.fitting.plan import Recipe
+from smartmoney.learning.fitting.regime import fit_on_champion
 from smartmoney.learning.fitting.run import learn
 from smartmoney.learning.regimes.hmm import FitRefused
 from smartmoney.learning.sets.mirror import mirror
@@ -158,6 +159,19 @@ def test_a_stage_that_the_data_does_not_hold_stays_the_champions_and_says_why(ma
     assert found.bundle.spec.hmm == made.bundle.spec.hmm
     assert "champion's was kept" in found.report.stage
     assert "efficiency_120s: constant" in found.report.stage
+
+
+def test_a_refit_whose_states_are_the_champions_and_no_longer_what_they_are_called_is_refused(made):
+    """Matching alone would let a name wander from its meaning, a step with each retraining: here both have."""
+    champion, order = made.bundle.spec.hmm, [2, 3, 0, 1, 4, 5]
+    wandered = msgspec.structs.replace(
+        champion, means=tuple(champion.means[k] for k in order), variances=tuple(champion.variances[k] for k in order)
+    )
+    rows = made_rows(13, "real", 5400, truth=False)
+    usable = [np.ones(len(rows), np.bool_)]
+    assert fit_on_champion([rows], usable, champion, 4000, 1).match.of == tuple(range(6))
+    with pytest.raises(FitRefused, match="state 0 was anchored as accumulation and looks like trending"):
+        fit_on_champion([rows], usable, wandered, 4000, 1)
 
 
 def test_too_little_is_refused_with_what_is_needed():
