@@ -66,6 +66,9 @@ def _lines(scores: Evaluation) -> Iterator[str]:
 
 def _head(head: HeadScore) -> Iterator[str]:
     quality = head.quality
+    if not head.effective > 0.0:
+        yield f"{head.horizon_s:5d} s: not scored, the worlds are too short for it"
+        return
     yield (
         f"{head.horizon_s:5d} s: AUC {head.auc:.3f}, error {quality.ece:.3f} [{quality.ece_low:.3f}, {quality.ece_high:.3f}], "
         f"slope {quality.slope:.2f}, intercept {quality.intercept:+.2f}, Brier skill {quality.skill:+.4f}, "
@@ -73,7 +76,7 @@ def _head(head: HeadScore) -> Iterator[str]:
     )
     for name, one in head.by_regime.items():
         yield (f"         while {name}: error {one.ece:.3f}, Brier {one.brier:.4f}, slope {one.slope:.2f}, {one.effective:.0f} independent")
-    if head.unseen is not None:
+    if head.unseen is not None and head.unseen.effective > 0.0:
         unseen = head.unseen.quality
         yield (
             f"         of families that no training had: AUC {head.unseen.auc:.3f}, slope {unseen.slope:.2f}, "

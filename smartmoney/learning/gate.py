@@ -124,20 +124,25 @@ def _regimes(e: GateEvidence) -> Iterator[Condition]:
 
 
 def _above(name: str, value: float, limit: float) -> Condition:
-    return Condition(name=name, holds=value > limit, measured=value, needed=f"above {limit:.4g}")
+    return Condition(name=name, holds=value > limit, measured=value, needed=f"above {_told(limit)}")
 
 
 def _below(name: str, value: float, limit: float) -> Condition:
-    return Condition(name=name, holds=value < limit, measured=value, needed=f"below {limit:.4g}")
+    return Condition(name=name, holds=value < limit, measured=value, needed=f"below {_told(limit)}")
 
 
 def _at_least(name: str, value: float, limit: float) -> Condition:
-    return Condition(name=name, holds=value >= limit, measured=value, needed=f"at least {limit:.4g}")
+    return Condition(name=name, holds=value >= limit, measured=value, needed=f"at least {_told(limit)}")
 
 
 def _at_most(name: str, value: float, limit: float) -> Condition:
-    return Condition(name=name, holds=value <= limit, measured=value, needed=f"at most {limit:.4g}")
+    return Condition(name=name, holds=value <= limit, measured=value, needed=f"at most {_told(limit)}")
 
 
 def _flag(name: str, holds: bool | None) -> Condition:
     return Condition(name=name, holds=holds is True, measured=_NAN if holds is None else float(holds), needed="1 (yes)")
+
+
+def _told(limit: float) -> str:
+    """Return a limit; one that was to be measured of the champion, or of these days, may be missing."""
+    return f"{limit:.4g}" if math.isfinite(limit) else "a number that was not measured"

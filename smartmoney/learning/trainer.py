@@ -141,6 +141,8 @@ def train(
     for one in sources:
         check_rows(one)
     learned = learn(sources, recipe, progress, None if champion is None else champion.spec.hmm, _published_by(champion, sources))
+    if recipe.horizons_s and not learned.heads:
+        raise TrainingRefused(f"no horizon could be learned, and a model without any never says anything: {_why_none(learned)}")
     progress("canaries", 0, 1)
     found = _canaries(sources, recipe, learned)
     progress("canaries", 1, 1)
@@ -155,6 +157,11 @@ def train(
     tables = [one.values for one in sources if "target" not in one.extras]
     bundle = assemble(spec, forests, card_of(draft, report))
     return Training(bundle=bundle, report=report, reference=reference_of(bundle, tables))
+
+
+def _why_none(learned: Learned) -> str:
+    # The shortest horizon needs least: what it lacks, all lack.
+    return learned.skipped[min(learned.skipped)]
 
 
 def data_hash(sources: Sequence[Rows]) -> str:

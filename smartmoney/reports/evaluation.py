@@ -152,7 +152,7 @@ def _forecasts(scores: Evaluation) -> Iterator[str]:
                  said(one.quality.slope, ".2f"), said(one.quality.skill, "+.4f"), said(one.effective, ".0f"))
                 for head in scores.heads
                 for name, one in ((f"{head.horizon_s} s", head), ("… unseen families", head.unseen))
-                if one is not None
+                if one is not None and (one is head or one.effective > 0.0)
             ],
         )  # fmt: skip
         yield figure(plots.draw_reliability(scores.heads), "reliability of forecasts on held-out worlds")
@@ -228,7 +228,10 @@ def _money(scores: Evaluation) -> Iterator[str]:
     if not rows:
         return
     yield "<h2>Trades</h2>"
-    yield paragraph("Through the product's own engine, gates and paper venue. Gross is what the mid did between the fills, in bps a trade.")
+    yield paragraph(
+        "Through the product's own engine, gates and paper venue. Gross is what the mid did between the fills, in bps a trade; "
+        "break-even is the fee of a fill at which nothing would be left."
+    )
     if scores.planted is not None:
         yield paragraph(
             f"Net where an edge is planted: the model {scores.planted.net_model:+.2f}, the oracle {scores.planted.net_oracle:+.2f} "
@@ -250,7 +253,7 @@ def _money(scores: Evaluation) -> Iterator[str]:
         "cost": "",
         "net": "",
         "x2": "",
-        "break-even fee": "",
+        "break-even": "",
     }
     yield table(heads, [(escape(name), *_row(one)) for name, one in rows.items()])
     yield figure(plots.draw_cost_sensitivity(rows), "net a trade without costs, with them, and with twice as much")

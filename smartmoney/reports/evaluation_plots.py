@@ -110,8 +110,7 @@ def draw_worth(importance: Sequence[Worth]) -> Picture:
         _name_rows(axes, [one.feature for one in top])
         style(axes, "log-loss saved, thousandths of a nat")
         _upright(axes)
-        _legend(axes, 1, "lower right")
-        del is_narrow
+        _legend_below(figure, 1 if is_narrow else 2)
 
     return drawn(paint, _rows_in(len(top)) if top else _EMPTY_IN)
 
@@ -154,7 +153,7 @@ def draw_delays(delays: Sequence[DelayScore]) -> Picture:
             for offset, value, colour, name in ((-0.2, one.oracle_s, _FAINT, "oracle"), (0.2, one.median_s, _BLUE, "model")):
                 is_endless = not math.isfinite(value)
                 axes.barh(row + offset, min(value, edge), height=0.34, color=colour, alpha=0.35 if is_endless else 1.0)
-                words = f"{name}: fewer than half noticed" if is_endless else f"{name} {value:.0f} s"
+                words = f"{name}: too few noticed" if is_endless else f"{name} {value:.0f} s"
                 at = 0.0 if is_endless else value
                 axes.annotate(words, (at, row + offset), (6, 0), textcoords="offset points", va="center", fontsize=7.5, color=LIGHT["ink"])
         axes.set_xlim(0.0, edge * (1.25 if is_narrow else 1.1))
@@ -183,10 +182,9 @@ def draw_cost_sensitivity(sums: Mapping[str, TradeSums]) -> Picture:
         axes.set_xticks((0, 1, 2), ("no costs", "as charged", "twice"), fontsize=8)
         axes.set_xlim(-0.2, _COSTS_MOST)
         style(axes, "net a trade, bps")
-        _legend(axes, 1, "lower left")
-        del is_narrow
+        _legend_below(figure, 1 if is_narrow else 3)
 
-    return drawn(paint, *((3.0, 3.0) if shown else (_EMPTY_IN, _EMPTY_IN)))
+    return drawn(paint, *((3.2, 3.9) if shown else (_EMPTY_IN, _EMPTY_IN)))
 
 
 def _strip(axes: Axes, minutes: np.ndarray[tuple[int], np.dtype[np.float64]], labels: Sequence[str]) -> None:
@@ -213,7 +211,14 @@ def _rows_in(count: int) -> float:
     return 0.7 + 0.24 * max(count, 1)
 
 
-def _legend(axes: Axes, columns: int, where: Literal["upper left", "lower left", "lower right"] = "upper left") -> None:
+def _legend_below(figure: Figure, columns: int) -> None:
+    """Put the legend below the axes, where no line and no bar can be."""
+    legend = figure.legend(fontsize=7.5, frameon=False, loc="outside lower left", ncols=columns)
+    for text in legend.get_texts():
+        text.set_color(LIGHT["ink"])
+
+
+def _legend(axes: Axes, columns: int, where: Literal["upper left", "lower right"] = "upper left") -> None:
     legend = axes.legend(fontsize=7.5, frameon=False, loc=where, ncols=columns)
     for text in legend.get_texts():
         text.set_color(LIGHT["ink"])

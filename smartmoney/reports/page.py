@@ -29,6 +29,7 @@ th, td { padding: .3rem .5rem; text-align: right; white-space: nowrap; border-bo
 th:first-child, td:first-child { padding-left: 0; }
 th { color: var(--faint); font-weight: 600; }
 .text { text-align: left; } .words { text-align: left; white-space: normal; min-width: 13rem; }
+.named { white-space: nowrap; }
 .swatch { display: inline-block; width: .7em; height: .7em; border-radius: 2px; margin-right: .45em; }
 summary { cursor: pointer; color: var(--faint); font-size: .9rem; }
 figure { margin: .8rem 0; } svg { width: 100%; height: auto; display: block; } svg text { font-family: inherit !important; }
@@ -95,4 +96,4 @@ def bullets(lines: Iterable[str]) -> str:
 
 def swatch(role: str, text: str) -> str:
     """Return a text with a spot of its colour before it."""
-    return f'<span class="swatch" style="background: var(--{escape(role)})"></span>{escape(text)}'
+    return f'<span class="named"><span class="swatch" style="background: var(--{escape(role)})"></span>{escape(text)}</span>'

@@ -41,6 +41,7 @@ from smartmoney.runtime.fill_costs import CostShares, CostSums, FillCost, summed
 from smartmoney.runtime.models import Models, Turn, TurnedModels
 from smartmoney.runtime.offline import OfflineRun
 from smartmoney.runtime.replay_frames import FrameReplay, frame_replay
+from smartmoney.runtime.worker_ends import end_with_the_parent
 from smartmoney.settings.build import paper_parameters
 from smartmoney.settings.effective import config_hash
 from smartmoney.settings.models import Settings
@@ -189,6 +190,7 @@ def run_backtest(
 
 def _be_quiet() -> None:
     """Keep a worker's log off the standard output, where the result goes."""
+    end_with_the_parent()
     logs.configure("WARNING", to_screen=False)
 
 

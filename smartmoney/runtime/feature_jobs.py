@@ -17,6 +17,7 @@ from smartmoney.learning.feature_table import TableJob, TableSummary, compute_ta
 from smartmoney.learning.recorded import RecordingRefused, find_instruments, read_files
 from smartmoney.runtime.cached_files import prepared_recordings
 from smartmoney.runtime.codecs import RECORDED_CODECS
+from smartmoney.runtime.worker_ends import end_with_the_parent
 from smartmoney.settings.caches import CacheSettings
 
 EVERY_SYMBOL = "all"
@@ -75,7 +76,7 @@ def run_jobs(jobs: Sequence[TableJob], venue: str, caches: CacheSettings, *, par
     if workers == 1:
         return [_compute(job, venue, caches) for job in jobs]
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(workers, mp_context=spawn, max_tasks_per_child=1, initializer=end_with_the_parent) as pool:
         return [done.result() for done in [pool.submit(_compute, job, venue, caches) for job in jobs]]
 
 

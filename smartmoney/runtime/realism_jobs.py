@@ -18,6 +18,7 @@ from smartmoney.learning.realism_simulated import observe_book
 from smartmoney.learning.resampling import Floats
 from smartmoney.runtime.cached_files import prepared_recordings
 from smartmoney.runtime.codecs import RECORDED_CODECS
+from smartmoney.runtime.worker_ends import end_with_the_parent
 from smartmoney.simulation.market import SimulatedBook, SyntheticMarket
 from smartmoney.simulation.scenario import Scenario
 
@@ -61,7 +62,7 @@ def run_check(job: CheckJob, on_done: Callable[[int, int], None]) -> Outcome:
     # Once here, so that kernels are compiled before many processes want them.
     open_book(job.scenario, 1).advance(1_000_000_000)
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(job.processes, mp_context=spawn) as pool:
+    with ProcessPoolExecutor(job.processes, mp_context=spawn, initializer=end_with_the_parent) as pool:
         return _run(job, pool, on_done)
 
 

@@ -42,6 +42,7 @@ from smartmoney.runtime.cached_files import AS_IT_COMES, bound_rows, prepared_re
 from smartmoney.runtime.codecs import RECORDED_CODECS, recorded_binance
 from smartmoney.runtime.feature_jobs import worker_count
 from smartmoney.runtime.kernel_cache import prepare, source_digest, sources
+from smartmoney.runtime.worker_ends import end_with_the_parent
 from smartmoney.settings.build import build_parameters
 from smartmoney.settings.caches import CacheSettings
 from smartmoney.settings.models import Settings
@@ -124,7 +125,8 @@ def _make_all(jobs: Sequence[tuple[Source, FeatureParameters, Path]], progress: 
 
 
 def begin_worker() -> None:
-    """Begin a worker process: low priority, the kernel cache found."""
+    """Begin a worker process: low priority, the kernel cache found; it ends with its parent."""
+    end_with_the_parent()
     _give_way()
     prepare()
 

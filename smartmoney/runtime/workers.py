@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from smartmoney.runtime.tuning_worker import evaluate
+from smartmoney.runtime.worker_ends import end_with_the_parent
 
 OnResult = Callable[[int, bytes], None]
 _CONNECT_S = 10
@@ -137,7 +138,7 @@ def local_workers(processes: int) -> Iterator[Workers]:
     if processes <= 1:
         yield ThisProcess()
         return
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_the_parent) as pool:
         try:
             yield LocalProcesses(pool)
         finally:

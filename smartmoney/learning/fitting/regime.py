@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from smartmoney.core.models.bundle import HiddenMarkov, Observed
 from smartmoney.learning.regimes.hmm import FitRefused, FittedHmm, HmmSettings, fit
-from smartmoney.learning.regimes.identity import Match, Naming, check_identity, check_names, match_states, name_states
+from smartmoney.learning.regimes.identity import Match, Naming, check_identity, check_names, match_states
 from smartmoney.learning.regimes.observations import Z_MAX, fit_scales, observe, parities, stretches
 from smartmoney.learning.regimes.states import States, prototypes, states_for, truth_states
 from smartmoney.learning.sets.rows import Rows
@@ -63,7 +63,8 @@ def fit_on_champion(
     Both are compared in units of this data's medians and MADs: what is wild for one market is nothing to another.
 
     Raises:
-        FitRefused: no such state in the data, or the states are not the champion's; then the champion's stage stays.
+        FitRefused: no such state in the data, or the states are not the champion's, or their names are in doubt; then the champion's
+            stage stays.
     """
     scales = fit_scales(np.concatenate([one.values[use] for one, use in zip(sources, usable, strict=True)]))
     names = [one.feature for one in champion.observed]
@@ -88,8 +89,8 @@ def fit_on_champion(
     champions = (anchors, np.array(champion.variances))
     match = match_states((fitted.means, fitted.variances), champions, new_posterior, old_posterior)
     check_identity(match, fitted.states.names, champion.names)
-    signatures = prototypes(states, names)
-    return RegimeFit(hmm=hmm, fitted=fitted, naming=name_states(fitted.means, states, signatures), match=match)
+    # The champion's states, and still what their names say: one may wander far from its signature in small steps.
+    return RegimeFit(hmm=hmm, fitted=fitted, naming=check_names(fitted, prototypes(states, names)), match=match)
 
 
 def _directions(champion: HiddenMarkov) -> tuple[int, ...]:

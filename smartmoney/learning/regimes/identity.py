@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 MARGIN_MIN = 0.2
 COST_MAX = 0.35
-_MORE = "give it more worlds of each family, or longer ones (`train --built-in --worlds N --hours H`)"
+_MORE = "give more rows (with --built-in more worlds of each family, or longer ones: --worlds N --hours H)"
 
 
 class Naming(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.learning.boosting.trees import TrainingRefused
 from smartmoney.learning.evaluation.said import ask
 from smartmoney.learning.fitting.plan import Recipe
+from smartmoney.learning.fitting.regime import fit_on_champion
 from smartmoney.learning.fitting.run import learn
 from smartmoney.learning.regimes.hmm import FitRefused
 from smartmoney.learning.sets.mirror import mirror
@@ -160,6 +161,19 @@ def test_a_stage_that_the_data_does_not_hold_stays_the_champions_and_says_why(ma
     assert "efficiency_120s: constant" in found.report.stage
 
 
+def test_a_refit_whose_states_are_the_champions_and_no_longer_what_they_are_called_is_refused(made):
+    """Matching alone would let a name wander from its meaning, a step with each retraining: here both have."""
+    champion, order = made.bundle.spec.hmm, [2, 3, 0, 1, 4, 5]
+    wandered = msgspec.structs.replace(
+        champion, means=tuple(champion.means[k] for k in order), variances=tuple(champion.variances[k] for k in order)
+    )
+    rows = made_rows(13, "real", 5400, truth=False)
+    usable = [np.ones(len(rows), np.bool_)]
+    assert fit_on_champion([rows], usable, champion, 4000, 1).match.of == tuple(range(6))
+    with pytest.raises(FitRefused, match="state 0 was anchored as accumulation and looks like trending"):
+        fit_on_champion([rows], usable, wandered, 4000, 1)
+
+
 def test_too_little_is_refused_with_what_is_needed():
     with pytest.raises(TrainingRefused, match="at least 600"):
         train([made_rows(1, seconds=500)], RECIPE, "x", SIM, quiet)
@@ -183,12 +197,18 @@ def test_another_schema_is_refused():
         train([msgspec.structs.replace(made_rows(1), schema_hash="f" * 64)], RECIPE, "x", SIM, quiet)
 
 
-def test_a_mid_that_only_rises_gives_no_head_and_says_why(made):
+def test_a_mid_that_only_rises_teaches_nothing_and_is_refused_with_why(made):
     rows = made_rows(11, "real", 3600, truth=False)
     rising = msgspec.structs.replace(rows, mid_after=60_000.0 + np.arange(len(rows)))
-    found = train([rising], RECIPE, "x", REAL, quiet, made.bundle)
-    assert found.bundle.spec.heads == ()
-    assert "one way" in found.report.skipped["60"]
+    with pytest.raises(TrainingRefused, match=r"no horizon could be learned.*60 s ahead: the mid only ever moved one way"):
+        train([rising], RECIPE, "x", REAL, quiet, made.bundle)
+
+
+def test_too_little_for_any_horizon_is_refused_with_what_is_needed(made):
+    with pytest.raises(
+        TrainingRefused, match=r"no horizon could be learned.*independent labels, at least 4 are needed; give a longer recording"
+    ):
+        train([made_rows(12, "real", 650, truth=False)], RECIPE, "x", REAL, quiet, made.bundle)
 
 
 def test_columns_that_are_constant_or_unknown_are_not_used(sources):

@@ -37,7 +37,7 @@ def test_every_part_that_was_measured_is_on_the_page(bundles, tmp_path):
     text = page.read_text(encoding="utf-8")
     for part in ("Planted flow", "Spoofers", "Traps", "Regimes", "Forecasts", "Learning curve", "What it goes by", "Trades"):
         assert f"<h2>{part}</h2>" in text
-    for words in ("endless", "fewer than half noticed", "learned from", "thousandths of a nat", "edge planted, oracle of parents", "told"):
+    for words in ("endless", "too few noticed", "learned from", "thousandths of a nat", "edge planted, oracle of parents", "told"):
         assert words in text
     assert "&lt;world 0&gt;" in text
     assert "<world 0>" not in text
