@@ -7,9 +7,12 @@ updates and trades count as messages, and best-quote frames are taken out before
 so that a slow minute of the machine meets all of them; the figure is the median of the rounds. Each runs for some seconds at least, by
 repetition, and has compiled and loaded what it needs before its clock starts, which is that of the processor: all of them keep one core
 busy, and a machine that is shared says nothing with the other clock. What an engine does, and in which form it finds its data, is said
-beside its figure: only smartmoney's computes features, decides and keeps an account here. It is measured twice, from the recording as it
-is (gzip, JSON), and from its prepared form, which an earlier run left in the cache; both from opening the file to the result. Its peers begin
-with arrays or objects that are in memory already.
+beside its figure: only smartmoney's computes features, decides and keeps an account here. It is measured in three configurations: as shipped
+(the built-in model and default settings, the row to hold against peers whose strategies send no order), and under settings at which the
+untrained prior trades, its entries crossing at once or, as the default has it, waiting in the queue where that is cheaper; how often it
+decided, signalled and filled is said beside each. Each runs from the recording's prepared form, which an earlier run left in the cache, and
+the shipped one from the recording as it is (gzip, JSON), too; all from opening the file to the result. Its peers begin with arrays or
+objects that are in memory already.
 """
 
 import argparse
@@ -21,20 +24,30 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 SESSION = "hftbacktest/usdm/btcusdt_20240808.gz"
-_FORMS = {"prepared": "from its prepared form", "gzip": "from gzip JSON"}
-"""How smartmoney's frames come, and the words by which its line ends."""
-_EAGER = (
-    "model=prior",
-    "strategy.confidence_threshold=0.35",
-    "advanced_features.signal_generation.min_confidence=0.3",
-    "execution.entry=taker",
+_EAGER = ("model=prior", "strategy.confidence_threshold=0.35", "advanced_features.signal_generation.min_confidence=0.3")
+"""Settings under which the untrained prior trades at once, so that orders and fills are part of what is measured."""
+
+
+class Configuration(NamedTuple):
+    """Be one of ours: a short name, the words for it, how its frames come, and what is set."""
+
+    name: str
+    words: str
+    form: str
+    changes: tuple[str, ...]
+
+
+_OURS = (
+    Configuration("shipped", "as shipped", "prepared", ()),
+    Configuration("crossing", "the prior at eager settings, entries cross", "prepared", (*_EAGER, "execution.entry=taker")),
+    Configuration("waiting", "the prior at eager settings, entries wait or cross", "prepared", (*_EAGER, "execution.entry=auto")),
+    Configuration("gzip", "as shipped", "gzip", ()),
 )
-"""Settings under which the untrained prior trades at once, so that orders and fills are part of what is measured: the peers' strategies send no
-order, and while one of ours waits in a queue each change of its level is looked at."""
 
 
 def smartmoney(*words: object) -> str:
@@ -69,9 +82,10 @@ def prepare(files: list[Path], folder: Path) -> tuple[Path, Path, Path]:
     return plain, folder / "dataset", folder / "events.npz"
 
 
-def run_smartmoney(plain: Path, seconds: float, form: str) -> dict[str, object]:
+def run_smartmoney(plain: Path, seconds: float, ours: Configuration) -> dict[str, object]:
     """Run the daemon's engine over the session."""
-    return run_peer(sys.executable, "with_smartmoney.py", plain, seconds, form, *_EAGER)
+    found = run_peer(sys.executable, "with_smartmoney.py", plain, seconds, ours.form, ours.words, *ours.changes)
+    return {**found, "configuration": ours.name}
 
 
 def run_peer(python: str, script: str, *words: object) -> dict[str, object]:
@@ -103,7 +117,7 @@ def main() -> None:
         measured: dict[str, list[dict[str, object]]] = {}
         for number in range(given.rounds):
             hft = run_peer(given.python, "with_hftbacktest.py", dataset, given.seconds, events)
-            found = [hft, *(run_smartmoney(plain, given.seconds, form) for form in _FORMS)]
+            found = [hft, *(run_smartmoney(plain, given.seconds, ours) for ours in _OURS)]
             for one in found[1:]:
                 one["levels"] = float(one["messages"]) * float(hft["levels"]) / float(hft["messages"])
             found += [run_peer(given.python, "with_nautilus.py", dataset, given.seconds, mode) for mode in modes]
@@ -111,10 +125,9 @@ def main() -> None:
                 measured.setdefault(str(one["engine"]), []).append(one)
             print(f"round {number + 1} of {given.rounds} done", file=sys.stderr)
     rows = [summary(engine, rounds) for engine, rounds in measured.items()]
+    own = {row["configuration"]: row["messages_per_s"] for row in rows}
     for row in rows:
-        for form, words in _FORMS.items():
-            own = next(one for one in rows if one["engine"].endswith(words))
-            row[f"{form}_is_times"] = own["messages_per_s"] / row["messages_per_s"]
+        row["ours_is_times"] = {ours.name: own[ours.name] / row["messages_per_s"] for ours in _OURS}
     if given.json:
         print(json.dumps({"recordings": [path.name for path in files], "rounds": given.rounds, "engines": rows}))
         return
@@ -122,12 +135,13 @@ def main() -> None:
         f"{', '.join(path.name for path in files)}: medians of {given.rounds} rounds, engines taking turns; "
         "depth and trade messages a CPU second of one core"
     )
-    print("smartmoney beside each: prepared, and from gzip JSON, times its speed")
-    print(f"{'messages/s':>12} {'levels/s':>12} {'us/message':>11} {'min..max':>19} {'prepared':>9} {'gzip':>7}")
+    print("smartmoney beside each, times its speed: " + "; ".join(f"{ours.name}: {ours.words}, {ours.form}" for ours in _OURS))
+    heads = " ".join(f"{ours.name:>9}" for ours in _OURS)
+    print(f"{'messages/s':>12} {'levels/s':>12} {'us/message':>11} {'min..max':>19} {heads}")
     for row in sorted(rows, key=lambda one: -one["messages_per_s"]):
         span = f"{row['least']:,.0f}..{row['most']:,.0f}"
         rate = row["messages_per_s"]
-        times = f"{row['prepared_is_times']:>8.3g}x {row['gzip_is_times']:>6.3g}x"
+        times = " ".join(f"{row['ours_is_times'][ours.name]:>8.3g}x" for ours in _OURS)
         print(f"{rate:>12,.0f} {row['levels_per_s']:>12,.0f} {1e6 / rate:>11.2f} {span:>19} {times}  {row['engine']}")
 
 
@@ -137,6 +151,7 @@ def summary(engine: str, rounds: list[dict[str, object]]) -> dict[str, object]:
     levels = [float(one["levels"]) / float(one["seconds"]) for one in rounds]
     return {
         "engine": engine,
+        "configuration": rounds[0].get("configuration"),
         "messages_per_s": statistics.median(rates),
         "levels_per_s": statistics.median(levels),
         "least": min(rates),

@@ -1,7 +1,8 @@
 """Backtest a recording with smartmoney, as `smartmoney backtest` does: from opening the file to the result, again and again.
 
-Use: python with_smartmoney.py RECORDING SECONDS prepared|gzip [SETTING=VALUE …]. Prints one JSON object; kernels are loaded, and with
-`prepared` an earlier run has left the recording's prepared form in the cache, before the clock starts.
+Use: python with_smartmoney.py RECORDING SECONDS prepared|gzip WORDS [SETTING=VALUE …]. WORDS name the settings beside the figure, where what
+came of them is told, too. Prints one JSON object; kernels are loaded, and with `prepared` an earlier run has left the recording's prepared form
+in the cache, before the clock starts.
 """
 
 import json
@@ -11,6 +12,11 @@ from pathlib import Path
 
 FORMS = {"prepared": ("prepared", "from its prepared form"), "gzip": ("recording", "from gzip JSON")}
 """How the frames come, and the words for it."""
+
+
+def told(count: int, what: str) -> str:
+    """Return a count in words."""
+    return f"{count or 'no'} {what}{'' if count == 1 else 's'}"
 
 
 def main() -> None:
@@ -25,7 +31,7 @@ def main() -> None:
     from smartmoney.settings.load import load_settings
     from smartmoney.simulation.order_latency import OrderLatency
 
-    recording, seconds, form, *changes = sys.argv[1:]
+    recording, seconds, form, configured, *changes = sys.argv[1:]
     settings = load_settings(overrides=dict(one.split("=", 1) for one in ("market=usdm", *changes)))
     job = BacktestJob(
         name="session",
@@ -48,9 +54,12 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "engine": f"smartmoney {__version__} backtest: every feature, decisions, risk, paper venue; {words}",
+                "engine": f"smartmoney {__version__} backtest, {configured}: every feature, {result.decisions} decisions, "
+                f"{told(result.signals, 'signal')}, {told(result.fills, 'fill')}; {words}",
                 "messages": result.frames * runs,
                 "seconds": took,
+                "decisions": result.decisions,
+                "signals": result.signals,
                 "fills": result.fills,
                 "digest": result.digest,
             }
