@@ -122,6 +122,7 @@ def _scored(
         others = [other.hash for other in bundles if other is not one]
         runs.append(append(store.folder / HOLDOUTS, entry | ({"against": others[0]} if others else {})))
     parameters = regime_parameters(settings)
+    suite = suite if worlds is None else f"recorded in {worlds.name}"
     if len(bundles) == 1:
         return score(bundles[0], parameters, held[0], suite=suite, holdout_runs=runs[0], permute=permute)
     return compare((bundles[0], bundles[1]), (held[0], held[1]), parameters, suite=suite, holdout_runs=(runs[0], runs[1]), permute=permute)

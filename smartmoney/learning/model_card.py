@@ -37,10 +37,10 @@ def _lines(bundle: Bundle, report: "TrainingReport") -> Iterator[str]:
     yield "## How it was measured"
     yield ""
     by = "families of worlds that the fold had not seen" if report.has_truth else "time after everything that the fold had learned from"
+    judges = "`smartmoney evaluate` judges it on fresh worlds" if report.has_truth else "`smartmoney models gate` judges it on later days"
     yield (
         f"All numbers are out of fold: {report.folds} folds, each tested on {by}, with scales, states, columns and forests fitted inside "
-        "the fold. They are of the folds' models; the bundle itself is fitted on everything, and `smartmoney evaluate` judges it on fresh "
-        "worlds."
+        f"the fold. They are of the folds' models; the bundle itself is fitted on everything, and {judges}."
     )
     yield ""
     if report.has_truth:

@@ -131,6 +131,7 @@ def test_recordings_are_learned_on_the_champions_regimes(made):
     assert found.bundle.forests["detector"] is made.bundle.forests["detector"]
     assert found.bundle.spec.hmm.names == made.bundle.spec.hmm.names
     assert "Nobody knows the true regimes" in found.bundle.card
+    assert "`smartmoney models gate` judges it" in found.bundle.card
     paths = found.report.paths
     assert (paths.horizon_s, paths.splits, len(paths.aucs)) == (300, 28, 7)
     assert list(paths.aucs) == sorted(paths.aucs)
