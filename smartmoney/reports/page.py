@@ -31,6 +31,7 @@ th { color: var(--faint); font-weight: 600; }
 .text { text-align: left; } .words { text-align: left; white-space: normal; min-width: 13rem; }
 .named { white-space: nowrap; }
 .swatch { display: inline-block; width: .7em; height: .7em; border-radius: 2px; margin-right: .45em; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .86rem; }
 summary { cursor: pointer; color: var(--faint); font-size: .9rem; }
 figure { margin: .8rem 0; } svg { width: 100%; height: auto; display: block; } svg text { font-family: inherit !important; }
 .narrow { display: none; }

@@ -6,21 +6,11 @@ from pathlib import Path
 
 import msgspec
 
+from smartmoney.reports.page import bullets, page, paragraph, table
+from smartmoney.reports.wording import plural
 from smartmoney.runtime.tuning import CURRENT, TrialResult, TuneResult
 from smartmoney.settings.search_space import Value
 
-_STYLE = """
-:root { color-scheme: light; --ink: #1f2933; --faint: #5f6c7b; --line: #d8dee5; --good: #2f855a; --bad: #c05746; }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: #fff; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; }
-p, li { max-width: 52rem; } .faint { color: var(--faint); }
-.verdict { border-left: .3rem solid var(--bad); padding: .6rem 1rem; font-size: 1.1rem; } .verdict.edge { border-color: var(--good); }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .8rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
-th { color: var(--faint); font-weight: 600; } th:first-child, td:first-child { text-align: left; }
-.checks td:last-child, .checks th:last-child { text-align: left; white-space: normal; } pre { white-space: pre-wrap; }
-"""
 _LINES_MAX = 2_000
 _CAVEATS = {True: "", False: "Not a recommendation: no edge was found. "}
 
@@ -36,7 +26,7 @@ def result_lines(result: TuneResult) -> Iterator[str]:
     span_h = result.periods * result.period_s / 3600.0
     yield (
         f"searched  {len(result.trials)} trials here, {verdict.trials} ever on this past; {len(result.stretches)} "
-        f"{_plural('stretch', 'es', len(result.stretches))}, {span_h:.2f} h in {result.periods:,} periods of {result.period_s:g} s; "
+        f"{plural('stretch', 'es', len(result.stretches))}, {span_h:.2f} h in {result.periods:,} periods of {result.period_s:g} s; "
         f"embargo {result.embargo_s:g} s; study {result.study}"
     )
     if result.lead_s:
@@ -86,48 +76,40 @@ def write_tuning(result: TuneResult, folder: Path) -> list[Path]:
 
 def tuning_page(result: TuneResult) -> str:
     """Return the report as one page of HTML."""
-    verdict = result.verdict
+    return page("Parameter search", _parts(result))
+
+
+def _parts(result: TuneResult) -> Iterator[str]:
+    verdict, keys = result.verdict, list(result.fitted)
+    yield f"<h1>Parameter search</h1>{paragraph(f'smartmoney {result.build}, study {result.study}', 'faint')}"
+    yield f'<div class="verdict lead">{paragraph(verdict.headline)}</div>'
     checks = (
         (escape(check.name), "met" if check.is_met else "failed", check.shown, escape(check.needed), escape(check.words))
         for check in verdict.checks
     )
-    lacking = "".join(f"<li>lacks {escape(lack)}</li>" for lack in verdict.lacking)
-    keys = list(result.fitted)
-    lines = [line for line in result_lines(result) if line.startswith(("searched", "trained", "walked", "against", "refused"))]
-    more = f"The first {_LINES_MAX:,} of {len(result.trials):,}; tune.json has all." if len(result.trials) > _LINES_MAX else ""
-    return "\n".join(
-        (
-            "<!doctype html>",
-            f'<html lang="en"><head><meta charset="utf-8"><title>Parameter search</title><style>{_STYLE}</style></head><body>',
-            f"<h1>Parameter search</h1><p class='faint'>smartmoney {escape(result.build)}, study {escape(result.study)}</p>",
-            f'<p class="verdict{" edge" if verdict.is_edge else ""}"><strong>{escape(verdict.headline)}</strong></p>',
-            f'<div class="checks">{_table(("check", "", "value", "needed", "seen"), checks)}</div>',
-            f"<ul>{lacking}</ul>" if lacking else "",
-            f"<pre>{escape(chr(10).join(lines))}</pre>",
-            "<h2>Folds</h2>",
-            '<p class="faint">Each chose on its own past; what counts is the test part after it. Scores are Sharpe ratios a period.</p>',
-            _table(("fold", "train periods", "test periods", "chosen", "train", "test", "test net", "fills", *keys), _fold_rows(result)),
-            "<h2>Fitted on the whole past</h2>",
-            f'<p class="faint">{_CAVEATS[verdict.is_edge]}Importance is the share in what made trials good.</p>',
-            _table(
-                ("key", "value", "importance"),
-                ((escape(key), escape(_shown(value)), f"{result.importances.get(key, 0.0):.3f}") for key, value in result.fitted.items()),
-            ),
-            _trained(result),
-            "<h2>Trials</h2>",
-            f'<p class="faint">On the whole past. Study 0 is the settings as they are. {more}</p>',
-            _table(("trial", "study", "net", "score", "worst drawdown", "fills", "", *keys), _trial_rows(result.trials, keys)),
-            "<h2>Assumed</h2>",
-            f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in _assumptions(result))}</ul>",
-            "</body></html>",
-        )
-    )
-
-
-def _trained(result: TuneResult) -> str:
-    if not result.train_with:
-        return ""
-    return f"<p>Its model, from all of this past:</p><pre>{escape(chr(10).join(result.train_with))}</pre>"
+    yield table({"check": "text", "": "text", "value": "", "needed": "", "seen": "words"}, checks)
+    if verdict.lacking:
+        yield bullets(f"lacks {lack}" for lack in verdict.lacking)
+    told = ("searched", "trained", "walked", "against", "refused")
+    yield bullets(": ".join(line.split(maxsplit=1)) for line in result_lines(result) if line.startswith(told))
+    yield "<h2>Folds</h2>"
+    yield paragraph("Each chose on its own past; what counts is the test part after it. Scores are Sharpe ratios a period.", "faint")
+    folds = ("train periods", "test periods", "chosen", "train", "test", "test net", "fills", *keys)
+    yield table({"fold": "text", **dict.fromkeys(folds, "")}, _fold_rows(result))
+    yield "<h2>Fitted on the whole past</h2>"
+    yield paragraph(f"{_CAVEATS[verdict.is_edge]}Importance is the share in what made trials good.", "faint")
+    fitted = ((escape(key), escape(_shown(value)), f"{result.importances.get(key, 0.0):.3f}") for key, value in result.fitted.items())
+    yield table({"key": "text", "value": "", "importance": ""}, fitted)
+    if result.train_with:
+        yield paragraph("Its model, from all of this past:")
+        yield f"<pre>{escape(chr(10).join(result.train_with))}</pre>"
+    yield "<h2>Trials</h2>"
+    more = f" The first {_LINES_MAX:,} of {len(result.trials):,}; tune.json has all." if len(result.trials) > _LINES_MAX else ""
+    yield paragraph(f"On the whole past. Study 0 is the settings as they are.{more}", "faint")
+    trials = ("study", "net", "score", "worst drawdown", "fills", "", *keys)
+    yield table({"trial": "text", **dict.fromkeys(trials, "")}, _trial_rows(result.trials, keys))
+    yield "<h2>Assumed</h2>"
+    yield bullets(_assumptions(result))
 
 
 def _fold_rows(result: TuneResult) -> Iterator[Sequence[str]]:
@@ -170,13 +152,3 @@ def _name(number: int) -> str:
 
 def _shown(value: Value | None) -> str:
     return "–" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _table(headings: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
-    body = "\n".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in line)}</tr>" for line in lines)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
-
-
-def _plural(word: str, ending: str, count: int) -> str:
-    return word if count == 1 else word + ending

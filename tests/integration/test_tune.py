@@ -222,6 +222,8 @@ def test_the_command_over_a_recording_says_its_verdict_first_and_writes_a_report
     page = (folder / "report" / "tune.html").read_text()
     assert page.index("no edge found") < page.index("Folds") < page.index("Trials")
     assert "http" not in page
+    for word in ('name="viewport"', "prefers-color-scheme: dark"):
+        assert word in page
     written = json.loads((folder / "report" / "tune.json").read_text())
     assert written == json.loads(msgspec.json.encode(alone))
     # The same search again, from the log: the same words.
