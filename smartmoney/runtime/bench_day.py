@@ -22,6 +22,7 @@ from zlib_ng import gzip_ng
 
 from smartmoney.adapters.recordings import open_recording
 from smartmoney.core.domain.instruments import Market
+from smartmoney.runtime import logs
 from smartmoney.runtime.backtest import BacktestJob, Recordings, run_job
 from smartmoney.runtime.backtest_sources import record_built_in
 from smartmoney.runtime.bench import Figure
@@ -163,6 +164,7 @@ def _apart(function: Callable[..., Run], *arguments: object) -> Run:
 
 
 def _run(market: str, warm: str, files: tuple[str, ...], prepares: bool) -> Run:
+    logs.configure("WARNING", to_screen=False)
     settings = load_settings(overrides={"market": market})
     latency = OrderLatency(median_ms=settings.paper.latency_ms)
     job = BacktestJob(name="bench", source=Recordings((warm,), market), settings=settings, latency=latency, prepares=False)
