@@ -193,7 +193,7 @@ def _not_empty(events: "Events", path: Path, repairs: "Repairs") -> "Events":
 
 
 def _reader(form: str, symbol: str | None, files: list[Path]) -> "Callable[[Path, Repairs], Events]":
-    """Return what reads a file; where files tell no symbol, theirs is the chosen one, unless one of them has it for a name: then each its own."""
+    """Return what reads a file. Where files tell no symbol theirs is the chosen one; if one of them is called so, each has its own name."""
     if form == "tardis":
         from smartmoney.adapters.history.tardis import read_tardis
 
