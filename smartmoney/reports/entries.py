@@ -22,8 +22,8 @@ _Interval = tuple[float, float] | None
 class EntryRow(msgspec.Struct, frozen=True, kw_only=True):
     """Be the entries of one style: means over entries, costs in bps with fees, 95 % intervals from ten entries up (else None).
 
-    `rested` is the share filled in the queue, `reckoned` how many had an expectation, `expected_bps` its mean and `over_bps` the mean of what
-    those cost beyond it.
+    `rested` is the share filled in the queue, `reckoned` how many had an expectation, `expected_bps` its mean and `over_bps` the mean of
+    what those cost beyond it.
     """
 
     style: EntryStyle
