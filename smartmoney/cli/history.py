@@ -47,7 +47,7 @@ def import_history(
     from smartmoney.core.domain.instruments import Market
 
     repairs = Repairs()
-    read = _reader(form, symbol)
+    read = _reader(form, symbol, files)
     events = by_update_id(of_symbol(in_order([_not_empty(read(path, repairs), path, repairs) for path in files], repairs), symbol), repairs)
     with tempfile.TemporaryDirectory(prefix="smartmoney-import-") as folder:
         recording = Path(folder) / "recording.gz" if is_dataset else out
@@ -192,15 +192,17 @@ def _not_empty(events: "Events", path: Path, repairs: "Repairs") -> "Events":
         repairs.note(f"files without a row, such as {path.name}")
 
 
-def _reader(form: str, symbol: str | None) -> "Callable[[Path, Repairs], Events]":
+def _reader(form: str, symbol: str | None, files: list[Path]) -> "Callable[[Path, Repairs], Events]":
+    """Return what reads a file. Where files tell no symbol theirs is the chosen one; if one of them is called so, each has its own name."""
     if form == "tardis":
         from smartmoney.adapters.history.tardis import read_tardis
 
         return read_tardis
     if form == "binance":
-        from smartmoney.adapters.history.binance_public import read_binance_public
+        from smartmoney.adapters.history.binance_public import plain_name, read_binance_public
 
-        return lambda path, repairs: read_binance_public(path, repairs, symbol)
+        given = None if symbol and symbol.upper() in map(plain_name, files) else symbol
+        return lambda path, repairs: read_binance_public(path, repairs, given)
     if form == "bybit":
         from smartmoney.adapters.history.bybit import read_bybit
 
@@ -209,6 +211,7 @@ def _reader(form: str, symbol: str | None) -> "Callable[[Path, Repairs], Events]
         from smartmoney.adapters.history.bitstamp import read_bitstamp
 
         return read_bitstamp
-    from smartmoney.adapters.history.hftbacktest import read_hftbacktest
+    from smartmoney.adapters.history.hftbacktest import name_of, read_hftbacktest
 
-    return lambda path, repairs: read_hftbacktest(path, repairs, symbol)
+    given = None if symbol and symbol.upper() in map(name_of, files) else symbol
+    return lambda path, repairs: read_hftbacktest(path, repairs, given)

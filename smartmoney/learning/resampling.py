@@ -51,12 +51,12 @@ def interval(samples: Floats) -> tuple[Floats, Floats]:
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Return the 95 % bootstrap interval of a mean; None with fewer than ten values. Deterministic."""
-    starts = block_starts(len(values), 1, _MEAN_RESAMPLES, _MEAN_SEED)
-    if not starts.shape[1]:
+    """Return the 95 % bootstrap interval of a mean; None with fewer than ten values. Deterministic. Memory: one resample at a time."""
+    count = len(values)
+    if count < BLOCKS_MIN:
         return None
-    known = np.asarray(values, float)
-    low, high = np.quantile([known[chosen].mean() for chosen in starts], LEVELS)
+    known, rng = np.asarray(values, float), np.random.default_rng(_MEAN_SEED)
+    low, high = np.quantile([known[rng.integers(0, count, count)].mean() for _ in range(_MEAN_RESAMPLES)], LEVELS)
     return float(low), float(high)
 
 

@@ -22,12 +22,14 @@ _Interval = tuple[float, float] | None
 class EntryRow(msgspec.Struct, frozen=True, kw_only=True):
     """Be the entries of one style: means over entries, costs in bps with fees, 95 % intervals from ten entries up (else None).
 
-    `reckoned` is how many had an expectation, `expected_bps` its mean and `over_bps` the mean of what those cost beyond it.
+    `rested` is the share filled in the queue, `reckoned` how many had an expectation, `expected_bps` its mean and `over_bps` the mean of
+    what those cost beyond it.
     """
 
     style: EntryStyle
     entries: int
     filled: float
+    rested: float
     wait_s: float
     cost_bps: float
     cost_interval: _Interval
@@ -50,9 +52,10 @@ def entry_rows(entries: Sequence[EntryCost]) -> tuple[EntryRow, ...]:
 def advice(rows: Sequence[EntryRow]) -> str | None:
     """Return what to change where waiting was reckoned wrongly; None where that cannot be said."""
     row = next((row for row in rows if row.style is EntryStyle.MAKER and row.is_off), None)
-    if row is None or row.over_bps is None or not row.filled:
+    if row is None or row.over_bps is None or not row.rested:
         return None
-    more = row.over_bps / row.filled
+    # The setting counts for what fills in the queue alone: what crossed at the time-out was reckoned with by the price of crossing.
+    more = row.over_bps / row.rested
     word, side = ("more", "higher") if more > 0 else ("less", "lower")
     return (
         f"Waiting cost {abs(row.over_bps):.2f} bps {word} an entry than was expected of it: {abs(more):.2f} {side}, "
@@ -65,10 +68,10 @@ def entry_line(rows: Sequence[EntryRow]) -> str:
     return "; ".join(_told(row) for row in rows)
 
 
-def entry_section(rows: Sequence[EntryRow]) -> Iterator[str]:
-    """Yield the entries as a part of the page."""
+def entry_section(rows: Sequence[EntryRow], *, is_known: bool = True) -> Iterator[str]:
+    """Yield the entries as a part of the page; `is_known`: the book was there, by which they are reckoned."""
     if not rows:
-        yield paragraph("No entry was sent and ended.")
+        yield paragraph("No entry was sent and ended." if is_known else "Not known: it needs the book at each entry.")
         return
     yield paragraph(
         "What one signal asked for, over all of its orders, in bps of the mid at its decision, fees included; what was not filled is "
@@ -100,6 +103,7 @@ def _row(style: EntryStyle, entries: Sequence[EntryCost]) -> EntryRow:
         style=style,
         entries=len(entries),
         filled=float(np.mean([one.filled for one in entries])),
+        rested=float(np.mean([one.rested for one in entries])),
         wait_s=float(np.mean([one.wait_s for one in filled])) if filled else 0.0,
         cost_bps=float(np.mean(costs)),
         cost_interval=mean_interval(costs),

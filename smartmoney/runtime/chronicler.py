@@ -179,7 +179,7 @@ class Chronicler:
     def append(self, entry: Entry) -> None:
         """See an entry before the engine does."""
         payload = entry.payload
-        self._entries.look()
+        self.look()
         if type(payload) is Tick:
             if not self._engine.is_warming:
                 self.last_wall = entry.ts_wall_ns
@@ -196,6 +196,10 @@ class Chronicler:
         self._entries.append(entry)
         if isinstance(payload, OrderFilled):
             self._trips.fill(payload.fill, entry.ts_wall_ns)
+
+    def look(self) -> None:
+        """See which entries have ended, while the book is the one that they ended with."""
+        self._entries.look()
 
     def pass_over(self, passed: Passed) -> None:
         """See that frames and ticks went by of which nothing came but refusals.

@@ -10,6 +10,7 @@ What drift scaled entries by was decided beside the loop, by the monitors of the
 the run's own side, and on the other where model and `drift:` are the same; else entries are whole there, and the difference is shown.
 """
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -185,9 +186,11 @@ class _Stops:
 
     def after(self, seq: int, engine: Engine) -> None:
         """Look at the engine after an entry."""
-        names = [instrument.name for instrument in engine.market.instruments]
         for one in self._noted.get(seq, ()):
-            self.features.append(_features(seq, one.wall_ns, one.instrument, _row_of(engine, names.index(one.instrument))))
+            index = [instrument.name for instrument in engine.market.instruments].index(one.instrument)
+            row = _row_of(engine, index)
+            # What is the same is kept once: a run of some weeks has a hundred thousand rows.
+            self.features.append(_features(seq, one.wall_ns, one.instrument, one.feature_row if _same(row, one.feature_row) else row))
         point = self._points.get(seq)
         if point is not None:
             self.digests.append({"seq": seq, "wall_ns": point.wall_ns, "digest": engine.digest})
@@ -200,7 +203,12 @@ def _row_of(engine: Engine, index: int) -> bytes:
 
 
 def _features(seq: int, wall_ns: int, instrument: str, row: bytes) -> Row:
-    return {"seq": seq, "wall_ns": wall_ns, "instrument": instrument, "row": row.hex()}
+    return {"seq": seq, "wall_ns": wall_ns, "instrument": instrument, "row": row}
+
+
+def _same(row: bytes, other: bytes) -> bool:
+    """Tell whether two rows hold the same values, however an unknown one is written."""
+    return row == other or bool(np.array_equal(np.frombuffer(row, "<f8"), np.frombuffer(other, "<f8"), equal_nan=True))
 
 
 def _replayed(layout: StateLayout, start: RunStarted, search: str | None, stops: _Stops) -> _Side:
@@ -247,6 +255,9 @@ class _Shadowing:
             for index, name in enumerate(self._names):
                 found = _features(0, entry.ts_wall_ns, name, _row_of(self._engine, index))
                 self.features.append({key: value for key, value in found.items() if key != "seq"})
+
+    def look(self) -> None:
+        """See nothing: frames are shown one by one."""
 
     def pass_over(self, passed: Passed) -> None:
         """See that entries went by, of which nothing is journaled."""
@@ -316,22 +327,28 @@ def _report(run_id: str, compared: str, recorded: _Side, today: _Side, clock: st
 
 
 def _difference(table: str, wall_ns: int, recorded: Row | None, today: Row | None) -> Difference:
-    if table == "features" and recorded is not None and today is not None:
-        recorded, today = _apart(recorded, today)
+    if table == "features":
+        if recorded is not None and today is not None:
+            recorded, today = _apart(recorded, today)
+        else:
+            recorded, today = (None if side is None else _without_row(side) for side in (recorded, today))
     return Difference(wall_ns=wall_ns, table=table, recorded=recorded, today=today)
 
 
 def _apart(recorded: Row, today: Row) -> tuple[Row, Row]:
     """Return two rows of features with those of them that differ, by name."""
-    ours, theirs = (np.frombuffer(bytes.fromhex(side["row"]), "<f8") for side in (recorded, today))
+    ours, theirs = (np.frombuffer(side["row"], "<f8") for side in (recorded, today))
     places = np.flatnonzero((ours != theirs) & ~(np.isnan(ours) & np.isnan(theirs))).tolist()
     more = {"further": len(places) - _FEATURES_SHOWN} if len(places) > _FEATURES_SHOWN else {}
 
-    def shown(side: Row, values: NDArray[np.float64]) -> Row:
-        told = {FEATURES[place].name: _finite(float(values[place])) for place in places[:_FEATURES_SHOWN]}
-        return {**{key: value for key, value in side.items() if key != "row"}, **told, **more}
+    def told(values: NDArray[np.float64]) -> Row:
+        return {FEATURES[place].name: _finite(float(values[place])) for place in places[:_FEATURES_SHOWN]}
 
-    return shown(recorded, ours), shown(today, theirs)
+    return {**_without_row(recorded), **told(ours), **more}, {**_without_row(today), **told(theirs), **more}
+
+
+def _without_row(side: Row) -> Row:
+    return {key: value for key, value in side.items() if key != "row"}
 
 
 def _finite(value: float) -> float | None:
@@ -352,7 +369,7 @@ def _beyond(rows: list[Row], others: list[Row]) -> list[Row]:
 
 
 def _key(row: Row) -> bytes:
-    return msgspec.json.encode(row, order="deterministic")
+    return hashlib.blake2b(msgspec.json.encode(row, order="deterministic"), digest_size=16).digest()
 
 
 def _at(rows: list[Row], wall_ns: int) -> Row | None:

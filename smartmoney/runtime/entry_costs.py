@@ -9,7 +9,7 @@ import msgspec
 
 from smartmoney.core.domain.commands import Command, SubmitOrder
 from smartmoney.core.domain.entries import Entry, OrderFilled
-from smartmoney.core.domain.orders import Fill, OrderIntent, Purpose, TimeInForce
+from smartmoney.core.domain.orders import Fill, Liquidity, OrderIntent, Purpose, TimeInForce
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.execution.entry_style import expected_in
 from smartmoney.core.execution.parameters import EntryStyle
@@ -24,9 +24,10 @@ _BPS = 1e4
 class EntryCost(msgspec.Struct, frozen=True, kw_only=True):
     """Be one entry. bps are of the mid at the decision; `style` is how its first order went to the market.
 
-    `filled` is the share of the lots, `wait_s` from the decision to a fill and `price_bps` of what was filled, means over its lots;
-    `missed_bps` is the price of crossing when it ended, of what was not filled (0: nothing was left); `fee_bps` the fees of both, over
-    everything asked for. `expected_bps` is what the choice of the style expected it to cost, None where nothing was reckoned.
+    `filled` is the share of the lots, `rested` the share that was filled in the queue, `wait_s` from the decision to a fill and `price_bps`
+    of what was filled, means over its lots; `missed_bps` is the price of crossing when it ended, of what was not filled (0: nothing was
+    left); `fee_bps` the fees of both, over everything asked for. `expected_bps` is what the choice of the style expected it to cost, None
+    where nothing was reckoned.
     """
 
     signal_id: str
@@ -34,6 +35,7 @@ class EntryCost(msgspec.Struct, frozen=True, kw_only=True):
     style: EntryStyle
     lots: int
     filled: float
+    rested: float
     wait_s: float
     price_bps: float
     missed_bps: float
@@ -58,6 +60,7 @@ class _Open(msgspec.Struct):
     mid_ticks: float
     mono_ns: int
     filled: int = 0
+    rested: int = 0
     waited_s: float = 0.0
     over_bps: float = 0.0
     fees_bps: float = 0.0
@@ -129,6 +132,7 @@ class EntryCosts:
     def _book(self, entry: _Open, fill: Fill, mono_ns: int, engine: Engine) -> None:
         grid, sign = engine.market.instruments[fill.instrument], entry.intent.side.sign
         entry.filled += fill.lots
+        entry.rested += fill.lots if fill.liquidity is Liquidity.MAKER else 0
         entry.waited_s += fill.lots * (mono_ns - entry.mono_ns) / _S
         entry.over_bps += fill.lots * _over_bps(sign, fill.price_ticks, entry.mid_ticks)
         entry.fees_bps += fill.lots * float(fee_in_quote(fill, grid) / grid.notional(fill.price_ticks, fill.lots)) * _BPS
@@ -150,6 +154,7 @@ def _cost(entry: _Open, taker_bps: float) -> EntryCost:
         style=style,
         lots=lots,
         filled=entry.filled / lots,
+        rested=entry.rested / lots,
         wait_s=entry.waited_s / max(entry.filled, 1),
         price_bps=entry.over_bps / max(entry.filled, 1),
         missed_bps=_over_bps(intent.side.sign, entry.missed_ticks, entry.mid_ticks) if left else 0.0,

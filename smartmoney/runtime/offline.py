@@ -29,6 +29,9 @@ class Watcher(Protocol):
     def append(self, entry: Entry) -> object:
         """See an entry, replies included, before the engine does."""
 
+    def look(self) -> None:
+        """See what the last entry has left, before frames go by without being shown."""
+
     def pass_over(self, passed: Passed) -> None:
         """See that entries went by of which nothing came."""
 
@@ -41,6 +44,9 @@ class Unwatched:
 
     def append(self, entry: Entry) -> None:
         """See an entry."""
+
+    def look(self) -> None:
+        """See nothing."""
 
     def pass_over(self, passed: Passed) -> None:
         """See that entries went by."""
@@ -119,6 +125,7 @@ class OfflineRun:
         It ends before a frame ahead of which a tick has to be run. What comes of it is what would come of the entries one by one.
         """
         while at < end:
+            self._watcher.look()
             passed = self.engine.pass_frames(frames, at, end, timer, self._gateway.waits())
             entries = passed.frames + passed.ticks
             self.items += entries

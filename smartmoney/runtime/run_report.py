@@ -36,7 +36,7 @@ from smartmoney.settings.load import recorded_settings
 
 _NOT_JOURNALED = (
     "the capture of this run is gone ({why}): there is no price path, so no regimes between signals, no calibration and no random trades",
-    "delay, spread and impact of fills are not known: they need the book",
+    "delay, spread and impact of fills are not known, nor what entries came to: they need the book",
 )
 
 

@@ -210,7 +210,7 @@ def stage_champion(models: Path, asked: str | None = None) -> Bundle:
     found = ModelStore(models).find(asked or DEFAULT)
     if found is None:
         raise ModelNotFound(
-            "there is no champion whose regimes a recording could be read with; train with --built-in first, and promote it"
+            "there is no champion whose regimes a recording could be read with; train with --built-in first, and promote it (--ungated)"
         )
     return found
 

@@ -90,6 +90,7 @@ def outcome(blocks, instruments, chosen, *, each, turns=(), share=1.0):
         "money": money,
         "frames": replay.recorded_frames,
         "story": story,
+        "entries": told.entries,
         "seen": seen,
     }
 

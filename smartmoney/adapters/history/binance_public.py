@@ -73,11 +73,14 @@ def _kind_of(first: Sequence[str], path: Path) -> tuple[str, Sequence[int]]:
     raise HistoryRefused(f"{path}: no header of {', '.join(_COLUMNS)}{lacking(first, _COLUMNS)}; its columns are {', '.join(first)}")
 
 
+def plain_name(path: Path) -> str | None:
+    """Return the name of a file that is not named as Binance does, None of one that is."""
+    return None if _NAMED.match(path.name) else path.name.partition(".")[0].upper()
+
+
 def _symbol(path: Path, chosen: str | None) -> str:
     found = _NAMED.match(path.name)
-    if found is None and chosen is not None:
-        return chosen.upper()
-    return (found[1] if found else path.name.partition(".")[0]).upper()
+    return (found[1] if found else chosen or path.name.partition(".")[0]).upper()
 
 
 def _trades(rows: Iterator[list[str]], at: Sequence[int], path: Path, symbol: str, repairs: Repairs) -> Iterator[Event]:

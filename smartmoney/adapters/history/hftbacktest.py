@@ -52,7 +52,7 @@ def read_hftbacktest(path: Path, repairs: Repairs, symbol: str | None = None) ->
         OSError: it cannot be read.
     """
     rows = _rows(path)
-    symbol = (symbol or path.name.partition("_")[0].partition("-")[0].partition(".")[0]).upper()
+    symbol = name_of(path) if symbol is None else symbol.upper()
     message: list[Any] = []
     last: tuple[int, bool] = (0, False)
     first_ns = _first_time(rows)
@@ -78,6 +78,11 @@ def read_hftbacktest(path: Path, repairs: Repairs, symbol: str | None = None) ->
                 message.append(stamped)
     if message:
         yield _levels(message, symbol, path, repairs)
+
+
+def name_of(path: Path) -> str:
+    """Return the word that a file's name begins with."""
+    return path.name.partition("_")[0].partition("-")[0].partition(".")[0].upper()
 
 
 def write_hftbacktest(events: Iterable[Event], path: Path) -> int:

@@ -17,6 +17,8 @@ from smartmoney.adapters.history.events import Event, Events, LevelsChanged, Rep
 PAUSE_NS = 60_000_000_000
 WINDOW = 4_096
 """How many events of a file are held at once, to put one that comes late back before them."""
+LEVELS_HELD = 65_536
+"""How many levels of books these have at most: of every file that is given some are held from the beginning."""
 
 
 def in_order(sources: Sequence[Events], repairs: Repairs) -> Events:
@@ -27,11 +29,12 @@ def in_order(sources: Sequence[Events], repairs: Repairs) -> Events:
 def _sorted(events: Events, repairs: Repairs) -> Events:
     """Yield the events of one file, what was misplaced by less than the window in its place, what stands there twice once."""
     waiting: list[tuple[int, int, Event]] = []
-    seen: deque[Event] = deque(maxlen=2 * WINDOW)
-    newest_wall = newest_event = passed_wall = 0
+    seen: deque[int] = deque(maxlen=2 * WINDOW)
+    newest_wall = newest_event = passed_wall = held = 0
     for number, event in enumerate(events):
+        content = hash(event)
         if event.wall_ns < newest_wall:
-            if _may_repeat(event) and event in seen:
+            if _may_repeat(event) and content in seen:
                 repairs.note("messages seen twice, left out")
                 continue
             if event.event_ns >= newest_event:
@@ -40,13 +43,19 @@ def _sorted(events: Events, repairs: Repairs) -> Events:
             elif event.wall_ns >= passed_wall:
                 repairs.note("events out of order, put back into their place")
         newest_wall, newest_event = max(newest_wall, event.wall_ns), max(newest_event, event.event_ns)
-        seen.append(event)
+        seen.append(content)
         heapq.heappush(waiting, (event.wall_ns, number, event))
-        if len(waiting) > WINDOW:
+        held += _levels(event)
+        while len(waiting) > WINDOW or held > LEVELS_HELD:
             passed_wall, _, first = heapq.heappop(waiting)
+            held -= _levels(first)
             yield first
     while waiting:
         yield heapq.heappop(waiting)[2]
+
+
+def _levels(event: Event) -> int:
+    return len(event.bids) + len(event.asks) if isinstance(event, LevelsChanged) else 0
 
 
 def _may_repeat(event: Event) -> bool:

@@ -451,6 +451,22 @@ def test_what_is_misplaced_by_more_than_the_window_is_stamped_and_told(tmp_path,
     assert repairs.lines() == ["events received before the one above them, stamped with its time: 1"]
 
 
+def test_whole_books_of_many_files_do_not_fill_the_memory():
+    drawn = []
+
+    def days(number):
+        side = tuple((str(price), "1") for price in range(1, 26))
+        for second in range(6_000):
+            drawn.append(number)
+            at = T + (number * 6_000 + second) * 10**9
+            yield LevelsChanged(at, at, "BTCUSDT", True, side, side)
+
+    found = in_order([days(number) for number in range(3)], Repairs())
+    next(found)
+    assert 3 * 1_000 < len(drawn) < 3 * 1_500
+    assert sum(1 for _ in found) == 3 * 6_000 - 1
+
+
 def test_missing_ids_of_binance_trades_are_counted_and_two_kinds_of_the_same_refused(tmp_path):
     header = "id,price,qty,quote_qty,time,is_buyer_maker"
     rows = [f"{number},100,1,100,{US // 1000 + number},true" for number in (1, 2, 3, 7, 8, 2, 11)]

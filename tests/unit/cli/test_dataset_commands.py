@@ -8,12 +8,15 @@ import pyarrow.parquet
 import pytest
 
 from smartmoney.adapters.dataset_reader import DatasetRefused
+from smartmoney.adapters.history.events import Printed
+from smartmoney.adapters.history.hftbacktest import write_hftbacktest
 from smartmoney.adapters.market_recorder import record
 from smartmoney.cli.stretches import Days
 from smartmoney.core.domain.instruments import Market
 from smartmoney.simulation.market import SyntheticMarket
 
 DAY_S = 20_000 * 86_400
+T = 1_700_000_000_000_000_000
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +94,24 @@ def test_a_truncated_recording_is_exported_until_there_and_told(call, capture, t
     assert "damaged, and used until there" in out
     code, _, err = call("export", cut, "--out", tmp_path / "cut.npz")
     assert (code, "damaged, and used until there" in err) == (0, True)
+
+
+@pytest.mark.parametrize("form", ["hftbacktest", "binance"])
+def test_of_files_whose_names_tell_instruments_apart_the_chosen_one_alone_is_taken(call, tmp_path, form):
+    for name, price in (("btcusdt", "100"), ("ethusdt", "7")):
+        if form == "hftbacktest":
+            write_hftbacktest([Printed(T, T, "", -1, price, "1", True)], tmp_path / f"{name}_1.npz")
+        else:
+            (tmp_path / f"{name}_1.csv").write_text(f"id,price,qty,quote_qty,time,is_buyer_maker\n{price},{price},1,9,{T},True\n")
+    files = sorted(path for path in tmp_path.iterdir() if path.suffix != ".gz")
+    code, _, err = call("import", form, *files, "--out", tmp_path / "none.gz")
+    assert code == 1
+    assert "choose one with --symbol" in err
+    chosen = "ethusdt" if form == "hftbacktest" else "ethusdt_1"
+    found = said(call, "import", form, *files, "--out", tmp_path / "one.gz", "--symbol", chosen)
+    assert (found["symbol"], found["trades"]) == (chosen.upper(), 1)
+    both = said(call, "import", form, *files, "--out", tmp_path / "both.gz", "--symbol", "solusdt")
+    assert (both["symbol"], both["trades"]) == ("SOLUSDT", 2)
 
 
 def test_history_goes_into_a_dataset_below_its_venue(call, tmp_path):

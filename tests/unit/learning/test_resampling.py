@@ -1,5 +1,7 @@
 """The statistics against slow obvious ones, and the bootstrap against data whose truth is known."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import roc_auc_score
 
-from smartmoney.learning.resampling import BLOCKS_MIN, auc, block_starts, correlations, interval, lagged_correlations, resampled_sums
+from smartmoney.learning.resampling import (
+    BLOCKS_MIN,
+    LEVELS,
+    auc,
+    block_starts,
+    correlations,
+    interval,
+    lagged_correlations,
+    mean_interval,
+    resampled_sums,
+)
 
 NO_BLOCKS = np.empty((0, 0), np.int64)
 small = st.floats(-1e6, 1e6, width=32)
@@ -174,3 +186,16 @@ def test_a_lag_beyond_the_rows_is_unknown():
     x = np.ones((5, 2))
     assert np.isnan(lagged_correlations(x, np.arange(5), 5, 5)).all()
     assert np.isnan(lagged_correlations(x, np.arange(5), 0, 0)).all()
+
+
+def test_the_interval_of_a_mean_takes_the_memory_of_one_resample():
+    values = np.random.default_rng(1).normal(2.0, 1.0, 3_000)
+    tracemalloc.start()
+    try:
+        low, high = mean_interval(values)
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()
+    assert low < values.mean() < high
+    drawn = block_starts(3_000, 1, 2_000, 7)
+    assert (low, high) == tuple(np.quantile([values[chosen].mean() for chosen in drawn], LEVELS))

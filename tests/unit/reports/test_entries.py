@@ -7,7 +7,7 @@ from smartmoney.reports.entries import advice, entry_line, entry_rows, entry_sec
 from smartmoney.runtime.entry_costs import EntryCost
 
 
-def entries_of(costs, *, expected=3.0, style=EntryStyle.MAKER, filled=1.0):
+def entries_of(costs, *, expected=3.0, style=EntryStyle.MAKER, filled=1.0, rested=None):
     return [
         EntryCost(
             signal_id=f"s{number}",
@@ -15,6 +15,7 @@ def entries_of(costs, *, expected=3.0, style=EntryStyle.MAKER, filled=1.0):
             style=style,
             lots=10,
             filled=filled,
+            rested=filled if rested is None else rested,
             wait_s=2.0,
             price_bps=(cost - 2.0) / filled,
             missed_bps=0.0,
@@ -45,6 +46,13 @@ def test_twenty_entries_that_all_cost_more_say_by_how_much_the_setting_is_wrong(
     assert "1.75 lower" in cheaper
 
 
+def test_what_crossed_at_the_time_out_says_nothing_of_what_waiting_loses():
+    said = advice(entry_rows(entries_of([4.8, 5.2] * 10, rested=0.5)))
+    assert "2.00 bps more" in said
+    assert "4.00 higher, execution.passive_loss_bps" in said
+    assert advice(entry_rows(entries_of([4.8, 5.2] * 10, rested=0.0))) is None
+
+
 @pytest.mark.parametrize("costs", [[4.0] * 19, [2.0, 4.0] * 20])
 def test_nothing_is_advised_of_too_few_or_of_what_luck_explains(costs):
     rows = entry_rows(entries_of(costs))
@@ -58,6 +66,7 @@ def test_crossing_is_never_a_reason_to_change_what_waiting_loses():
 
 def test_words_say_what_is_not_known():
     assert "No entry was sent" in " ".join(entry_section(()))
+    assert "Not known" in " ".join(entry_section((), is_known=False))
     rows = entry_rows(entries_of([4.0] * 12, expected=None))
     page = " ".join(entry_section(rows))
     assert page.count("<td>–</td>") == 2

@@ -81,6 +81,20 @@ def test_a_feature_that_differs_is_named_with_both_values(past):
     assert first.today[name] == past[3][CHANGED]
 
 
+def test_an_unknown_value_is_the_same_however_it_is_written(past):
+    row = past[3].copy()
+    unknown, zeros = np.flatnonzero(np.isnan(row)), np.flatnonzero(row == 0.0)
+    assert len(unknown)
+    assert len(zeros)
+    row[unknown[0]], row[zeros[0]] = np.copysign(np.nan, -1.0), -0.0
+    with noted(past, row=row) as report:
+        assert report.counts["features"].different == 0
+    row[unknown[0]] = 1.0
+    with noted(past, row=row) as report:
+        assert report.counts["features"].different == 1
+    assert report.first_difference.today[FEATURES[unknown[0]].name] is None
+
+
 def test_decisions_that_no_table_tells_of_differ_by_their_digest(past):
     with noted(past, digest="ab" * 32) as report:
         pass

@@ -48,7 +48,7 @@ class Desk:
         )
         self.costs.asked(SubmitOrder(approved=Approved(intent=intent, valid_until_mono_ns=1, halt_epoch=0)), self.now)
 
-    def fill(self, name, lots, price, side=Side.BUY, fee="0"):
+    def fill(self, name, lots, price, side=Side.BUY, fee="0", liquidity=Liquidity.MAKER):
         fill = Fill(
             trade_id=f"{name}-{self.now}",
             client_order_id=name,
@@ -58,7 +58,7 @@ class Desk:
             lots=lots,
             fee=D(fee),
             fee_asset="Q",
-            liquidity=Liquidity.MAKER,
+            liquidity=liquidity,
             ts_event_ns=1,
         )
         entry = Entry(seq=1, kind=EntryKind.EVENT, ts_wall_ns=0, ts_mono_ns=self.now, payload=OrderFilled(fill=fill))
@@ -78,10 +78,11 @@ def test_orders_that_follow_one_another_for_a_signal_are_one_entry():
     desk.fill("a", 4, 10_000, fee="0.008")  # 2 bps of 40
     desk.order("b", "s1", lots=6)
     desk.now = 5 * S
-    desk.fill("b", 4, 10_011)
+    desk.fill("b", 4, 10_011, liquidity=Liquidity.TAKER)
     desk.end((10_020, 10_022))
     (entry,) = desk.costs.told()
     assert (entry.style, entry.lots, entry.filled, entry.expected_bps) == (EntryStyle.MAKER, 10, 0.8, 2.5)
+    assert entry.rested == 0.4, "the second one crossed"
     assert entry.wait_s == pytest.approx(3.5)
     assert entry.price_bps == pytest.approx((-1 + 10) / 2 / 10_001 * 1e4)
     assert entry.missed_bps == pytest.approx(21 / 10_001 * 1e4)
