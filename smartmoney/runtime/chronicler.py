@@ -179,7 +179,6 @@ class Chronicler:
     def append(self, entry: Entry) -> None:
         """See an entry before the engine does."""
         payload = entry.payload
-        self._entries.look()
         if type(payload) is Tick:
             if not self._engine.is_warming:
                 self.last_wall = entry.ts_wall_ns
@@ -236,6 +235,10 @@ class Chronicler:
                 self._note_decision(index, each.refusal.code.value, each.label, each.probability)
             elif type(each) is Valued and each.equity is not None:
                 self.equity.add(now_ns, float(each.equity))
+
+    def settled(self) -> None:
+        """See which entries have ended with a step: later their market has moved on, inside a stretch by far."""
+        self._entries.look()
 
     def asked(self, command: Command, mono_ns: int) -> None:
         """See a command, after the step that gave it."""

@@ -32,6 +32,9 @@ class Watcher(Protocol):
     def pass_over(self, passed: Passed) -> None:
         """See that entries went by of which nothing came."""
 
+    def settled(self) -> None:
+        """See what an entry and the replies to it came to, before anything else moves the market."""
+
     def asked(self, command: Command, mono_ns: int) -> None:
         """See a command before it is carried out."""
 
@@ -44,6 +47,9 @@ class Unwatched:
 
     def pass_over(self, passed: Passed) -> None:
         """See that entries went by."""
+
+    def settled(self) -> None:
+        """See what an entry came to."""
 
     def asked(self, command: Command, mono_ns: int) -> None:
         """See a command."""
@@ -137,6 +143,7 @@ class OfflineRun:
         return at
 
     def _settle(self, mono_ns: int) -> None:
+        self._watcher.settled()
         for command in self._steps.take():
             self._watcher.asked(command, mono_ns)
             if isinstance(command, SubmitOrder):

@@ -82,7 +82,7 @@ def outcome(blocks, instruments, chosen, *, each, turns=(), share=1.0):
     )
     told = watch.told("")
     seen = [(signal_id, one.horizon_s, one.wide.tobytes()) for signal_id, one in replay.engine.brain.take_seen()]
-    story = (told.decisions, told.by_regime, told.exits, [one.regimes for one in told.instruments])
+    story = (told.decisions, told.by_regime, told.exits, [one.regimes for one in told.instruments], told.entries)
     return {
         "summary": summary,
         "view": repr(view),
