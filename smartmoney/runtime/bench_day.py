@@ -46,6 +46,12 @@ _MS = 1_000_000
 _NS_FROM, _US_FROM = 10**17, 10**14
 
 
+class NotRepeatable(ValueError):
+    """Report a recording that cannot be repeated."""
+
+    exit_code = 1
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """Say what one run took, and where its frames came from."""
 
@@ -61,16 +67,18 @@ class Repeating:
         """Read it.
 
         Raises:
-            ValueError: it is not of the form with a receive time before each frame, or not of one instrument.
+            NotRepeatable: it is not of the form with a receive time before each frame, not of one instrument, or holds neither depth nor
+                trades.
             OSError: it cannot be read.
         """
         with open_recording(path) as stream:
             text = stream.read()
         found = list(_NUMBERS.finditer(text))
         symbols = set(re.findall(rb'"s":"([^"]+)"', text))
-        if not text or not found or found[0].start(1) != 0 or len(symbols) != 1:
-            raise ValueError(f"{path.name}: measuring needs one instrument, and a receive time before each frame; name another recording")
         self.frames = sum(text.count(kind) for kind in _FOLLOWED)
+        if not self.frames or not found or found[0].start(1) != 0 or len(symbols) != 1:
+            needs = "depth and trades of one instrument, and a receive time before each frame"
+            raise NotRepeatable(f"{path.name}: measuring needs {needs}; name another recording")
         self.head = b"\n".join(text.split(b"\n", _WARM_LINES)[:_WARM_LINES]) + b"\n"
         [self._symbol] = symbols
         ends = [0, *(one.end(one.lastindex or 0) for one in found)]
@@ -109,7 +117,7 @@ def measure_day(path: Path | None, market: Market) -> list[Figure]:
     Cost: minutes, and two gigabytes of disk.
 
     Raises:
-        ValueError: it is no recording that could be repeated.
+        NotRepeatable: it is no recording that could be repeated.
         BacktestRefused, ReplayRefused: there is nothing to test.
         OSError: something cannot be read or written.
     """

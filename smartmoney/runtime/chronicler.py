@@ -163,6 +163,8 @@ class Chronicler:
         self._signals: dict[str, tuple[float, str]] = {}
         self._paths: list[PricePath] = []
         self._mids: list[float | None] = []
+        self._passed: list[tuple[int, float]] = []
+        self._passed_ns = 0
         self._regimes: list[list[RegimeChange]] = []
         self._decided_ns: list[int] = []
         self._stood_s: dict[str, float] = {}
@@ -179,10 +181,10 @@ class Chronicler:
     def append(self, entry: Entry) -> None:
         """See an entry before the engine does."""
         payload = entry.payload
-        self.look()
         if type(payload) is Tick:
             if not self._engine.is_warming:
                 self.last_wall = entry.ts_wall_ns
+                self._keep_passed()
                 self._look(entry.ts_wall_ns)
             return
         if isinstance(payload, RunStarted):
@@ -196,10 +198,6 @@ class Chronicler:
         self._entries.append(entry)
         if isinstance(payload, OrderFilled):
             self._trips.fill(payload.fill, entry.ts_wall_ns)
-
-    def look(self) -> None:
-        """See which entries have ended, while the book is the one that they ended with."""
-        self._entries.look()
 
     def pass_over(self, passed: Passed) -> None:
         """See that frames and ticks went by of which nothing came but refusals.
@@ -215,13 +213,15 @@ class Chronicler:
         ticked_ns = passed.ticked_wall_ns
         if ticked_ns is not None:
             self.last_wall = max(self.last_wall, ticked_ns)
-            for touch in passed.ticked:
-                self._see(touch.instrument, touch.bid_ticks, touch.ask_ticks, ticked_ns)
+            mids = [(one.instrument, self._mid(one.instrument, one.bid_ticks, one.ask_ticks)) for one in passed.ticked]
+            self._passed = [(index, mid) for index, mid in mids if mid is not None]
+            self._passed_ns = ticked_ns
             self._forecasts.look(self._mids, ticked_ns)
 
     def _see_round(self, now_ns: int, passed: Sequence[Decided | Valued]) -> None:
         """Look at what was seen of all instruments at a tick, and the one before it; then take what came of it."""
         one, forecasts, mids = passed[0], self._forecasts, self._mids
+        self._keep_passed(is_before=one.before_ns is None)
         glances: Sequence[Glance | Decided] = one.glances if isinstance(one, Valued) else cast("Sequence[Decided]", passed)
         if one.before_ns is not None:
             for index, at in enumerate(glances):
@@ -240,6 +240,10 @@ class Chronicler:
                 self._note_decision(index, each.refusal.code.value, each.label, each.probability)
             elif type(each) is Valued and each.equity is not None:
                 self.equity.add(now_ns, float(each.equity))
+
+    def settled(self) -> None:
+        """See which entries have ended with a step: later their market has moved on, inside a stretch by far."""
+        self._entries.look()
 
     def asked(self, command: Command, mono_ns: int) -> None:
         """See a command, after the step that gave it."""
@@ -260,6 +264,7 @@ class Chronicler:
 
     def told(self, name: str) -> Chronicle:
         """Return what there is to tell; `name` seeds the random trades of the matched-null test, so that stretches differ."""
+        self._keep_passed()
         return Chronicle(
             start_ns=self.first_wall,
             end_ns=self.last_wall,
@@ -302,13 +307,27 @@ class Chronicler:
         self._forecasts.look(self._mids, now_ns)
 
     def _see(self, index: int, bid: int, ask: int, now_ns: int) -> None:
-        if 0 < bid <= ask:
-            middle = 0.5 * (bid + ask)
-            self.costs.note_mid(index, middle)
-            mid = self._mids[index] = middle * self._tick_sizes[index]
+        mid = self._mid(index, bid, ask)
+        if mid is not None:
             self._paths[index].add(now_ns, mid)
-        else:
+
+    def _mid(self, index: int, bid: int, ask: int) -> float | None:
+        if not 0 < bid <= ask:
             self._mids[index] = None
+            return None
+        middle = 0.5 * (bid + ask)
+        self.costs.note_mid(index, middle)
+        mid = self._mids[index] = middle * self._tick_sizes[index]
+        return mid
+
+    def _keep_passed(self, *, is_before: bool = True) -> None:
+        """Take the last tick of the latest stretch into the paths where it is the one before a tick that is looked at.
+
+        Elsewhere it is the last one by chance: paths would tell where blocks of frames end.
+        """
+        for index, mid in self._passed if is_before else ():
+            self._paths[index].add(self._passed_ns, mid)
+        self._passed = []
 
     def _decided(self, index: int, code: str) -> str:
         """Take a decision and its forecasts; return the regime in which it was taken."""

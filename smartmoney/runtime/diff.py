@@ -262,6 +262,9 @@ class _Shadowing:
     def pass_over(self, passed: Passed) -> None:
         """See that entries went by, of which nothing is journaled."""
 
+    def settled(self) -> None:
+        """See what an entry came to."""
+
     def asked(self, command: Command, mono_ns: int) -> None:
         """See a command."""
         del mono_ns

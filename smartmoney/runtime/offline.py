@@ -29,11 +29,11 @@ class Watcher(Protocol):
     def append(self, entry: Entry) -> object:
         """See an entry, replies included, before the engine does."""
 
-    def look(self) -> None:
-        """See what the last entry has left, before frames go by without being shown."""
-
     def pass_over(self, passed: Passed) -> None:
         """See that entries went by of which nothing came."""
+
+    def settled(self) -> None:
+        """See what an entry and the replies to it came to, before anything else moves the market."""
 
     def asked(self, command: Command, mono_ns: int) -> None:
         """See a command before it is carried out."""
@@ -45,11 +45,11 @@ class Unwatched:
     def append(self, entry: Entry) -> None:
         """See an entry."""
 
-    def look(self) -> None:
-        """See nothing."""
-
     def pass_over(self, passed: Passed) -> None:
         """See that entries went by."""
+
+    def settled(self) -> None:
+        """See what an entry came to."""
 
     def asked(self, command: Command, mono_ns: int) -> None:
         """See a command."""
@@ -125,7 +125,6 @@ class OfflineRun:
         It ends before a frame ahead of which a tick has to be run. What comes of it is what would come of the entries one by one.
         """
         while at < end:
-            self._watcher.look()
             passed = self.engine.pass_frames(frames, at, end, timer, self._gateway.waits())
             entries = passed.frames + passed.ticks
             self.items += entries
@@ -144,6 +143,7 @@ class OfflineRun:
         return at
 
     def _settle(self, mono_ns: int) -> None:
+        self._watcher.settled()
         for command in self._steps.take():
             self._watcher.asked(command, mono_ns)
             if isinstance(command, SubmitOrder):

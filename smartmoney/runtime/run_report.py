@@ -79,7 +79,9 @@ def _watched(
             break
         last = entry.seq
         watch.append(entry)
-        for command in engine.step(entry):
+        commands = engine.step(entry)
+        watch.settled()
+        for command in commands:
             watch.asked(command, entry.ts_mono_ns)
     if header.digest is not None and not notes and header.last_seq == last and header.digest != engine.digest:
         notes.append("this build does not repeat what the run did (`smartmoney diff` says where): what is told is this build's")

@@ -186,7 +186,7 @@ class PaperVenue:
             if intent.type is OrderType.LIMIT and not self._is_ever_filled(order):
                 continue  # it rests until it is withdrawn
             if intent.type is OrderType.LIMIT:
-                if intent.price_ticks is None or order.queue_ahead is None or self._is_marketable(intent, view):
+                if intent.price_ticks is None or order.queue_ahead is None or self._is_marketable(intent, view) or order.is_behind(view):
                     return Waits(each=True)
                 own, other = (BID, ASK) if intent.side is Side.BUY else (ASK, BID)
                 place = (order.shown, order.queue_ahead, order.traded, self._is_even)

@@ -2,7 +2,8 @@
 
 import msgspec
 
-from smartmoney.core.domain.orders import OrderIntent, OrderType
+from smartmoney.core.domain.orders import OrderIntent, OrderType, Side
+from smartmoney.simulation.paper_depth import ASK, BID, DepthView
 
 
 class Working:
@@ -24,6 +25,11 @@ class Working:
         self.traded = 0
         self.trimmed = 0
         self.waits = True
+
+    def is_behind(self, view: DepthView) -> bool:
+        """Tell whether its level shows something that it has not seen: it sees nothing in a book that cannot be vouched for."""
+        ticks = self.intent.price_ticks
+        return ticks is not None and view.level_lots(BID if self.intent.side is Side.BUY else ASK, ticks) != self.shown
 
 
 class Request(msgspec.Struct, frozen=True):

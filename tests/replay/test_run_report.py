@@ -28,7 +28,7 @@ from smartmoney.runtime.codecs import binance_codec
 from smartmoney.runtime.explain import SignalUnknown, explain_signal
 from smartmoney.runtime.explain_refusal import RefusalUnknown, explain_refusal
 from smartmoney.runtime.inbox import Item
-from smartmoney.runtime.offline import OfflineRun
+from smartmoney.runtime.offline import OfflineRun, Unwatched
 from smartmoney.runtime.replay import ReplayRefused
 from smartmoney.runtime.run_report import told_run
 from smartmoney.runtime.storage import open_run
@@ -42,7 +42,7 @@ SECONDS = 240
 START_NS = 1_700_000_000_000_000_000
 
 
-class Living:
+class Living(Unwatched):
     """Capture and journal an offline run, as the daemon does a running one."""
 
     def __init__(self, run):

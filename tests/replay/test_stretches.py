@@ -82,7 +82,7 @@ def outcome(blocks, instruments, chosen, *, each, turns=(), share=1.0):
     )
     told = watch.told("")
     seen = [(signal_id, one.horizon_s, one.wide.tobytes()) for signal_id, one in replay.engine.brain.take_seen()]
-    story = (told.decisions, told.by_regime, told.exits, [one.regimes for one in told.instruments])
+    story = (told.decisions, told.by_regime, told.exits, [one.regimes for one in told.instruments], told.entries)
     return {
         "summary": summary,
         "view": repr(view),
@@ -90,7 +90,7 @@ def outcome(blocks, instruments, chosen, *, each, turns=(), share=1.0):
         "money": money,
         "frames": replay.recorded_frames,
         "story": story,
-        "entries": told.entries,
+        "told": told,
         "seen": seen,
     }
 
@@ -101,6 +101,7 @@ def assert_same(frames, market, changes, instruments=None, sizes=None, turns=(),
     grid = instruments or infer_grid(((one.frame, one.symbol) for one in frames), market)
     one_by_one = outcome(blocks_of(frames), grid, chosen, each=True, turns=turns, share=share)
     together = outcome(cut(frames, sizes), grid, chosen, each=False, turns=turns, share=share)
+    one_by_one.pop("told")  # its paths hold every tick, not those that were looked at alone
     for key, value in one_by_one.items():
         assert together[key] == value, key
     return one_by_one["summary"]
@@ -164,6 +165,16 @@ def test_quiet_decisions(recorded_long, decisions, market, name):
     in_stretches = len(decisions) - summary["decisions"]
     assert summary["decisions"] > 290
     assert in_stretches < 0.6 * summary["decisions"]
+
+
+@pytest.mark.parametrize("name", ["as configured", "the prior trades"])
+def test_what_is_told_is_the_same_wherever_blocks_of_frames_end(recorded_long, name):
+    frames = recorded_long[Market.USDM]
+    chosen = load_settings(overrides={"market": "usdm", **QUIET[name]})
+    grid = infer_grid(((one.frame, one.symbol) for one in frames), Market.USDM)
+    whole, parts = (outcome(cut(frames, sizes), grid, chosen, each=False)["told"] for sizes in ((), [777] * 30))
+    for field in whole.__struct_fields__:
+        assert getattr(whole, field) == getattr(parts, field), field
 
 
 @pytest.mark.parametrize("factor", [pytest.param(0.0, marks=pytest.mark.slow), 0.5])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from smartmoney.core.alpha.calibration import KINDS
 from smartmoney.core.alpha.forest_kernel import pack, row_length
 from smartmoney.core.domain.signals import Regime
+from smartmoney.core.features.interactions import DEPTH_MAX
 from smartmoney.core.features.schema import FEATURE_INDEX, FEATURES
 from smartmoney.core.models.bundle import Bundle, Calibrator, HiddenMarkov, head_name
 from smartmoney.core.models.checks import HEADS_MAX, KNOTS_MAX
@@ -19,7 +20,7 @@ from smartmoney.core.regime.filter import DIMENSIONS, FILTER, FILTERED, transiti
 from smartmoney.core.regime.parameters import RegimeParameters
 
 REGIMES = len(Regime)
-FACTORS_MAX = 8
+FACTORS_MAX = DEPTH_MAX
 Arguments = tuple[Any, Any, Any, Any, Any]
 _CALIBRATORS = HEADS_MAX + 1
 _FORESTS = HEADS_MAX + 2

@@ -21,6 +21,10 @@ SCOUT_ROUNDS = 20
 """Trees on all columns that show which ones matter: the first ones find most of the gain, and each of them reads every column."""
 
 
+LEAVES_MAX = 1 << 13
+"""Of a tree, which deeper ones than 13 may come to: more than twice as many nodes are too far apart for `core.alpha.forest`."""
+
+
 class TrainingRefused(Exception):
     """Say why nothing can be trained on some rows, and what to do."""
 
@@ -111,6 +115,7 @@ def _train(x: Matrix, y: Labels, weights: Floats, settings: TreeSettings, classe
         "tree_method": "hist",
         "max_bin": 64,
         "max_depth": settings.depth,
+        "max_leaves": LEAVES_MAX,
         "eta": settings.rate,
         "min_child_weight": 0.25 * settings.leaf_rows_min,
         "lambda": settings.penalty,

@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 import xgboost
 
+from smartmoney.core.alpha.forest import APART_MAX
 from smartmoney.core.alpha.forest_kernel import pack, row_length, table_margins
+from smartmoney.learning.boosting import trees
+from smartmoney.learning.boosting.trees import LEAVES_MAX, TreeSettings, grow
 from smartmoney.learning.forest_export import ForestNotExportable, export_forest, gains
 
 
@@ -104,3 +107,13 @@ def test_gains_are_named_by_input():
     assert found
     assert all(gain > 0 and name.startswith("x") for name, gain in found.items())
     assert max(found, key=found.get) in {"x0", "x1", "x2"}
+
+
+def test_trees_of_any_depth_that_training_grows_can_be_packed(monkeypatch):
+    assert 2 * LEAVES_MAX - 2 <= APART_MAX
+    x = table(4000, 6, 3)[3:]
+    label, weights = np.random.default_rng(1).integers(0, 2, len(x)), np.ones(len(x))
+    settings = TreeSettings(rounds=1, depth=16, leaf_rows_min=0.1, penalty=0.0)
+    assert len(export_forest(grow(x, label, weights, settings).booster).nodes) > 200
+    monkeypatch.setattr(trees, "LEAVES_MAX", 50)
+    assert len(export_forest(grow(x, label, weights, settings).booster).nodes) <= 99

@@ -4,7 +4,8 @@ import gzip
 
 import pytest
 
-from smartmoney.runtime.bench_day import Repeating
+from smartmoney.cli.main import exit_code
+from smartmoney.runtime.bench_day import NotRepeatable, Repeating
 
 LINES = (
     b'1700000000000000000 {"lastUpdateId":100,"E":1700000000000,"T":1700000000000,"bids":[["5.10","7"]],"asks":[["5.20","8"]]}',
@@ -38,9 +39,13 @@ def test_times_and_numbers_move_on_and_the_symbol_is_another(tmp_path):
     assert twice[4:] == list(AGAIN)
 
 
-@pytest.mark.parametrize("text", [b"", b'{"e":"trade","s":"XY"}\n', b"\n".join((*LINES, LINES[1].replace(b"ABABCD", b"XY")))])
+BEST_ALONE = b'1700000000000000000 {"e":"bookTicker","s":"XY","u":1,"E":1700000000000,"T":1700000000000,"b":"5.10","a":"5.20"}\n'
+
+
+@pytest.mark.parametrize("text", [b"", b'{"e":"trade","s":"XY"}\n', BEST_ALONE, b"\n".join((*LINES, LINES[1].replace(b"ABABCD", b"XY")))])
 def test_what_could_not_be_repeated_is_refused(tmp_path, text):
     path = tmp_path / "other.txt"
     path.write_bytes(text)
-    with pytest.raises(ValueError, match=r"other\.txt: measuring needs one instrument"):
+    with pytest.raises(NotRepeatable, match=r"other\.txt: measuring needs .* one instrument") as refused:
         Repeating(path)
+    assert exit_code(refused.value) == 1

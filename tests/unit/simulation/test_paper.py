@@ -449,6 +449,21 @@ def test_what_traded_ahead_is_not_taken_for_cancels_once_the_level_shows_it():
     assert [reply.fill.lots for reply in desk.step() if isinstance(reply, OrderFilled)] == [2]
 
 
+def test_what_a_level_showed_while_the_book_could_not_be_vouched_for_is_seen_before_anything_is_passed_over():
+    desk = Desk(queue="even")
+    desk.send("a", price=9_999)
+    desk.step()
+    (price,) = desk.venue.waits([desk.book]).prices
+    assert (price.shown, price.ahead) == (10, 10)
+    desk.book.synced, desk.book.sides[0][9_999] = False, 4
+    desk.step()
+    desk.book.synced = True
+    assert desk.venue.waits([desk.book]).each, "it is four that are ahead, and whoever comes now comes after us"
+    desk.step()
+    (price,) = desk.venue.waits([desk.book]).prices
+    assert (price.shown, price.ahead) == (4, 4)
+
+
 def test_an_unknown_queue_model_is_refused_by_name():
     with pytest.raises(ValueError, match=r"paper.queue must be one of careful, even"):
         PaperParameters(queue="front")

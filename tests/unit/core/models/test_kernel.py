@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smartmoney.core.domain.signals import Regime
+from smartmoney.core.features.interactions import DEPTH_MAX, compute, interactions
 from smartmoney.core.features.schema import COLUMNS, FEATURE_INDEX, FEATURES
 from smartmoney.core.models.bundle import Bundle
 from smartmoney.core.models.columns import columns_of
@@ -150,6 +151,18 @@ def test_one_call_a_row_says_what_the_table_says(bundles):
     for k, row in enumerate(rows):
         state = model.step(state, row, {}, (1000 + k) * S)
         assert state.mind.tobytes() == told[k : k + 1].tobytes()
+
+
+@pytest.mark.parametrize("depth", [2, 9, DEPTH_MAX])
+def test_a_product_has_as_many_factors_as_it_names(bundles, depth):
+    product = interactions(depth)[-1]
+    assert len(product.factors) == depth
+    plain = alone(bundles.small_bundle().spec.hmm, bundles)
+    bundle = Bundle(spec=msgspec.structs.replace(plain.spec, products=(product.name,)), forests={}, card="", hash=plain.hash)
+    rows = bundles.rows(50, seed=13, missing=0.0)
+    wide, _ = decide_rows(bundle, PLAIN, rows, at(50))
+    column = columns_of(bundle.spec).index[product.name]
+    assert wide[:, column] == pytest.approx(compute(rows, [product])[:, 0], rel=1e-5)
 
 
 SWAP = [1, 0, 2, 3, 4]
