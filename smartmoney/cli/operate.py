@@ -50,8 +50,11 @@ def _regime(seen: dict[str, Any]) -> str:
     """Return an instrument's regime in words: label, probability, age, whether it is stable, and how undecided the posterior is."""
     if seen["regime"] is None:
         return "warming"
+    known = f"{seen['regime']} {seen['regime_probability']:.2f}"
+    if seen.get("regime_age_s") is None:  # a daemon of an older build answers, which tells no more
+        return known
+    known += f" for {seen['regime_age_s']:.0f} s"
     steady = "stable" if seen["regime_stable"] else "unstable"
-    known = f"{seen['regime']} {seen['regime_probability']:.2f} for {seen['regime_age_s']:.0f} s"
     return f"{known}, {steady}, entropy {seen['regime_entropy']:.2f}"
 
 

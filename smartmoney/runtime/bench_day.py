@@ -27,6 +27,7 @@ from smartmoney.runtime.backtest import BacktestJob, Recordings, run_job
 from smartmoney.runtime.backtest_sources import record_built_in
 from smartmoney.runtime.bench import Figure
 from smartmoney.runtime.cached_files import prepared_recordings
+from smartmoney.runtime.worker_ends import end_with_the_parent
 from smartmoney.settings.load import load_settings
 from smartmoney.simulation.order_latency import OrderLatency
 
@@ -167,7 +168,7 @@ class _Measuring:
 
 
 def _apart(function: Callable[..., Run], *arguments: object) -> Run:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_the_parent) as pool:
         return pool.submit(function, *arguments).result()
 
 
