@@ -70,6 +70,16 @@ def recordings(given: list[Path], folder: Path) -> list[Path]:
     return [folder / "market" / "feed" / "capture" / "BTCUSDT.usdm.gz"]
 
 
+def repeated(files: list[Path], times: int, folder: Path) -> Path:
+    """Write a recording several times over: what each run costs once weighs less in a longer session."""
+    if len(files) != 1:
+        raise SystemExit("--repeat is of one recording")
+    sys.path.insert(0, str(ROOT))
+    from smartmoney.runtime.bench_day import Repeating
+
+    return Repeating(files[0]).write(times, folder / f"{times}-times-{files[0].name}")
+
+
 def prepare(files: list[Path], folder: Path) -> tuple[Path, Path, Path]:
     """Write the session without best quotes, as a dataset, and as events for hftbacktest."""
     plain = folder / "session.gz"
@@ -106,12 +116,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--python", default=str(ROOT / ".venv-peers" / "bin" / "python"))
+    parser.add_argument("--repeat", type=int, default=1, help="so many times the session, its times and numbers moved on: of one recording")
     parser.add_argument("--single", action="store_true", help="also nautilus_trader with each level an event of its own")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="smartmoney-peers-") as name:
         folder = Path(name)
         files = recordings(given.recordings, folder)
+        if given.repeat > 1:
+            files = [repeated(files, given.repeat, folder)]
         plain, dataset, events = prepare(files, folder)
         modes = ["batches", *(["single"] if given.single else [])]
         measured: dict[str, list[dict[str, object]]] = {}
