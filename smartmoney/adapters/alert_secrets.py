@@ -12,6 +12,7 @@ from pathlib import Path
 
 ADDRESSES_MAX = 16
 _BYTES_MAX = 64 << 10
+_UNREADABLE = "give the file to the daemon's user; as a systemd service: put it at /etc/credstore/smartmoney.alerts and name it `alerts`"
 
 
 class AlertSecretRefused(Exception):
@@ -42,7 +43,7 @@ def read_addresses(reference: str, environ: Mapping[str, str]) -> list[str]:
             raise AlertSecretRefused(reference, "the file is too long", "write one address a line")
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise AlertSecretRefused(reference, f"cannot be read: {error.strerror or error}", "give the file to the daemon's user") from error
+        raise AlertSecretRefused(reference, f"cannot be read: {error.strerror or error}", _UNREADABLE) from error
     except UnicodeDecodeError:
         raise AlertSecretRefused(reference, "is not text", "write one address a line") from None
     found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]

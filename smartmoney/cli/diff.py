@@ -21,7 +21,9 @@ def diff(
     profile: Profile = None,
     overrides: Overrides = None,
     build_only: Annotated[bool, typer.Option("--build-only", help="With -c: only find the strategy class beside that file.")] = False,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write here what is printed.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write here what is printed, or why nothing could be compared.")
+    ] = None,
     state_dir: StateDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -45,11 +47,17 @@ def diff(
     layout = layout_of(state_dir)
     if out is not None:
         out.unlink(missing_ok=True)  # what an earlier call wrote is not this one's
-    name = named_run(layout, run_id)
-    if is_build:
-        report = diff_build(layout, name, None if config is None else str(config.parent))
-    else:
-        report = diff_settings(layout, name, _settings(layout, name, config, profile, overrides))
+    try:
+        name = named_run(layout, run_id)
+        if is_build:
+            report = diff_build(layout, name, None if config is None else str(config.parent))
+        else:
+            report = diff_settings(layout, name, _settings(layout, name, config, profile, overrides))
+    except Exception as error:
+        # Whoever is sent the file learns from it why there is nothing to read.
+        if out is not None:
+            out.write_text(f"nothing was compared: {str(error) or type(error).__name__}\n", encoding="utf-8")
+        raise
     if as_json:
         print_json(msgspec.to_builtins(report))
     else:

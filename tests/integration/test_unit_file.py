@@ -121,6 +121,15 @@ def test_a_comparison_that_fails_tells_people_what_differs(unit):
         assert words[-1] == told[-1], "the same configuration"
 
 
+def test_whoever_sends_alerts_is_given_their_addresses_if_there_are_any():
+    """The units' user exists only while they run: no file of mode 0600 can be its own. A path without a slash may be missing."""
+    for path in (UNIT, GUARD, ALERT):
+        assert read(path)["Service"]["LoadCredential"] == ["alerts:smartmoney.alerts"], path
+    assert "LoadCredential" not in read(DIFF)["Service"], "it sends nothing"
+    page = (ROOT / "docs" / "safety.md").read_text(encoding="utf-8")
+    assert "/etc/credstore/smartmoney.alerts" in page
+
+
 def test_the_guard_is_the_daemons_user_and_outlives_it(unit):
     guard = read(GUARD)
     for key in ("DynamicUser", "StateDirectory", "StateDirectoryMode", "ConfigurationDirectory", "Environment", "UMask", "ProtectSystem"):

@@ -123,7 +123,10 @@ def test_what_is_printed_is_written_for_whoever_is_told(past, tmp_path, monkeypa
     monkeypatch.setattr(sys, "argv", ["smartmoney", "diff", "nothing", "--state-dir", str(layout.root), "--out", str(out)])
     with pytest.raises(SystemExit):
         command_line.main()
-    assert not out.exists(), "an older one would be told for this one"
+    assert out.read_text().startswith("nothing was compared: run 'nothing' cannot be compared: "), (
+        "instead of what was told of an older one"
+    )
+    assert out.read_text().removeprefix("nothing was compared: ") in capsys.readouterr().err
 
 
 def test_settings_that_change_features_are_seen(tmp_path):
