@@ -97,11 +97,11 @@ class EntryCosts:
             return
         entry = self._entries.get(intent.signal_id)
         if entry is None:
+            if intent.instrument in self._going:
+                self._end(intent.instrument, self._engine)
             bid, ask = self._engine.market.touch(intent.instrument)
             if not 0 < bid <= ask or len(self._entries) >= ENTRIES_MAX:
                 return
-            if intent.instrument in self._going:
-                self._end(intent.instrument, self._engine)
             entry = self._entries[intent.signal_id] = self._going[intent.instrument] = _Open(intent, 0.5 * (bid + ask), mono_ns)
         self._orders[intent.client_order_id] = entry
         if len(self._orders) > _ORDERS_REMEMBERED:

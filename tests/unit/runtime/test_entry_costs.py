@@ -13,6 +13,7 @@ from smartmoney.core.domain.entries import Entry, EntryKind, OrderFilled
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import Approved, Fill, Liquidity, OrderIntent, OrderType, Purpose, Side, TimeInForce
 from smartmoney.core.execution.parameters import EntryStyle, ExecutionParameters
+from smartmoney.runtime import entry_costs
 from smartmoney.runtime.entry_costs import EntryCosts
 
 D = Decimal
@@ -113,6 +114,17 @@ def test_the_next_signal_ends_the_one_before_and_what_goes_on_is_left_out():
     desk.end((0, 0))
     assert [one.signal_id for one in desk.costs.told()] == ["s1", "s2"]
     assert desk.costs.told()[1].missed_bps == 0.0, "without a book nothing is known of it"
+
+
+def test_one_that_is_not_kept_ends_the_one_before_all_the_same(monkeypatch):
+    monkeypatch.setattr(entry_costs, "ENTRIES_MAX", 1)
+    desk = Desk()
+    desk.order("a", "s1")
+    desk.order("b", "s2")
+    desk.end((10_100, 10_102))
+    (entry,) = desk.costs.told()
+    assert entry.signal_id == "s1"
+    assert entry.missed_bps == pytest.approx(1 / 10_001 * 1e4), "priced when the next signal came"
 
 
 def test_what_is_no_entry_of_a_signal_or_has_no_book_is_not_kept():
