@@ -235,6 +235,9 @@ class CcxtFeed:
         self._stopping = asyncio.Event()
         self._dropping = asyncio.Event()
         self._drop_reason = ""
+        self._may_ask = asyncio.Event()
+        self._may_ask.set()
+        self._asks: set[asyncio.Future[Any]] = set()
         self._losses = 0
         self._frames = 0
         self._refused = 0
@@ -325,22 +328,30 @@ class CcxtFeed:
                 self._drop_all(f"silent: no book and no trade for {self._policy.silent_s:g} s")
 
     async def _drops(self) -> None:
-        """Report every instrument as lost and close ccxt's sockets, when asked to; the other loops see a failure and ask again."""
+        """Report every instrument as lost and close ccxt's sockets, when asked to; the other loops see a failure and ask again after it."""
         while True:
             await self._dropping.wait()
             self._dropping.clear()
             for watched in self._watched:
                 self._lose(watched, self._drop_reason)
+            # ccxt forgets its sockets only when the last of them is closed; asked before, it would wait for ever on one that it forgets.
+            self._may_ask.clear()
             await self._exchange.close_ws_clients()
+            for ask in self._asks:
+                ask.cancel()
+            self._may_ask.set()
 
     async def _ask(self, watched: _Watched, call: Callable[[], Awaitable[Any]], retry: _Retry) -> Any:
         """Return what ccxt gives, or None after a failure that was reported and waited for."""
         from ccxt.base.errors import BaseError
 
+        await self._may_ask.wait()
+        ask = asyncio.ensure_future(call())
+        self._asks.add(ask)
         try:
-            answer = await call()
+            answer = await ask
         except asyncio.CancelledError:
-            # ccxt cancels its own futures when its connections are closed; only a cancellation of this task is meant for us.
+            # A drop cancels what is asked, as ccxt does when its connections are closed; only a cancellation of this task is meant for us.
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
@@ -354,6 +365,8 @@ class CcxtFeed:
             self._traffic_ns = self._clock.monotonic_ns()
             retry.note_answer(self._traffic_ns)
             return answer
+        finally:
+            self._asks.discard(ask)
         self._lose(watched, reason[:300])
         await self._clock.sleep(retry.delay_s(self._clock.monotonic_ns()))
         return None

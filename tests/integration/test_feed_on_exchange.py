@@ -175,6 +175,38 @@ async def test_ccxts_own_binance_feeds_book_and_trades(exchange: dict[Market, En
     assert 0 < touch < 10**6
 
 
+@pytest.mark.parametrize("last", [0, 1])
+async def test_ccxts_feed_comes_back_where_one_socket_takes_longer_to_close_than_the_other(
+    exchange: dict[Market, Endpoints], monkeypatch: pytest.MonkeyPatch, last: int
+) -> None:
+    clock, inbox = SystemClock(), Inbox()
+    client = await open_exchange("binance", ["BTC/USDT"], urls=ccxt_urls(exchange))
+    from ccxt.async_support.base.ws.client import Client
+
+    closes = Client.aiohttp_close
+
+    async def slowly(self: Any) -> None:
+        if self is sockets[last]:
+            await asyncio.sleep(2.0)  # several times as long as the feed waits before it asks again
+        await closes(self)
+
+    monkeypatch.setattr(Client, "aiohttp_close", slowly)
+    feed = CcxtFeed(client, instruments_of(client, ["BTC/USDT"]), inbox, clock=clock, jitter=Random(3))
+    running = asyncio.create_task(feed.run())
+    try:
+        await until(lambda: len(client.clients) == 2 and any(b'"trade"' in raw for _, _, raw in inbox.frames) and len(inbox.frames) > 5)
+        sockets = list(client.clients.values())
+        feed.reconnect("test")
+        seen = len(inbox.frames)
+        await until(lambda: len(inbox.events) == 3 and len(inbox.frames) > seen + 30)
+        await until(lambda: any(b'"trade"' in raw for _, _, raw in inbox.frames[seen:]))
+        assert list(client.clients.values()) != sockets
+        assert len(client.clients) == 2
+    finally:
+        await feed.close()
+        await running
+
+
 async def test_unknown_exchange_and_unreachable_markets_are_refused_with_the_reason(
     exchange: dict[Market, Endpoints], unused_tcp_port: int
 ) -> None:
