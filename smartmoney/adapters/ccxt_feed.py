@@ -3,6 +3,9 @@
 Per instrument one loop watches the book and one the trades; a third, for all, looks for silence. ccxt reconnects by itself when it is asked
 again, so a failure here means: report the loss, wait, ask again.
 
+ccxt forgets the sockets that it closes, and with them whoever began to wait for one of them meanwhile, for ever. So a question that waits
+when the sockets are closed is ended here, and none is asked until they are.
+
 Invariants: `FeedConnected` precedes the first book after every loss; numbers given to books and trades rise strictly, over restarts too
 (they start at the wall clock's milliseconds); a book is sent at most each `book_interval_s`, and the last state of a burst is always sent;
 the first book after every loss is sent whole, the others as changes of the one before; `proves_sequence` is False. ccxt is imported
@@ -235,6 +238,11 @@ class CcxtFeed:
         self._stopping = asyncio.Event()
         self._dropping = asyncio.Event()
         self._drop_reason = ""
+        self._stands = asyncio.Event()
+        """Not while ccxt's sockets are being closed."""
+        self._stands.set()
+        self._asking: set[asyncio.Task[Any]] = set()
+        self._dropped: set[asyncio.Task[Any]] = set()
         self._losses = 0
         self._frames = 0
         self._refused = 0
@@ -329,20 +337,30 @@ class CcxtFeed:
         while True:
             await self._dropping.wait()
             self._dropping.clear()
+            self._stands.clear()
             for watched in self._watched:
                 self._lose(watched, self._drop_reason)
+            self._dropped |= self._asking
+            for task in self._asking:
+                task.cancel()
             await self._exchange.close_ws_clients()
+            self._stands.set()
 
     async def _ask(self, watched: _Watched, call: Callable[[], Awaitable[Any]], retry: _Retry) -> Any:
         """Return what ccxt gives, or None after a failure that was reported and waited for."""
         from ccxt.base.errors import BaseError
 
+        task = asyncio.current_task()
+        assert task is not None
+        await self._stands.wait()
+        self._asking.add(task)
         try:
             answer = await call()
         except asyncio.CancelledError:
-            # ccxt cancels its own futures when its connections are closed; only a cancellation of this task is meant for us.
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            # ccxt cancels its own futures when its connections are closed, and `_drops` the question; any other cancellation ends the loop.
+            if task in self._dropped:
+                task.uncancel()
+            if task.cancelling():
                 raise
             reason = "connection closed"
         except (BaseError, aiohttp.ClientError, OSError, TimeoutError) as failure:
@@ -354,6 +372,9 @@ class CcxtFeed:
             self._traffic_ns = self._clock.monotonic_ns()
             retry.note_answer(self._traffic_ns)
             return answer
+        finally:
+            self._asking.discard(task)
+            self._dropped.discard(task)
         self._lose(watched, reason[:300])
         await self._clock.sleep(retry.delay_s(self._clock.monotonic_ns()))
         return None
