@@ -1,6 +1,7 @@
 """A rehearsal: the built-in exchange and a live daemon, each a process of its own, on real sockets; the exchange's ledger is the judge."""
 
 import json
+import time
 import urllib.request
 from contextlib import contextmanager
 from decimal import Decimal
@@ -166,10 +167,8 @@ class Rehearsal:
             found.append(f"held {held}, stops {stops}")
         return found
 
-    def settles(self, patience_s=10.0):
+    def settles(self, patience_s=60.0):
         """Wait until nothing is wrong; return what still is."""
-        import time
-
         until = time.monotonic() + patience_s
         while True:
             found = self.problems()

@@ -15,7 +15,7 @@ class Hook:
     """A web hook on loopback; a hanging one takes what is sent and never answers."""
 
     def __init__(self, *, hangs=False):
-        self.got, self.release = [], threading.Event()
+        self.got, self.release, self.hangs = [], threading.Event(), hangs
         hook = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -48,7 +48,7 @@ class Hook:
         addresses.write_text(f"json://127.0.0.1:{self.server.server_port}/canary4711\n")
         addresses.chmod(0o600)
         config = folder / "paper.yaml"
-        config.write_text(f"mode: paper\nsim: {{prerun_s: 0}}\nalerts: {{urls: [{addresses}], timeout_s: 2}}\n")
+        config.write_text(f"mode: paper\nsim: {{prerun_s: 0}}\nalerts: {{urls: [{addresses}], timeout_s: {2 if self.hangs else 30}}}\n")
         return ("-c", config, "--state-dir", folder / "state")
 
 
@@ -93,8 +93,9 @@ def test_a_service_that_hangs_or_is_dead_holds_nothing_up(tmp_path, is_dead):
         tested = smartmoney("alerts", "test", *words[:2])
         assert tested.returncode == 1
         assert "canary4711" not in tested.stdout + tested.stderr
-        with Daemon(*words, "--for", 2, "--json") as daemon:
-            assert daemon.finish(patience_s=120) == 0
+        with Daemon(*words, "--json") as daemon:
+            daemon.shows(tmp_path / "state", lambda status: status["decisions"] > 0, "it decides")
+            assert daemon.stop() == 0
             summary = daemon.summary()
         assert summary["alerts"]["sent"] == 0
         assert summary["decisions"] > 0
