@@ -33,6 +33,14 @@ async def until(condition, what="it is so", *, seen=lambda: "", patience_s=PATIE
     return found
 
 
+def wait_while(condition, what="it stays so", *, for_s, seen=lambda: "", every_s=0.1):
+    """Look for some time that a condition stays true; fail with `what` and what `seen` says once it is not."""
+    ends_s = time.monotonic() + for_s
+    while time.monotonic() < ends_s:
+        assert condition(), f"no longer: {what}; seen: {seen() or 'nothing'}"
+        time.sleep(every_s)
+
+
 def _give_up(deadline_s, patience_s, what, seen):
     if time.monotonic() > deadline_s:
         raise AssertionError(f"not within {patience_s:g} s: {what}; seen: {seen() or 'nothing'}")

@@ -1,13 +1,13 @@
 """A rehearsal: the built-in exchange and a live daemon, each a process of its own, on real sockets; the exchange's ledger is the judge."""
 
 import json
-import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 
 from smartmoney.adapters.journal import JournalReader
 from smartmoney.adapters.state_directory import StateLayout
+from tests.waiting import wait_until
 
 from .daemons import Daemon, smartmoney
 
@@ -169,12 +169,9 @@ class Rehearsal:
 
     def settles(self, patience_s=60.0):
         """Wait until nothing is wrong; return what still is."""
-        until = time.monotonic() + patience_s
-        while True:
-            found = self.problems()
-            if not found or time.monotonic() > until:
-                return found
-            time.sleep(0.1)
+        with suppress(AssertionError):
+            wait_until(lambda: not self.problems(), patience_s=patience_s, every_s=0.1)
+        return self.problems()
 
 
 @contextmanager
