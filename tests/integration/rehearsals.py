@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from smartmoney.adapters.journal import JournalReader
 from smartmoney.adapters.state_directory import StateLayout
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 from .daemons import Daemon, smartmoney
 
@@ -100,7 +100,7 @@ class Rehearsal:
         if body is not None:
             request.add_header("Content-Type", "application/json")
             data = json.dumps(body).encode()
-        with urllib.request.urlopen(request, data, timeout=20) as answer:
+        with urllib.request.urlopen(request, data, timeout=PATIENCE_S) as answer:
             return json.load(answer)
 
     def fault(self, kind, **keys):
@@ -110,7 +110,9 @@ class Rehearsal:
         return next(each["acted"] for each in self.ask("/sim/faults")["faults"] if each["name"] == name)
 
     def clear(self, name):
-        urllib.request.urlopen(urllib.request.Request(f"{self.spot['rest']}/sim/faults/{name}", method="DELETE"), timeout=20).close()
+        urllib.request.urlopen(
+            urllib.request.Request(f"{self.spot['rest']}/sim/faults/{name}", method="DELETE"), timeout=PATIENCE_S
+        ).close()
 
     def ledger(self):
         account = self.ask("/sim/ledger")["accounts"][0]

@@ -273,7 +273,7 @@ def test_a_port_in_use_is_one_clear_line_and_exit_one():
     with sim("--json", "--symbols", "BTCUSDT") as first:
         port = json.loads(first.stdout.readline())["binance"]["spot"]["rest"].rpartition(":")[2]
         with sim("--port", port, "--symbols", "BTCUSDT") as second:
-            assert second.wait(60) == 1
+            assert second.wait(PATIENCE_S) == 1
             lines = second.stderr.read().splitlines()
             assert len(lines) == 2
             assert port in lines[1]

@@ -31,7 +31,7 @@ class Receiver:
                 receiver.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
                 receiver.arrived.set()
                 if hangs:
-                    receiver.release.wait(30)
+                    receiver.release.wait(600)
                 self.send_response(200)
                 self.end_headers()
 
