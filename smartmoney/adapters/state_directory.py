@@ -12,6 +12,7 @@ import os
 import stat
 import struct
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -256,8 +257,21 @@ def make_private_folder(folder: Path) -> None:
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Replace a small file so that a crash at any point leaves the old content or the new one. Raises OSError."""
-    fresh = path.with_name(f".{path.name}.new")
+    """Replace a small file so that a crash at any point leaves the old content or the new one. Raises OSError.
+
+    Whoever does the same meanwhile (daemon, guard and a person may all halt at once) writes a file of his own first: the last wins.
+    """
+    fresh = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.new")
+    try:
+        _write_whole(fresh, content)
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def _write_whole(fresh: Path, content: bytes) -> None:
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         view = memoryview(content)
@@ -266,8 +280,6 @@ def write_durably(path: Path, content: bytes) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-    fresh.replace(path)
-    sync_folder(path.parent)
 
 
 def _make_private(layout: StateLayout) -> None:

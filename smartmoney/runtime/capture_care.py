@@ -46,6 +46,8 @@ class CaptureCare:
         """Close once, when `begin` is set; let old ones go then and every hour."""
         del beat
         await begin.wait()
+        # Not by the thread: one that begins only after the end has been told would take that back, and hold the process up.
+        self._is_over.clear()
         try:
             await asyncio.to_thread(self.close_torn)
             while True:
@@ -57,7 +59,6 @@ class CaptureCare:
 
     def close_torn(self) -> None:
         """Close every segment of an earlier run that is open. What cannot be mended is no failure: retention takes it away in time."""
-        self._is_over.clear()
         self._since_s = perf_counter()
         for folder in sorted(self._captures.iterdir()) if self._captures.is_dir() else ():
             if folder.name == self._own_run:

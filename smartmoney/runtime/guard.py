@@ -81,6 +81,7 @@ class Guard:
         """Since when (monotonic s) the guard's own orders are left to a daemon that is back."""
         self._next_look = 0.0
         self._problem = ""
+        self._beat: Heartbeat | None = None
         self._judgement = Judgement(lease=Lease.NONE, age_s=0.0, why="")
         self.episodes = 0
 
@@ -89,7 +90,7 @@ class Guard:
         notifier.ready()
         try:
             while True:
-                beat = read_heartbeat(self._layout.heartbeat)
+                beat = self._last_beat()
                 self._judgement = judge(beat, self._boot, time.monotonic_ns(), self._terms.lease_s, self._terms.start_s)
                 await self._turn(beat, self._judgement)
                 if self._work is not None and self._work.done():
@@ -223,7 +224,7 @@ class Guard:
 
     async def _round(self) -> bool:
         """Do one round at the venue; tell whether all is as wanted."""
-        beat = read_heartbeat(self._layout.heartbeat)
+        beat = self._last_beat()
         if self._hands is None or beat is None:
             return True
         try:
@@ -237,6 +238,13 @@ class Guard:
             return False
         self._problem = ""
         return is_settled
+
+    def _last_beat(self) -> Heartbeat | None:
+        """Return the last heartbeat that could be read: one that cannot be is no sign that there never was a daemon. It grows old."""
+        beat = read_heartbeat(self._layout.heartbeat)
+        if beat is not None:
+            self._beat = beat
+        return self._beat
 
     async def _rest(self) -> None:
         """Stop working; the latch stays."""

@@ -185,6 +185,19 @@ def test_every_module_can_be_imported_without_side_effects_on_others():
             importlib.import_module(found.name)
 
 
+def test_tests_wait_in_one_place_and_pick_no_port_before_it_is_theirs():
+    """A pause is no proof that something has happened, and a port that was let go is anybody's: `tests.waiting` has what to do instead."""
+    found = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and dotted(node.func) == "time.sleep" and name != "tests/waiting.py":
+                found.append(f"{name}:{node.lineno} sleeps")
+            if isinstance(node, ast.arg) and node.arg.startswith("unused_") and node.arg.endswith("_port"):
+                found.append(f"{name}:{node.lineno} takes {node.arg}")
+    assert found == []
+
+
 def tracked():
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode != 0:

@@ -39,8 +39,10 @@ from smartmoney.venues.followed import FollowedOrders
 from tests.integration.faulty import reader
 from tests.integration.tradable import KEY, SECRET, ask, exchange
 from tests.property.test_execution_loop import Book
+from tests.waiting import PATIENCE_S, SCENE_S
 
-PATIENCE_S = 20.0
+VALID_NS = 600 * 10**9
+"""An approval holds for as long as a test may take: here nothing is about its end."""
 
 
 class Said:
@@ -100,7 +102,7 @@ class Under:
     def submit(self, *intents):
         now = time.monotonic_ns()
         for intent in intents:
-            self.gateway.submit(Approved(intent=intent, valid_until_mono_ns=now + 10**10, halt_epoch=0), now)
+            self.gateway.submit(Approved(intent=intent, valid_until_mono_ns=now + VALID_NS, halt_epoch=0), now)
 
     def cancel(self, *names):
         for name in names:
@@ -358,9 +360,9 @@ def orders_named(account, market, name):
 
 
 @asynccontextmanager
-async def live_under(market, patience_s=90):
+async def live_under(market, patience_s=SCENE_S, begins=lambda now_ns: now_ns):
     """Serve an exchange and yield a harness that has not begun: call `make`, then `running`."""
-    async with exchange(read_fault=reader, patience_s=patience_s) as (server, where):
+    async with exchange(read_fault=reader, patience_s=patience_s, begins=begins) as (server, where):
         rest = VenueRest(market, where[market].rest, clock=SystemClock(), jitter=Random(1))
         (instrument,) = await rest.instruments(("BTC/USDT",))
         await rest.close()

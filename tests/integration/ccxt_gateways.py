@@ -20,6 +20,7 @@ from smartmoney.venues.ccxt_news import Sized
 from smartmoney.venues.ccxt_terms import VENUES
 from smartmoney.venues.followed import FollowedOrders
 from tests.contract.venues import Under
+from tests.waiting import SCENE_S
 
 from .scripted_venue import KEY, PASSPHRASE, SECRET, serving
 
@@ -114,7 +115,7 @@ class CcxtUnder(Under):
 
 
 @asynccontextmanager
-async def trading(make_venue, name, sockets=2, patience_s=60):
+async def trading(make_venue, name, sockets=2, patience_s=SCENE_S):
     """Yield a running gateway on a scripted venue."""
     async with serving(make_venue(), patience_s) as venue:
         under = CcxtUnder(venue, name)

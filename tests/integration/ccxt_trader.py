@@ -14,6 +14,7 @@ from smartmoney.core.execution.parameters import AttachedStops, EntryStyle, Exec
 from smartmoney.core.execution.view import ExecutionView, Quote
 from smartmoney.core.portfolio.portfolio import Portfolio
 from smartmoney.core.risk.parameters import RiskLimits
+from tests.waiting import PATIENCE_S
 
 from .ccxt_gateways import trading
 
@@ -96,7 +97,7 @@ class Trader:
 
     async def until(self, condition):
         """Trade until something is so."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while not condition():
                 await self.under.turn()
                 self.turn()

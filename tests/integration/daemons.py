@@ -1,8 +1,10 @@
 """Real daemons in processes of their own, and what they say. Every wait is bounded and ends with an event, not with a pause."""
 
+import contextlib
 import json
 import os
 import queue
+import select
 import signal
 import subprocess
 import sys
@@ -10,10 +12,11 @@ import threading
 import time
 from pathlib import Path
 
-COMMAND = (sys.executable, "-m", "smartmoney")
-PATIENCE_S = 150.0
-"""For a start: kernels may have to be compiled on a machine that is busy."""
+from smartmoney.adapters.control import ControlRequest, DaemonNotRunning, DaemonSilent, request
+from smartmoney.adapters.state_directory import StateLayout
+from tests.waiting import PATIENCE_S, wait_until
 
+COMMAND = (sys.executable, "-m", "smartmoney")
 LONG_ONLY = '''
 from smartmoney import OrderFlowStrategy, Signal, SignalType
 
@@ -67,12 +70,17 @@ def smartmoney(*arguments, timeout=PATIENCE_S, **changes):
     )
 
 
+def status(state):
+    """Ask the daemon of a state directory for its status."""
+    return request(StateLayout(state).control_socket, ControlRequest(command="status"))
+
+
 class Daemon:
     """A running `smartmoney` process whose log can be waited on. Use it as a context: nothing is left behind."""
 
-    def __init__(self, *arguments, command="run", **changes):
+    def __init__(self, *arguments, command="run", program=COMMAND, **changes):
         self.process = subprocess.Popen(
-            (*COMMAND, command, *map(str, arguments)),
+            (*program, command, *map(str, arguments)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -111,16 +119,43 @@ class Daemon:
             if line.get("event") == event and test(line):
                 return line
 
+    def until(self, condition, what="it is so", every_s=0.1):
+        """Return what a condition gives once that is true; fail at once where the process ends before."""
+
+        def looked():
+            has_ended = self.process.poll() is not None
+            found = condition()
+            assert found or not has_ended, f"ended before {what}; it said:\n{self.said()[-3000:]}"
+            return found
+
+        return wait_until(looked, what, seen=lambda: self.said()[-3000:], every_s=every_s)
+
+    def shows(self, state, test, what="its status is so"):
+        """Ask a daemon for its status until that passes a test; return it. Quicker than the line that it writes now and then."""
+
+        def asked():
+            with contextlib.suppress(DaemonNotRunning, DaemonSilent):
+                found = status(state)
+                return found if test(found) else None
+
+        return self.until(asked, what)
+
     def first_printed(self, patience_s=PATIENCE_S):
         """Return the first line on standard output, as JSON."""
-        return json.loads(self._first_out.get(timeout=patience_s))
+        try:
+            line = self._first_out.get(timeout=patience_s)
+        except queue.Empty:
+            line = None
+        if line is None:
+            raise AssertionError(f"nothing was printed; it said:\n{self.said()[-3000:]}")
+        return json.loads(line)
 
     def stop(self, number=signal.SIGTERM):
         """Send a signal and return the exit code."""
         self.process.send_signal(number)
         return self.finish()
 
-    def finish(self, patience_s=60.0):
+    def finish(self, patience_s=PATIENCE_S):
         """Wait for the end and return the exit code."""
         code = self.process.wait(patience_s)
         for thread in self._threads:
@@ -147,7 +182,7 @@ class Daemon:
 
     def _note(self, line):
         self.lines.append(line)
-        if line.startswith("{"):
+        if line.startswith("{") and line.endswith("}\n"):  # who is killed may have said half a line
             self._heard.put(json.loads(line))
 
     def _take_out(self, line):
@@ -157,19 +192,15 @@ class Daemon:
     def _listen(self, stream, take):
         for line in stream:
             take(line)
-        if take == self._note:
-            self._heard.put(None)
+        (self._heard if take == self._note else self._first_out).put(None)
 
 
-def has_ended(pid, patience_s=20.0):
+def has_ended(pid, patience_s=PATIENCE_S):
     """Wait until a process that is not our child is gone (or dead and not yet reaped); tell whether it is."""
-    handle = None
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
         return True
-    import select
-
     try:
         return bool(select.select([handle], [], [], patience_s)[0])
     finally:

@@ -12,6 +12,7 @@ from smartmoney.settings.errors import ConfigurationError
 from smartmoney.settings.faults import read_fault
 from smartmoney.simulation.faults import FaultPlan
 from smartmoney.simulation.market import SyntheticMarket
+from tests.waiting import SCENE_S
 
 START = 10_000_000_000
 
@@ -24,14 +25,15 @@ def reader(entry):
 
 
 @asynccontextmanager
-async def exchange(*faults, seed=5, speed=5.0, symbols=("BTCUSDT",)):
-    """Serve a market with faults (dictionaries, as in a file)."""
+async def exchange(*faults, seed=5, speed=5.0, symbols=("BTCUSDT",), begins=lambda now_ns: now_ns):
+    """Serve a market with faults (dictionaries, as in a file); `begins` says when it is there, by its own clock."""
     plan = FaultPlan([read_fault(fault) for fault in faults])
-    server = ExchangeServer(SyntheticMarket(seed, symbols=symbols), time.time_ns() - START, speed=speed, faults=plan, read_fault=reader)
+    origin_ns = begins(time.time_ns()) - START
+    server = ExchangeServer(SyntheticMarket(seed, symbols=symbols), origin_ns, speed=speed, faults=plan, read_fault=reader)
     server.advance(START)
     endpoints = await server.start()
     try:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(SCENE_S):
             yield server, endpoints
     finally:
         await server.stop()
@@ -46,12 +48,6 @@ async def ask(method, url, *, headers=None, **query):
     """Return status, text and headers of a request."""
     async with aiohttp.ClientSession() as session, session.request(method, url, params=query, headers=headers) as response:
         return response.status, await response.text(), response.headers
-
-
-async def until(condition):
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 (what is waited for is on the other side of a socket)
-            await asyncio.sleep(0.005)
 
 
 async def frames(socket, count):

@@ -2,11 +2,12 @@
 
 import json
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 
 from smartmoney.adapters.journal import JournalReader
 from smartmoney.adapters.state_directory import StateLayout
+from tests.waiting import PATIENCE_S, wait_until
 
 from .daemons import Daemon, smartmoney
 
@@ -99,7 +100,7 @@ class Rehearsal:
         if body is not None:
             request.add_header("Content-Type", "application/json")
             data = json.dumps(body).encode()
-        with urllib.request.urlopen(request, data, timeout=20) as answer:
+        with urllib.request.urlopen(request, data, timeout=PATIENCE_S) as answer:
             return json.load(answer)
 
     def fault(self, kind, **keys):
@@ -109,7 +110,9 @@ class Rehearsal:
         return next(each["acted"] for each in self.ask("/sim/faults")["faults"] if each["name"] == name)
 
     def clear(self, name):
-        urllib.request.urlopen(urllib.request.Request(f"{self.spot['rest']}/sim/faults/{name}", method="DELETE"), timeout=20).close()
+        urllib.request.urlopen(
+            urllib.request.Request(f"{self.spot['rest']}/sim/faults/{name}", method="DELETE"), timeout=PATIENCE_S
+        ).close()
 
     def ledger(self):
         account = self.ask("/sim/ledger")["accounts"][0]
@@ -166,16 +169,11 @@ class Rehearsal:
             found.append(f"held {held}, stops {stops}")
         return found
 
-    def settles(self, patience_s=10.0):
+    def settles(self, patience_s=60.0):
         """Wait until nothing is wrong; return what still is."""
-        import time
-
-        until = time.monotonic() + patience_s
-        while True:
-            found = self.problems()
-            if not found or time.monotonic() > until:
-                return found
-            time.sleep(0.1)
+        with suppress(AssertionError):
+            wait_until(lambda: not self.problems(), patience_s=patience_s, every_s=0.1)
+        return self.problems()
 
 
 @contextmanager

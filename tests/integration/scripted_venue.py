@@ -13,6 +13,7 @@ from decimal import Decimal
 from aiohttp import WSMsgType, web
 
 from smartmoney.core.domain.instruments import Market
+from tests.waiting import SCENE_S, until
 
 KEY, SECRET, PASSPHRASE = "KeyOfTheTrader1", "canary4711secretcanary", "canary4711passphrase"
 _numbers = itertools.count(1)
@@ -183,9 +184,7 @@ class ScriptedVenue:
                     await socket.send_str(json.dumps(frame))
 
     async def subscribed(self, count):
-        async with asyncio.timeout(20):
-            while sum(len(socket.topics) for socket in self.sockets if not socket.closed) < count:  # noqa: ASYNC110 - sockets come and go
-                await asyncio.sleep(0.01)
+        await until(lambda: sum(len(socket.topics) for socket in self.sockets if not socket.closed) >= count, "they are subscribed")
 
     async def drop_sockets(self):
         for socket in self.sockets:
@@ -197,7 +196,7 @@ class ScriptedVenue:
 
 
 @asynccontextmanager
-async def serving(venue, patience_s=60):
+async def serving(venue, patience_s=SCENE_S):
     await venue.start()
     try:
         async with asyncio.timeout(patience_s):

@@ -1,6 +1,5 @@
 """Bybit linear through ccxt.pro's own class, on a venue that answers in the documented payloads: each known trap, one by one."""
 
-import asyncio
 from decimal import Decimal
 
 import pytest
@@ -20,7 +19,7 @@ from smartmoney.core.domain.entries import (
 from smartmoney.core.domain.orders import TimeInForce
 from smartmoney.runtime.live_account import ReadFailed
 from smartmoney.venues.outcomes import Outcome
-from tests.contract.venues import PATIENCE_S
+from tests.waiting import until
 
 from .bybit_venue import BybitVenue
 from .ccxt_gateways import CcxtUnder, trading
@@ -315,7 +314,7 @@ async def test_a_login_that_the_venue_cannot_serve_is_no_refused_key(monkeypatch
 
 
 async def test_more_trades_than_a_page_holds_are_all_found():
-    async with serving(BybitVenue(), PATIENCE_S * 2) as venue:
+    async with serving(BybitVenue()) as venue:
         under = CcxtUnder(venue, "bybit")
         old = Order(
             "sma-1-0",
@@ -382,9 +381,7 @@ async def test_a_report_does_not_bring_back_what_the_stream_has_ended_while_it_w
             else:
                 venue._order_cancel({"orderId": under.record(order).number})
                 await venue.tell_order(order.client_order_id)
-            async with asyncio.timeout(20):
-                while not (under.said.filled(order.client_order_id) or "OrderCanceled" in under.kinds(order.client_order_id)):  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
+            await until(lambda: under.said.filled(order.client_order_id) or "OrderCanceled" in under.kinds(order.client_order_id))
 
         venue.listed, venue.meanwhile = len(venue.asked("v5/order/realtime")), happens
         report = await under.report()

@@ -1,6 +1,5 @@
 """Spot at Bybit: the stop stands alone and holds what it is to sell; the target is watched and taken; fees stay in what was bought."""
 
-import asyncio
 from contextlib import asynccontextmanager
 from decimal import Decimal
 
@@ -9,6 +8,7 @@ import msgspec
 from smartmoney.core.domain.entries import OrderAccepted, OrderRejected
 from smartmoney.core.domain.orders import OrderIntent, OrderReport, OrderType, PositionReport, Purpose, Side
 from smartmoney.core.execution.parameters import EntryStyle
+from tests.waiting import until
 
 from .bybit_spot_venue import BybitSpotVenue
 from .ccxt_gateways import CcxtUnder, trading
@@ -179,9 +179,7 @@ async def test_what_is_of_others_is_not_measured_while_an_order_of_ours_trades()
         async def happens():
             await venue.subscribed(2)
             await venue.fill("smold-1-0", "0.012")
-            async with asyncio.timeout(20):
-                while not under.said.filled("smold-1-0"):  # noqa: ASYNC110 - told by the stream
-                    await asyncio.sleep(0.01)
+            await until(lambda: under.said.filled("smold-1-0"), "the stream tells of the fill")
 
         venue.meanwhile = happens
         await under.make(orders=(OrderReport(intent=entry, venue_order_id=number),))

@@ -10,8 +10,9 @@ import pytest
 from smartmoney.adapters.control import ControlRequest, request
 from smartmoney.adapters.journal import JournalReader
 from smartmoney.adapters.state_directory import StateLayout
+from tests.waiting import PATIENCE_S
 
-from .daemons import PATIENCE_S, Daemon, has_ended, long_only, smartmoney
+from .daemons import Daemon, has_ended, long_only, smartmoney
 
 PROMISED = (
     *("run_id", "mode", "venue", "build", "config_hash", "model", "uptime_s", "synced_after_s", "frames", "trades", "gaps", "resyncs"),
@@ -56,7 +57,7 @@ def story(tmp_path_factory):
         told.rival = ask("run", "-c", config, "--for", 1)
         told.socket_mode = told.layout.control_socket.stat().st_mode & 0o777
         (told.exchange,) = daemon.children()
-        daemon.wait_for("status", lambda line: line["fills"] > 0)
+        daemon.shows(state, lambda status: status["fills"] > 0, "it trades")
         told.status, told.status_text, told.check = ask("status", "--json"), ask("status"), ask("status", "--check")
         told.halt = ask("halt", "--reason", "lunch", "--json")
         told.halted_check, told.latched = ask("status", "--check"), told.layout.latch.exists()
@@ -82,7 +83,7 @@ def test_the_summary_has_every_promised_key(story):
 def test_it_synced_decided_and_traded(story):
     summary = story.summary
     assert summary["feed_trust"] == "synced"
-    assert 0 < summary["synced_after_s"] < 10
+    assert summary["synced_after_s"] > 0
     assert (summary["gaps"], summary["resyncs"]) == (0, 1)
     assert summary["frames"] > 50
     assert summary["trades"] > 0

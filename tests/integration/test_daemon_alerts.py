@@ -6,6 +6,8 @@ import threading
 
 import pytest
 
+from tests.waiting import dead_port
+
 from .daemons import Daemon, smartmoney
 
 pytestmark = pytest.mark.slow
@@ -15,14 +17,14 @@ class Hook:
     """A web hook on loopback; a hanging one takes what is sent and never answers."""
 
     def __init__(self, *, hangs=False):
-        self.got, self.release = [], threading.Event()
+        self.got, self.release, self.hangs = [], threading.Event(), hangs
         hook = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
                 hook.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
                 if hangs:
-                    hook.release.wait(60)
+                    hook.release.wait(600)
                 self.send_response(200)
                 self.end_headers()
 
@@ -43,12 +45,12 @@ class Hook:
         self.server.server_close()
         self.thread.join(10)
 
-    def configured(self, folder):
+    def configured(self, folder, port=None):
         addresses = folder / "addresses"
-        addresses.write_text(f"json://127.0.0.1:{self.server.server_port}/canary4711\n")
+        addresses.write_text(f"json://127.0.0.1:{port or self.server.server_port}/canary4711\n")
         addresses.chmod(0o600)
         config = folder / "paper.yaml"
-        config.write_text(f"mode: paper\nsim: {{prerun_s: 0}}\nalerts: {{urls: [{addresses}], timeout_s: 2}}\n")
+        config.write_text(f"mode: paper\nsim: {{prerun_s: 0}}\nalerts: {{urls: [{addresses}], timeout_s: {2 if self.hangs else 30}}}\n")
         return ("-c", config, "--state-dir", folder / "state")
 
 
@@ -86,15 +88,14 @@ def test_an_alert_of_another_unit_is_sent_with_the_beginning_of_a_file(tmp_path)
 
 @pytest.mark.parametrize("is_dead", [True, False])
 def test_a_service_that_hangs_or_is_dead_holds_nothing_up(tmp_path, is_dead):
-    with Hook(hangs=True) as hook:
-        words = hook.configured(tmp_path)
-        if is_dead:
-            hook.server.server_close()
+    with Hook(hangs=True) as hook, dead_port() as nobodys:
+        words = hook.configured(tmp_path, nobodys if is_dead else hook.server.server_port)
         tested = smartmoney("alerts", "test", *words[:2])
         assert tested.returncode == 1
         assert "canary4711" not in tested.stdout + tested.stderr
-        with Daemon(*words, "--for", 2, "--json") as daemon:
-            assert daemon.finish(patience_s=120) == 0
+        with Daemon(*words, "--json") as daemon:
+            daemon.shows(tmp_path / "state", lambda status: status["decisions"] > 0, "it decides")
+            assert daemon.stop() == 0
             summary = daemon.summary()
         assert summary["alerts"]["sent"] == 0
         assert summary["decisions"] > 0

@@ -42,7 +42,7 @@ def killed(tmp_path_factory):
     told = Killed(layout=StateLayout(state))
     run = ("-c", config, "--json", "--state-dir", state)
     with Daemon(*run, PYTHONHASHSEED="1") as daemon:
-        daemon.wait_for("status", lambda line: line["fills"] > 0)
+        daemon.shows(state, lambda status: status["fills"] > 0, "it trades")
         told.holding = json.loads(smartmoney("status", "--json", "--state-dir", state).stdout)
         (exchange,) = daemon.children()
         daemon.stop(signal.SIGKILL)
@@ -50,8 +50,7 @@ def killed(tmp_path_factory):
     told.replay = smartmoney("replay", "last", "-c", config, "--json", "--state-dir", state, PYTHONHASHSEED="2")
     with Daemon(*run) as daemon:
         daemon.wait_for("ready")
-        daemon.wait_for("status", lambda line: line["trust"] == "synced" and line["decisions"] > 0)
-        told.second = json.loads(smartmoney("status", "--json", "--state-dir", state).stdout)
+        told.second = daemon.shows(state, lambda status: status["feed_trust"] == "synced" and status["decisions"] > 0, "it decides")
         told.halt = smartmoney("halt", "--reason", "pulled the plug", "--state-dir", state)
         daemon.stop(signal.SIGKILL)
     with Daemon(*run, "--for", 1) as daemon:

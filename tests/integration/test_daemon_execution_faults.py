@@ -8,13 +8,13 @@ import json
 import os
 import resource
 import signal
-import time
 from contextlib import contextmanager, suppress
 
 import msgspec
 import pytest
 
 from smartmoney.adapters.control import ControlError, ControlRequest, DaemonNotRunning, request
+from tests.waiting import wait_while
 
 from .rehearsals import rehearsal
 from .test_rehearsal import by_hand
@@ -114,26 +114,19 @@ class House:
 
     def goes_on(self):
         orders = len(self.stage.ours(self.stage.ledger()))
-        self.until(lambda: len(self.stage.ours(self.stage.ledger())) > orders, "it does not trade", 90.0)
+        self.until(lambda: len(self.stage.ours(self.stage.ledger())) > orders, "it does not trade")
 
     def entries(self):
         """Return how many orders that raise risk the exchange took."""
         is_spot = self.stage.market == "spot"
         return sum(not each["reduce_only"] and (each["side"] == "BUY" or not is_spot) for each in self.stage.ledger()["orders"])
 
-    def until(self, condition, what, patience_s=60.0):
-        end = time.monotonic() + patience_s
-        while not condition():
-            assert self.daemon.process.poll() is None, f"it ended: {self.daemon.said()[-3000:]}"
-            assert time.monotonic() < end, f"{what}; {self.daemon.said()[-3000:]}"
-            time.sleep(0.05)
+    def until(self, condition, what):
+        self.daemon.until(condition, f"not: {what}", every_s=0.05)
 
     def holds(self, condition, what, for_s):
         """Look all the time that something stays so."""
-        end = time.monotonic() + for_s
-        while time.monotonic() < end:
-            assert condition(), f"{what}; {self.daemon.said()[-3000:]}"
-            time.sleep(0.1)
+        wait_while(condition, f"not: {what}", for_s=for_s, seen=lambda: self.daemon.said()[-3000:])
 
     def is_halted(self):
         return self.status()["halted"]
@@ -180,7 +173,7 @@ def test_a_trading_daemon_meets_a_fault_and_the_ledger_agrees(house, case):
         pytest.skip("there is no such thing on spot")
     house.trading()
     with house.faults(case.faults) as have_acted:
-        house.until(lambda: have_acted(case.strikes), f"{case.name} did not strike", 120.0)
+        house.until(lambda: have_acted(case.strikes), f"{case.name} did not strike")
         if case.halts is not None:
             house.until(house.is_halted, "it did not halt")
     house.agrees()

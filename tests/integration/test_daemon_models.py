@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import sys
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from smartmoney.adapters.model_store import ModelStore
 from smartmoney.adapters.state_directory import StateLayout
 
-from .daemons import PATIENCE_S, Daemon, environment, smartmoney
+from .daemons import Daemon, smartmoney
 
 pytestmark = pytest.mark.slow
 
@@ -39,16 +38,14 @@ def config(tmp_path_factory):
 def test_a_trained_daemon_loads_no_learning_library(tmp_path, config, bundles):
     small = bundles.small_bundle()
     ModelStore(StateLayout(tmp_path).models).add(small)
-    words = ("run", "-c", config, "--for", 2, "--json", "--state-dir", tmp_path)
-    done = subprocess.run(
-        (sys.executable, "-c", PROBE, *map(str, words)), capture_output=True, text=True, timeout=PATIENCE_S, env=environment(), check=False
-    )
-    *_, summary, probed = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
-    assert probed["code"] in {None, 0}, done.stderr
+    with Daemon("-c", config, "--json", "--state-dir", tmp_path, program=(sys.executable, "-c", PROBE)) as daemon:
+        daemon.shows(tmp_path, lambda status: status["decisions"] > 0, "it decides")
+        daemon.stop(signal.SIGTERM)
+    *_, summary, probed = (json.loads(line) for line in daemon.printed().splitlines() if line.startswith("{"))
+    assert probed["code"] in {None, 0}, daemon.said()
     assert "numba" in probed["loaded"]
     assert LEARNING & set(probed["loaded"]) == set()
     assert summary["model"] == small.name
-    assert summary["decisions"] > 0
 
 
 @pytest.mark.slow
@@ -66,6 +63,7 @@ def test_promote_reaches_a_running_daemon_and_its_run_replays(tmp_path, config, 
         assert json.loads(promoted.stdout)["daemon"]["model"] == second.name
         status = json.loads(ask("status", "--json").stdout)
         assert (status["model"], status["drift"]["psi_rows"]) == (second.name, "the model has no reference.json")
+        decided = status["decisions"]
         damaged = store.folder / first.hash / "head-900.nodes.npy"
         whole = damaged.read_bytes()
         damaged.write_bytes(whole[:-1])
@@ -73,7 +71,7 @@ def test_promote_reaches_a_running_daemon_and_its_run_replays(tmp_path, config, 
         assert refused.returncode == 78
         assert "head-900.nodes.npy" in refused.stderr
         damaged.write_bytes(whole)
-        daemon.wait_for("status")
+        daemon.shows(tmp_path, lambda status: status["decisions"] > decided, "the second decides")
         assert daemon.stop(signal.SIGTERM) == 0
         summary = daemon.summary()
     assert store.champion() == second.hash

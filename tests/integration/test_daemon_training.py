@@ -13,7 +13,7 @@ from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.settings.load import load_settings
 from tests.captured_past import capture_past
 
-from .daemons import Daemon, has_ended, smartmoney
+from .daemons import Daemon, has_ended, smartmoney, status
 
 pytestmark = pytest.mark.slow
 TRAINING = "every_h: 0.0028, promote: {promote}, min_hours: 1.9, max_hours: 4, memory_mb: 2048"
@@ -47,15 +47,15 @@ def test_it_starts_untrained_trains_promotes_and_replays_to_the_digest(state):
         assert (began["reason"], began["text"]) == ("first", "against untrained-prior-1")
         child = daemon.wait_for("training process")["pid"]
         assert child in daemon.children()
-        status = json.loads(ask("status", "--json").stdout)
-        assert status["model"] == "untrained-prior-1"
-        assert status["training"]["state"] == "training"
+        shown = status(layout.root)
+        assert shown["model"] == "untrained-prior-1"
+        assert shown["training"]["state"] == "training"
         promoted = daemon.wait_for("training", lambda line: line["act"] != "started")
         assert promoted["act"] == "promoted", daemon.said()[-3000:]
         assert has_ended(child)
-        status = json.loads(ask("status", "--json").stdout)
-        assert status["model"].startswith("trained-")
-        daemon.wait_for("status")
+        shown = status(layout.root)
+        assert shown["model"].startswith("trained-")
+        daemon.shows(layout.root, lambda now: now["decisions"] > shown["decisions"], "the trained one decides")
         assert daemon.stop() == 0
         summary = daemon.summary()
     store = ModelStore(layout.models)
@@ -77,7 +77,7 @@ def test_a_killed_training_changes_nothing_is_tried_again_and_ends_with_the_daem
         failed = daemon.wait_for("training", training("failed"))
         assert "signal SIGKILL" in failed["text"]
         assert ModelStore(layout.models).champion() is None
-        assert json.loads(smartmoney("status", "--state-dir", layout.root, "--json").stdout)["model"] == "untrained-prior-1"
+        assert status(layout.root)["model"] == "untrained-prior-1"
         second = daemon.wait_for("training process")["pid"]
         assert daemon.stop() == 0
         assert has_ended(second)

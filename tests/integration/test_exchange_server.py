@@ -16,6 +16,7 @@ import websockets
 from smartmoney.adapters.exchange_server import ExchangeServer
 from smartmoney.core.domain.instruments import Market
 from smartmoney.simulation.market import SyntheticMarket
+from tests.waiting import PATIENCE_S, SCENE_S
 
 START = 10_000_000_000
 
@@ -26,7 +27,7 @@ async def exchange(seed=5, speed=1.0):
     server.advance(START)
     endpoints = await server.start()
     try:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(SCENE_S):
             yield server, endpoints
     finally:
         await server.stop()
@@ -256,7 +257,7 @@ def test_the_command_prints_one_line_when_ready_and_ends_cleanly_on_sigterm(tmp_
         assert set(ready["binance"]["spot"]) == {"rest", "ws", "ws_api"}
         assert {symbol for files in ready["warm"].values() for symbol in files} == {"BTCUSDT", "ETHUSDT"}
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, out) == (0, "")
         assert err == "smartmoney sim: synthetic market, edge planted: proves nothing about yours\n"
 
@@ -265,14 +266,14 @@ def test_the_command_ends_with_its_parents_stdin():
     with sim("--json", "--symbols", "BTCUSDT", "--die-with-parent") as process:
         process.stdout.readline()
         process.stdin.close()
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE_S) == 0
 
 
 def test_a_port_in_use_is_one_clear_line_and_exit_one():
     with sim("--json", "--symbols", "BTCUSDT") as first:
         port = json.loads(first.stdout.readline())["binance"]["spot"]["rest"].rpartition(":")[2]
         with sim("--port", port, "--symbols", "BTCUSDT") as second:
-            assert second.wait(60) == 1
+            assert second.wait(PATIENCE_S) == 1
             lines = second.stderr.read().splitlines()
             assert len(lines) == 2
             assert port in lines[1]
@@ -280,7 +281,7 @@ def test_a_port_in_use_is_one_clear_line_and_exit_one():
 
 def test_an_unknown_symbol_is_a_usage_error():
     with sim("--symbols", "DOGEUSDT") as process:
-        assert process.wait(60) == 2
+        assert process.wait(PATIENCE_S) == 2
         assert "DOGEUSDT" in process.stderr.read()
 
 

@@ -10,6 +10,7 @@ import pytest
 from smartmoney.adapters.exchange_server import ExchangeServer
 from smartmoney.core.domain.instruments import Market
 from smartmoney.simulation.market import SyntheticMarket
+from tests.waiting import SCENE_S
 
 
 @asynccontextmanager
@@ -70,7 +71,7 @@ async def test_ccxt_pro_watches_the_perpetual_book_and_trades():
 
 
 async def _watch(symbol, types, default_type):
-    async with exchange() as (endpoints, _), ccxt_client(endpoints, types, default_type) as client, asyncio.timeout(30):
+    async with exchange() as (endpoints, _), ccxt_client(endpoints, types, default_type) as client, asyncio.timeout(SCENE_S):
         nonces = []
         for _ in range(8):
             book = await client.watch_order_book(symbol)

@@ -29,8 +29,9 @@ from smartmoney.runtime.codecs import binance_codec
 from smartmoney.simulation.market import SyntheticMarket
 from smartmoney.venues.binance.protocol import endpoints as venue_endpoints
 from smartmoney.venues.binance.protocol import plan_connections
+from tests.waiting import until
 
-from .faulty import acted, exchange, until
+from .faulty import acted, exchange
 
 TICK_S = 0.01
 POLICY = FeedPolicy(

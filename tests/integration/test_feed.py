@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -21,6 +22,7 @@ from smartmoney.adapters.feed_link import LinkPolicy
 from smartmoney.adapters.websocket_transport import InsecureAddressError
 from smartmoney.core.domain.entries import FeedConnected, FeedDisconnected
 from smartmoney.venues.binance.protocol import ConnectionPlan, subscribe
+from tests.waiting import until
 
 PATIENT = LinkPolicy(silent_s=1e7, half_open_s=1e7, ping_interval_s=1e7, watch_interval_s=1e7)
 """Watches nothing: for tests that jump over hours in which no real traffic can flow."""
@@ -142,13 +144,6 @@ async def feeding(
     finally:
         await feed.close()
         await task
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that real sockets are about to bring."""
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 (what is waited for is on the other side of a socket)
-            await asyncio.sleep(0.001)
 
 
 async def until_advancing(clock: JumpClock, condition: Callable[[], bool], *, within_s: float, step_s: float = 0.5) -> float:
@@ -411,14 +406,17 @@ async def test_too_many_requests_at_the_handshake_is_waited_for(venue: Venue) ->
         await until_advancing(clock, lambda: bool(venue.subscribed), within_s=3.0)
 
 
-async def test_refused_connection_is_retried_until_the_venue_is_there(unused_tcp_port: int) -> None:
+async def test_refused_connection_is_retried_until_the_venue_is_there() -> None:
     inbox, clock = Inbox(), JumpClock()
-    async with feeding(f"ws://127.0.0.1:{unused_tcp_port}/ws", inbox, clock) as feed:
+    address = socket.socket()
+    # Bound, so that it is nobody else's, and nobody listens yet: every connection is refused.
+    address.bind(("127.0.0.1", 0))
+    async with feeding(f"ws://127.0.0.1:{address.getsockname()[1]}/ws", inbox, clock) as feed:
         await until_advancing(clock, lambda: feed.attempts >= 5, within_s=60.0)
         assert "cannot connect" in feed.last_failure
         assert inbox.log == []
         late = Venue()
-        async with serve(late.handle, "127.0.0.1", unused_tcp_port, close_timeout=0.05):
+        async with serve(late.handle, sock=address, close_timeout=0.05):
             await until_advancing(clock, lambda: bool(late.subscribed), within_s=40.0)
             await until(lambda: bool(inbox.events))
             assert inbox.events == [FeedConnected(connection=feed.attempts, instruments=(0, 1), planned=False)]

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from random import Random
 from typing import Any
 
@@ -25,6 +25,7 @@ from smartmoney.simulation.market import SyntheticMarket
 from smartmoney.venues.binance.codec import fold_frame, new_states
 from smartmoney.venues.binance.protocol import endpoints, plan_connections
 from smartmoney.venues.unified import UnifiedError
+from tests.waiting import dead_port, until
 
 SPEED = 5.0
 """Simulated seconds a second: a depth frame each 20 ms."""
@@ -65,12 +66,6 @@ async def exchange(compiled: None) -> AsyncIterator[dict[Market, Endpoints]]:
     server = ExchangeServer(SyntheticMarket(11, symbols=("BTCUSDT",)), time.time_ns() - 10**10, speed=SPEED)
     yield await server.start()
     await server.stop()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 (what is waited for is on the other side of a socket)
-            await asyncio.sleep(0.002)
 
 
 def fold(states: Any, raw: bytes, hint: int = -1) -> int:
@@ -155,7 +150,7 @@ async def test_ccxts_own_binance_feeds_book_and_trades(exchange: dict[Market, En
         )
         feed.reconnect("test")
         seen = len(inbox.frames)
-        await until(lambda: len(inbox.events) == 3 and len(inbox.frames) > seen + 10)
+        await until(lambda: len(inbox.events) >= 3 and len(inbox.frames) > seen + 10, seen=lambda: inbox.events)
     finally:
         await feed.close()
         await running
@@ -207,13 +202,11 @@ async def test_ccxts_feed_comes_back_where_one_socket_takes_longer_to_close_than
         await running
 
 
-async def test_unknown_exchange_and_unreachable_markets_are_refused_with_the_reason(
-    exchange: dict[Market, Endpoints], unused_tcp_port: int
-) -> None:
+async def test_unknown_exchange_and_unreachable_markets_are_refused_with_the_reason(exchange: dict[Market, Endpoints]) -> None:
     with pytest.raises(UnifiedError, match=r"ccxt:binanze: ccxt\.pro has no such exchange"):
         await open_exchange("binanze", ["BTC/USDT"])
-    with pytest.raises(UnifiedError, match="markets cannot be loaded"):
-        await open_exchange("binance", ["BTC/USDT"], urls={"api": {"public": f"http://127.0.0.1:{unused_tcp_port}/api/v3"}})
+    with dead_port() as port, pytest.raises(UnifiedError, match="markets cannot be loaded"):
+        await open_exchange("binance", ["BTC/USDT"], urls={"api": {"public": f"http://127.0.0.1:{port}/api/v3"}})
     with pytest.raises(UnifiedError, match=r"urls\.api\.pubic: this exchange has no such address"):
         await open_exchange("binance", ["BTC/USDT"], urls={"api": {"pubic": "https://x"}})
     with pytest.raises(ValueError, match="must be https"):

@@ -3,12 +3,12 @@
 import json
 import os
 import signal
-import time
 from decimal import Decimal
 
 import pytest
 
 from smartmoney.adapters.journal import JournalReader
+from tests.waiting import wait_until
 
 from .daemons import smartmoney
 from .rehearsals import rehearsal
@@ -28,14 +28,7 @@ def booked(stage):
 
 def charge(stage, count=1):
     name = stage.fault("funding", rate=0.002, count=count)
-    until(lambda: stage.acted(name) == count)
-
-
-def until(condition, patience_s=60.0):
-    end = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.05)
+    wait_until(lambda: stage.acted(name) == count)
 
 
 @pytest.mark.campaign
@@ -46,7 +39,7 @@ def test_each_payment_is_booked_once_over_kills_and_is_part_of_equity_and_replay
             daemon.wait_for("status", lambda line: line["fills"] > 0)
             before = stage.status()
             charge(stage, 2)
-            until(lambda: booked(stage) == charged(stage) != {})
+            wait_until(lambda: booked(stage) == charged(stage) != {})
             shown = stage.status()
             assert shown["funding"] == pytest.approx(-float(sum(charged(stage).values())))
             assert shown["funding"] > 0
@@ -59,10 +52,10 @@ def test_each_payment_is_booked_once_over_kills_and_is_part_of_equity_and_replay
         charge(stage)
         with stage.daemon("--json") as daemon:
             daemon.wait_for("ready")
-            until(lambda: booked(stage) == charged(stage))
+            wait_until(lambda: booked(stage) == charged(stage))
             assert len(charged(stage)) == 4
             charge(stage)
-            until(lambda: booked(stage) == charged(stage))
+            wait_until(lambda: booked(stage) == charged(stage))
             stage.ask("/sim/deposit", {"account": "trader", "wallet": "usdm", "asset": "USDT", "amount": "123"})
             moved = daemon.wait_for("money moved")
             assert "123" in moved["text"]

@@ -24,6 +24,7 @@ from smartmoney.runtime.guard import Guard, GuardTerms
 from smartmoney.runtime.guard_hands import Hands
 from smartmoney.venues.binance.exchange_info import parse_exchange_info
 from smartmoney.venues.followed import OURS
+from tests.waiting import PATIENCE_S, until
 
 from .faulty import reader
 from .tradable import KEY, SECRET, ask, exchange
@@ -138,7 +139,7 @@ class Venue:
         )
 
     async def settle(self, beat, *, flatten=False):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while not await self.hands.settle(beat, flatten=flatten):
                 pass
 
@@ -285,10 +286,14 @@ class Watching:
         await asyncio.gather(self.task, return_exceptions=True)
         self.notifier.close()
 
-    async def until(self, test):
-        async with asyncio.timeout(30):
-            while not test(self.guard._status()):  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+    async def until(self, test, meanwhile=lambda: None):
+        """Wait until its status passes a test; `meanwhile` is done before each look."""
+
+        def passes():
+            meanwhile()
+            return test(self.guard._status())
+
+        await until(passes, seen=self.guard._status, every_s=0.02)
 
 
 @BOTH
@@ -299,20 +304,20 @@ async def test_a_lease_that_runs_out_latches_cancels_protects_and_tells(market, 
         await venue.rest_entry()
         file = HeartbeatFile(venue.layout.heartbeat)
         file.write(venue.beat())
-        async with Watching(venue, lease_s=0.6) as watch:
+        async with Watching(venue, lease_s=600.0) as watch:
             await watch.until(lambda status: status["lease"] == "fresh")
             assert not watch.guard._status()["halted"]
+            # The time that it is silent for, without waiting for it.
+            watch.guard._terms = GuardTerms(lease_s=0.6)
             await watch.until(lambda status: status["is_settled"])
             assert "has not shown progress" in read_latch(venue.layout.latch).reason
             assert [name[:3] for name, _, _ in await venue.open()] == ["smg"]
             assert [alert.subject for alert in watch.told] == ["GUARD ACTS", "guard is done"]
             # The daemon comes back and does not adopt it: then its own stop takes the guard's place, where that does not lock what it sells.
-            for _ in range(3):
-                file.write(venue.beat())
-                await asyncio.sleep(0.1)
+            await watch.until(lambda status: not status["is_acting"], lambda: file.write(venue.beat()))
             if market is Market.USDM:
                 await venue.stop()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 while any(name.startswith("smg") for name, _, _ in await venue.open()):
                     file.write(venue.beat())
                     await asyncio.sleep(0.1)
@@ -371,10 +376,8 @@ async def test_an_order_of_the_guard_that_the_daemon_adopts_stays(tmp_path, monk
             ((name, _, _),) = await venue.open()
             assert OURS.fullmatch(name), "in the form of the daemon's own ids: a daemon takes it over by that"
             adopted = WorkingOrder(client_order_id=name, symbol="BTCUSDT", side=Side.SELL, is_entry=False, filled=Decimal(0))
-            file.write(venue.beat(orders=(adopted,)))
-            await watch.until(lambda status: status["lease"] == "fresh" and not status["is_acting"])
-            for _ in range(12):
-                file.write(venue.beat(orders=(adopted,)))
-                await asyncio.sleep(0.1)
+            beat = lambda: file.write(venue.beat(orders=(adopted,)))  # noqa: E731
+            await watch.until(lambda status: status["lease"] == "fresh" and not status["is_acting"], beat)
+            await watch.until(lambda _: watch.guard._handing_over is None, beat)
             assert [kept for kept, _, _ in await venue.open()] == [name]
         file.close()

@@ -26,6 +26,7 @@ from smartmoney.runtime.terms import guard_options
 from smartmoney.settings.errors import ConfigurationError
 from smartmoney.settings.models import Settings
 from smartmoney.venues.ccxt_terms import VENUES
+from tests.waiting import PATIENCE_S, until
 
 from .bybit_venue import BybitVenue
 from .ccxt_gateways import urls
@@ -121,7 +122,7 @@ class Guarded:
         )
 
     async def settle(self, beat=None, *, flatten=False):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 try:
                     if await self.hands.settle(beat or self.beat(), flatten=flatten):
@@ -399,9 +400,7 @@ async def test_as_a_process_it_acts_at_okx_when_the_daemon_falls_silent(tmp_path
         command = (sys.executable, "-m", "smartmoney.runtime.guard_process", msgspec.json.encode(options, enc_hook=str).decode())
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE)
         try:
-            async with asyncio.timeout(50):
-                while here.covers() != [("58000", Decimal("0.012"), True)] or len(here.live()) != 1:  # noqa: ASYNC110 - another process acts
-                    await asyncio.sleep(0.05)
+            await until(lambda: here.covers() == [("58000", Decimal("0.012"), True)] and len(here.live()) == 1, "it acts", seen=here.covers)
             assert is_latched(StateLayout(tmp_path / "state").latch)
         finally:
             process.terminate()

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 
 import pytest
 
@@ -11,12 +10,27 @@ from smartmoney.adapters.control import ControlRequest, request
 from smartmoney.adapters.heartbeat import read_heartbeat
 from smartmoney.adapters.service import is_latched, read_latch
 from smartmoney.adapters.state_directory import StateLayout
+from tests.waiting import wait_until
 
 from .daemons import Daemon, long_only, smartmoney
 
 pytestmark = pytest.mark.slow
 
-LEASE = ("--set", "guard.lease_s=2")
+LEASE = ("--set", "guard.lease_s=8")
+"""Long enough for a daemon that lives on a machine that is busy."""
+
+
+def protected(beat):
+    """Return a beat that shows something held, and both orders that protect it."""
+    is_so = beat is not None and beat.carried and beat.carried[0].position > 0 and len(beat.orders) == 2
+    return beat if is_so else None
+
+
+def guards(layout, lease):
+    """Return a guard's status once it has seen that the lease is so: it looks a few times a second."""
+    ask = lambda: request(layout.guard_socket, ControlRequest(command="status"))  # noqa: E731
+    wait_until(lambda: ask()["lease"] == lease, f"the lease is {lease}", seen=ask)
+    return ask()
 
 
 @pytest.fixture(scope="module")
@@ -31,19 +45,16 @@ def frozen(tmp_path_factory):
         told["rss_mb"] = line["rss_mb"]
         told["second"] = smartmoney("guard", *state)
         with Daemon("-c", config, "--json", *state) as daemon:
-            daemon.wait_for("status", lambda line: line["fills"] > 0)
-            told["beat"] = read_heartbeat(layout.heartbeat)
-            told["before"] = request(layout.guard_socket, ControlRequest(command="status"))
+            told["beat"] = daemon.until(lambda: protected(read_heartbeat(layout.heartbeat)), "a beat shows a position with stop and target")
+            told["before"] = guards(layout, "fresh")
             os.kill(daemon.process.pid, signal.SIGSTOP)
-            began = time.monotonic()
             told["halt"] = smartmoney("halt", "--reason", "it hangs", "--json", *state)
-            told["halt_s"] = time.monotonic() - began
             told["latch"] = read_latch(layout.latch)
             os.kill(daemon.process.pid, signal.SIGCONT)
             daemon.wait_for("halted")
             told["status"] = json.loads(smartmoney("status", "--json", *state).stdout)
             told["daemon_code"] = daemon.stop()
-        told["after"] = request(layout.guard_socket, ControlRequest(command="status"))
+        told["after"] = guards(layout, "none")
         told["code"] = guard.stop()
         told["said"] = guard.said()
     return told

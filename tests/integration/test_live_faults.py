@@ -169,7 +169,7 @@ async def test_fills_that_the_stream_loses_are_found_by_the_answer_and_by_pollin
         resting = venue.intent(price_ticks=venue.touch()[0] - 400)
         await venue.accepted(resting)
         await venue.shift(-20)
-        await venue.until(filled_whole(venue, resting), 40)
+        await venue.until(filled_whole(venue, resting))
         assert acted() >= 1
 
 
@@ -199,7 +199,7 @@ async def test_a_silent_stream_hides_nothing_for_long(market):
         order = venue.intent(price_ticks=venue.touch()[0] - 300)
         await venue.accepted(order)
         await venue.shift(-20)
-        await venue.until(filled_whole(venue, order), 40)
+        await venue.until(filled_whole(venue, order))
 
 
 @BOTH
@@ -211,7 +211,7 @@ async def test_a_stream_that_is_cut_comes_back_and_what_happened_meanwhile_is_to
         for client in list(venue.server.sites[market].clients):
             await client.close(1001, b"cut")
         await venue.shift(-20)
-        await venue.until(filled_whole(venue, order), 40)
+        await venue.until(filled_whole(venue, order))
         await venue.until(lambda: venue.gateway.is_stream_up and len(venue.said.reports()) > ups)
 
 
@@ -250,7 +250,7 @@ async def test_a_stop_that_vanishes_is_missed_in_the_next_report(market, told):
         stop = venue.intent(Side.SELL, OrderType.STOP_MARKET, held, stop_ticks=bid - 30_000, reduce_only=True, purpose=Purpose.STOP)
         await venue.accepted(stop)
         async with venue.fault("vanished_stop", told=told):
-            await venue.until(lambda: venue.said.of(stop.client_order_id, OrderCanceled), 30)
+            await venue.until(lambda: venue.said.of(stop.client_order_id, OrderCanceled))
         assert (await venue.report()).orders == ()
 
 
@@ -422,6 +422,6 @@ async def test_maintenance_is_waited_for_and_everything_is_as_it_was(market):
             order = taker(venue)
             venue.submit(order)
             await venue.until(lambda: venue.said.of(order.client_order_id, OutcomeUnknown))
-        await venue.until(lambda: venue.gateway.is_stream_up, 40)
+        await venue.until(lambda: venue.gateway.is_stream_up)
         assert [each.intent for each in (await venue.report()).orders] == [resting]
         assert not venue.said.of(resting.client_order_id, OrderCanceled, OrderExpired)

@@ -10,6 +10,7 @@ from smartmoney.runtime import live_money
 from smartmoney.runtime.live_money import MoneyBeginning
 from smartmoney.venues.binance.money_news import BOOKED, MOVED
 from tests.contract.venues import live_under
+from tests.integration.moments import far_from_funding
 from tests.integration.tradable import DEMO
 
 pytestmark = pytest.mark.slow
@@ -46,7 +47,7 @@ async def all_told(venue, count):
 
 
 async def test_funding_is_told_once_by_stream_and_list_together():
-    async with live_under(Market.USDM) as venue:
+    async with live_under(Market.USDM, begins=far_from_funding) as venue:
         venue.make()
         async with venue.running():
             await venue.bought(1000)
@@ -63,7 +64,7 @@ async def test_funding_is_told_once_by_stream_and_list_together():
 async def test_funding_is_told_although_stream_or_list_are_silent_for_a_while(monkeypatch, without):
     monkeypatch.setattr(live_money, "EVERY_S", 1.0)
     monkeypatch.setattr(live_money, "AFTER_UP_S", 1.0)
-    async with live_under(Market.USDM) as venue:
+    async with live_under(Market.USDM, begins=far_from_funding) as venue:
         venue.make()
         async with venue.running():
             await venue.bought(1000)
@@ -74,7 +75,7 @@ async def test_funding_is_told_although_stream_or_list_are_silent_for_a_while(mo
 
 
 async def test_a_life_that_ends_before_a_payment_was_booked_leaves_it_to_the_next():
-    async with live_under(Market.USDM) as venue:
+    async with live_under(Market.USDM, begins=far_from_funding) as venue:
         venue.make()
         began_ms = venue.server.now_ns() // 1_000_000
         async with venue.running():
@@ -97,7 +98,7 @@ async def test_a_life_that_ends_before_a_payment_was_booked_leaves_it_to_the_nex
 
 
 async def test_what_a_liquidation_costs_beside_its_trade_is_booked():
-    async with live_under(Market.USDM) as venue:
+    async with live_under(Market.USDM, begins=far_from_funding) as venue:
         venue.make()
         async with venue.running():
             await venue.bought(1000)
@@ -112,7 +113,7 @@ async def test_what_a_liquidation_costs_beside_its_trade_is_booked():
 
 @pytest.mark.parametrize("market", [Market.SPOT, Market.USDM], ids=["spot", "usdm"])
 async def test_money_that_somebody_moves_is_told_once_and_is_no_trade(market):
-    async with live_under(market) as venue:
+    async with live_under(market, begins=far_from_funding) as venue:
         venue.make()
         async with venue.running():
             await venue.bought(500)

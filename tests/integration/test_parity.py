@@ -19,7 +19,7 @@ def story(tmp_path_factory):
     folder = tmp_path_factory.mktemp("parity")
     config, state = long_only(folder / "config"), folder / "state"
     with Daemon("-c", config, "--json", "--state-dir", state) as daemon:
-        daemon.wait_for("status", lambda line: line["fills"] > 0)
+        daemon.shows(state, lambda status: status["fills"] > 0, "it trades")
         assert daemon.stop() == 0
         live = daemon.summary()
     same = ("-c", config, "--state-dir", state, "--json")
@@ -106,8 +106,9 @@ def test_a_captured_run_becomes_a_dataset_that_can_be_tested(story):
 
 
 def test_recording_captures_a_venue_and_never_orders(tmp_path):
-    with Daemon("--set", "sim.prerun_s=0", "--for", 3, "--json", "--state-dir", tmp_path, command="record") as daemon:
-        assert daemon.finish() == 0, daemon.said()
+    with Daemon("--set", "sim.prerun_s=0", "--json", "--state-dir", tmp_path, command="record") as daemon:
+        daemon.shows(tmp_path / "record", lambda status: status["frames"] > 20, "it captures")
+        assert daemon.stop() == 0, daemon.said()
         summary = daemon.summary()
     assert (summary["orders"], summary["signals"]) == (0, 0)
     assert summary["frames"] > 20

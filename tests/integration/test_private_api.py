@@ -8,6 +8,7 @@ import websockets
 
 from smartmoney.core.domain.instruments import Market
 from smartmoney.simulation.exchange.accounts import AccountSpec, ApiKey, Permissions
+from tests.integration.moments import in_a_new_minute
 from tests.integration.tradable import DEMO, KEY, ask, exchange, signed
 
 
@@ -119,7 +120,7 @@ async def test_a_listen_key_that_is_not_kept_alive_expires_and_says_so():
 
 
 async def test_headers_count_orders_and_weight():
-    async with exchange() as (server, endpoints):
+    async with exchange(speed=0.01, begins=in_a_new_minute) as (server, endpoints):
         order = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.01"}
         url = endpoints[Market.SPOT].rest + "/api/v3/order"
         _, _, first = await ask(server, url, "POST", **order, price="59000.00")

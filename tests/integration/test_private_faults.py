@@ -14,8 +14,10 @@ import pytest_asyncio
 import websockets
 
 from smartmoney.core.domain.instruments import Market
+from tests.waiting import PATIENCE_S
 
 from .faulty import reader
+from .moments import far_from_funding
 from .tradable import ask, exchange, signed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -54,7 +56,7 @@ class Venue:
     async def becomes(self, market, name, status, call="order"):
         """Ask until an order, or a conditional one, has a status."""
         names = ("origClientOrderId", "status") if call == "order" else ("clientAlgoId", "algoStatus")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while (await self.rest("GET", call, market, symbol="BTCUSDT", **{names[0]: name}))[1][names[1]] != status:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
@@ -111,7 +113,7 @@ class Events:
     async def until(self, matches):
         """Return every event up to the first that matches, that one last."""
         seen = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 seen.append(await self.next())
                 if matches(seen[-1]):
@@ -142,7 +144,7 @@ def is_about(name, execution):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def venue():
-    async with exchange(speed=5.0, read_fault=reader) as (server, endpoints):
+    async with exchange(speed=5.0, read_fault=reader, begins=far_from_funding) as (server, endpoints):
         yield Venue(server, endpoints)
 
 

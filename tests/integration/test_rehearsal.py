@@ -2,22 +2,16 @@
 
 import json
 import signal
-import time
 from decimal import Decimal
 
 import pytest
+
+from tests.waiting import wait_until
 
 from .daemons import smartmoney
 from .rehearsals import ACCOUNTS, KEY, SECRET, rehearsal
 
 MARKETS = pytest.mark.parametrize("market", ["spot", pytest.param("usdm", marks=pytest.mark.campaign)])
-
-
-def until(condition, patience_s=30.0):
-    end = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.1)
 
 
 @MARKETS
@@ -26,7 +20,7 @@ def test_a_rehearsal_trades_survives_kill_and_human_and_shows_no_secret(tmp_path
     with rehearsal(tmp_path, market) as stage:
         with stage.daemon("--json") as daemon:
             daemon.wait_for("ready", lambda line: line["mode"] == "rehearsal")
-            daemon.wait_for("status", lambda line: line["fills"] > 0)
+            daemon.shows(stage.state, lambda status: status["fills"] > 0, "it trades")
             assert stage.settles() == []
             shown = stage.status()
             assert shown["mode"] == "rehearsal"
@@ -39,12 +33,12 @@ def test_a_rehearsal_trades_survives_kill_and_human_and_shows_no_secret(tmp_path
         before = stage.ledger()
         with stage.daemon("--json") as daemon:
             daemon.wait_for("ready")
-            daemon.wait_for("status", lambda line: line["trust"] == "synced" and line["decisions"] > 1)
+            daemon.shows(stage.state, lambda status: status["feed_trust"] == "synced" and status["decisions"] > 1, "it decides")
             assert stage.settles() == []
             assert stage.held(stage.ledger()) == stage.held(before), "what is held already is not bought again"
             quantity = "0.001" if market == "spot" else "0.005"
             by_hand(stage, quantity)
-            until(lambda: stage.status()["halted"])
+            wait_until(lambda: stage.status()["halted"])
             assert daemon.stop(signal.SIGTERM) == 0
             said += daemon.said() + daemon.printed() + json.dumps(daemon.summary())
         replayed = smartmoney("replay", "last", "--json", "-c", stage.config, "--state-dir", stage.state)
@@ -112,18 +106,18 @@ def test_a_rehearsal_full_of_faults_ends_with_ledger_and_journal_agreed(tmp_path
             daemon.wait_for("ready")
             daemon.wait_for("status", lambda line: line["orders"] > 0)
             names = [stage.fault(**fault) for fault in FAULTS]
-            until(lambda: sum(stage.acted(name) > 0 for name in names) >= FAULTS_MET, 120)
+            wait_until(lambda: sum(stage.acted(name) > 0 for name in names) >= FAULTS_MET, "the faults strike")
             met = len(stage.ours(stage.ledger()))
-            until(lambda: len(stage.ours(stage.ledger())) >= met + ORDERS_AFTER, 120)
+            wait_until(lambda: len(stage.ours(stage.ledger())) >= met + ORDERS_AFTER, "it goes on ordering")
             for name in names:
                 stage.clear(name)
-            until(lambda: stage.problems() == [], 30)
+            wait_until(lambda: stage.problems() == [], "all is well", seen=stage.problems)
             smartmoney("halt", "--reason", "enough", "--state-dir", stage.state)
             orders = len(stage.ours(stage.ledger()))
             assert stage.settles() == []
-            until(lambda: stage.status()["halted"])
+            wait_until(lambda: stage.status()["halted"])
             decided = stage.status()["decisions"]
-            until(lambda: stage.status()["decisions"] >= decided + DECISIONS_AFTER)
+            wait_until(lambda: stage.status()["decisions"] >= decided + DECISIONS_AFTER)
             account = stage.ledger()
             assert len(stage.ours(account)) - orders <= 2, "after a halt only protection may be placed"
             assert stage.open_entries(account) == []

@@ -6,9 +6,11 @@ import signal
 import pytest
 import yaml
 
+from tests.waiting import wait_until
+
 from .daemons import smartmoney
 from .rehearsals import SECRET, rehearsal
-from .test_rehearsal import by_hand, until
+from .test_rehearsal import by_hand
 
 MARKETS = pytest.mark.parametrize("market", ["usdm", pytest.param("spot", marks=pytest.mark.campaign)])
 
@@ -33,18 +35,18 @@ def test_a_daemon_by_ccxt_trades_protects_survives_a_kill_and_halts_at_a_strange
         by_ccxt(stage)
         with stage.daemon("--json") as daemon:
             daemon.wait_for("ready", lambda line: line["mode"] == "rehearsal")
-            daemon.wait_for("status", lambda line: line["fills"] > 0)
+            daemon.shows(stage.state, lambda status: status["fills"] > 0, "it trades")
             assert stage.settles() == []
             daemon.stop(signal.SIGKILL)
             said = daemon.said()
         before = stage.ledger()
         with stage.daemon("--json") as daemon:
             daemon.wait_for("ready")
-            daemon.wait_for("status", lambda line: line["trust"] == "synced" and line["decisions"] > 1)
+            daemon.shows(stage.state, lambda status: status["feed_trust"] == "synced" and status["decisions"] > 1, "it decides")
             assert stage.settles() == []
             assert stage.held(stage.ledger()) == stage.held(before), "what is held already is not bought again"
             by_hand(stage, "0.001" if market == "spot" else "0.005")
-            until(lambda: stage.status()["halted"])
+            wait_until(lambda: stage.status()["halted"])
             assert daemon.stop(signal.SIGTERM) == 0
             said += daemon.said() + daemon.printed()
         replayed = smartmoney("replay", "last", "--json", "-c", stage.config, "--state-dir", stage.state)

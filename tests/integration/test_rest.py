@@ -19,6 +19,7 @@ from smartmoney.adapters.rest import (
 )
 from smartmoney.adapters.websocket_transport import InsecureAddressError
 from smartmoney.core.domain.instruments import Market
+from tests.waiting import dead_port
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -195,12 +196,13 @@ async def test_the_venues_own_count_lowers_the_budget_and_makes_reads_wait() -> 
         assert took_s >= 2.9  # 240 more at 80 a second
 
 
-async def test_unreachable_server_is_reported_as_unavailable(unused_tcp_port: int) -> None:
+async def test_unreachable_server_is_reported_as_unavailable() -> None:
     clock = JumpClock()
-    rest = VenueRest(Market.SPOT, f"http://127.0.0.1:{unused_tcp_port}", clock=clock, jitter=Random(5))
-    with pytest.raises(VenueUnavailableError, match="ClientConnectorError"):
-        await advancing(clock, rest.depth_snapshot("BTCUSDT"), within_s=20)
-    await rest.close()
+    with dead_port() as port:
+        rest = VenueRest(Market.SPOT, f"http://127.0.0.1:{port}", clock=clock, jitter=Random(5))
+        with pytest.raises(VenueUnavailableError, match="ClientConnectorError"):
+            await advancing(clock, rest.depth_snapshot("BTCUSDT"), within_s=20)
+        await rest.close()
 
 
 @pytest.mark.parametrize("base", ["http://api.binance.com", "ftp://127.0.0.1", "https://", "api.binance.com", "http://127.0.0.1.evil.com"])

@@ -25,8 +25,9 @@ from smartmoney.settings.load import load_settings
 from smartmoney.settings.search_space import load_space
 from smartmoney.simulation.market import SyntheticMarket
 from smartmoney.simulation.order_latency import OrderLatency
+from tests.waiting import PATIENCE_S
 
-from .daemons import PATIENCE_S, environment
+from .daemons import environment
 
 SECONDS = 100
 EAGER = {

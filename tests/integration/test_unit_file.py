@@ -218,6 +218,6 @@ def test_systemd_accepts_the_unit_and_calls_it_well_locked(path):
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert said.returncode == 0, said.stdout + said.stderr

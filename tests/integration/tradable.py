@@ -14,6 +14,7 @@ from smartmoney.adapters.exchange_server import ExchangeServer
 from smartmoney.core.domain.instruments import Market
 from smartmoney.settings.accounts import demo_account
 from smartmoney.simulation.market import SyntheticMarket
+from tests.waiting import SCENE_S
 
 START = 10_000_000_000
 DEMO = demo_account(5)
@@ -21,9 +22,9 @@ KEY, SECRET = DEMO.keys[0].key, DEMO.keys[0].secret
 
 
 @asynccontextmanager
-async def exchange(*accounts, speed=1.0, symbols=("BTCUSDT",), read_fault=None, patience_s=90):
+async def exchange(*accounts, speed=1.0, symbols=("BTCUSDT",), read_fault=None, patience_s=SCENE_S, begins=lambda now_ns: now_ns):
     market = SyntheticMarket(5, symbols=symbols)
-    server = ExchangeServer(market, time.time_ns() - START, speed=speed, accounts=accounts or (DEMO,), read_fault=read_fault)
+    server = ExchangeServer(market, begins(time.time_ns()) - START, speed=speed, accounts=accounts or (DEMO,), read_fault=read_fault)
     server.advance(START)
     endpoints = await server.start()
     try:

@@ -19,6 +19,7 @@ from smartmoney.venues.binance.order_calls import Call
 from smartmoney.venues.binance.protocol import Endpoints
 from smartmoney.venues.outcomes import Outcome
 from tests.grids import SPOT_BTC as SPOT
+from tests.waiting import SCENE_S
 
 KEY, SECRET = "PublicHalf", "canary-secret"
 ENTRY = Call(section="private", method="POST", path="order", params={"symbol": "BTCUSDT", "newClientOrderId": "sm1-1-0"}, orders=1)
@@ -63,7 +64,7 @@ async def account_at(*script):
     where = Endpoints(rest=f"http://127.0.0.1:{runner.addresses[0][1]}", stream="ws://127.0.0.1:1", ws_api="ws://127.0.0.1:1")
     account = BinanceAccount(Market.SPOT, where, Credentials(KEY, SECRET), clock=venue.clock)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SCENE_S):
             yield venue, account
     finally:
         await account.close()

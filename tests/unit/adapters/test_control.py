@@ -21,6 +21,7 @@ from smartmoney.adapters.control import (
     request,
 )
 from smartmoney.adapters.state_directory import StateDirectory
+from tests.waiting import PATIENCE_S, until
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ async def answer(message):
     return {"command": message.command, "reason": message.reason, **message.arguments}
 
 
-async def ask(state, message, wait_s=5.0):
+async def ask(state, message, wait_s=PATIENCE_S):
     return await asyncio.to_thread(request, state.layout.control_socket, message, wait_s)
 
 
@@ -89,10 +90,10 @@ async def test_a_slow_handler_and_an_idle_connection_are_given_up(state, monkeyp
     async def hang(message):
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(control, "IDLE_S_MAX", 0.05)
     server = await ControlServer.start(state, hang, answer_s_max=0.05)
     with pytest.raises(ControlError, match=r"no result within 0.05 s"):
         await ask(state, ControlRequest(command="halt"))
+    monkeypatch.setattr(control, "IDLE_S_MAX", 0.05)
     assert await raw(state) == []
     await server.close()
 
@@ -146,10 +147,7 @@ async def test_too_many_connections_are_refused_and_then_served_again(state):
     for _, writer in idle:
         writer.close()
         await writer.wait_closed()
-    for _ in range(100):
-        if not server._connections:
-            break
-        await asyncio.sleep(0)
+    await until(lambda: not server._connections, "all of them have gone")
     assert (await ask(state, ControlRequest(command="status")))["command"] == "status"
     await server.close()
 

@@ -217,8 +217,11 @@ def test_a_file_that_is_torn_or_tampered_with_is_made_anew(recording, folder, da
 
 def test_a_digest_is_remembered_only_of_a_file_that_stays_as_it_is(recording, folder, monkeypatch):
     store = PreparedRecordings(folder)
+    monkeypatch.setattr(time, "time_ns", lambda: recording.stat().st_ctime_ns)  # however long ago it was
     is_ready(store, recording)
     assert not prepared_recordings._digests, "what changed a moment ago may change again within the same tick of the clock"
+    monkeypatch.undo()
+    monkeypatch.setattr(prepared_recordings, "_digests", {})
     later = time.time_ns() + 10**10
     monkeypatch.setattr(time, "time_ns", lambda: later)
     is_ready(store, recording)

@@ -10,6 +10,7 @@ import pytest
 
 from smartmoney.adapters import service
 from smartmoney.adapters.service import LatchFailed, ServiceNotifier, clear_latch, is_latched, prepare_latch, read_latch, set_latch
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -167,5 +168,5 @@ def test_a_real_disk_that_takes_not_one_byte_more_still_takes_a_halt(tmp_path):
         "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
         "set_latch(pathlib.Path(sys.argv[1]), 'drawdown', 3)\n"
     )
-    subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=PATIENCE_S)
     assert "full disk" in read_latch(path).reason

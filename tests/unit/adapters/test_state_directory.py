@@ -4,6 +4,8 @@ import os
 import resource
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -157,3 +159,19 @@ def test_a_small_file_is_replaced_whole(tmp_path):
     write_durably(tmp_path / "f", b"two")
     assert (tmp_path / "f").read_bytes() == b"two"
     assert [entry.name for entry in tmp_path.iterdir()] == ["f"]
+
+
+def test_several_who_replace_a_file_at_once_do_not_meet(tmp_path):
+    """Daemon, guard and a person may set the latch in the same moment: none may fail, and what is there is one's word, whole."""
+    path, start = tmp_path / "HALT", threading.Barrier(4)
+    words = [bytes([number]) * 500 for number in range(4)]
+
+    def replace(word):
+        start.wait()
+        for _ in range(40):
+            write_durably(path, word)
+            assert path.read_bytes() in words
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(replace, words))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["HALT"]

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import msgspec
 import numpy as np
@@ -23,6 +22,7 @@ from smartmoney.runtime.training_jobs import captured_rows, stored_rows
 from smartmoney.settings.build import feature_parameters
 from smartmoney.settings.load import load_settings
 from tests.captured_past import capture_past
+from tests.waiting import SCENE_S, wait_until
 
 
 def test_exactly_one_kind_of_rows_has_to_be_named(call):
@@ -68,9 +68,7 @@ def test_a_training_that_is_killed_half_way_leaves_the_store_and_its_champion_as
     running = subprocess.Popen(words, env=cache, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     # It is killed while it makes its first world: as soon as the first rows are there.
     rows = tmp_path.parent / "killed-cache" / "training-rows"
-    deadline = time.monotonic() + 300
-    while not (rows.is_dir() and any(rows.iterdir())) and running.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: running.poll() is not None or (rows.is_dir() and any(rows.iterdir())), "rows are there", patience_s=SCENE_S)
     os.killpg(running.pid, signal.SIGKILL)
     assert running.wait() == -signal.SIGKILL
     assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before

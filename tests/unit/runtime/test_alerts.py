@@ -3,7 +3,6 @@
 import asyncio
 import http.server
 import json
-import socket
 import threading
 
 import pytest
@@ -15,6 +14,7 @@ from smartmoney.adapters.alert_secrets import AlertSecretRefused, read_addresses
 from smartmoney.runtime.alert_queue import ALWAYS, Alert, AlertQueue, AlertTerms
 from smartmoney.runtime.alerts import AlertDesk
 from smartmoney.settings.alerts import ALERT_KINDS
+from tests.waiting import dead_port, until
 
 
 class Receiver:
@@ -31,7 +31,7 @@ class Receiver:
                 receiver.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
                 receiver.arrived.set()
                 if hangs:
-                    receiver.release.wait(30)
+                    receiver.release.wait(600)
                 self.send_response(200)
                 self.end_headers()
 
@@ -57,9 +57,10 @@ class Receiver:
         self.thread.join(10)
 
 
+@pytest.fixture
 def dead_address():
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        return f"json://127.0.0.1:{held.getsockname()[1]}/secretword"
+    with dead_port() as port:
+        yield f"json://127.0.0.1:{port}/secretword"
 
 
 def private(path, *addresses):
@@ -143,9 +144,9 @@ def test_addresses_come_from_private_files_and_credentials_only(tmp_path):
             read_addresses(wrong, {})
 
 
-async def test_an_alert_arrives_and_a_dead_and_a_hanging_address_hold_nothing_up(tmp_path):
+async def test_an_alert_arrives_and_a_dead_and_a_hanging_address_hold_nothing_up(tmp_path, dead_address):
     with Receiver() as good, Receiver(hangs=True) as slow:
-        reference = private(tmp_path / "urls", slow.address, dead_address(), good.address)
+        reference = private(tmp_path / "urls", slow.address, dead_address, good.address)
         channel = AlertChannel([reference], 4.0)
         try:
             assert await channel.send("title", "body", "critical") == [False, False, True]
@@ -172,18 +173,12 @@ async def test_a_child_that_never_answers_is_killed():
         await channel.send("t", "b", "info")
 
 
-async def _until(is_so):
-    async with asyncio.timeout(60):
-        while not is_so():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-
 async def test_the_desk_sends_in_the_background_and_ends_with_its_last_words(tmp_path):
     with Receiver() as good:
         desk = AlertDesk(AlertTerms(events=ALERT_KINDS, urls=(private(tmp_path / "urls", good.address),)), "smartmoney paper sim")
         task = asyncio.create_task(desk.run(lambda: None))
         desk.tell([alert("halt", "HALTED", "drawdown: too much", "critical"), alert("fill", "fill BTC/USDT", "buy")])
-        await _until(lambda: desk.sent == 2)
+        await until(lambda: desk.sent == 2)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await desk.last_words(alert("stop", "stopped", "in order"))
@@ -191,15 +186,15 @@ async def test_the_desk_sends_in_the_background_and_ends_with_its_last_words(tmp
         assert desk.counts["failed"] == 0
 
 
-async def test_a_dead_service_never_makes_the_teller_wait(tmp_path, monkeypatch, capsys):
+async def test_a_dead_service_never_makes_the_teller_wait(tmp_path, monkeypatch, capsys, dead_address):
     monkeypatch.setattr("smartmoney.runtime.alerts._RETRY_S", 0.01)
-    desk = AlertDesk(AlertTerms(events=ALERT_KINDS, urls=(private(tmp_path / "urls", dead_address()),), queue_max=10), "smartmoney")
+    desk = AlertDesk(AlertTerms(events=ALERT_KINDS, urls=(private(tmp_path / "urls", dead_address),), queue_max=10), "smartmoney")
     task = asyncio.create_task(desk.run(lambda: None))
     for number in range(1000):
         desk.tell([alert("fill", f"fill {number}")])
     assert desk.counts["waiting"] == 10
     assert desk.counts["dropped"] == 990
-    await _until(lambda: desk.failed >= 1)
+    await until(lambda: desk.failed >= 1)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await desk.last_words(alert("stop"))

@@ -1,18 +1,17 @@
 """A backtest beside the run whose capture it is: the waits of that run's requests, and what of its fills is the same."""
 
 import math
-from decimal import Decimal
 
 from smartmoney.adapters.journal import JournalReader, record
 from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.commands import CancelOrder, SubmitOrder
 from smartmoney.core.domain.entries import CancelRejected, Entry, EntryKind, OrderAccepted, OrderCanceled, OrderFilled, OrderRejected
-from smartmoney.core.domain.orders import Approved, Fill, Liquidity, OrderIntent, OrderType, Purpose, Side
+from smartmoney.core.domain.orders import Approved, OrderIntent, OrderType, Purpose, Side
 from smartmoney.runtime.beside_the_run import OwnFills, recorded_latency, waits_in_words
-from smartmoney.runtime.fill_costs import FillCost
 from smartmoney.runtime.storage import open_run
 from smartmoney.settings.load import load_settings
 from smartmoney.simulation.order_latency import OrderLatency
+from tests.fills import cost_of, fill_of
 from tests.grids import SPOT_BTC as INSTRUMENT
 
 MS = 1_000_000
@@ -55,38 +54,11 @@ def test_the_journal_knows_what_each_order_and_each_cancel_took(tmp_path):
 
 
 def filled(side, ticks):
-    fill = Fill(
-        trade_id=f"{ticks}",
-        client_order_id="a",
-        instrument=0,
-        side=side,
-        price_ticks=ticks,
-        lots=3,
-        fee=Decimal(0),
-        fee_asset="USDT",
-        liquidity=Liquidity.TAKER,
-        ts_event_ns=1,
-    )
-    return Entry(seq=1, kind=EntryKind.EVENT, ts_wall_ns=1, ts_mono_ns=1, payload=OrderFilled(fill=fill))
+    return Entry(seq=1, kind=EntryKind.EVENT, ts_wall_ns=1, ts_mono_ns=1, payload=OrderFilled(fill=fill_of(side, 3, ticks)))
 
 
 def costed(side, ticks):
-    return FillCost(
-        ts_event_ns=1,
-        wall_ns=1,
-        client_order_id="b",
-        instrument=0,
-        side=side,
-        purpose=Purpose.ENTRY,
-        liquidity=Liquidity.TAKER,
-        price=INSTRUMENT.price(ticks),
-        quantity=INSTRUMENT.quantity(3),
-        notional=1.0,
-        delay_bps=None,
-        spread_bps=None,
-        impact_bps=None,
-        fee_bps=0.0,
-    )
+    return cost_of(side, INSTRUMENT.price(ticks), INSTRUMENT.quantity(3), delay_bps=None, spread_bps=None, impact_bps=None)
 
 
 def test_fills_are_told_beside_those_of_the_run():

@@ -14,6 +14,7 @@ from smartmoney.adapters.capture_segment import index_path, segments_of
 from smartmoney.core.domain.entries import Entry, EntryKind, Tick
 from smartmoney.runtime.capture_care import CaptureCare
 from smartmoney.settings.models import Capture
+from tests.waiting import PATIENCE_S
 
 ENTRIES = 600
 
@@ -159,4 +160,31 @@ async def test_a_daemon_that_ends_does_not_wait_for_it_and_leaves_it_as_it_was(t
     await asyncio.get_running_loop().shutdown_default_executor()
     assert segment.read_bytes() == raw
     assert [path.name for path in segment.parent.iterdir()] == [segment.name]
+
+
+async def test_a_thread_that_begins_after_the_end_was_told_does_not_take_it_back(tmp_path):
+    segment = killed(tmp_path)
+    raw = segment.read_bytes()
+    begin, begun, may_go = asyncio.Event(), threading.Event(), threading.Event()
+    caring = CaptureCare(tmp_path, "current", Capture(), pause_s=0.0)
+    close_torn, turn = caring.close_torn, caring._turn
+
+    def late():
+        begun.set()
+        may_go.wait(PATIENCE_S)
+        close_torn()
+
+    def turns():
+        caring._since_s = 0.0  # its time is up
+        turn()
+
+    caring.close_torn, caring._turn = late, turns
+    begin.set()
+    task = asyncio.create_task(caring.run(begin, lambda: None))
+    await asyncio.to_thread(begun.wait)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    may_go.set()
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert segment.read_bytes() == raw
     shutil.rmtree(tmp_path / "earlier")

@@ -15,6 +15,7 @@ from smartmoney.runtime.chronicle import TRIPS_MAX, RegimeChange, TripSums, deci
 from smartmoney.runtime.chronicler import TripBook, without_shortest
 from smartmoney.runtime.equity_curve import EquityCurve
 from smartmoney.runtime.forecast_watch import ForecastWatch
+from tests.fills import fill_of
 
 D = Decimal
 S = 1_000_000_000
@@ -31,18 +32,7 @@ class Trading:
 
     def fill(self, side, lots, ticks, name="o", fee="0.5"):
         self.now += S
-        fill = Fill(
-            trade_id=str(self.now),
-            client_order_id=name,
-            instrument=0,
-            side=side,
-            price_ticks=ticks,
-            lots=lots,
-            fee=D(fee),
-            fee_asset="Q",
-            liquidity=Liquidity.TAKER,
-            ts_event_ns=self.now,
-        )
+        fill = fill_of(side, lots, ticks, name, fee, trade_id=str(self.now), fee_asset="Q", ts_event_ns=self.now)
         self.book.fill(fill, self.now)
 
     def ask(self, name, purpose=Purpose.ENTRY, signal_id=None, confidence=None, regime="unknown", reason=""):

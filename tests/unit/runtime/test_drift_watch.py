@@ -33,6 +33,7 @@ from smartmoney.runtime.shadow import shadow_run
 from smartmoney.runtime.storage import open_run
 from smartmoney.settings.load import load_settings
 from smartmoney.settings.models import Settings
+from tests.waiting import PATIENCE_S
 
 from .market import items_of, loop_of, started
 from .market import record as record_market
@@ -243,7 +244,7 @@ def test_the_child_hands_its_notes_to_the_outbox(market, bundles):
         outbox = asyncio.Queue()
         task = asyncio.create_task(watch.run(lambda: None, outbox))
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 return await outbox.get()
         finally:
             task.cancel()

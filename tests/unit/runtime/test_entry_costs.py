@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from smartmoney.core.domain.commands import SubmitOrder
 from smartmoney.core.domain.entries import Entry, EntryKind, OrderFilled
 from smartmoney.core.domain.instruments import Instrument, Market
-from smartmoney.core.domain.orders import Approved, Fill, Liquidity, OrderIntent, OrderType, Purpose, Side, TimeInForce
+from smartmoney.core.domain.orders import Approved, Liquidity, OrderIntent, OrderType, Purpose, Side, TimeInForce
 from smartmoney.core.execution.parameters import EntryStyle, ExecutionParameters
 from smartmoney.runtime import entry_costs
 from smartmoney.runtime.entry_costs import EntryCosts
+from tests.fills import fill_of
 
 D = Decimal
 S = 1_000_000_000
@@ -50,18 +51,7 @@ class Desk:
         self.costs.asked(SubmitOrder(approved=Approved(intent=intent, valid_until_mono_ns=1, halt_epoch=0)), self.now)
 
     def fill(self, name, lots, price, side=Side.BUY, fee="0", liquidity=Liquidity.MAKER):
-        fill = Fill(
-            trade_id=f"{name}-{self.now}",
-            client_order_id=name,
-            instrument=0,
-            side=side,
-            price_ticks=price,
-            lots=lots,
-            fee=D(fee),
-            fee_asset="Q",
-            liquidity=liquidity,
-            ts_event_ns=1,
-        )
+        fill = fill_of(side, lots, price, name, fee, trade_id=f"{name}-{self.now}", fee_asset="Q", liquidity=liquidity)
         entry = Entry(seq=1, kind=EntryKind.EVENT, ts_wall_ns=0, ts_mono_ns=self.now, payload=OrderFilled(fill=fill))
         self.costs.look()
         self.costs.append(entry)

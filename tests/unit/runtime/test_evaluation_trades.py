@@ -1,29 +1,24 @@
 """Trades of an evaluation through the real engine: fills paired into trades, a model forced open, and worlds that are really traded on."""
 
 import math
-from decimal import Decimal
 
 import pytest
 
 from smartmoney.adapters.model_store import ModelStore
-from smartmoney.core.domain.orders import Liquidity, Purpose, Side
+from smartmoney.core.domain.orders import Side
 from smartmoney.learning.sets.families import held_out_planted
 from smartmoney.learning.sets.synthetic import World
 from smartmoney.runtime.chronicle import RoundTrip
 from smartmoney.runtime.evaluation_trades import OPEN_CONFIDENCE, forced_open, trade_worlds, trades_of, with_gates_open
-from smartmoney.runtime.fill_costs import FillCost
 from smartmoney.settings.load import load_settings
 from smartmoney.settings.scenario import load_scenario
+from tests.fills import cost_of
 
 
 def fill(side, price, quantity, mid, decided, fee_bps=5.0):
     """Return a taker's fill at a price, with the mids of its moment and of its decision."""
-    spread = side.sign * (price - mid) / decided * 1e4
-    return FillCost(
-        ts_event_ns=0, wall_ns=0, client_order_id="x", instrument=0, side=side, purpose=Purpose.ENTRY, liquidity=Liquidity.TAKER,
-        price=Decimal(str(price)), quantity=Decimal(str(quantity)), notional=price * quantity, delay_bps=side.sign * (mid - decided) / decided * 1e4,
-        spread_bps=spread, impact_bps=0.0, fee_bps=fee_bps,
-    )  # fmt: skip
+    delay, spread = (side.sign * (later - earlier) / decided * 1e4 for earlier, later in ((decided, mid), (mid, price)))
+    return cost_of(side, price, quantity, delay_bps=delay, spread_bps=spread, fee_bps=fee_bps)
 
 
 def trip(side, quantity, entry, exit_price, fee_bps=5.0):

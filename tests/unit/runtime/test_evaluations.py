@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 from smartmoney.adapters.trial_log import Outcome
-from smartmoney.core.domain.orders import Liquidity, Purpose, Side
+from smartmoney.core.domain.orders import Side
 from smartmoney.runtime.backtest import BacktestJob, BacktestResult, BuiltIn, CapturedRun, JobResult, Recordings
 from smartmoney.runtime.evaluations import Evaluation, Marks, code_hash, content_of, marks_of, past_of, strategy_hash
-from smartmoney.runtime.fill_costs import CostShares, FillCost
+from smartmoney.runtime.fill_costs import CostShares
 from smartmoney.runtime.trials import period_returns
 from smartmoney.runtime.tuning_worker import EvaluationRefused, evaluate
 from smartmoney.settings.load import load_settings
 from smartmoney.simulation.order_latency import OrderLatency
+from tests.fills import cost_of
 
 S = 1_000_000_000
 START = 1_700_000_000 * S
@@ -32,9 +33,7 @@ def job_result(seconds, equity, net=0.0, fills=()):
 
 
 def fill(at):
-    costs = {f"{name}_bps": 0.0 for name in ("delay", "spread", "impact", "fee")}
-    what = {"client_order_id": "c", "instrument": 0, "side": Side.BUY, "purpose": Purpose.ENTRY, "liquidity": Liquidity.TAKER}
-    return FillCost(ts_event_ns=0, wall_ns=START + int(at * S), price=1, quantity=1, notional=1.0, **what, **costs)
+    return cost_of(Side.BUY, 1, 1, wall_ns=START + int(at * S))
 
 
 def test_equity_stands_until_it_is_journaled_again_and_the_end_is_exact():

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from smartmoney.core.domain.commands import SubmitOrder
 from smartmoney.core.domain.entries import Entry, EntryKind, OrderFilled
 from smartmoney.core.domain.instruments import Instrument, Market
-from smartmoney.core.domain.orders import Approved, Fill, Liquidity, OrderIntent, OrderType, Purpose, Side
+from smartmoney.core.domain.orders import Approved, Liquidity, OrderIntent, OrderType, Purpose, Side
 from smartmoney.runtime.fill_costs import FillCosts
+from tests.fills import fill_of
 
 D = Decimal
 GRID = Instrument(venue="v", market=Market.SPOT, symbol="A", name="A/Q", base="A", quote="Q", tick_size=D("0.01"), lot_size=D("0.1"))
@@ -39,18 +40,7 @@ class Desk:
         self.costs.asked(SubmitOrder(approved=Approved(intent=intent, valid_until_mono_ns=1, halt_epoch=0)), 0)
 
     def fill(self, name, side, price, liquidity=Liquidity.TAKER, lots=10, fee="0.1", fee_asset="Q"):
-        fill = Fill(
-            trade_id=f"{name}-{price}-{lots}",
-            client_order_id=name,
-            instrument=0,
-            side=side,
-            price_ticks=price,
-            lots=lots,
-            fee=D(fee),
-            fee_asset=fee_asset,
-            liquidity=liquidity,
-            ts_event_ns=1,
-        )
+        fill = fill_of(side, lots, price, name, fee, fee_asset=fee_asset, liquidity=liquidity)
         self.costs.append(Entry(seq=1, kind=EntryKind.EVENT, ts_wall_ns=2, ts_mono_ns=3, payload=OrderFilled(fill=fill)))
         return self.costs.fills[-1]
 

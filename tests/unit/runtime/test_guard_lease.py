@@ -1,5 +1,7 @@
 """What a heartbeat is worth, and that a torn or foreign one is worth nothing."""
 
+import asyncio
+import time
 from decimal import Decimal
 
 import msgspec
@@ -7,9 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smartmoney.adapters.heartbeat import Carried, Heartbeat, HeartbeatFile, read_heartbeat
+from smartmoney.adapters.guard_journal import GuardJournal
+from smartmoney.adapters.heartbeat import Carried, Heartbeat, HeartbeatFile, boot_id, read_heartbeat
+from smartmoney.adapters.service import ServiceNotifier, read_latch
+from smartmoney.adapters.state_directory import StateLayout
+from smartmoney.runtime.guard import Guard, GuardTerms
 from smartmoney.runtime.guard_lease import Lease, judge
 from tests.grids import USDM_BTC as BTC
+from tests.waiting import until
 
 S = 1_000_000_000
 CARRIED = Carried(instrument=BTC, position=Decimal("-0.25"), stop=Decimal("61000.5"), bid=Decimal(60000), ask=None)
@@ -48,6 +55,27 @@ def test_what_was_written_is_read_exactly_and_a_shorter_beat_leaves_nothing_of_a
     assert path.stat().st_mode & 0o777 == 0o600
     file.close()
     file.close()
+
+
+async def test_a_heartbeat_that_cannot_be_read_any_more_grows_old_and_is_no_sign_that_there_was_no_daemon(tmp_path):
+    layout = StateLayout(tmp_path)
+    file, journal = HeartbeatFile(layout.heartbeat), GuardJournal(layout.guard_journal)
+    guard = Guard(GuardTerms(lease_s=600.0), layout, None, journal, lambda _: None, timer="")
+    notifier = ServiceNotifier()
+    file.write(msgspec.structs.replace(BEAT, boot=boot_id(), mono_ns=time.monotonic_ns()))
+    watching = asyncio.create_task(guard.run(notifier))
+    try:
+        await until(lambda: guard._status()["lease"] == "fresh", seen=guard._status)
+        layout.heartbeat.unlink()
+        guard._terms = GuardTerms(lease_s=0.1)
+        await until(lambda: guard._status()["lease"] != "fresh", seen=guard._status)
+        assert guard._status()["lease"] == "expired"
+        assert "has not shown progress" in read_latch(layout.latch).reason
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        for one in (file, journal, notifier):
+            one.close()
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

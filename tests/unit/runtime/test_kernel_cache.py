@@ -12,6 +12,7 @@ import pytest
 
 import smartmoney
 from smartmoney.runtime import kernel_cache
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -182,7 +183,7 @@ main()
 def test_no_command_imports_numba_before_it_is_told_where_its_cache_is(words, tmp_path):
     # An import before that keeps the cache beside the sources, where a kernel whose callee changed is taken for fresh.
     command = [sys.executable, "-c", STOP_AT_PREPARE, *words]
-    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert said.stdout == "False\n", said.stderr
 
 
@@ -192,7 +193,7 @@ def test_a_command_that_imports_kernels_without_a_word_finds_the_cache_prepared(
         env={**os.environ, "SMARTMONEY_CACHE_DIR": str(cache)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert "Traceback" not in said.stderr

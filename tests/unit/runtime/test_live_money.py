@@ -213,6 +213,16 @@ def test_payments_of_other_symbols_and_of_the_time_before_the_journal_are_not_ou
     assert lives.posted[0].ts_event_ns == (MADE_MS + 2) * 1_000_000
 
 
+@pytest.mark.parametrize("make", [Listed, BybitListed, OkxListed])
+def test_a_clock_that_is_behind_the_venues_hides_no_payment_from_a_start(make):
+    listed = make()
+    listed.pay(listed.money.booked[0], MADE_MS + 1, 0, 1)
+    listed.now_ms = MADE_MS - 60_000
+    lives = Lives(listed)
+    lives.look(first=True)
+    assert len(lives.posted) == 1
+
+
 def test_funding_in_another_asset_is_told_and_not_booked():
     listed = Listed()
     listed.pay("FUNDING_FEE", MADE_MS, 0, 1, asset="BNFCR")

@@ -21,6 +21,7 @@ from smartmoney.runtime.clock import now
 from smartmoney.runtime.gateway import refusal_before_send
 from smartmoney.runtime.loop import Batch, Line
 from smartmoney.runtime.sender import Sender
+from tests.waiting import PATIENCE_S
 
 LATER_NS = 10**18
 
@@ -39,7 +40,7 @@ class World:
     # the ledger
     def commit(self, batches):
         if self.gate is not None:
-            self.gate.wait(10)
+            self.gate.wait(PATIENCE_S)
         if isinstance(self.fails, JournalFailed):
             raise self.fails
         self.seen.append(("commit", [batch.last_seq for batch in batches]))

@@ -12,7 +12,7 @@ from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.commands import Notify, RecordCash, RecordDay, RecordEquity, RecordHalt, RecordResume
 from smartmoney.core.domain.entries import DayState, Entry, EntryKind, OrderFilled, Tick
 from smartmoney.core.domain.instruments import Market
-from smartmoney.core.domain.orders import Fill, Liquidity, Side
+from smartmoney.core.domain.orders import Side
 from smartmoney.runtime import storage
 from smartmoney.runtime.clock import Stamp, now
 from smartmoney.runtime.loop import Batch, Line
@@ -20,6 +20,7 @@ from smartmoney.runtime.loop import Checkpoint as Point
 from smartmoney.runtime.storage import new_run_id, open_run, paper_venue
 from smartmoney.settings.load import load_settings
 from smartmoney.simulation.paper_funding import EVERY_NS
+from tests.fills import fill_of
 from tests.grids import SPOT_BTC as BTC
 from tests.unit.simulation.test_paper import Book as Shown
 
@@ -79,20 +80,7 @@ def test_a_latch_that_the_journal_knows_nothing_of_is_handed_on(layout):
 
 
 PERPETUAL = msgspec.structs.replace(BTC, market=Market.USDM)
-BOUGHT = OrderFilled(
-    fill=Fill(
-        instrument=0,
-        client_order_id="a",
-        trade_id="t",
-        side=Side.BUY,
-        lots=100_000,
-        price_ticks=10_000,
-        fee=Decimal(0),
-        fee_asset="USDT",
-        liquidity=Liquidity.TAKER,
-        ts_event_ns=1,
-    )
-)
+BOUGHT = OrderFilled(fill=fill_of(Side.BUY, 100_000, 10_000))
 
 
 def test_a_perpetual_position_owes_funding_since_the_run_before_was_last_heard_of_and_pays_no_time_twice(layout):

@@ -23,6 +23,7 @@ from smartmoney.runtime.training_watch import HOUR_NS, Notes, TrainingWatch, cap
 from smartmoney.settings.load import load_settings
 from smartmoney.settings.training import DAY_NS
 from tests.captured_past import INSTRUMENT, capture_past
+from tests.waiting import PATIENCE_S
 
 from .market import loop_of
 
@@ -66,7 +67,7 @@ class Desk:
         watch.ask(why)
         task = asyncio.create_task(watch.run(lambda: None))
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 notes = [(await self.outbox.get()).lines[0].what for _ in range(2)]
         finally:
             task.cancel()
@@ -199,7 +200,7 @@ def test_the_first_training_begins_when_there_is_enough_and_the_schedule_goes_on
     async def two():
         task = asyncio.create_task(desk.watch(giving(RetrainOutcome(act="refused", text="no"))).run(lambda: None))
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 return [(await desk.outbox.get()).lines[0].what for _ in range(4)]
         finally:
             task.cancel()

@@ -4,7 +4,6 @@ import gzip
 import math
 import shutil
 from collections import deque
-from decimal import Decimal
 
 import msgspec
 import pytest
@@ -13,12 +12,13 @@ from smartmoney.adapters import capture_format
 from smartmoney.adapters.capture import CaptureWriter, read_capture, verify_capture
 from smartmoney.adapters.capture_segment import index_path, read_index
 from smartmoney.core.domain.entries import EntryKind, OrderFilled, RunStarted, Tick, WarmUpEnded, encode_payload
-from smartmoney.core.domain.orders import Fill, Liquidity, Side
+from smartmoney.core.domain.orders import Side
 from smartmoney.runtime import warm_start
 from smartmoney.runtime.bookmarks import Bookmarks, encode_book
 from smartmoney.runtime.clock import Stamp, now
 from smartmoney.runtime.inbox import Inbox, Item
 from smartmoney.runtime.warm_start import warm_blocks, warm_up
+from tests.fills import fill_of
 
 from .market import S, capture_run, items_of, loop_of, record
 
@@ -101,20 +101,7 @@ def test_a_recording_warms_every_feature_and_the_regime(past, tmp_path):
     assert int(engine.market.states[0]["phase"]) == 1
 
 
-BOUGHT = OrderFilled(
-    fill=Fill(
-        trade_id="1",
-        client_order_id="stranger",
-        instrument=0,
-        side=Side.BUY,
-        price_ticks=6_000_000,
-        lots=1000,
-        fee=Decimal(0),
-        fee_asset="USDT",
-        liquidity=Liquidity.TAKER,
-        ts_event_ns=2,
-    )
-)
+BOUGHT = OrderFilled(fill=fill_of(Side.BUY, 1000, 6_000_000, "stranger", ts_event_ns=2))
 
 
 @pytest.mark.parametrize("before", [(), (BOUGHT,)], ids=["flat", "held"])

@@ -11,7 +11,7 @@ from smartmoney.adapters.capture import CaptureWriter, read_capture
 from smartmoney.adapters.heartbeat import read_heartbeat
 from smartmoney.core.domain.commands import RequestAccount
 from smartmoney.core.domain.entries import AccountReported, EntryKind, OrderFilled, WarmUpEnded
-from smartmoney.core.domain.orders import Fill, Liquidity, OrderIntent, OrderReport, OrderType, PositionReport, Purpose, Side
+from smartmoney.core.domain.orders import OrderIntent, OrderReport, OrderType, PositionReport, Purpose, Side
 from smartmoney.core.engine.engine import Engine
 from smartmoney.runtime import heartbeats as beating
 from smartmoney.runtime import loop as stepping
@@ -26,6 +26,7 @@ from smartmoney.runtime.warm_start import warm_blocks
 from smartmoney.runtime.warming import Warming
 from smartmoney.simulation.paper import PaperVenue
 from smartmoney.simulation.paper_parameters import PaperParameters
+from tests.fills import fill_of
 
 from .market import loop_of, record
 
@@ -113,19 +114,7 @@ async def test_what_happens_meanwhile_is_stepped_between_the_slices_and_valued_a
                 break
         assert stage.engine.is_warming
         assert min(stage.engine.market.touch(0)) > 0, "the book of the past is there"
-        fill = Fill(
-            trade_id="1",
-            client_order_id="stranger",
-            instrument=0,
-            side=Side.BUY,
-            price_ticks=6_000_000,
-            lots=LOTS,
-            fee=Decimal(0),
-            fee_asset="USDT",
-            liquidity=Liquidity.TAKER,
-            ts_event_ns=now().wall_ns,
-        )
-        stage.say(OrderFilled(fill=fill))
+        stage.say(OrderFilled(fill=fill_of(Side.BUY, LOTS, 6_000_000, "stranger", ts_event_ns=now().wall_ns)))
         seen.extend((stage.engine.quotes(), stage.engine.money.equity, stage.engine.is_reconciled))
 
     await asyncio.gather(stage.warming.run(lambda: None), account())

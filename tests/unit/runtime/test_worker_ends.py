@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import smartmoney
+from tests.waiting import PATIENCE_S
 
 COMMAND = """
 import multiprocessing, os, time
@@ -21,7 +22,6 @@ if __name__ == "__main__":
         print(*{pool.submit(os.getpid).result() for _ in range(2)}, *(one.pid for one in multiprocessing.active_children()), flush=True)
         time.sleep(3600)
 """
-PATIENCE_S = 60
 
 
 def test_workers_of_a_killed_command_are_gone(tmp_path):

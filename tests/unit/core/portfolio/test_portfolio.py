@@ -3,8 +3,9 @@ from decimal import Decimal
 import pytest
 
 from smartmoney.core.domain.instruments import Instrument, Market
-from smartmoney.core.domain.orders import Fill, Liquidity, PositionReport, Side
+from smartmoney.core.domain.orders import PositionReport, Side
 from smartmoney.core.portfolio.portfolio import CLOSED_ORDERS_REMEMBERED, Portfolio, mark_price
+from tests.fills import fill_of
 
 D = Decimal
 SPOT = Instrument(
@@ -31,18 +32,7 @@ PERP = Instrument(
 
 
 def fill(trade_id, side, ticks, lots, fee="0", asset="USDT", instrument=0, order="o", ts=1):
-    return Fill(
-        trade_id=str(trade_id),
-        client_order_id=order,
-        instrument=instrument,
-        side=side,
-        price_ticks=ticks,
-        lots=lots,
-        fee=D(fee),
-        fee_asset=asset,
-        liquidity=Liquidity.TAKER,
-        ts_event_ns=ts,
-    )
+    return fill_of(side, lots, ticks, order, fee, trade_id=str(trade_id), fee_asset=asset, instrument=instrument, ts_event_ns=ts)
 
 
 def test_round_trip_reports_net_profit_with_both_fees():
