@@ -19,9 +19,9 @@ import msgspec
 
 from smartmoney import __version__
 from smartmoney.adapters.capture import CaptureDamaged, read_capture
-from smartmoney.adapters.dataset_reader import begins_ns, choose, frames_of
+from smartmoney.adapters.dataset_frames import blocks_of_days
+from smartmoney.adapters.dataset_reader import begins_ns, choose
 from smartmoney.adapters.history.events import Repairs
-from smartmoney.adapters.recording_blocks import blocks_of
 from smartmoney.core.domain.entries import RunStarted
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.parameters import encode_parameters
@@ -107,7 +107,7 @@ class BacktestJob(msgspec.Struct, frozen=True, kw_only=True):
     """Folder of the model store that `settings.model` is looked for in; empty: none."""
     fills: FillModel | None = None
     prepares: bool = False
-    """Whether recordings are read from their prepared form, which is kept in the cache."""
+    """Whether recordings are read from their prepared form, kept in the cache, and a dataset without writing the text of its frames."""
     waits_ms: tuple[float, ...] = ()
     """What each request of a captured run took, in order, in place of `latency`; NaN where it got no answer."""
     turns: tuple[Turn, ...] = ()
@@ -279,10 +279,11 @@ def _run_stored(job: BacktestJob, source: StoredDays) -> JobResult:
     )
     watch.use(replay.engine)
     started = perf_counter()
-    replay.run(blocks_of(frames_of(stored, repairs)))
+    replay.run(blocks_of_days(stored, repairs, packs=job.prepares))
+    origin = "dataset" if job.prepares else "dataset, as text"
     inferred = (f"{source.symbol}: tick and lot size inferred from the frames",) if stored.instrument.provisional else ()
     assumed = (*_assumptions(job, replay.engine), *inferred, *feed_notes(replay.engine), *repairs.lines())
-    return told(job.name, replay.engine, watch, job.settings.equity_start, Speed(perf_counter() - started, 0.0, "dataset"), assumed)
+    return told(job.name, replay.engine, watch, job.settings.equity_start, Speed(perf_counter() - started, 0.0, origin), assumed)
 
 
 def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:

@@ -200,6 +200,9 @@ def test_a_dataset_gives_what_its_recordings_give(captures, tmp_path):
     recorded, again = (
         run_backtest([job(settings, (), source=source)], 1) for source in (Recordings(tuple(map(str, paths)), "spot"), stored)
     )
+    packed = run_backtest([job(settings, (), source=stored, prepares=True)], 1)
+    assert (again.frames_from, packed.frames_from) == ("dataset, as text", "dataset")
+    assert said(packed) == said(again)
     assert recorded.fills > 0
     # Client ids, and with them the digest, count entries, and best quotes are no entries of a dataset; everything else is the same.
     for key in ("decisions", "signals", "refusals", "orders", "fills", "fees", "net_pnl", "cost_bps", "assumptions"):
@@ -220,5 +223,6 @@ def test_a_dataset_in_stretches_of_a_day_gives_a_job_a_day(settings, tmp_path):
     root = tmp_path / "one" / "feed" / "dataset"
     jobs = [job(settings, (), name=day, source=StoredDays(str(root), "spot", "BTCUSDT", day, day)) for day in ("2024-10-03", "2024-10-04")]
     result = run_backtest(jobs, 1)
+    assert said(run_backtest([msgspec.structs.replace(one, prepares=True) for one in jobs], 1)) == said(result)
     assert [round(part.result.seconds) for part in result.jobs] == [120, 120]
     assert all(part.result.decisions > 100 for part in result.jobs)
