@@ -239,6 +239,18 @@ def _check(columns: Columns, path: Path) -> None:
         raise DatasetRefused(f"{path}: ts_event_ns {int(known.min())} is no time in ns between 2009 and 2050; is the unit right?")
 
 
+def span_ns(stored: StoredInstrument) -> tuple[int, int]:
+    """Return when the first row was received and when the last, as the footers of the files tell it; 0 and 0 where they do not."""
+    times: list[int] = []
+    for day in (stored.days[0], stored.days[-1]):
+        for path in filter(Path.is_file, (stored.folder / day / f"{table}.parquet" for table in ("depth", "trades"))):
+            footer = open_table(path).metadata
+            for group in (0, footer.num_row_groups - 1) if footer.num_row_groups else ():
+                told = footer.row_group(group).column(footer.schema.names.index("ts_wall_ns")).statistics
+                times += [told.min, told.max] if told is not None and told.has_min_max else []
+    return min(times, default=0), max(times, default=0)
+
+
 def begins_ns(stored: StoredInstrument) -> int:
     """Return when the first day's recording began, 0 if its files do not say."""
     for table in TABLES:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from smartmoney.adapters import recorded_session
+from smartmoney.adapters import dataset_reader, recorded_session, recording_blocks
 from smartmoney.adapters.dataset_export import export_frames
 from smartmoney.adapters.exchange_warm import capture_path, prerun
 from smartmoney.adapters.history.events import Repairs
@@ -132,13 +132,32 @@ def as_reply(line, symbol):
     return json.dumps({**kind, "conn": "c", "ts": int(stamp) / 1e9, "data": frame}).encode() + b"\n"
 
 
+def test_shares_of_a_stretch_are_told_while_it_runs(settings, files, tmp_path, monkeypatch, cache):
+    monkeypatch.setattr(recording_blocks, "BLOCK_BYTES", 1 << 18)
+    monkeypatch.setattr(dataset_reader, "GROUP_ROWS", 1 << 12)
+    record(SyntheticMarket(3, symbols=("BTCUSDT",), markets=(Market.SPOT,)), tmp_path / "one", 240, origin_ns=20_000 * 86_400 * 10**9)
+    stored = StoredDays(str(tmp_path / "one" / "feed" / "dataset"), "spot", "BTCUSDT", "2024-10-04", "2024-10-04")
+    for source in (Recordings(files, "spot"), stored):
+        told = []
+        run_backtest([job(settings, (), source=source), job(settings, (), source=source)], 1, lambda *one, told=told: told.append(one))
+        shares = [done for done, _ in told]
+        assert {of for _, of in told} == {2}
+        assert shares == sorted(shares)
+        assert len({share for share in shares if 0.0 < share < 1.0}) > 2
+        assert 1.0 in shares
+        assert shares[-1] == 2.0
+
+
 @pytest.mark.slow
 def test_the_number_of_processes_changes_nothing(settings, files):
     jobs = [
         job(settings, files, name=name, latency=OrderLatency(median_ms=50.0, p99_ms=400.0, seed=seed)) for seed, name in enumerate("ab")
     ]
-    one, two = (run_backtest(jobs, processes) for processes in (1, 2))
+    told = []
+    one, two = (run_backtest(jobs, processes, lambda done, _of: told.append(done)) for processes in (1, 2))
     assert [part.name for part in two.jobs] == ["a", "b"]
+    assert told[-1] == 2
+    assert all(0.0 <= share <= 2.0 for share in told)
 
     assert said(one) == said(two)
     assert one.jobs[0].result.digest != one.digest
