@@ -41,6 +41,14 @@ def said(call, *words):
     return json.loads(out)
 
 
+def test_an_export_keeps_to_the_bounds_of_the_cache_that_are_configured(call, capture, tmp_path, monkeypatch):
+    monkeypatch.setenv("SMARTMONEY_CACHE_DIR", str(tmp_path / "cache"))
+    code, _, err = call("export", capture, "--out", tmp_path / "none", "--set", "caches.recordings_gb=0")
+    assert (code, list(tmp_path.glob("cache/recordings/*.frames"))) == (0, []), err
+    code, _, err = call("export", capture, "--out", tmp_path / "data")
+    assert (code, len(list(tmp_path.glob("cache/recordings/*.frames")))) == (0, 1), err
+
+
 def test_an_export_is_listed_described_verified_and_tested(call, capture, root):
     [held] = said(call, "dataset", "ls", root)
     assert (held["symbol"], held["days"], held["missing_days"]) == ("BTCUSDT", 2, [])
