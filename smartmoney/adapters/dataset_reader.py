@@ -120,6 +120,15 @@ def chosen_of(root: Path, market: str | None, symbols: Sequence[str]) -> list[St
     return found
 
 
+def together(root: Path, market: str | None, symbols: str, first: str | None, last: str | None) -> list[StoredInstrument]:
+    """Return the instruments of one stretch, named with commas between them, each with the days that it has of it.
+
+    Raises:
+        DatasetRefused: as `chosen_of`, or one has no day of the stretch.
+    """
+    return [one.between(first, last) for one in chosen_of(root, market, [name.strip() for name in symbols.split(",")])]
+
+
 def _is_date(text: str) -> bool:
     try:
         return dt.date.fromisoformat(text).isoformat() == text

@@ -21,8 +21,9 @@ import msgspec
 from smartmoney import __version__
 from smartmoney.adapters.capture import CaptureDamaged, read_capture
 from smartmoney.adapters.dataset_frames import blocks_of_days
-from smartmoney.adapters.dataset_reader import begins_ns, choose, span_ns
+from smartmoney.adapters.dataset_reader import begins_ns, span_ns, together
 from smartmoney.adapters.history.events import Repairs
+from smartmoney.adapters.recording_blocks import merge_blocks
 from smartmoney.core.domain.entries import RunStarted
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.parameters import encode_parameters
@@ -84,7 +85,7 @@ class BuiltIn(msgspec.Struct, frozen=True, tag=True):
 
 
 class StoredDays(msgspec.Struct, frozen=True, tag=True):
-    """Name days of one instrument of a dataset, by the dataset's folder, market and symbol."""
+    """Name days of an instrument of a dataset, by the dataset's folder, market and symbol; several symbols have commas between them."""
 
     root: str
     market: str
@@ -268,25 +269,28 @@ def _run_recordings(job: BacktestJob, source: Recordings, on_ready: Callable[[En
 
 def _run_stored(job: BacktestJob, source: StoredDays, on_share: OnShare) -> JobResult:
     job = _on_market(job, source.market)
-    stored = choose(Path(source.root), source.market, source.symbol).between(source.first, source.last)
-    watch, repairs = Chronicler(), Repairs()
+    stored = together(Path(source.root), source.market, source.symbol, source.first, source.last)
+    watch, repairs = Chronicler(), {one.instrument.symbol: Repairs() for one in stored}
     replay = FrameReplay(
-        (stored.instrument,),
+        tuple(one.instrument for one in stored),
         job.settings,
         run_id=_NAME,
         latency=_seen_latency(job),
         watcher=watch,
-        begins_ns=begins_ns(stored),
+        begins_ns=min(filter(None, map(begins_ns, stored)), default=0),
         models=models_of(job),
         paper=job.paper(),
         turns=job.turns[1:],
     )
     watch.use(replay.engine)
     started = perf_counter()
-    replay.run(by_time(blocks_of_days(stored, repairs, packs=job.prepares), *span_ns(stored), on_share))
+    days = [blocks_of_days(one, repairs[one.instrument.symbol], packs=job.prepares) for one in stored]
+    firsts, lasts = zip(*map(span_ns, stored), strict=True)
+    replay.run(by_time(merge_blocks(days), min(firsts), max(lasts), on_share))
     origin = "dataset" if job.prepares else "dataset, as text"
-    inferred = (f"{source.symbol}: tick and lot size inferred from the frames",) if stored.instrument.provisional else ()
-    assumed = (*_assumptions(job, replay.engine), *inferred, *feed_notes(replay.engine), *repairs.lines())
+    inferred = [f"{one.symbol}: tick and lot size inferred from the frames" for one in replay.instruments if one.provisional]
+    mended = [f"{symbol}: {line}" if len(stored) > 1 else line for symbol, of in repairs.items() for line in of.lines()]
+    assumed = (*_assumptions(job, replay.engine), *inferred, *feed_notes(replay.engine), *mended)
     return told(job.name, replay.engine, watch, job.settings.equity_start, Speed(perf_counter() - started, 0.0, origin), assumed)
 
 

@@ -18,6 +18,7 @@ from smartmoney.learning.recorded import find_instruments, read_frames
 from smartmoney.reports.backtest import result_lines, write_report
 from smartmoney.runtime.backtest import BacktestJob, BacktestRefused, BuiltIn, CapturedRun, Recordings, StoredDays, run_backtest
 from smartmoney.runtime.codecs import recorded_binance
+from smartmoney.runtime.evaluations import content_of
 from smartmoney.runtime.replay import ReplayRefused
 from smartmoney.runtime.replay_frames import frame_replay, frame_summary
 from smartmoney.settings.load import load_settings
@@ -233,6 +234,26 @@ def test_a_dataset_gives_what_its_recordings_give(captures, tmp_path):
     assert [msgspec.structs.replace(fill, client_order_id="") for fill in one.fills] == [
         msgspec.structs.replace(fill, client_order_id="") for fill in other.fills
     ]
+
+
+def test_instruments_of_a_dataset_in_one_account_give_what_their_recordings_give(settings, tmp_path):
+    base, root, symbols = tmp_path / "feed", tmp_path / "data", ("BTCUSDT", "ETHUSDT")
+    prerun(SyntheticMarket(4, symbols=symbols, markets=(Market.SPOT,)), 1_700_000_000_000_000_000, 90, base)
+    paths = [capture_path(base, Market.SPOT, symbol) for symbol in symbols]
+    instruments = find_instruments(paths, recorded_binance(), Market.SPOT)
+    export_frames((one for one in read_frames(paths) if isinstance(one, RecordedFrame)), instruments, root, Repairs())
+    stored = StoredDays(str(root), "spot", ",".join(symbols), "2023-11-14", "2023-11-14")
+    recorded, packed, text = (
+        run_backtest([job(settings, (), source=source, prepares=prepares)], 1)
+        for source, prepares in ((Recordings(tuple(map(str, paths)), "spot"), False), (stored, True), (stored, False))
+    )
+    assert said(packed) == said(text)
+    assert recorded.fills > 0
+    for key in ("decisions", "signals", "refusals", "orders", "fills", "fees", "net_pnl", "cost_bps"):
+        assert getattr(packed, key) == getattr(recorded, key), key
+    assert [one.name for one in packed.jobs[0].chronicle.instruments] == [one.name for one in recorded.jobs[0].chronicle.instruments]
+    assert len(packed.jobs[0].chronicle.instruments) == 2
+    assert len(dict(content_of(stored))) == 4
 
 
 def test_a_dataset_in_stretches_of_a_day_gives_a_job_a_day(settings, tmp_path):
