@@ -1,9 +1,9 @@
 """A folder of what can be made again, within a size: what was not used for the longest goes first.
 
 What belongs together has one name up to the first dot, files and folders alike, was used when the newest of it was written or touched, and
-goes together. Invariants: only what is named by a digest is ours: anything else that lies there is somebody's, not counted, and stays; no
-link is followed; what was used within the hour stays, else runs that need more than fits would each take away what the next one needs; what
-somebody is still writing (`.….part`, `.making-…`) stays for a day.
+goes together. Invariants: only what is named as the caches name it is ours: anything else that lies there is somebody's, not counted, and
+stays; no link is followed; what was used within the hour stays, else runs that need more than fits would each take away what the next one
+needs; what somebody is still writing (`.….part`, `.making-…`) stays for a day.
 """
 
 import contextlib
@@ -22,8 +22,13 @@ PART = ".part"
 _PART_NS_MAX = 86_400_000_000_000
 _NOTED_NS = USED_NS // 12
 """A use that follows another so soon is not noted: what was last noted an hour ago may have been used since."""
-_OURS = re.compile(r"(?:[a-z]+-)?[0-9a-f]{24,}")
-_UNFINISHED = re.compile(r"\.making-.+|\..+\.part")
+_NAMES = (
+    r"[0-9a-f]{40}\.frames"  # prepared recordings
+    r"|[0-9a-f]{24}\.npz|past-[0-9a-f]{24}\.[0-9]+-of-[0-9]+\.npz"  # rows of worlds, and of stretches of past
+    r"|[0-9a-f]{64}(?:\.json)?"  # models that a search trained, and what they took
+)
+_OURS = re.compile(_NAMES)
+_UNFINISHED = re.compile(rf"\.making-.+|\.[a-z0-9_]{{8}}\.part|\.(?:{_NAMES})\.[0-9]+\.part")
 
 
 class _Kept(msgspec.Struct):
@@ -79,7 +84,7 @@ class BoundedFolder:
                 state, name = path.lstat(), path.name.partition(".")[0]
                 if _UNFINISHED.fullmatch(path.name) and time.time_ns() - state.st_mtime_ns > _PART_NS_MAX:
                     _remove(path)
-                if not _OURS.fullmatch(name):
+                if not _OURS.fullmatch(path.name):
                     continue
                 size = sum(file.lstat().st_size for file in path.iterdir()) if stat.S_ISDIR(state.st_mode) else state.st_size
                 one = kept.setdefault(name, _Kept(0, 0, []))

@@ -1,12 +1,9 @@
-"""Read a dataset: what it holds, and its rows as the venue's frames again, for the engine that reads any recording.
+"""Read a dataset: what it holds, and its rows, checked. `dataset_messages` and `dataset_frames` make of them what any recording holds.
 
-Invariants: frames come out in order of receive time, depth before trades received in the same nanosecond; ids, times (in ms, as the venue
-tells them) and whole ticks and lots are those of the rows; what is mended is counted, what cannot be is refused with file and column.
-Memory: one row group per table.
+Invariants: what is mended is counted, what cannot be is refused with file and column. Memory: one row group per table.
 """
 
 import datetime as dt
-import heapq
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,14 +14,11 @@ import numpy.typing as npt
 
 from smartmoney.adapters.dataset import BEGINS, DATASET_VERSION, GROUP_ROWS, TABLES, Columns
 from smartmoney.adapters.history.events import Repairs
-from smartmoney.adapters.recordings import RecordedFrame
 from smartmoney.core.book.grid import step_of
-from smartmoney.core.domain.instruments import Instrument, Market
-from smartmoney.venues.binance import wire
+from smartmoney.core.domain.instruments import Instrument
 
 _YEARS_NS = (1_230_768_000 * 1_000_000_000, 2_524_608_000 * 1_000_000_000)
 _UNITS = (("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000))
-_IDS_KEPT = 100_000
 
 
 class DatasetRefused(Exception):
@@ -126,6 +120,15 @@ def chosen_of(root: Path, market: str | None, symbols: Sequence[str]) -> list[St
     return found
 
 
+def together(root: Path, market: str | None, symbols: str, first: str | None, last: str | None) -> list[StoredInstrument]:
+    """Return the instruments of one stretch, named with commas between them, each with the days that it has of it.
+
+    Raises:
+        DatasetRefused: as `chosen_of`, or one has no day of the stretch.
+    """
+    return [one.between(first, last) for one in chosen_of(root, market, [name.strip() for name in symbols.split(",")])]
+
+
 def _is_date(text: str) -> bool:
     try:
         return dt.date.fromisoformat(text).isoformat() == text
@@ -177,7 +180,8 @@ def open_table(path: Path) -> Any:
     from pyarrow import parquet
 
     try:
-        opened = parquet.ParquetFile(path)
+        # What is fetched ahead would stay until the file is closed.
+        opened = parquet.ParquetFile(path, pre_buffer=False)
     except (pa.ArrowException, OSError) as problem:
         raise DatasetRefused(f"{path}: no whole Parquet file ({str(problem).splitlines()[0]}); write that day again") from None
     wanted = TABLES[path.stem]
@@ -244,6 +248,18 @@ def _check(columns: Columns, path: Path) -> None:
         raise DatasetRefused(f"{path}: ts_event_ns {int(known.min())} is no time in ns between 2009 and 2050; is the unit right?")
 
 
+def span_ns(stored: StoredInstrument) -> tuple[int, int]:
+    """Return when the first row was received and when the last, as the footers of the files tell it; 0 and 0 where they do not."""
+    times: list[int] = []
+    for day in (stored.days[0], stored.days[-1]):
+        for path in filter(Path.is_file, (stored.folder / day / f"{table}.parquet" for table in ("depth", "trades"))):
+            footer = open_table(path).metadata
+            for group in (0, footer.num_row_groups - 1) if footer.num_row_groups else ():
+                told = footer.row_group(group).column(footer.schema.names.index("ts_wall_ns")).statistics
+                times += [told.min, told.max] if told is not None and told.has_min_max else []
+    return min(times, default=0), max(times, default=0)
+
+
 def begins_ns(stored: StoredInstrument) -> int:
     """Return when the first day's recording began, 0 if its files do not say."""
     for table in TABLES:
@@ -252,127 +268,3 @@ def begins_ns(stored: StoredInstrument) -> int:
             said = (open_table(path).schema_arrow.metadata or {}).get(BEGINS.encode(), b"0")
             return int(said) if said.isdigit() else 0
     return 0
-
-
-def frames_of(stored: StoredInstrument, repairs: Repairs) -> Iterator[RecordedFrame]:
-    """Yield the frames that the rows stand for. The touch is not among them: no book is made of it.
-
-    A book that was carried over is left out where the day before it was read. Cost: some 15 µs a frame.
-
-    Raises:
-        DatasetRefused: a file is damaged, or holds what cannot be.
-    """
-    for day in stored.missing_days():
-        repairs.note(f"no day {day}")
-    before = ""
-    reading = _Reading(stored.instrument, repairs)
-    for day in stored.days:
-        reading.is_continued = bool(before) and dt.date.fromisoformat(day) - dt.date.fromisoformat(before) == dt.timedelta(days=1)
-        before = day
-        depth, trades = (stored.folder / day / f"{table}.parquet" for table in ("depth", "trades"))
-        sources: list[Iterator[RecordedFrame]] = []
-        if depth.is_file():
-            sources.append(reading.depth(depth))
-        if trades.is_file():
-            sources.append(reading.trades(trades))
-        empty = True
-        for frame in heapq.merge(*sources, key=lambda one: one.ts_wall_ns):
-            empty = False
-            yield frame
-        if empty:
-            repairs.note(f"no row of depth or trades on {day}")
-
-
-class _Reading:
-    """Turn the rows of one instrument into frames."""
-
-    def __init__(self, instrument: Instrument, repairs: Repairs) -> None:
-        self.is_continued = False
-        self._instrument = instrument
-        self._is_spot = instrument.market is Market.SPOT
-        self._repairs = repairs
-        price, lot = step_of(instrument.tick_size), step_of(instrument.lot_size)
-        self._grid = wire.Grid(instrument.symbol, self._is_spot, price[0], price[1], lot[0], lot[1])
-        self._stream = instrument.symbol.lower()
-        self._trade_id = -1
-        self._updates: dict[tuple[int, int], None] = {}
-
-    def depth(self, path: Path) -> Iterator[RecordedFrame]:
-        """Yield snapshots and updates."""
-        held: dict[str, npt.NDArray[Any]] | None = None
-        for columns in batches(path, self._repairs):
-            if held is not None:
-                columns = {name: np.concatenate([held[name], columns[name]]) for name in columns}
-            starts = _message_starts(columns)
-            for begin, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
-                yield from self._message(columns, begin, end)
-            # The last message may go on in the next row group.
-            held = {name: values[starts[-1] :] for name, values in columns.items()}
-        if held is not None:
-            yield from self._message(held, 0, len(held["update_id"]))
-
-    def trades(self, path: Path) -> Iterator[RecordedFrame]:
-        """Yield trades."""
-        for columns in batches(path, self._repairs):
-            for wall_ns, event_ns, trade_id, side, ticks, lots in zip(*(columns[name].tolist() for name in TABLES["trades"]), strict=True):
-                if trade_id == self._trade_id:
-                    self._repairs.note("trades seen twice, left out")
-                    continue
-                self._trade_id = trade_id
-                frame = wire.trade(
-                    self._grid, event_ns=event_ns, time_ns=event_ns, trade_id=trade_id, ticks=ticks, lots=lots, buyer_is_maker=side == 1
-                )
-                yield RecordedFrame(wall_ns, wire.envelope(f"{self._stream}@trade", frame).encode(), False, None)
-
-    def _message(self, columns: Columns, begin: int, end: int) -> Iterator[RecordedFrame]:
-        ids = (int(columns["first_update_id"][begin]), int(columns["prev_update_id"][begin]), int(columns["update_id"][end - 1]))
-        wall_ns, event_ns = int(columns["ts_wall_ns"][begin]), int(columns["ts_event_ns"][end - 1])
-        bids, asks = _sides(columns, begin, end)
-        if bool(columns["is_snapshot"][begin]):
-            if ids[1] == -1 or not self.is_continued:
-                body = wire.depth_snapshot(self._grid, ids[2], bids, asks, event_ns=event_ns, transaction_ns=event_ns)
-                yield RecordedFrame(wall_ns, body.encode(), True, self._instrument.symbol)
-            return
-        if ids[1:] in self._updates:
-            self._repairs.note("book updates seen twice, left out")
-            return
-        self._updates[ids[1:]] = None
-        if len(self._updates) > _IDS_KEPT:
-            del self._updates[next(iter(self._updates))]
-        frame = wire.depth_update(
-            self._grid,
-            event_ns=event_ns,
-            transaction_ns=event_ns,
-            first_id=ids[0],
-            last_id=ids[2],
-            previous_id=ids[1],
-            bids=bids,
-            asks=asks,
-        )
-        yield RecordedFrame(wall_ns, wire.envelope(f"{self._stream}@depth@100ms", frame).encode(), False, None)
-
-
-def _message_starts(columns: Columns) -> npt.NDArray[np.int64]:
-    """Return where each message begins: another receive time, another kind, or ids that neither repeat nor follow those above."""
-    wall, update, previous, whole = (columns[name] for name in ("ts_wall_ns", "update_id", "prev_update_id", "is_snapshot"))
-    is_same = (update[1:] == update[:-1]) & (previous[1:] == previous[:-1])
-    follows = previous[1:] == update[:-1]
-    is_new = (wall[1:] != wall[:-1]) | (whole[1:] != whole[:-1]) | ~(is_same | follows)
-    starts: npt.NDArray[np.int64] = np.concatenate([[0], np.flatnonzero(is_new) + 1])
-    return starts
-
-
-def _sides(columns: Columns, begin: int, end: int) -> tuple[wire.Levels, wire.Levels]:
-    """Return bids and asks; of a level that is told several times the last word counts, as in the venue's own messages."""
-    levels = np.stack([columns["price_ticks"][begin:end], columns["lots"][begin:end]], axis=1)
-    side = columns["side"][begin:end]
-    bids, asks = levels[side == 0], levels[side == 1]
-    if columns["update_id"][begin] != columns["update_id"][end - 1]:
-        return np.ascontiguousarray(_last_words(bids)[::-1]), _last_words(asks)
-    return bids, asks
-
-
-def _last_words(levels: wire.Levels) -> wire.Levels:
-    ticks, last = np.unique(levels[::-1, 0], return_index=True)
-    kept: wire.Levels = np.stack([ticks, levels[::-1, 1][last]], axis=1)
-    return np.ascontiguousarray(kept)

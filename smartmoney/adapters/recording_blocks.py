@@ -239,17 +239,20 @@ def _part(one: _Source, end: int) -> Block:
 
 def _merged(parts: Sequence[tuple[_Source, int]]) -> Block:
     keys = [one.keys[one.at : end] for one, end in parts]
-    blocks = [_part(one, end) for one, end in parts]
+    blocks = [_part(one, end) for one, end in parts if end > one.at]
     order = np.argsort(np.concatenate(keys), kind="stable")
-    bases = np.cumsum([0, *(len(block.buffer) for block in blocks)])
+    # Of a block that is longer than the others only what is taken now is copied.
+    spans = [(int(block.rows[BEGINS].min()), int(block.rows[ENDS].max())) for block in blocks]
+    bases = np.cumsum([0, *(end - begin for begin, end in spans)])
     firsts = np.cumsum([0, *(len(block) for block in blocks)])
     rows = np.concatenate([block.rows for block in blocks], axis=1)
-    for base, first, last in zip(bases.tolist(), firsts.tolist(), firsts[1:].tolist(), strict=False):
-        rows[BEGINS, first:last] += base
-        rows[ENDS, first:last] += base
+    for base, (begin, _), first, last in zip(bases.tolist(), spans, firsts.tolist(), firsts[1:].tolist(), strict=False):
+        rows[BEGINS, first:last] += base - begin
+        rows[ENDS, first:last] += base - begin
     symbols: dict[int, str] = {}
     if any(block.symbols for block in blocks):
         places = np.argsort(order, kind="stable")
         for first, block in zip(firsts.tolist(), blocks, strict=False):
             symbols |= {int(places[first + row]): name for row, name in block.symbols.items()}
-    return Block(buffer=b"".join(block.buffer for block in blocks), rows=np.ascontiguousarray(rows[:, order]), symbols=symbols)
+    buffer = b"".join(memoryview(block.buffer)[begin:end] for block, (begin, end) in zip(blocks, spans, strict=True))
+    return Block(buffer=buffer, rows=np.ascontiguousarray(rows[:, order]), symbols=symbols)

@@ -8,15 +8,17 @@ import typer
 from smartmoney.cli.common import AsJson, ConfigFile, Overrides, Profile, StateDir, layout_of, print_json, settings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from smartmoney.adapters.state_directory import StateLayout
     from smartmoney.runtime.diff import DiffReport
     from smartmoney.settings.models import Settings
 
+_LAST_DAY = "last-day"
+
 
 def diff(
-    run_id: Annotated[str, typer.Argument(help="A run; `last` is the newest.")],
+    run_id: Annotated[str, typer.Argument(help="A run; `last` is the newest, `last-day` all that reach into its last day.")],
     config: ConfigFile = None,
     profile: Profile = None,
     overrides: Overrides = None,
@@ -32,39 +34,63 @@ def diff(
     Without settings: the run's journal against a replay by this build. With --set: the captured feed under the run's own settings against
     the same with those keys changed; with -c or --profile against those.
 
-    Examples: smartmoney diff last; smartmoney diff last --set strategy.confidence_threshold=0.6 --json
+    Examples: smartmoney diff last; smartmoney diff last-day; smartmoney diff last --set strategy.confidence_threshold=0.6 --json
     """
     is_build = build_only or not (config or profile or overrides)
     from smartmoney.runtime import kernel_cache, logs
 
     logs.configure("WARNING", to_screen=False)
     kernel_cache.prepare()
-    import msgspec
-
     from smartmoney.runtime.diff import diff_build, diff_settings
-    from smartmoney.runtime.replay import named_run
 
     layout = layout_of(state_dir)
+
+    def compare(name: str) -> "DiffReport":
+        if is_build:
+            return diff_build(layout, name, None if config is None else str(config.parent))
+        return diff_settings(layout, name, _settings(layout, name, config, profile, overrides))
+
     if out is not None:
         out.unlink(missing_ok=True)  # what an earlier call wrote is not this one's
     try:
-        name = named_run(layout, run_id)
-        if is_build:
-            report = diff_build(layout, name, None if config is None else str(config.parent))
-        else:
-            report = diff_settings(layout, name, _settings(layout, name, config, profile, overrides))
+        reports, refused = _compared(layout, run_id, compare)
     except Exception as error:
         # Whoever is sent the file learns from it why there is nothing to read.
         if out is not None:
             out.write_text(f"nothing was compared: {str(error) or type(error).__name__}\n", encoding="utf-8")
         raise
+    lines = [*(line for report in reports for line in _lines(report)), *(f"not compared: {why}" for why in refused)]
     if as_json:
-        print_json(msgspec.to_builtins(report))
+        _print_reports(reports, refused, of_day=run_id == _LAST_DAY)
     else:
-        print("\n".join(_lines(report)))
+        print("\n".join(lines))
     if out is not None:
-        out.write_text("\n".join((*_lines(report), "")), encoding="utf-8")
-    raise typer.Exit(0 if report.identical else 1)
+        out.write_text("\n".join((*lines, "")), encoding="utf-8")
+    raise typer.Exit(0 if all(report.identical for report in reports) else 1)
+
+
+def _compared(layout: "StateLayout", run_id: str, compare: "Callable[[str], DiffReport]") -> "tuple[list[DiffReport], list[str]]":
+    """Return what differs in the runs that are meant, those that do first, and why others could not be compared, if any could."""
+    from smartmoney.runtime.replay import ReplayRefused, named_run, runs_of_last_day
+
+    names = runs_of_last_day(layout) if run_id == _LAST_DAY else [named_run(layout, run_id)]
+    reports: list[DiffReport] = []
+    refused: list[str] = []
+    for name in names:
+        try:
+            reports.append(compare(name))
+        except ReplayRefused as why:
+            refused.append(str(why))
+    if not reports:
+        raise ReplayRefused("; ".join(refused))
+    return sorted(reports, key=lambda report: report.identical), refused
+
+
+def _print_reports(reports: "Sequence[DiffReport]", refused: list[str], *, of_day: bool) -> None:
+    import msgspec
+
+    found = msgspec.to_builtins(list(reports))
+    print_json({"runs": found, "refused": refused} if of_day else found[0])
 
 
 def _settings(layout: "StateLayout", name: str, config: Path | None, profile: str | None, overrides: list[str] | None) -> "Settings":

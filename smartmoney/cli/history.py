@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from smartmoney.cli.common import AsJson, StateDir, print_json
+from smartmoney.cli.common import AsJson, ConfigFile, Overrides, StateDir, print_json, settings_of
 
 if TYPE_CHECKING:
     from smartmoney.adapters.dataset_export import Exported
     from smartmoney.adapters.history.events import Events, Repairs
     from smartmoney.adapters.recordings import RecordedFrame
+    from smartmoney.settings.caches import CacheSettings
 
 _FORMS = ("tardis", "binance", "bybit", "bitstamp", "hftbacktest")
 _MARKETS = ("spot", "usdm", "coinm")
@@ -53,8 +54,9 @@ def import_history(
         recording = Path(folder) / "recording.gz" if is_dataset else out
         found = write_recording(events, Market(market), recording, repairs, trades_follow=form == "binance")
         if is_dataset:
+            # The recording is gone after this: its prepared form would serve nobody.
             whose = venue or (form if form in {"bybit", "bitstamp"} else "binance")
-            written = _write_dataset([recording], market, None, out, repairs, whose)
+            written = _write_dataset([recording], market, None, out, repairs, venue=whose)
             _say_dataset(written, repairs, as_json=as_json)
             return
     if as_json:
@@ -73,6 +75,8 @@ def export_history(
     out: Annotated[Path, typer.Option(metavar="DIR|FILE.npz", help="The folder of a dataset to add to, or a file in hftbacktest's form.")],
     market: Annotated[str | None, typer.Option(help="Whose recordings: spot, usdm or coinm [default: spot, or the run's].")] = None,
     symbol: Annotated[str | None, typer.Option(help="Which instrument; a dataset takes all unless told.")] = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
     state_dir: StateDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -86,7 +90,8 @@ def export_history(
 
     repairs = Repairs()
     if is_dataset:
-        _say_dataset(_write_dataset(files, market, symbol, out, repairs, None), repairs, as_json=as_json)
+        caches = settings_of(config, None, None, overrides).caches
+        _say_dataset(_write_dataset(files, market, symbol, out, repairs, caches=caches), repairs, as_json=as_json)
         return
     from smartmoney.adapters.history.assembly import of_symbol
     from smartmoney.adapters.history.binance_frames import events_of
@@ -142,8 +147,16 @@ def _frames(files: list[Path], repairs: "Repairs") -> "Iterator[RecordedFrame]":
 
 
 def _write_dataset(
-    files: list[Path], market: str | None, symbol: str | None, out: Path, repairs: "Repairs", venue: str | None
+    files: list[Path],
+    market: str | None,
+    symbol: str | None,
+    out: Path,
+    repairs: "Repairs",
+    *,
+    venue: str | None = None,
+    caches: "CacheSettings | None" = None,
 ) -> "list[Exported]":
+    """Add some recordings to a dataset, as of `venue`. With `caches` their grid is taken from their prepared form, made if need be."""
     import msgspec
 
     from smartmoney.adapters.dataset_export import export_frames
@@ -156,8 +169,7 @@ def _write_dataset(
 
     logs.configure("WARNING", to_screen=False)
     kernel_cache.prepare()
-    # What was just imported is gone after this; anything else may have been prepared by an earlier run, or serve a later one.
-    store = prepared_recordings() if venue is None else None
+    store = None if caches is None else prepared_recordings(caches)
     found = find_instruments(files, recorded_binance(), Market(market) if market else market_of(files) or Market.SPOT, store)
     chosen = [one for one in found if symbol is None or one.symbol.upper() == symbol.upper()]
     if not chosen:

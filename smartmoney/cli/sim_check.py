@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from smartmoney.cli.common import ConfigFile, Overrides, settings_of
+
 if TYPE_CHECKING:
     from smartmoney.learning.realism_bands import Verdict
     from smartmoney.learning.realism_check import Report
@@ -28,6 +30,8 @@ def sim_check(
         Path | None, typer.Option(metavar="DIR", help="Recordings to compare with [default: SMARTMONEY_CAPTURES].", show_default=False)
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write check.json and pictures to this folder.")] = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure a synthetic market against the acceptance bands of a real one; exit 0 if it passes all, 1 otherwise.
@@ -56,6 +60,7 @@ def sim_check(
         hours=hours,
         processes=min(seeds, processes or worker_count(seeds, parallel=True)),
         captures=folder if folder is not None and folder.is_dir() else None,
+        caches=settings_of(config, None, None, overrides).caches,
     )
     _check(job, out, as_json=as_json)
 

@@ -29,7 +29,10 @@ Seeds = Annotated[int | None, typer.Option("--seeds", min=1, max=10_000, help="W
 FirstSeed = Annotated[int | None, typer.Option("--seed", min=0, help="With --scenario: the first seed; the others follow it [default: 1].")]
 Hours = Annotated[float | None, typer.Option("--hours", min=0.01, max=240.0, help="With --scenario: simulated hours of each [default: 1].")]
 Dataset = Annotated[Path | None, typer.Option("--dataset", metavar="ROOT", help="A dataset instead: one instrument of it, or all.")]
-Symbol = Annotated[str | None, typer.Option("--symbol", help="With --dataset: which instrument, if it holds several; `all`: each alone.")]
+Symbol = Annotated[
+    str | None,
+    typer.Option("--symbol", help="With --dataset: which instrument, if it holds several; A,B: in one account; `all`: each alone."),
+]
 FirstDay = Annotated[str | None, typer.Option("--from", metavar="DAY", help="With --dataset: the first day.")]
 LastDay = Annotated[str | None, typer.Option("--to", metavar="DAY", help="With --dataset: the last day.")]
 Each = Annotated[bool, typer.Option("--each", help="Every file, or day of a dataset, is a stretch with an account of its own.")]
@@ -69,23 +72,30 @@ class Days(NamedTuple):
         Raises:
             DatasetRefused: there is no such dataset, instrument or day.
         """
-        from smartmoney.adapters.dataset_reader import chosen_of
+        from smartmoney.adapters.dataset_reader import chosen_of, together
 
         assert self.root is not None
+        if self.symbol is not None and "," in self.symbol:
+            return self._stretches(together(self.root, market, self.symbol, self.first, self.last), each=each)
         found: dict[str, Source] = {}
         for one in chosen_of(self.root, market, [] if self.symbol is None else [self.symbol]):
-            found |= self._stretches(one, each=each)
+            found |= self._stretches([one.between(self.first, self.last)], each=each)
         return found
 
-    def _stretches(self, one: "StoredInstrument", *, each: bool) -> "dict[str, Source]":
+    def _stretches(self, chosen: "list[StoredInstrument]", *, each: bool) -> "dict[str, Source]":
+        """Return the stretches of instruments that share an account; a day by itself is one that all of them have."""
+        from smartmoney.adapters.dataset_reader import DatasetRefused
         from smartmoney.runtime.backtest import StoredDays
 
-        chosen = one.between(self.first, self.last)
-        kind, symbol = chosen.instrument.market.value, chosen.instrument.symbol
-        stretches = [(day, day) for day in chosen.days] if each else [(chosen.days[0], chosen.days[-1])]
+        symbols, market = ",".join(one.instrument.symbol for one in chosen), chosen[0].instrument.market.value
+        shared = [day for day in chosen[0].days if all(day in one.days for one in chosen)]
+        if each and not shared:
+            raise DatasetRefused(f"{self.root}: no day that {symbols} all have; leave --each out, or choose other days")
+        whole = (min(one.days[0] for one in chosen), max(one.days[-1] for one in chosen))
+        key = chosen[0].key.rpartition("/")[0]
         return {
-            f"{chosen.key} {begin if begin == end else f'{begin} to {end}'}": StoredDays(str(self.root), kind, symbol, begin, end)
-            for begin, end in stretches
+            f"{key}/{symbols} {begin if begin == end else f'{begin} to {end}'}": StoredDays(str(self.root), market, symbols, begin, end)
+            for begin, end in ([(day, day) for day in shared] if each else [whole])
         }
 
 

@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from smartmoney.adapters.dataset import TABLES
-from smartmoney.adapters.dataset_reader import DatasetRefused, StoredInstrument, batches, frames_of, open_table
+from smartmoney.adapters.dataset_frames import blocks_of_days
+from smartmoney.adapters.dataset_reader import DatasetRefused, StoredInstrument, batches, open_table
 from smartmoney.adapters.history.events import Repairs
-from smartmoney.adapters.recordings import RecordedFrame
+from smartmoney.adapters.recording_blocks import Block
 from smartmoney.core.book.state import PHASE_SYNCED
 from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.learning.grid_fold import GridFold
 from smartmoney.learning.recorded import RecordedCodec
+from smartmoney.venues.recorded_lines import WALLS
 
 PAUSE_NS = 60_000_000_000
 _HOUR_NS = 3_600_000_000_000
@@ -101,7 +104,7 @@ def holding_of(stored: StoredInstrument) -> Holding:
 
 
 def stats_of(stored: StoredInstrument, codec: RecordedCodec) -> Iterator[DayStats]:
-    """Yield the days' figures. Cost: some 30 µs a frame.
+    """Yield the days' figures. Cost: some 6 µs a frame.
 
     Raises:
         DatasetRefused: a file is damaged, or holds what cannot be.
@@ -112,7 +115,7 @@ def stats_of(stored: StoredInstrument, codec: RecordedCodec) -> Iterator[DayStat
         one, repairs = msgspec.structs.replace(stored, days=(day,)), Repairs()
         before = {name: int(fold.states[0][name]) for name in _COUNTERS}
         watch.begin()
-        fold.run(watch.timed(frames_of(one, repairs)))
+        fold.run(watch.timed(blocks_of_days(one, repairs)))
         counts = {name: int(fold.states[0][name]) - before[name] for name in _COUNTERS}
         unfit = counts["malformed"] + counts["off_grid"]
         repairs.note("frames that the decoder refuses", unfit)
@@ -125,7 +128,7 @@ def problems_of(stored: StoredInstrument) -> list[str]:
     for day in stored.days:
         repairs = Repairs()
         try:
-            for _ in frames_of(msgspec.structs.replace(stored, days=(day,)), repairs):
+            for _ in blocks_of_days(msgspec.structs.replace(stored, days=(day,)), repairs):
                 pass
             touch = stored.folder / day / "touch.parquet"
             for _ in batches(touch, repairs) if touch.is_file() else ():
@@ -199,16 +202,16 @@ class _Watch:
         self.first_ns = self.last_ns = 0
         self.pauses = self.longest_ns = 0
 
-    def timed(self, frames: Iterator[RecordedFrame]) -> Iterator[RecordedFrame]:
+    def timed(self, blocks: Iterator[Block]) -> Iterator[Block]:
         """Pass frames on and look at when they came."""
-        for frame in frames:
-            if self.first_ns:
-                waited = frame.ts_wall_ns - self.last_ns
-                self.longest_ns = max(self.longest_ns, waited)
-                self.pauses += waited > PAUSE_NS
-            self.first_ns = self.first_ns or frame.ts_wall_ns
-            self.last_ns = frame.ts_wall_ns
-            yield frame
+        for block in blocks:
+            walls = block.rows[WALLS]
+            waited = np.diff(walls, prepend=self.last_ns or walls[0])
+            self.longest_ns = max(self.longest_ns, int(waited.max()))
+            self.pauses += int(np.count_nonzero(waited > PAUSE_NS))
+            self.first_ns = self.first_ns or int(walls[0])
+            self.last_ns = int(walls[-1])
+            yield block
 
     def note(self, states: Any) -> None:
         """Take note of one frame."""

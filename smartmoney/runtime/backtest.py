@@ -9,8 +9,9 @@ import math
 import multiprocessing
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, wait
 from decimal import Decimal
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
@@ -19,14 +20,14 @@ import msgspec
 
 from smartmoney import __version__
 from smartmoney.adapters.capture import CaptureDamaged, read_capture
-from smartmoney.adapters.dataset_reader import begins_ns, choose, frames_of
+from smartmoney.adapters.dataset_frames import blocks_of_days
+from smartmoney.adapters.dataset_reader import begins_ns, span_ns, together
 from smartmoney.adapters.history.events import Repairs
-from smartmoney.adapters.recording_blocks import blocks_of
+from smartmoney.adapters.recording_blocks import merge_blocks
 from smartmoney.core.domain.entries import RunStarted
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.parameters import encode_parameters
 from smartmoney.learning.matched_null import NullTest, judged
-from smartmoney.runtime import logs
 from smartmoney.runtime.assembly import engine_parameters, strategy_factory
 from smartmoney.runtime.backtest_sources import WARM_NS, by_turns, captured_items, record_built_in, split_start, stretch_of
 from smartmoney.runtime.beside_the_run import OwnFills, recorded_latency, waits_in_words
@@ -40,8 +41,9 @@ from smartmoney.runtime.fill_calibration import FillModel
 from smartmoney.runtime.fill_costs import CostShares, CostSums, FillCost, summed
 from smartmoney.runtime.models import Models, Turn, TurnedModels
 from smartmoney.runtime.offline import OfflineRun
+from smartmoney.runtime.paper_words import paper_assumptions
 from smartmoney.runtime.replay_frames import FrameReplay, frame_replay
-from smartmoney.runtime.worker_ends import end_with_the_parent
+from smartmoney.runtime.stretch_shares import LOOK_S, OnShare, begin_worker, by_frames, by_time, shares_of, teller
 from smartmoney.settings.build import paper_parameters
 from smartmoney.settings.effective import config_hash
 from smartmoney.settings.models import Settings
@@ -83,7 +85,7 @@ class BuiltIn(msgspec.Struct, frozen=True, tag=True):
 
 
 class StoredDays(msgspec.Struct, frozen=True, tag=True):
-    """Name days of one instrument of a dataset, by the dataset's folder, market and symbol."""
+    """Name days of an instrument of a dataset, by the dataset's folder, market and symbol; several symbols have commas between them."""
 
     root: str
     market: str
@@ -107,7 +109,7 @@ class BacktestJob(msgspec.Struct, frozen=True, kw_only=True):
     """Folder of the model store that `settings.model` is looked for in; empty: none."""
     fills: FillModel | None = None
     prepares: bool = False
-    """Whether recordings are read from their prepared form, which is kept in the cache."""
+    """Whether recordings are read from their prepared form, kept in the cache, and a dataset without writing the text of its frames."""
     waits_ms: tuple[float, ...] = ()
     """What each request of a captured run took, in order, in place of `latency`; NaN where it got no answer."""
     turns: tuple[Turn, ...] = ()
@@ -166,9 +168,9 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_backtest(
-    jobs: Sequence[BacktestJob], processes: int, on_done: Callable[[int, int], None] = lambda _done, _of: None
+    jobs: Sequence[BacktestJob], processes: int, on_done: Callable[[float, int], None] = lambda _done, _of: None
 ) -> BacktestResult:
-    """Run jobs, in several processes if there are several; `on_done(done, of)` is called as they end.
+    """Run jobs, in several processes if there are several; `on_done(done, of)` is called as they end, and with shares of them meanwhile.
 
     Raises:
         BacktestRefused, ReplayRefused: a job has nothing to test.
@@ -176,28 +178,31 @@ def run_backtest(
     """
     if processes <= 1 or len(jobs) <= 1:
         results = []
-        for number, job in enumerate(jobs, 1):
-            results.append(run_job(job))
-            on_done(number, len(jobs))
+        for number, job in enumerate(jobs):
+            results.append(run_job(job, on_share=partial(_add_share, on_done, number, len(jobs))))
+            on_done(number + 1, len(jobs))
         return joined(results)
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=spawn, initializer=_be_quiet) as pool:
-        futures = [pool.submit(run_job, job) for job in jobs]
-        for done, _ in enumerate(as_completed(futures), 1):
-            on_done(done, len(jobs))
+    spawn, shares = multiprocessing.get_context("spawn"), shares_of(len(jobs))
+    with ProcessPoolExecutor(min(processes, len(jobs)), spawn, initializer=begin_worker, initargs=(shares,)) as pool:
+        futures = [pool.submit(_run_sharing, number, job) for number, job in enumerate(jobs)]
+        while wait(futures, LOOK_S).not_done:
+            on_done(sum(1.0 if future.done() else share for future, share in zip(futures, shares, strict=True)), len(jobs))
+        on_done(len(jobs), len(jobs))
         return joined([future.result() for future in futures])
 
 
-def _be_quiet() -> None:
-    """Keep a worker's log off the standard output, where the result goes."""
-    end_with_the_parent()
-    logs.configure("WARNING", to_screen=False)
+def _add_share(on_done: Callable[[float, int], None], done: int, of: int, share: float) -> None:
+    on_done(done + share, of)
 
 
-def run_job(job: BacktestJob, on_ready: Callable[[Engine], None] | None = None) -> JobResult:
+def _run_sharing(number: int, job: BacktestJob) -> JobResult:
+    return run_job(job, on_share=teller(number))
+
+
+def run_job(job: BacktestJob, on_ready: Callable[[Engine], None] | None = None, on_share: OnShare = lambda _share: None) -> JobResult:
     """Run one job. Fees and rules are those of its source's market, whatever the settings name.
 
-    `on_ready` may hook into the engine once a run over recordings is open.
+    `on_ready` may hook into the engine once a run over recordings is open; `on_share` is told how much of recordings or days is done.
 
     Raises:
         BacktestRefused, DatasetRefused, ReplayRefused: it has nothing to test.
@@ -207,16 +212,16 @@ def run_job(job: BacktestJob, on_ready: Callable[[Engine], None] | None = None) 
     if isinstance(job.source, CapturedRun):
         return _run_capture(job, job.source)
     if isinstance(job.source, Recordings):
-        return _run_recordings(job, job.source, on_ready)
+        return _run_recordings(job, job.source, on_ready, on_share)
     if isinstance(job.source, StoredDays):
-        return _run_stored(job, job.source)
+        return _run_stored(job, job.source, on_share)
     with tempfile.TemporaryDirectory(prefix="smartmoney-backtest-") as folder:
         files = record_built_in(
             job.source.scenario, job.source.seed, job.source.seconds, job.source.market, job.source.symbols, Path(folder)
         )
         # What is gone in a minute is not worth keeping.
         made = msgspec.structs.replace(job, prepares=False)
-        return _run_recordings(made, Recordings(files, job.source.market), on_ready)
+        return _run_recordings(made, Recordings(files, job.source.market), on_ready, on_share)
 
 
 def _on_market(job: BacktestJob, market: str) -> BacktestJob:
@@ -230,7 +235,7 @@ def _on_market(job: BacktestJob, market: str) -> BacktestJob:
     return msgspec.structs.replace(job, settings=settings.model_copy(update={"market": market}))
 
 
-def _run_recordings(job: BacktestJob, source: Recordings, on_ready: Callable[[Engine], None] | None = None) -> JobResult:
+def _run_recordings(job: BacktestJob, source: Recordings, on_ready: Callable[[Engine], None] | None, on_share: OnShare) -> JobResult:
     job = _on_market(job, source.market)
     watch = Chronicler()
     opened = perf_counter()
@@ -252,7 +257,7 @@ def _run_recordings(job: BacktestJob, source: Recordings, on_ready: Callable[[En
     )
     watch.use(replay.engine)
     started = perf_counter()
-    replay.run(frames, on_ready)
+    replay.run(by_frames(frames, replay.frames_ahead, on_share), on_ready)
     if not replay.is_stamped:
         raise BacktestRefused(f"{job.name}: its frames do not say when they were received; `<receive time, ns> <frame>` a line is wanted")
     speed = Speed(perf_counter() - started, started - opened, replay.origin)
@@ -262,27 +267,31 @@ def _run_recordings(job: BacktestJob, source: Recordings, on_ready: Callable[[En
     return told(job.name, replay.engine, watch, job.settings.equity_start, speed, assumed)
 
 
-def _run_stored(job: BacktestJob, source: StoredDays) -> JobResult:
+def _run_stored(job: BacktestJob, source: StoredDays, on_share: OnShare) -> JobResult:
     job = _on_market(job, source.market)
-    stored = choose(Path(source.root), source.market, source.symbol).between(source.first, source.last)
-    watch, repairs = Chronicler(), Repairs()
+    stored = together(Path(source.root), source.market, source.symbol, source.first, source.last)
+    watch, repairs = Chronicler(), {one.instrument.symbol: Repairs() for one in stored}
     replay = FrameReplay(
-        (stored.instrument,),
+        tuple(one.instrument for one in stored),
         job.settings,
         run_id=_NAME,
         latency=_seen_latency(job),
         watcher=watch,
-        begins_ns=begins_ns(stored),
+        begins_ns=min(filter(None, map(begins_ns, stored)), default=0),
         models=models_of(job),
         paper=job.paper(),
         turns=job.turns[1:],
     )
     watch.use(replay.engine)
     started = perf_counter()
-    replay.run(blocks_of(frames_of(stored, repairs)))
-    inferred = (f"{source.symbol}: tick and lot size inferred from the frames",) if stored.instrument.provisional else ()
-    assumed = (*_assumptions(job, replay.engine), *inferred, *feed_notes(replay.engine), *repairs.lines())
-    return told(job.name, replay.engine, watch, job.settings.equity_start, Speed(perf_counter() - started, 0.0, "dataset"), assumed)
+    days = [blocks_of_days(one, repairs[one.instrument.symbol], packs=job.prepares) for one in stored]
+    firsts, lasts = zip(*map(span_ns, stored), strict=True)
+    replay.run(by_time(merge_blocks(days), min(firsts), max(lasts), on_share))
+    origin = "dataset" if job.prepares else "dataset, as text"
+    inferred = [f"{one.symbol}: tick and lot size inferred from the frames" for one in replay.instruments if one.provisional]
+    mended = [f"{symbol}: {line}" if len(stored) > 1 else line for symbol, of in repairs.items() for line in of.lines()]
+    assumed = (*_assumptions(job, replay.engine), *inferred, *feed_notes(replay.engine), *mended)
+    return told(job.name, replay.engine, watch, job.settings.equity_start, Speed(perf_counter() - started, 0.0, origin), assumed)
 
 
 def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
@@ -421,25 +430,6 @@ def _assumptions(job: BacktestJob, engine: Engine) -> tuple[str, ...]:
         f"model: {engine.brain.model_name}" if not job.turns else "model: trained anew for each part, on what came before it",
         *paper_assumptions(job.paper(), waits_in_words(job.waits_ms) if job.waits_ms else job.latency.words(), settings.market),
         *(() if job.fills is None else job.fills.words),
-    )
-
-
-def paper_assumptions(paper: PaperParameters, latency: str, market: str) -> tuple[str, ...]:
-    """Return in words how the paper venue fills orders that act after `latency`."""
-    queue = {
-        "careful": "cancels ahead of a resting order count only once less is shown than is ahead",
-        "even": "cancels ahead of a resting order count as their share of the whole queue",
-    }[paper.queue]
-    rate = (
-        f"funding: longs pay shorts {paper.funding_bps:f} bps of notional at 00, 08 and 16 o'clock UTC, whatever the venue's own rate was"
-    )
-    funding = () if market == "spot" else (rate,)
-    return (
-        f"orders act after {latency}; replies come at once",
-        f"fees: maker {paper.maker_bps:f} bps, taker {paper.taker_bps:f} bps",
-        *funding,
-        f"queue: {queue}; a trade through the price fills whole",
-        "impact: takers walk the depth that is shown, once; others do not react to these orders",
     )
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import smartmoney
 from smartmoney import __version__
-from smartmoney.adapters.dataset_reader import DatasetRefused, choose
+from smartmoney.adapters.dataset_reader import DatasetRefused, together
 from smartmoney.adapters.trial_log import Outcome
 from smartmoney.runtime.backtest import BacktestJob, BacktestRefused, BuiltIn, JobResult, Recordings, Source, StoredDays, models_of, run_job
 from smartmoney.runtime.backtest_sources import record_built_in
@@ -83,8 +83,8 @@ def content_of(source: Source) -> Content:
     if isinstance(source, Recordings):
         files = [Path(file) for file in source.files]
     elif isinstance(source, StoredDays):
-        stored = choose(Path(source.root), source.market, source.symbol).between(source.first, source.last)
-        files = [file for day in stored.days for file in sorted((stored.folder / day).glob("*.parquet"))]
+        stored = together(Path(source.root), source.market, source.symbol, source.first, source.last)
+        files = [file for one in stored for day in one.days for file in sorted((one.folder / day).glob("*.parquet"))]
     else:
         files = sorted(path for path in Path(source.folder).iterdir() if path.is_file())
     return tuple((str(path), _file_hash(path)) for path in files)

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from smartmoney.adapters.capture import read_capture
-from smartmoney.adapters.dataset_reader import choose
+from smartmoney.adapters.dataset_reader import together
 from smartmoney.core.domain.entries import Entry, WarmUpEnded
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.models.bundle import Bundle, Gate
@@ -201,8 +201,8 @@ def rows_of(job: BacktestJob) -> list[tuple[Instrument, Rows]]:
     """
     source, parameters, caches = job.source, feature_parameters(job.settings), job.settings.caches
     if isinstance(source, StoredDays):
-        stored = choose(Path(source.root), source.market, source.symbol).between(source.first, source.last)
-        return [(stored.instrument, stored_rows(stored, parameters))]
+        stored = together(Path(source.root), source.market, source.symbol, source.first, source.last)
+        return [(one.instrument, stored_rows(one, parameters)) for one in stored]
     if isinstance(source, BuiltIn):
         raise GateRefused("a synthetic market is nobody's untouched day; name runs, recordings or a dataset")
     if isinstance(source, CapturedRun):

@@ -16,9 +16,10 @@ from smartmoney.learning.realism_likeness import likeness, second_rows, without_
 from smartmoney.learning.realism_recorded import observe_captures
 from smartmoney.learning.realism_simulated import observe_book
 from smartmoney.learning.resampling import Floats
-from smartmoney.runtime.cached_files import prepared_recordings
+from smartmoney.runtime.cached_files import AS_IT_COMES, prepared_recordings
 from smartmoney.runtime.codecs import RECORDED_CODECS
 from smartmoney.runtime.worker_ends import end_with_the_parent
+from smartmoney.settings.caches import CacheSettings
 from smartmoney.simulation.market import SimulatedBook, SyntheticMarket
 from smartmoney.simulation.scenario import Scenario
 
@@ -29,7 +30,10 @@ LEAK_WORLDS_MIN = 8
 
 
 class CheckJob(msgspec.Struct, frozen=True, kw_only=True):
-    """Say what to check: `seeds` markets of a scenario, `hours` each, from a base; recordings in `captures`, or None."""
+    """Say what to check: `seeds` markets of a scenario, `hours` each, from a base; recordings in `captures`, or None.
+
+    `caches` bounds where the recordings' grids are kept.
+    """
 
     scenario: Scenario
     seeds: int
@@ -37,6 +41,7 @@ class CheckJob(msgspec.Struct, frozen=True, kw_only=True):
     hours: float
     processes: int
     captures: Path | None
+    caches: CacheSettings = AS_IT_COMES
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +76,7 @@ def _run(job: CheckJob, pool: Executor, on_done: Callable[[int, int], None]) -> 
     level = without_leak(job.scenario)
     worlds = derived_seeds(job.base, f"{job.scenario.name}, no leak", max(job.seeds, LEAK_WORLDS_MIN))
     seconds = round(job.hours * 3600)
-    recorded = [pool.submit(_observe_real, job.captures)] if job.captures is not None else []
+    recorded = [pool.submit(_observe_real, job.captures, job.caches)] if job.captures is not None else []
     days = [pool.submit(_find, job.scenario, seed, seconds) for seed in seeds]
     leaks = [pool.submit(_live, level, seed, round(min(LEAK_HOURS, job.hours) * 3600)) for seed in worlds]
     first: list[Future[Any]] = [*recorded, *days, *leaks]
@@ -95,8 +100,8 @@ def _live(scenario: Scenario, seed: int, seconds: int) -> Lives:
     return lives_of(observe_book(open_book(scenario, seed), scenario.name, seconds))
 
 
-def _observe_real(captures: Path) -> tuple[list[Floats], list[Curves]]:
-    observed = observe_captures(captures, RECORDED_CODECS["binance"](), store=prepared_recordings())
+def _observe_real(captures: Path, caches: CacheSettings) -> tuple[list[Floats], list[Curves]]:
+    observed = observe_captures(captures, RECORDED_CODECS["binance"](), store=prepared_recordings(caches))
     return [without_scale(second_rows(one)) for one in observed], [curves_of(one) for one in observed]
 
 

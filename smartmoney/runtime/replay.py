@@ -10,6 +10,7 @@ import msgspec
 
 from smartmoney.adapters.capture import CaptureDamaged, read_capture
 from smartmoney.adapters.journal import JournalReader
+from smartmoney.adapters.journal_reader import RunHeader
 from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.commands import Command, SubmitOrder
 from smartmoney.core.engine.brain import BundleSource
@@ -20,6 +21,8 @@ from smartmoney.runtime.codecs import codec_of
 from smartmoney.runtime.models import BundleRefused, ModelNotFound, Models
 
 ORDERS_LISTED_MAX = 100
+_DAY_NS = 25 * 3_600_000_000_000
+"""A night's work may begin later than the night's before it did."""
 
 
 class ReplayRefused(Exception):
@@ -58,6 +61,26 @@ def named_run(layout: StateLayout, name: str) -> str:
     if newest is None:
         raise ReplayRefused(f"{layout.journal} holds no run")
     return newest.run_id
+
+
+def runs_of_last_day(layout: StateLayout) -> list[str]:
+    """Return the newest run and those before it that reach into the day that ends with what it journaled last, newest first.
+
+    Raises:
+        ReplayRefused: there is no run at all.
+    """
+    with JournalReader.open(layout.journal) as journal:
+        runs = journal.runs()
+        reached = [_reached_ns(journal, one) for one in runs]
+    if not runs:
+        raise ReplayRefused(f"{layout.journal} holds no run")
+    return [one.run_id for one, at in zip(runs, reached, strict=True) if at >= reached[0] - _DAY_NS]
+
+
+def _reached_ns(journal: JournalReader, run: RunHeader) -> int:
+    """Return the last wall time that a run is known to have seen, however it ended."""
+    last = journal.last_checkpoint(run.run_id)
+    return max(run.started_wall_ns, run.ended_wall_ns or 0, 0 if last is None else last.wall_ns)
 
 
 def replay_run(layout: StateLayout, run_id: str, search: str | None = None) -> tuple[Engine, Comparison]:

@@ -98,6 +98,8 @@ class FrameReplay:
         self.damage: list[str] = []
         """What was cut off of the recordings, and why."""
         self.origin = FRAMES_READ
+        self.frames_ahead = 0
+        """How many frames the recordings hold."""
         self._index_of = {instrument.symbol.upper(): index for index, instrument in enumerate(instruments)}
         self.recorded_frames = 0
         self.backwards = 0
@@ -236,7 +238,7 @@ def frame_replay(
     except BaseException:
         session.close()
         raise
-    replay.origin = session.origin
+    replay.origin, replay.frames_ahead = session.origin, session.frames
     replay.damage = damage
     return replay, session.blocks()
 

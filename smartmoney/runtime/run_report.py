@@ -21,7 +21,7 @@ from smartmoney.core.domain.entries import RunStarted
 from smartmoney.core.domain.orders import OrderIntent
 from smartmoney.core.engine.engine import Engine
 from smartmoney.runtime.assembly import simulated_words, strategy_factory
-from smartmoney.runtime.backtest import BacktestResult, JobResult, Speed, joined, paper_assumptions, told
+from smartmoney.runtime.backtest import BacktestResult, JobResult, Speed, joined, told
 from smartmoney.runtime.backtest_sources import split_start
 from smartmoney.runtime.chronicle import UNKNOWN, Chronicle, InstrumentChronicle, RoundTrip, decision_sums
 from smartmoney.runtime.chronicler import SIGNAL, Chronicler, TripBook
@@ -29,6 +29,7 @@ from smartmoney.runtime.codecs import codec_of
 from smartmoney.runtime.equity_curve import EquityCurve
 from smartmoney.runtime.fill_costs import CostSums, summed
 from smartmoney.runtime.models import Models
+from smartmoney.runtime.paper_words import paper_assumptions
 from smartmoney.runtime.replay import ReplayRefused, kept_bundles
 from smartmoney.settings.build import paper_parameters
 from smartmoney.settings.errors import ConfigurationError

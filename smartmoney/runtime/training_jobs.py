@@ -19,7 +19,8 @@ import numpy as np
 import smartmoney
 from smartmoney.adapters.bounded_folder import note_use
 from smartmoney.adapters.capture_reader import segments_since
-from smartmoney.adapters.dataset_reader import StoredInstrument, frames_of
+from smartmoney.adapters.dataset_frames import blocks_of_days
+from smartmoney.adapters.dataset_reader import StoredInstrument
 from smartmoney.adapters.history.events import Repairs
 from smartmoney.adapters.ledger import append
 from smartmoney.adapters.model_reference import write_reference
@@ -196,7 +197,7 @@ def stored_rows(stored: StoredInstrument, parameters: FeatureParameters) -> Rows
     """
     problems: list[str] = []
     folded = FoldedRows(recorded_binance(), stored.instrument, parameters)
-    times, values, mids = folded.run(frames_of(stored, Repairs()), problems)
+    times, values, mids = folded.run(blocks_of_days(stored, Repairs()), problems)
     return Rows(name=stored.key, family=stored.key, times=times, values=values, mid_after=mids, truth=None)
 
 

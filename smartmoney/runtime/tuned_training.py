@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from smartmoney.adapters.bounded_folder import note_use
-from smartmoney.adapters.dataset_reader import choose
+from smartmoney.adapters.dataset_reader import together
 from smartmoney.core.domain.instruments import Market
 from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.core.features.schema import SCHEMA_HASH
@@ -146,7 +146,8 @@ def run_base_training(work: BaseWork) -> TrainedModel:
 def _origin(work: TrainingWork, rows: Sequence[Rows]) -> Origin:
     source = work.stretches[-1].source
     if isinstance(source, StoredDays):
-        return Origin(venue="binance", market=source.market, instruments=(source.symbol,))
+        names = [name for stretch in work.stretches for name in getattr(stretch.source, "symbol", "").split(",")]
+        return Origin(venue="binance", market=source.market, instruments=tuple(dict.fromkeys(names)))
     # Rows of recordings are named after symbol and market.
     symbols, markets = zip(*[(one.name.rpartition(".")[0], one.name.rpartition(".")[2]) for one in rows], strict=True) if rows else ((), ())
     venue = BUILT_IN_VENUE if isinstance(source, BuiltIn) else "binance"
@@ -197,7 +198,8 @@ def _made(source: Source, features: FeatureParameters, caches: CacheSettings) ->
     if isinstance(source, CapturedRun):
         return [rows for _, rows in captured_rows(Path(source.folder), features, source.since_ns, source.until_ns)]
     if isinstance(source, StoredDays):
-        return [stored_rows(choose(Path(source.root), source.market, source.symbol).between(source.first, source.last), features)]
+        stored = together(Path(source.root), source.market, source.symbol, source.first, source.last)
+        return [stored_rows(one, features) for one in stored]
     files, market = _files_of(source)
     found = find_instruments(files, recorded_binance(), Market(market), prepared_recordings(caches))
     return [recorded_rows(files, one, "binance", features, caches) for one in found]

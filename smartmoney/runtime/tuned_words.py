@@ -32,8 +32,8 @@ def _past(jobs: Sequence[BacktestJob]) -> list[str]:
         return list(_each(one.folder for one in captured))
     if stored:
         first, last = min(one.first for one in stored), max(one.last for one in stored)
-        one = stored[0]
-        return ["--dataset", one.root, "--market", one.market, "--symbol", one.symbol, "--from", first, "--to", last]
+        symbols = [word for name in _each(name for one in stored for name in one.symbol.split(",")) for word in ("--symbol", name)]
+        return ["--dataset", stored[0].root, "--market", stored[0].market, *symbols, "--from", first, "--to", last]
     # Nobody trains on a synthetic market but by its truth.
     return ["RECORDINGS"]
 

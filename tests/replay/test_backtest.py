@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from smartmoney.adapters import recorded_session
+from smartmoney.adapters import dataset_reader, recorded_session, recording_blocks
 from smartmoney.adapters.dataset_export import export_frames
 from smartmoney.adapters.exchange_warm import capture_path, prerun
 from smartmoney.adapters.history.events import Repairs
@@ -18,6 +18,7 @@ from smartmoney.learning.recorded import find_instruments, read_frames
 from smartmoney.reports.backtest import result_lines, write_report
 from smartmoney.runtime.backtest import BacktestJob, BacktestRefused, BuiltIn, CapturedRun, Recordings, StoredDays, run_backtest
 from smartmoney.runtime.codecs import recorded_binance
+from smartmoney.runtime.evaluations import content_of
 from smartmoney.runtime.replay import ReplayRefused
 from smartmoney.runtime.replay_frames import frame_replay, frame_summary
 from smartmoney.settings.load import load_settings
@@ -132,13 +133,32 @@ def as_reply(line, symbol):
     return json.dumps({**kind, "conn": "c", "ts": int(stamp) / 1e9, "data": frame}).encode() + b"\n"
 
 
+def test_shares_of_a_stretch_are_told_while_it_runs(settings, files, tmp_path, monkeypatch, cache):
+    monkeypatch.setattr(recording_blocks, "BLOCK_BYTES", 1 << 18)
+    monkeypatch.setattr(dataset_reader, "GROUP_ROWS", 1 << 12)
+    record(SyntheticMarket(3, symbols=("BTCUSDT",), markets=(Market.SPOT,)), tmp_path / "one", 240, origin_ns=20_000 * 86_400 * 10**9)
+    stored = StoredDays(str(tmp_path / "one" / "feed" / "dataset"), "spot", "BTCUSDT", "2024-10-04", "2024-10-04")
+    for source in (Recordings(files, "spot"), stored):
+        told = []
+        run_backtest([job(settings, (), source=source), job(settings, (), source=source)], 1, lambda *one, told=told: told.append(one))
+        shares = [done for done, _ in told]
+        assert {of for _, of in told} == {2}
+        assert shares == sorted(shares)
+        assert len({share for share in shares if 0.0 < share < 1.0}) > 2
+        assert 1.0 in shares
+        assert shares[-1] == 2.0
+
+
 @pytest.mark.slow
 def test_the_number_of_processes_changes_nothing(settings, files):
     jobs = [
         job(settings, files, name=name, latency=OrderLatency(median_ms=50.0, p99_ms=400.0, seed=seed)) for seed, name in enumerate("ab")
     ]
-    one, two = (run_backtest(jobs, processes) for processes in (1, 2))
+    told = []
+    one, two = (run_backtest(jobs, processes, lambda done, _of: told.append(done)) for processes in (1, 2))
     assert [part.name for part in two.jobs] == ["a", "b"]
+    assert told[-1] == 2
+    assert all(0.0 <= share <= 2.0 for share in told)
 
     assert said(one) == said(two)
     assert one.jobs[0].result.digest != one.digest
@@ -200,6 +220,9 @@ def test_a_dataset_gives_what_its_recordings_give(captures, tmp_path):
     recorded, again = (
         run_backtest([job(settings, (), source=source)], 1) for source in (Recordings(tuple(map(str, paths)), "spot"), stored)
     )
+    packed = run_backtest([job(settings, (), source=stored, prepares=True)], 1)
+    assert (again.frames_from, packed.frames_from) == ("dataset, as text", "dataset")
+    assert said(packed) == said(again)
     assert recorded.fills > 0
     # Client ids, and with them the digest, count entries, and best quotes are no entries of a dataset; everything else is the same.
     for key in ("decisions", "signals", "refusals", "orders", "fills", "fees", "net_pnl", "cost_bps", "assumptions"):
@@ -213,6 +236,26 @@ def test_a_dataset_gives_what_its_recordings_give(captures, tmp_path):
     ]
 
 
+def test_instruments_of_a_dataset_in_one_account_give_what_their_recordings_give(settings, tmp_path):
+    base, root, symbols = tmp_path / "feed", tmp_path / "data", ("BTCUSDT", "ETHUSDT")
+    prerun(SyntheticMarket(4, symbols=symbols, markets=(Market.SPOT,)), 1_700_000_000_000_000_000, 90, base)
+    paths = [capture_path(base, Market.SPOT, symbol) for symbol in symbols]
+    instruments = find_instruments(paths, recorded_binance(), Market.SPOT)
+    export_frames((one for one in read_frames(paths) if isinstance(one, RecordedFrame)), instruments, root, Repairs())
+    stored = StoredDays(str(root), "spot", ",".join(symbols), "2023-11-14", "2023-11-14")
+    recorded, packed, text = (
+        run_backtest([job(settings, (), source=source, prepares=prepares)], 1)
+        for source, prepares in ((Recordings(tuple(map(str, paths)), "spot"), False), (stored, True), (stored, False))
+    )
+    assert said(packed) == said(text)
+    assert recorded.fills > 0
+    for key in ("decisions", "signals", "refusals", "orders", "fills", "fees", "net_pnl", "cost_bps"):
+        assert getattr(packed, key) == getattr(recorded, key), key
+    assert [one.name for one in packed.jobs[0].chronicle.instruments] == [one.name for one in recorded.jobs[0].chronicle.instruments]
+    assert len(packed.jobs[0].chronicle.instruments) == 2
+    assert len(dict(content_of(stored))) == 4
+
+
 def test_a_dataset_in_stretches_of_a_day_gives_a_job_a_day(settings, tmp_path):
     record(
         SyntheticMarket(3, symbols=("BTCUSDT",), markets=(Market.SPOT,)), tmp_path / "one", 240, origin_ns=(20_000 * 86_400 - 120) * 10**9
@@ -220,5 +263,6 @@ def test_a_dataset_in_stretches_of_a_day_gives_a_job_a_day(settings, tmp_path):
     root = tmp_path / "one" / "feed" / "dataset"
     jobs = [job(settings, (), name=day, source=StoredDays(str(root), "spot", "BTCUSDT", day, day)) for day in ("2024-10-03", "2024-10-04")]
     result = run_backtest(jobs, 1)
+    assert said(run_backtest([msgspec.structs.replace(one, prepares=True) for one in jobs], 1)) == said(result)
     assert [round(part.result.seconds) for part in result.jobs] == [120, 120]
     assert all(part.result.decisions > 100 for part in result.jobs)

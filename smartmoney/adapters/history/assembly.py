@@ -6,6 +6,7 @@ book that a reader holds after a line is the book that the events have made by t
 """
 
 import gzip
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
@@ -113,7 +114,7 @@ def write_recording(events: Events, market: Market, path: Path, repairs: Repairs
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
-    scribe = _Scribe(market, repairs, trades_follow=trades_follow)
+    scribe = _Scribe(market, repairs)
     try:
         with unfinished.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=3, fileobj=raw, mtime=0) as file:
             lines: list[str] = []
@@ -127,6 +128,8 @@ def write_recording(events: Events, market: Market, path: Path, repairs: Repairs
             raise HistoryRefused("the files hold no row: an empty day, or a download that broke off; take another one")
         if not scribe.has_book:
             repairs.note("recordings without a book, trades alone")
+        if trades_follow:
+            repairs.note("trades whose ids are missing between those that are there", scribe.missing_ids())
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -145,7 +148,7 @@ def write_recording(events: Events, market: Market, path: Path, repairs: Repairs
 class _Scribe:
     """Turn events into lines; keeps the book as the events have made it."""
 
-    def __init__(self, market: Market, repairs: Repairs, *, trades_follow: bool = False) -> None:
+    def __init__(self, market: Market, repairs: Repairs) -> None:
         self.symbol = ""
         self.first_ns = self.last_ns = 0
         self.updates = self.trades = 0
@@ -155,7 +158,8 @@ class _Scribe:
         self._sides: tuple[dict[str, str], dict[str, str]] = ({}, {})
         self._update_id = 0
         self._trade_id = 0
-        self._trades_follow = trades_follow
+        self._ids = (sys.maxsize, 0, 0)
+        """The lowest and the highest id of a trade, and how many trades have one."""
         self._seen: set[int] = set()
         self._order: deque[int] = deque()
 
@@ -168,6 +172,11 @@ class _Scribe:
             yield from self._trade(event)
         else:
             yield from self._depth(event)
+
+    def missing_ids(self) -> int:
+        """Return how many ids there are between those of trades, whatever order these came in."""
+        lowest, highest, count = self._ids
+        return max(highest - lowest + 1 - count, 0) if count else 0
 
     def _depth(self, event: LevelsChanged) -> Iterator[str]:
         changes = self._whole(event) if event.is_whole else (event.bids, event.asks)
@@ -224,9 +233,8 @@ class _Scribe:
                 self._repairs.note("trades seen twice, left out")
                 return
             self._remember(event.trade_id)
-            if self._trades_follow and self._trade_id and event.trade_id > self._trade_id:
-                self._repairs.note("trades whose ids are missing between those that are there", event.trade_id - self._trade_id - 1)
-            self._trade_id = max(self._trade_id, event.trade_id) if self._trades_follow else event.trade_id
+            self._trade_id = event.trade_id
+            self._ids = (min(self._ids[0], event.trade_id), max(self._ids[1], event.trade_id), self._ids[2] + 1)
         else:
             self._trade_id += 1
         self.trades += 1

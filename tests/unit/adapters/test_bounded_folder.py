@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from smartmoney.adapters.bounded_folder import USED_NS, BoundedFolder, note_use
 
-A, B = "a" * 24, "past-" + "b" * 24
+A, B = "a" * 64, "past-" + "b" * 24
 
 
 def named(number):
-    return f"{number:024x}.x"
+    return f"{number:040x}.frames"
 
 
 def put(path, size, hours):
@@ -64,11 +64,11 @@ def test_the_newest_goes_only_where_it_is_named(tmp_path):
     bound = BoundedFolder(tmp_path, 25)
     bound.make_room()
     assert names(tmp_path) == {named(0), named(1), named(2)}
-    bound.make_room(named(1).removesuffix(".x"))
+    bound.make_room(named(1).removesuffix(".frames"))
     assert names(tmp_path) == {named(0), named(2)}
 
 
-@pytest.mark.parametrize("name", [".b.part", ".making-b", f".{B}.npz.77.part"])
+@pytest.mark.parametrize("name", [".b3_x9a0z.part", ".making-b", f".{B}.0-of-1.npz.77.part"])
 def test_what_somebody_is_writing_stays_for_a_day(tmp_path, name):
     put(tmp_path / name, 100, 20)
     bound = BoundedFolder(tmp_path, 10)
@@ -79,23 +79,43 @@ def test_what_somebody_is_writing_stays_for_a_day(tmp_path, name):
     assert names(tmp_path) == set()
 
 
-def test_what_is_not_named_by_a_digest_is_somebodys_and_stays(tmp_path):
-    for name in ("BTCUSDT.2024-08-08.jsonl.gz", "notes", ".git/HEAD", "20240808.frames", "own.part", f"{A}.frames"):
+OURS = [named(1), f"{'a' * 24}.npz", f"{B}.1-of-2.npz", A, f"{A}.json"]
+THEIRS = [
+    "BTCUSDT.2024-08-08.jsonl.gz",
+    "notes",
+    ".git",
+    "20240808.frames",
+    "own.part",
+    ".own.part",
+    "0" * 40,
+    f"{'a' * 24}.gz",
+    f"{'a' * 24}.npz.old",
+]
+THEIRS += [f"{'a' * 40}.npz", f"{'a' * 64}.gz", f"{B}.npz", f"{'a' * 26}.npz", f"{A}.frames", f"mine-{'b' * 24}.0-of-1.npz"]
+
+
+def test_what_is_not_named_as_the_caches_name_it_is_somebodys_and_stays(tmp_path):
+    for name in (*OURS, *THEIRS):
         put(tmp_path / name, 100, 50)
-    BoundedFolder(tmp_path, 10).make_room()
-    assert names(tmp_path) == {"BTCUSDT.2024-08-08.jsonl.gz", "notes", ".git", "20240808.frames", "own.part"}
+    bound = BoundedFolder(tmp_path, 10)
+    assert bound.held() == (4, 500), "a model and what it took are one"
+    bound.make_room()
+    assert names(tmp_path) == set(THEIRS)
+    put(tmp_path / OURS[0], 100, 0)
+    assert bound.clear() == 100
+    assert names(tmp_path) == set(THEIRS)
 
 
 def test_a_link_goes_and_what_it_leads_to_stays_and_is_not_counted(tmp_path):
     put(tmp_path / "elsewhere" / "nodes", 5_000, 50)
     kept = tmp_path / "kept"
-    put(kept / f"{B}.npz", 100, 3)
+    put(kept / f"{B}.0-of-1.npz", 100, 3)
     (kept / A).symlink_to(tmp_path / "elsewhere")
     BoundedFolder(kept, 1_000).make_room()
-    assert names(kept) == {A, f"{B}.npz"}
+    assert names(kept) == {A, f"{B}.0-of-1.npz"}
     os.utime(kept / A, ns=(0, 0), follow_symlinks=False)
     BoundedFolder(kept, 100).make_room()
-    assert names(kept) == {f"{B}.npz"}
+    assert names(kept) == {f"{B}.0-of-1.npz"}
     assert names(tmp_path / "elsewhere") == {"nodes"}
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from smartmoney.adapters.dataset import BEGINS, DAY_NS, DEPTH_COLUMNS, TABLES
 from smartmoney.adapters.dataset_export import export_frames
-from smartmoney.adapters.dataset_reader import DatasetRefused, begins_ns, choose, frames_of, stored_instruments
+from smartmoney.adapters.dataset_frames import blocks_of_days
+from smartmoney.adapters.dataset_reader import DatasetRefused, begins_ns, choose, stored_instruments
 from smartmoney.adapters.history.events import HistoryRefused, Repairs
 from smartmoney.adapters.market_recorder import record
 from smartmoney.adapters.recordings import RecordedFrame, read_recording
@@ -94,7 +95,8 @@ def told(frame):
 
 def read(root, first=None, last=None):
     repairs = Repairs()
-    return list(frames_of(choose(root).between(first, last), repairs)), repairs.lines()
+    blocks = blocks_of_days(choose(root).between(first, last), repairs, packs=False)
+    return [block.recorded(at) for block in blocks for at in range(len(block))], repairs.lines()
 
 
 def test_what_was_received_comes_back_as_it_was(tmp_path):

@@ -469,12 +469,15 @@ def test_whole_books_of_many_files_do_not_fill_the_memory():
 
 def test_missing_ids_of_binance_trades_are_counted_and_two_kinds_of_the_same_refused(tmp_path):
     header = "id,price,qty,quote_qty,time,is_buyer_maker"
-    rows = [f"{number},100,1,100,{US // 1000 + number},true" for number in (1, 2, 3, 7, 8, 2, 11)]
+    rows = [f"{number},100,1,100,{US // 1000 + number // 4},true" for number in (1, 3, 2, 7, 8, 2, 11)]
     trades = zipped(tmp_path / "X-trades-2024-01-02.zip", "t.csv", header, *rows)
     found, repairs = events(read_binance_public, trades)
     write_recording(iter(found), Market.USDM, tmp_path / "out.gz", repairs, trades_follow=True)
     assert repairs.counts["trades whose ids are missing between those that are there"] == 5
     assert repairs.counts["trades seen twice, left out"] == 1
+    with gzip.open(tmp_path / "out.gz", "rt") as lines:
+        ids = [json.loads(line.partition(" ")[2])["data"]["t"] for line in lines]
+    assert ids == [1, 3, 2, 7, 8, 11]
     together = zipped(tmp_path / "X-aggTrades-2024-01-02.zip", "t.csv", f"5,10.0,2,100,103,{US // 1000},false,true")
     with pytest.raises(HistoryRefused, match="aggTrades beside trades tell the same trades twice; give one of the two kinds"):
         events(read_binance_public, trades, together)

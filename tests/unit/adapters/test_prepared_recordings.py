@@ -289,11 +289,11 @@ def test_the_folder_stays_within_its_size(tmp_path, folder):
     assert len(list(folder.iterdir())) == 2
     old = time.time_ns() - 2 * USED_NS
     os.utime(first, ns=(old, old))
-    (folder / ".killed.part").write_bytes(b"x")
-    os.utime(folder / ".killed.part", ns=(old * 0, old * 0))
+    (folder / ".killed_1.part").write_bytes(b"x")
+    os.utime(folder / ".killed_1.part", ns=(old * 0, old * 0))
     is_ready(room, files[3])
     assert not first.exists()
-    assert not (folder / ".killed.part").exists()
+    assert not (folder / ".killed_1.part").exists()
     assert is_ready(room, files[3])
     assert is_ready(room, files[1])
     assert PreparedRecordings(folder, 100).open(files[0]) is None, "larger than all there is"

@@ -13,6 +13,7 @@ from smartmoney.runtime.tuned_models import Shelf
 from smartmoney.settings.caches import CacheSettings
 
 GB = 1_000_000_000
+NAMES = {RECORDINGS.folder: "{:040x}.frames", ROWS.folder: "{:024x}.npz", MODELS.folder: "{:064x}.json"}
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def cache(tmp_path, monkeypatch):
 
 def put(folder, number, size, hours):
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{number:024x}.x"
+    path = folder / NAMES[folder.name].format(number)
     path.write_bytes(bytes(size))
     at = time.time_ns() - int(hours * USED_NS)
     os.utime(path, ns=(at, at))

@@ -41,6 +41,14 @@ def said(call, *words):
     return json.loads(out)
 
 
+def test_an_export_keeps_to_the_bounds_of_the_cache_that_are_configured(call, capture, tmp_path, monkeypatch):
+    monkeypatch.setenv("SMARTMONEY_CACHE_DIR", str(tmp_path / "cache"))
+    code, _, err = call("export", capture, "--out", tmp_path / "none", "--set", "caches.recordings_gb=0")
+    assert (code, list(tmp_path.glob("cache/recordings/*.frames"))) == (0, []), err
+    code, _, err = call("export", capture, "--out", tmp_path / "data")
+    assert (code, len(list(tmp_path.glob("cache/recordings/*.frames")))) == (0, 1), err
+
+
 def test_an_export_is_listed_described_verified_and_tested(call, capture, root):
     [held] = said(call, "dataset", "ls", root)
     assert (held["symbol"], held["days"], held["missing_days"]) == ("BTCUSDT", 2, [])
@@ -60,7 +68,7 @@ def test_an_export_is_listed_described_verified_and_tested(call, capture, root):
     assert [job["name"] for job in each["jobs"]] == ["binance/spot/BTCUSDT 2024-10-03", "binance/spot/BTCUSDT 2024-10-04"]
 
 
-def test_all_instruments_of_a_dataset_are_stretches_of_their_own(root):
+def test_instruments_of_a_dataset_are_stretches_of_their_own_or_share_one(root):
     spot = root / "binance" / "spot"
     shutil.copytree(spot / "BTCUSDT", spot / "XXXUSDT")
     for path in spot.glob("XXXUSDT/*/*.parquet"):
@@ -75,6 +83,15 @@ def test_all_instruments_of_a_dataset_are_stretches_of_their_own(root):
     ]
     with pytest.raises(DatasetRefused, match="all of a market with --symbol all"):
         days._replace(symbol=None).sources(None, each=True)
+    shutil.rmtree(spot / "XXXUSDT" / "2024-10-04")
+    together = days._replace(symbol="btcusdt, XXXUSDT", last=None)
+    for each, last in ((True, "2024-10-03"), (False, "2024-10-04")):
+        [(name, one)] = together.sources("spot", each=each).items()
+        assert name == f"binance/spot/BTCUSDT,XXXUSDT 2024-10-03{'' if each else ' to 2024-10-04'}"
+        assert (one.symbol, one.first, one.last) == ("BTCUSDT,XXXUSDT", "2024-10-03", last)
+    shutil.rmtree(spot / "BTCUSDT" / "2024-10-03")
+    with pytest.raises(DatasetRefused, match="no day that BTCUSDT,XXXUSDT all have"):
+        together.sources("spot", each=True)
 
 
 def test_a_damaged_day_fails_to_verify_and_is_refused_by_name(call, root):

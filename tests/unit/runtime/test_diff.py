@@ -1,6 +1,7 @@
 """A comparison sees features and decisions of which no row of the journal's tables tells, and shows both sides."""
 
 import contextlib
+import json
 import sqlite3
 import sys
 
@@ -17,6 +18,7 @@ from smartmoney.core.features.schema import FEATURES, SCHEMA_HASH
 from smartmoney.runtime.assembly import strategy_factory
 from smartmoney.runtime.codecs import codec_of
 from smartmoney.runtime.diff import diff_build, diff_settings, encoded_settings
+from smartmoney.runtime.replay import runs_of_last_day
 from smartmoney.settings.load import load_settings, recorded_settings
 from tests.captured_past import INSTRUMENT, SECOND_NS, capture_past
 
@@ -138,3 +140,28 @@ def test_settings_that_change_features_are_seen(tmp_path):
     assert report.counts["features"].recorded == report.counts["features"].today > 2
     assert report.counts["features"].different > 0
     assert "digests" not in report.counts
+
+
+def test_runs_of_the_last_day_are_compared_however_they_ended(tmp_path, monkeypatch, capsys):
+    layout, settings, hour = StateLayout(tmp_path), load_settings(overrides={"model": "prior"}), 3_600 * SECOND_NS
+    ends = {capture_past(layout, settings, SECONDS, ENDS_NS - ago * hour): ENDS_NS - ago * hour for ago in (30, 5, 3, 0)}
+    _, unproven, killed, newest = ends
+    with contextlib.closing(sqlite3.connect(layout.journal)) as journal:
+        for name, at in ends.items():
+            journal.execute("UPDATE runs SET started_wall_ns = ? WHERE run_id = ?", (at - SECONDS * SECOND_NS, name))
+        for name in (unproven, killed):  # the machine went down under them
+            journal.execute("UPDATE runs SET ended_wall_ns = NULL, last_seq = NULL, digest = NULL WHERE run_id = ?", (name,))
+        journal.execute("INSERT INTO checkpoints VALUES (?, ?, ?, ?, 1)", (killed, NOTED_AT, ends[killed] - 9, "ab" * 32))
+        journal.commit()
+    assert runs_of_last_day(layout) == [newest, killed, unproven]
+    out = tmp_path / "diff.txt"
+    monkeypatch.setattr(sys, "argv", ["smartmoney", "diff", "last-day", "--state-dir", str(layout.root), "--out", str(out), "--json"])
+    with pytest.raises(SystemExit) as ended:
+        command_line.main()
+    assert ended.value.code == 1
+    printed = json.loads(capsys.readouterr().out)
+    assert [(one["run_id"], one["identical"]) for one in printed["runs"]] == [(killed, False), (newest, True)]
+    why = f"run '{unproven}' ended before its first checkpoint: there is nothing to compare with"
+    assert printed["refused"] == [why]
+    lines = out.read_text().splitlines()
+    assert (lines[0], lines[-1]) == (f"run {killed}: DIFFERENT", f"not compared: {why}")
