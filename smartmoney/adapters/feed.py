@@ -1,7 +1,8 @@
 """The market feed: websocket connections that stay up, and say so when they could not.
 
 A lane per planned connection keeps one link carrying it. An unplanned loss is `FeedDisconnected`, then backoff, then
-`FeedConnected(planned=False)`. A planned change (the venue's 24 h limit, a serverShutdown) is make-before-break: the new link is
+`FeedConnected(planned=False)`. A lane that carries nobody's book (mark prices) is kept up likewise, and nothing is said of it: what it
+misses leaves no hole. A planned change (the venue's 24 h limit, a serverShutdown) is make-before-break: the new link is
 acknowledged and delivering before the old one is closed, frames of both are delivered in between (the decoder drops what it has seen, by
 sequence), and only `FeedConnected(planned=True)` is said.
 
@@ -126,12 +127,14 @@ class MarketFeed:
                 lanes.create_task(lane.run(self._stopping))
 
     def reconnect(self, reason: str, instrument: int | None = None) -> None:
-        """Tear down and rebuild the connections that carry `instrument`, or all. Answered by FeedDisconnected and FeedConnected.
+        """Tear down and rebuild the connections that carry the book of `instrument`, or all that carry one.
+
+        Answered by FeedDisconnected and FeedConnected.
 
         A lane that is already reconnecting goes on as it is; the backoff bounds how often commands can do this.
         """
         for lane in self._lanes:
-            if instrument is None or instrument in lane.plan.instruments:
+            if lane.plan.carries_books and (instrument is None or instrument in lane.plan.instruments):
                 lane.tear_down(reason)
 
     async def close(self) -> None:
@@ -232,7 +235,7 @@ class _Lane:
         self._backoff.note_lived(link.lived_s())
         if link.announced:
             self._feed.losses += 1
-            self._feed.sink.event(FeedDisconnected(connection=link.number, instruments=self.plan.instruments, reason=reason))
+            self._say(FeedDisconnected(connection=link.number, instruments=self.plan.instruments, reason=reason))
         if self._current is None:
             await self._wait(max(self._backoff.next_delay_s(), link.retry_after_s))
         elif self._current.link.alive:
@@ -290,7 +293,11 @@ class _Lane:
     def _announce(self, link: Link, *, planned: bool) -> None:
         if not link.announced:
             link.announced = True
-            self._feed.sink.event(FeedConnected(connection=link.number, instruments=self.plan.instruments, planned=planned))
+            self._say(FeedConnected(connection=link.number, instruments=self.plan.instruments, planned=planned))
+
+    def _say(self, payload: FeedConnected | FeedDisconnected) -> None:
+        if self.plan.carries_books:
+            self._feed.sink.event(payload)
 
 
 class _Outcome(Enum):

@@ -39,6 +39,7 @@ from smartmoney.runtime.compile import load_backtest_kernels
 from smartmoney.runtime.feed_notes import feed_notes
 from smartmoney.runtime.fill_calibration import FillModel
 from smartmoney.runtime.fill_costs import CostShares, CostSums, FillCost, summed
+from smartmoney.runtime.funding_sources import FundingSources, added
 from smartmoney.runtime.models import Models, Turn, TurnedModels
 from smartmoney.runtime.offline import OfflineRun
 from smartmoney.runtime.paper_words import paper_assumptions
@@ -124,10 +125,10 @@ class BacktestJob(msgspec.Struct, frozen=True, kw_only=True):
 class BacktestResult(msgspec.Struct, frozen=True, kw_only=True):
     """Say what came of a backtest.
 
-    Money is in quote currency, `fees` and `funding` as paid; `seconds` is market time; `cost_bps` averages over fills by notional;
-    `max_drawdown` is a fraction of the peak, at the journaled points; `frames_per_s` is of this machine and of the run alone, `reading_s`
-    what it took to have recordings ready for it, `frames_from` how they came. Several jobs: sums, the worst drawdown, a digest of the
-    digests.
+    Money is in quote currency, `fees` and `funding` as paid; `fundings` counts those payments by where their rate comes from; `seconds` is
+    market time; `cost_bps` averages over fills by notional; `max_drawdown` is a fraction of the peak, at the journaled points;
+    `frames_per_s` is of this machine and of the run alone, `reading_s` what it took to have recordings ready for it, `frames_from` how they
+    came. Several jobs: sums, the worst drawdown, a digest of the digests.
     """
 
     frames: int
@@ -142,6 +143,7 @@ class BacktestResult(msgspec.Struct, frozen=True, kw_only=True):
     turnover: float
     fees: float
     funding: float = 0.0
+    fundings: FundingSources = FundingSources()
     net_pnl: float
     net_return: float
     max_drawdown: float
@@ -398,6 +400,7 @@ def told(name: str, engine: Engine, watch: Chronicler, cash: Decimal, speed: Spe
         turnover=total.notional,
         fees=float(view.account.fees),
         funding=float(view.account.funding),
+        fundings=watch.fundings,
         net_pnl=net,
         net_return=net / float(cash),
         max_drawdown=watch.equity.worst_drawdown,
@@ -437,9 +440,11 @@ def joined(results: Sequence[JobResult]) -> BacktestResult:
     """Return one result for all jobs, whose order is that of the digests."""
     test = judged([one.chronicle.null for one in results])
     jobs = tuple(_without_draws(one) for one in results)
-    if len(results) == 1:
-        return msgspec.structs.replace(results[0].result, null_test=test, jobs=jobs)
     parts = [one.result for one in results]
+    fundings = added(part.fundings for part in parts)
+    assumptions = (*dict.fromkeys(chain.from_iterable(part.assumptions for part in parts)), *fundings.words())
+    if len(results) == 1:
+        return msgspec.structs.replace(parts[0], assumptions=assumptions, null_test=test, jobs=jobs)
     seconds_of_machine = sum(part.frames / part.frames_per_s for part in parts if part.frames_per_s)
     total = cost_sums(one.chronicle.costs for one in results)
     halted = [f"{one.name}: {one.result.halt_reason}" for one in results if one.result.halted]
@@ -458,6 +463,7 @@ def joined(results: Sequence[JobResult]) -> BacktestResult:
         turnover=sum(part.turnover for part in parts),
         fees=sum(part.fees for part in parts),
         funding=sum(part.funding for part in parts),
+        fundings=fundings,
         net_pnl=sum(part.net_pnl for part in parts),
         net_return=sum(part.net_return for part in parts) / len(parts),
         max_drawdown=max(part.max_drawdown for part in parts),
@@ -465,7 +471,7 @@ def joined(results: Sequence[JobResult]) -> BacktestResult:
         halted=bool(halted),
         halt_reason="; ".join(halted),
         digest=hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest(),
-        assumptions=tuple(dict.fromkeys(chain.from_iterable(part.assumptions for part in parts))),
+        assumptions=assumptions,
         null_test=test,
         jobs=jobs,
     )

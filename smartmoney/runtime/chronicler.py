@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from smartmoney.core.domain.commands import Command, RecordEquity, RecordRefusal, RecordSignal, SubmitOrder
-from smartmoney.core.domain.entries import Entry, OrderFilled, OrderReply, RunStarted, Tick, WarmUpEnded
+from smartmoney.core.domain.entries import Entry, FundingPaid, OrderFilled, OrderReply, RunStarted, Tick, WarmUpEnded
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.core.domain.orders import Fill, OrderIntent, Purpose
 from smartmoney.core.domain.signals import Regime
@@ -40,6 +40,7 @@ from smartmoney.runtime.entry_costs import EntryCosts
 from smartmoney.runtime.equity_curve import EquityCurve
 from smartmoney.runtime.fill_costs import FillCosts
 from smartmoney.runtime.forecast_watch import ForecastWatch
+from smartmoney.runtime.funding_sources import FundingSources, added, sources_of
 
 ORDERS_REMEMBERED = 4_096
 SIGNAL = "signal"
@@ -156,6 +157,7 @@ class Chronicler:
         self.costs = FillCosts()
         self._entries = EntryCosts()
         self.equity = EquityCurve()
+        self.fundings = FundingSources()
         self.first_wall = self.last_wall = 0
         self._trips = TripBook()
         self._forecasts = ForecastWatch()
@@ -198,6 +200,8 @@ class Chronicler:
         self._entries.append(entry)
         if isinstance(payload, OrderFilled):
             self._trips.fill(payload.fill, entry.ts_wall_ns)
+        elif isinstance(payload, FundingPaid):
+            self.fundings = added((self.fundings, sources_of((payload.reference,))))
 
     def pass_over(self, passed: Passed) -> None:
         """See that frames and ticks went by of which nothing came but refusals.

@@ -75,6 +75,8 @@ class PaperGateway:
         self._market = market
         self._views = [KernelDepth(market.states, index, partial(market.is_synced, index)) for index in range(len(market.instruments))]
         self._account_asked = False
+        self._turns = market.states["funding_turns"][:1]
+        self._turns_seen = -1
 
     def submit(self, approved: Approved, now_mono_ns: int) -> None:
         """Send an order; it is effective after the configured latency."""
@@ -95,9 +97,11 @@ class PaperGateway:
             self._venue.account.apply_transfer(self._ours.transferred - self._transferred)
             self._transferred = self._ours.transferred
         is_unmoved = entry.kind is EntryKind.FRAME and not self._market.is_moved
-        if entry.ts_wall_ns >= self._venue.pays_at_wall_ns and not is_unmoved:
+        is_turned = self._turns.item() != self._turns_seen
+        if is_turned or (entry.ts_wall_ns >= self._venue.pays_at_wall_ns and not is_unmoved):
+            self._turns_seen = self._turns.item()
             self._venue.pay_funding(entry.ts_wall_ns, self._event_ns(), self._views)
-        if not self._account_asked and (is_unmoved or self._venue.is_idle):
+        if not self._account_asked and ((is_unmoved and not is_turned) or self._venue.is_idle):
             return ()
         replies: list[Payload] = list(self._venue.advance(entry.ts_mono_ns, self._event_ns(), self._views))
         if self._account_asked:

@@ -15,7 +15,7 @@ from smartmoney.adapters.capture import CaptureDamaged, read_capture
 from smartmoney.adapters.capture_reader import CaptureReader
 from smartmoney.adapters.journal import JournalReader
 from smartmoney.adapters.journal_account import fills_on_one_grid
-from smartmoney.adapters.journal_reader import FillRow, HaltRow, RunHeader, SignalRow
+from smartmoney.adapters.journal_reader import CashRow, FillRow, HaltRow, RunHeader, SignalRow
 from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.entries import RunStarted
 from smartmoney.core.domain.orders import OrderIntent
@@ -28,6 +28,7 @@ from smartmoney.runtime.chronicler import SIGNAL, Chronicler, TripBook
 from smartmoney.runtime.codecs import codec_of
 from smartmoney.runtime.equity_curve import EquityCurve
 from smartmoney.runtime.fill_costs import CostSums, summed
+from smartmoney.runtime.funding_sources import sources_of
 from smartmoney.runtime.models import Models
 from smartmoney.runtime.paper_words import paper_assumptions
 from smartmoney.runtime.replay import ReplayRefused, kept_bundles
@@ -92,7 +93,7 @@ def _watched(
 
 def _journaled(journal: JournalReader, header: RunHeader, assumed: Sequence[str], why: str) -> JobResult:
     run_id = header.run_id
-    funding = -float(sum(_payments(journal, run_id)))
+    payments = _payments(journal, run_id)
     fills, equity, orders = journal.fills(run_id), journal.equity(run_id), journal.orders(run_id)
     signals, refusals = journal.signals(run_id), journal.refusal_counts(run_id)
     curve = EquityCurve()
@@ -118,7 +119,8 @@ def _journaled(journal: JournalReader, header: RunHeader, assumed: Sequence[str]
         fills_by={kind: one.fills for kind, one in costs.items()},
         turnover=total.notional,
         fees=fees,
-        funding=funding,
+        funding=-float(sum(row.amount for row in payments)),
+        fundings=sources_of(row.reference for row in payments),
         net_pnl=net,
         net_return=net / curve.points[0][1] if curve.points and curve.points[0][1] else 0.0,
         max_drawdown=curve.worst_drawdown,
@@ -209,13 +211,13 @@ def intent_of(encoded: bytes) -> OrderIntent:
     return msgspec.msgpack.decode(encoded, type=OrderIntent)
 
 
-def _payments(journal: JournalReader, run_id: str) -> list[Decimal]:
-    return [row.amount for row in journal.cash_movements() if row.run_id == run_id and row.kind == "funding"]
+def _payments(journal: JournalReader, run_id: str) -> list[CashRow]:
+    return [row for row in journal.cash_movements() if row.run_id == run_id and row.kind == "funding"]
 
 
 def _funding(journal: JournalReader, run_id: str) -> tuple[str, ...]:
     """Say what a run paid as funding, if it did: net and equity hold it, round trips do not."""
-    amounts = _payments(journal, run_id)
+    amounts = [row.amount for row in _payments(journal, run_id)]
     return (f"funding: {sum(amounts):+,.4f} in {len(amounts)} payments, in net and in equity, in no round trip",) if amounts else ()
 
 

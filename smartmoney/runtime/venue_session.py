@@ -28,7 +28,7 @@ from smartmoney.runtime.supervisor import Beat
 from smartmoney.settings.models import Settings
 from smartmoney.settings.scenario import path_of
 from smartmoney.venues.binance.exchange_info import parse_exchange_info
-from smartmoney.venues.binance.protocol import DEFAULT_STREAMS, endpoints, plan_connections
+from smartmoney.venues.binance.protocol import endpoints, plan_connections, streams_of
 from smartmoney.venues.unified import unified_names
 
 log = structlog.get_logger("venue")
@@ -102,7 +102,7 @@ class BinanceSession:
         self._rest = rest
         self._inbox = inbox
         self._fetching: dict[int, asyncio.Task[None]] = {}
-        plans = plan_connections(market, stream_base, instruments, DEFAULT_STREAMS)
+        plans = plan_connections(market, stream_base, instruments, streams_of(market))
         self._make_feed: Callable[[], MarketFeed] = lambda: MarketFeed(plans, _Sink(inbox), clock=SystemClock(), jitter=Random(seed))
         self._feed = self._make_feed()
 

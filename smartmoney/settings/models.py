@@ -82,7 +82,7 @@ class Paper(Section):
     queue: Literal["careful", "even"] = "careful"
     """Cancels ahead of a resting order: careful counts none until it must; even takes each as a share of the whole queue."""
     funding_bps: Decimal = Field(default=Decimal(1), ge=-100, le=100)
-    """What a long perpetual position pays every eight hours (00, 08, 16 UTC), in bps of notional; a short receives it. Nothing on spot."""
+    """Where the venue's own funding is not in the feed: what a long perpetual pays a short at 00, 08 and 16 UTC, in bps of notional."""
 
 
 class Execution(Section):

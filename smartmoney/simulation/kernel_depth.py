@@ -1,12 +1,13 @@
 """Show the paper venue a compiled book state, read-only."""
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from smartmoney.core.book.kernel import shown_levels, shown_lots
-from smartmoney.simulation.paper_depth import WALK_LEVELS_MAX, LastTrade
+from smartmoney.simulation.paper_depth import WALK_LEVELS_MAX, FundingTerms, FundingTold, LastTrade
 
 
 class KernelDepth:
@@ -15,7 +16,7 @@ class KernelDepth:
     Each field that is read has a view of its own: to find one by name in a record of hundreds takes numpy ten times as long.
     """
 
-    __slots__ = ("_ask", "_bid", "_event_ns", "_index", "_is_trusted", "_lots", "_states", "_ticks", "_trade")
+    __slots__ = ("_ask", "_bid", "_event_ns", "_funding_ns", "_index", "_is_trusted", "_lots", "_states", "_ticks", "_trade")
 
     def __init__(self, states: Any, index: int, is_trusted: Callable[[], bool]) -> None:
         self._states = states
@@ -25,6 +26,7 @@ class KernelDepth:
             states[name][index : index + 1] for name in ("best_bid_tick", "best_ask_tick", "last_event_ns")
         )
         self._trade = [states[f"last_trade_{name}"][index : index + 1] for name in ("tick", "lots", "sign", "id")]
+        self._funding_ns = states["funding_next_ns"][index : index + 1]
         self._ticks = np.zeros(WALK_LEVELS_MAX, np.int64)
         self._lots = np.zeros(WALK_LEVELS_MAX, np.int64)
 
@@ -56,7 +58,23 @@ class KernelDepth:
         """Return the last public trade."""
         return LastTrade(*[one.item() for one in self._trade])
 
+    def funding(self) -> FundingTold | None:
+        """Return what the venue said of funding, None where it said nothing. Some 10 µs, where it said something."""
+        next_ns = self._funding_ns.item()
+        if next_ns == 0:
+            return None
+        state = self._states[self._index]
+        settled_ns = int(state["settled_ns"])
+        said = FundingTerms(next_ns, _number(state, "funding_rate"), _number(state, "mark"))
+        settled = FundingTerms(settled_ns, _number(state, "settled_rate"), _number(state, "settled_mark")) if settled_ns else None
+        return FundingTold(said, int(state["funding_since_ns"]), settled)
+
     @property
     def last_event_ns(self) -> int:
         """Return the venue's clock as last seen."""
         return int(self._event_ns.item())
+
+
+def _number(state: Any, name: str) -> Decimal:
+    """Return a number that is kept as its digits and its decimals, exactly."""
+    return Decimal(int(state[name])).scaleb(-int(state[f"{name}_decimals"]))

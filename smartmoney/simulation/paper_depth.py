@@ -4,6 +4,7 @@ Invariants: lots that were taken from a level stay taken until the venue shows a
 """
 
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import NamedTuple, Protocol
 
 BID = 0
@@ -20,6 +21,22 @@ class LastTrade(NamedTuple):
     lots: int
     sign: int
     trade_id: int
+
+
+class FundingTerms(NamedTuple):
+    """Be a time at which a perpetual pays funding (ns, as the venue names it), the rate (positive: longs pay) and the mark price."""
+
+    at_ns: int
+    rate: Decimal
+    mark: Decimal
+
+
+class FundingTold(NamedTuple):
+    """Be what the venue said of funding: the next payment as of now, known `since_ns` on its clock, and the latest that is settled."""
+
+    next: FundingTerms
+    since_ns: int
+    settled: FundingTerms | None
 
 
 class DepthView(Protocol):
@@ -50,6 +67,10 @@ class DepthView(Protocol):
 
     def last_trade(self) -> LastTrade:
         """Return the last public trade."""
+        ...
+
+    def funding(self) -> FundingTold | None:
+        """Return what the venue said of funding, None where it said nothing."""
         ...
 
 

@@ -1,7 +1,12 @@
 """When a paper account's perpetual positions pay or receive funding, and how much. A pure reducer.
 
-What it assumes: one rate for all perpetuals and for ever, paid at 00, 08 and 16 o'clock UTC of our clock, on what is held then, at the mid
-of the touch. The venue's own rate moves with its premium; the usual one, on Binance, Bybit and OKX, is that of interest alone, 1 bp.
+Where the venue's mark prices are in the feed, it pays as they say: at their times, on what is held then by our clock, the rate and the mark
+price that were told last before the time was over. That is known a moment later, when the venue names the next time; where it does not
+within a minute, what was told last counts.
+
+Where they are not, it assumes one rate for all perpetuals and for ever, paid at 00, 08 and 16 o'clock UTC of our clock, on what is held
+then, at the mid of the touch. The venue's own rate moves with its premium; the usual one, on Binance, Bybit and OKX, is that of interest
+alone, 1 bp.
 
 Invariants: a time of payment is paid once, whatever is restarted; where no touch is known, what was held then is paid for once one is.
 Source: Binance, "Introduction to Binance Futures Funding Rates" (2026-07).
@@ -14,52 +19,91 @@ from smartmoney.core.book.stretch import NEVER
 from smartmoney.core.domain.entries import FundingPaid
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.portfolio.portfolio import Portfolio
-from smartmoney.simulation.paper_depth import DepthView
+from smartmoney.simulation.paper_depth import DepthView, FundingTerms, FundingTold
 
 EVERY_NS = 8 * 3_600_000_000_000
+SETTLED_WITHIN_NS = 60 * 1_000_000_000
+"""Binance names the next time with its first mark price after the last one, a second or three later."""
+PAID_ON_PAPER, AS_RECORDED = "paper ", " as recorded"
+"""What each reference begins with, and what one ends in where the venue's own rate was paid."""
 _AT_ONCE = -1
 _BP = Decimal("0.0001")
 _S = 1_000_000_000
 
 
 class FundingClock:
-    """Know when funding is paid, and what is still owed where no touch was known."""
+    """Know when funding is paid, and what is still owed where no touch was known, or no rate yet."""
 
     def __init__(self, rate_bps: Decimal, instruments: Sequence[Instrument], since_wall_ns: int | None) -> None:
         """Begin; `since_wall_ns` is until when all is paid, None for an account that begins with the first entry."""
         self._instruments = instruments
         self._rate = rate_bps * _BP
-        self._paying = [index for index, one in enumerate(instruments) if one.market is not Market.SPOT]
+        self._paid_until = {index: since_wall_ns for index, one in enumerate(instruments) if one.market is not Market.SPOT}
+        self._planned = dict.fromkeys(self._paid_until, 0)
         self._owed: list[tuple[int, int, Decimal]] = []
-        self._next_ns = NEVER
-        if self._rate and self._paying:
-            self._next_ns = _AT_ONCE if since_wall_ns is None else _next_after(since_wall_ns)
+        self._due_ns = NEVER
+        if self._rate and self._paid_until:
+            self._due_ns = _AT_ONCE if since_wall_ns is None else _next_after(since_wall_ns)
 
     @property
     def due_wall_ns(self) -> int:
-        """Return the time before which nothing has to be asked: that of the next payment, NEVER where nothing is ever paid."""
-        return _AT_ONCE if self._owed else self._next_ns
+        """Return the time before which nothing has to be asked, unless the venue names another: NEVER where nothing is ever paid."""
+        return self._due_ns
 
     def pay(self, now_wall_ns: int, account: Portfolio, market: Sequence[DepthView], ts_event_ns: int) -> list[FundingPaid]:
         """Book on an account what is due by now, and return it, oldest first."""
-        if self._next_ns == _AT_ONCE:
-            self._next_ns = _next_after(now_wall_ns)
-        while self._next_ns <= now_wall_ns:
-            held = ((index, account.position(index).quantity) for index in self._paying)
-            self._owed += [(self._next_ns, index, quantity) for index, quantity in held if quantity != 0]
-            self._next_ns += EVERY_NS
-        owed, self._owed = self._owed, []
+        told = {index: market[index].funding() for index in self._paid_until}
+        for index, until_ns in self._paid_until.items():
+            after_ns = now_wall_ns if until_ns is None else until_ns
+            while (due_ns := self._next(index, after_ns, told[index])) <= now_wall_ns:
+                quantity = account.position(index).quantity
+                if quantity != 0:
+                    self._owed.append((due_ns, index, quantity))
+                after_ns = due_ns
+            self._paid_until[index], self._planned[index] = after_ns, due_ns
+        owed, self._owed = sorted(self._owed), []
         paid: list[FundingPaid] = []
         for due_ns, index, quantity in owed:
-            view, grid = market[index], self._instruments[index]
-            if not view.synced:
+            terms, ending = self._terms(due_ns, index, told[index], market[index], now_wall_ns)
+            if terms is None:
                 self._owed.append((due_ns, index, quantity))
                 continue
-            mid = (grid.price(view.best_bid_ticks) + grid.price(view.best_ask_ticks)) / 2
-            amount, reference = -quantity * mid * self._rate, f"paper {grid.name} {due_ns // _S}"
-            if account.apply_funding(amount, reference):
-                paid.append(FundingPaid(instrument=index, amount=amount, reference=reference, ts_event_ns=ts_event_ns))
+            reference, amount = f"{PAID_ON_PAPER}{self._instruments[index].name} {due_ns // _S}", -quantity * terms.mark * terms.rate
+            is_booked = account.is_booked(reference) or account.is_booked(reference + AS_RECORDED)
+            if amount != 0 and not is_booked and account.apply_funding(amount, reference + ending):
+                paid.append(FundingPaid(instrument=index, amount=amount, reference=reference + ending, ts_event_ns=ts_event_ns))
+        waits = (due_ns + SETTLED_WITHIN_NS if _is_awaited(due_ns, told[index]) else _AT_ONCE for due_ns, index, _ in self._owed)
+        self._due_ns = min((*waits, *self._planned.values()), default=NEVER)
         return paid
+
+    def _next(self, index: int, after_ns: int, told: FundingTold | None) -> int:
+        """Return the first time of payment after `after_ns`: the venue's, else the usual one."""
+        usual_ns = _next_after(after_ns) if self._rate or told is not None else NEVER
+        if told is None:
+            return usual_ns
+        named = [terms.at_ns for terms in (told.settled, told.next) if terms is not None and terms.at_ns > after_ns]
+        if not named:
+            return usual_ns
+        # Before the venue was heard, or while it was not, times went by that it did not name; not so before one that it had named.
+        is_unnamed = self._planned[index] <= usual_ns < min(named) and usual_ns <= told.since_ns
+        return usual_ns if is_unnamed else min(named)
+
+    def _terms(self, due_ns: int, index: int, told: FundingTold | None, view: DepthView, now_ns: int) -> tuple[FundingTerms | None, str]:
+        """Return at what a time is paid for, None while that is not known, and what the reference of it ends in."""
+        if told is not None and told.settled is not None and told.settled.at_ns == due_ns:
+            return told.settled, AS_RECORDED
+        if told is not None and _is_awaited(due_ns, told):
+            return (told.next if now_ns >= due_ns + SETTLED_WITHIN_NS else None), AS_RECORDED
+        if not view.synced:
+            return None, ""
+        grid = self._instruments[index]
+        mid = (grid.price(view.best_bid_ticks) + grid.price(view.best_ask_ticks)) / 2
+        return FundingTerms(due_ns, self._rate, mid), ""
+
+
+def _is_awaited(due_ns: int, told: FundingTold | None) -> bool:
+    """Tell whether a time is the one that the venue named last, so that it will say at what it was settled."""
+    return told is not None and told.next.at_ns == due_ns
 
 
 def _next_after(wall_ns: int) -> int:

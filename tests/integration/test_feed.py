@@ -360,6 +360,28 @@ async def test_reconnect_on_command_is_an_unplanned_loss_with_its_reason(venue: 
         ]
 
 
+async def test_a_connection_that_carries_no_book_is_kept_up_and_nothing_is_said_of_it(venue: Venue) -> None:
+    inbox, clock = Inbox(), JumpClock()
+    marks = msgspec.structs.replace(plan(venue.url), carries_books=False)
+    feed = MarketFeed([marks], inbox, clock=clock, jitter=Random(7), policy=FeedPolicy(link=PATIENT))
+    task = asyncio.create_task(feed.run())
+    await until(lambda: bool(venue.subscribed))
+    await venue.publish()
+    await until(lambda: inbox.numbers() == [1])
+    feed.reconnect("the book moved on", 0)
+    await venue.publish()
+    await until(lambda: inbox.numbers() == [1, 2])
+    assert venue.handshakes == 1, "it is not what a book's trouble rebuilds"
+    await venue.subscribed[0].close()
+    await until_advancing(clock, lambda: bool(venue.subscribed), within_s=60)
+    await venue.publish()
+    await until(lambda: inbox.numbers() == [1, 2, 3])
+    assert inbox.events == []
+    assert feed.status().losses == 1
+    await feed.close()
+    await task
+
+
 async def test_a_thousand_flaps_stay_within_the_connection_budget(venue: Venue) -> None:
     """The venue cuts every connection at once; the backoff is made useless on purpose, so only the budget holds."""
 

@@ -74,6 +74,9 @@ class Book:
     def last_trade(self):
         return self.trade
 
+    def funding(self):
+        return None
+
     def print(self, sign, lots):
         self.trade = LastTrade(self.best_ask_ticks if sign > 0 else self.best_bid_ticks, lots, sign, self.trade.trade_id + 1)
 

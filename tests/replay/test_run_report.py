@@ -157,11 +157,14 @@ def test_funding_of_the_run_is_told(forgotten, tmp_path):
         (mode, account), header, instruments = reader.owner(), reader.run(run_id), reader.instruments()
     journal = Journal.open(layout.journal, mode, account, initial_cash=Decimal(0))
     journal.begin_run(msgspec.structs.replace(header, run_id="funded"), instruments)
-    paid = RecordCash(kind="funding", amount=Decimal("-1.25"), reason=instruments[0].name, reference="f1", peak=None)
-    journal.commit([record(1, 1, paid), record(2, 2, msgspec.structs.replace(paid, reference="f2"))])
+    paid = RecordCash(kind="funding", amount=Decimal("-1.25"), reason=instruments[0].name, reference="paper B 28800", peak=None)
+    journal.commit([record(1, 1, paid), record(2, 2, msgspec.structs.replace(paid, reference="paper B 57600 as recorded"))])
     journal.close()
     told = [line for line in told_run(layout, "funded").assumptions if "payments" in line]
-    assert told == ["funding: -2.5000 in 2 payments, in net and in equity, in no round trip"]
+    assert told == [
+        "funding: -2.5000 in 2 payments, in net and in equity, in no round trip",
+        "funding: as recorded in 1 of 2 payments, at the assumed rate in 1",
+    ]
 
 
 def test_the_report_of_either_is_whole(result, forgotten, tmp_path):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from smartmoney.adapters.history.events import Event, Events, HistoryRefused, Level, LevelsChanged, Printed, Repairs
+from smartmoney.adapters.history.events import Event, Events, FundingTold, HistoryRefused, Level, LevelsChanged, Printed, Repairs
 from smartmoney.core.domain.instruments import Market
 from smartmoney.venues.binance.wire import envelope
 
@@ -45,7 +45,7 @@ def by_update_id(events: Iterable[Event], repairs: Repairs) -> Events:
     """
     followed: dict[str, _Sequence] = {}
     for event in events:
-        if isinstance(event, Printed) or event.update_id < 0:
+        if not isinstance(event, LevelsChanged) or event.update_id < 0:
             yield event
         else:
             yield from followed.setdefault(event.symbol.upper(), _Sequence(repairs)).take(event)
@@ -170,6 +170,8 @@ class _Scribe:
         self.last_ns = event.wall_ns
         if isinstance(event, Printed):
             yield from self._trade(event)
+        elif isinstance(event, FundingTold):
+            yield from self._funding(event)
         else:
             yield from self._depth(event)
 
@@ -246,6 +248,16 @@ class _Scribe:
             f'"p":"{event.price}","q":"{event.quantity}",{tail}}}'
         )
         yield f"{event.wall_ns} {envelope(f'{self.symbol.lower()}@trade', frame)}\n"
+
+    def _funding(self, event: FundingTold) -> Iterator[str]:
+        if self._market is Market.SPOT:
+            self._repairs.note("rows of funding, which spot does not pay, left out")
+            return
+        frame = (
+            f'{{"e":"markPriceUpdate","E":{event.event_ns // _MS},"s":"{self.symbol}","p":"{event.mark}","r":"{event.rate}",'
+            f'"T":{event.next_ns // _MS}}}'
+        )
+        yield f"{event.wall_ns} {envelope(f'{self.symbol.lower()}@markPrice', frame)}\n"
 
     def _remember(self, trade_id: int) -> None:
         self._seen.add(trade_id)

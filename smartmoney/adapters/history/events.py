@@ -52,7 +52,18 @@ class Printed(msgspec.Struct, frozen=True):
     buyer_is_maker: bool
 
 
-Event = LevelsChanged | Printed
+class FundingTold(msgspec.Struct, frozen=True):
+    """Be what a venue says of a perpetual's funding: mark price and rate (signed) as plain decimal texts, and the next time of payment."""
+
+    wall_ns: int
+    event_ns: int
+    symbol: str
+    mark: str
+    rate: str
+    next_ns: int
+
+
+Event = LevelsChanged | Printed | FundingTold
 Events = Iterator[Event]
 
 
@@ -141,6 +152,21 @@ def decimal_text(text: str, where: str, *, may_be_zero: bool) -> str:
         raise HistoryRefused(f"{where}: {text!r} is no number") from None
     if not value.is_finite() or value < 0 or (value == 0 and not may_be_zero):
         raise HistoryRefused(f"{where}: {text!r} is no {'quantity' if may_be_zero else 'price or size'}; above zero is wanted")
+    return f"{value.normalize():f}"
+
+
+def signed_text(text: str, where: str) -> str:
+    """Return a rate, which may be negative or nothing, as plain decimal text.
+
+    Raises:
+        HistoryRefused: it is no number.
+    """
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise HistoryRefused(f"{where}: {text!r} is no number") from None
+    if not value.is_finite():
+        raise HistoryRefused(f"{where}: {text!r} is no rate")
     return f"{value.normalize():f}"
 
 

@@ -180,6 +180,8 @@ def _rows_of(event: Event) -> Iterator[tuple[int, int, int, float, float, int, i
         side = SELL if event.buyer_is_maker else BUY
         yield both | side | TRADE, event.event_ns, event.wall_ns, float(event.price), float(event.quantity), 0, 0, 0.0
         return
+    if not isinstance(event, LevelsChanged):
+        return  # that form has no place for funding
     kind = SNAPSHOT if event.is_whole else DEPTH
     for side, levels in ((BUY, event.bids), (SELL, event.asks)):
         if event.is_whole and levels:

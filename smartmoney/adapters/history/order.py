@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from smartmoney.adapters.history.events import Event, Events, LevelsChanged, Repairs
+from smartmoney.adapters.history.events import Event, Events, LevelsChanged, Printed, Repairs
 
 PAUSE_NS = 60_000_000_000
 WINDOW = 4_096
@@ -60,7 +60,7 @@ def _levels(event: Event) -> int:
 
 def _may_repeat(event: Event) -> bool:
     """Tell whether an event that was seen can be known by its content alone; trades with ids are known by these, later."""
-    return isinstance(event, LevelsChanged) or event.trade_id < 0
+    return not isinstance(event, Printed) or event.trade_id < 0
 
 
 def _monotonic(events: Events, repairs: Repairs) -> Events:

@@ -1,4 +1,4 @@
-"""Tardis CSV: incremental_book_L2, trades, book_snapshot_5 and _25, told apart by their columns.
+"""Tardis CSV: incremental_book_L2, trades, book_snapshot_5 and _25, derivative_ticker, told apart by their columns.
 
 Times are in us. Rows of one message stand together and share `local_timestamp`; rows marked `is_snapshot` are a whole book, which begins
 anew after a reconnection. Source: Tardis documentation, "CSV data types" (2026).
@@ -12,6 +12,7 @@ from pathlib import Path
 from smartmoney.adapters.history.events import (
     Event,
     Events,
+    FundingTold,
     HistoryRefused,
     Level,
     LevelsChanged,
@@ -21,11 +22,13 @@ from smartmoney.adapters.history.events import (
     decimal_text,
     lacking,
     level_of,
+    signed_text,
 )
 from smartmoney.adapters.history.texts import CsvRows, header_of, located
 
 _BOOK = ("symbol", "timestamp", "local_timestamp", "is_snapshot", "side", "price", "amount")
 _TRADES = ("symbol", "timestamp", "local_timestamp", "id", "side", "price", "amount")
+_FUNDING = ("symbol", "timestamp", "local_timestamp", "funding_timestamp", "funding_rate", "mark_price")
 _STAMPS = ("symbol", "timestamp", "local_timestamp")
 _OWN = ("us",)
 _SIDES = {"bid": 0, "ask": 1}
@@ -36,7 +39,7 @@ def read_tardis(path: Path, repairs: Repairs) -> Events:
     """Yield the events of a file.
 
     Raises:
-        HistoryRefused: it is none of the three, or holds something that cannot be.
+        HistoryRefused: it is none of these, or holds something that cannot be.
         OSError: it cannot be read.
     """
     rows = CsvRows(path, repairs)
@@ -49,11 +52,14 @@ def read_tardis(path: Path, repairs: Repairs) -> Events:
         repairs.agree("books", "book_snapshot", str(path))
         places = columns_of(names, _STAMPS, str(path))
         yield from located(_snapshots(rows, names, places, path, repairs), rows)
+    elif "funding_rate" in names:
+        yield from located(_funding(rows, columns_of(names, _FUNDING, str(path)), path, repairs), rows)
     elif "id" in names:
         yield from located(_trades(rows, columns_of(names, _TRADES, str(path)), path, repairs), rows)
     else:
         closest = lacking(header, {"incremental_book_L2": _BOOK, "trades": _TRADES})
-        raise HistoryRefused(f"{path}: neither incremental_book_L2, trades nor book_snapshot{closest}; its columns are {', '.join(header)}")
+        kinds = "neither incremental_book_L2, trades, derivative_ticker nor book_snapshot"
+        raise HistoryRefused(f"{path}: {kinds}{closest}; its columns are {', '.join(header)}")
 
 
 def _book(rows: Iterator[list[str]], at: Sequence[int], path: Path, repairs: Repairs) -> Iterator[Event]:
@@ -103,4 +109,20 @@ def _trades(rows: Iterator[list[str]], at: Sequence[int], path: Path, repairs: R
             decimal_text(row[price], f"{path}: price", may_be_zero=False),
             decimal_text(row[amount], f"{path}: amount", may_be_zero=False),
             row[side] == "sell",
+        )
+
+
+def _funding(rows: Iterator[list[str]], at: Sequence[int], path: Path, repairs: Repairs) -> Iterator[Event]:
+    symbol, stamp, local, due, rate, mark = at
+    for row in rows:
+        if not (row[due] and row[rate] and row[mark]):
+            repairs.note("rows of derivative_ticker without a rate, its time or a mark price, left out")
+            continue
+        yield FundingTold(
+            repairs.time(row[local], f"{path}: local_timestamp", _OWN),
+            repairs.time(row[stamp], f"{path}: timestamp", _OWN),
+            row[symbol],
+            decimal_text(row[mark], f"{path}: mark_price", may_be_zero=False),
+            signed_text(row[rate], f"{path}: funding_rate"),
+            repairs.time(row[due], f"{path}: funding_timestamp", _OWN),
         )

@@ -81,6 +81,21 @@ BOOK_FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
     ("last_trade_lots", "i8"),
     ("last_trade_sign", "i8"),  # +1: the buyer was the aggressor
     ("last_trade_event_ns", "i8"),
+    # What the venue says of a perpetual's funding: numbers are digits without the point, and decimals. `settled_…` is what was said last
+    # of the latest time of payment that the venue's clock has passed. 0 where nothing was said.
+    ("funding_turns", "i8"),  # record 0 only: how often another time was said than before, of any instrument
+    ("mark_event_ns", "i8"),  # of the latest of these frames
+    ("mark", "i8"),
+    ("mark_decimals", "i8"),
+    ("funding_rate", "i8"),  # positive: longs pay
+    ("funding_rate_decimals", "i8"),
+    ("funding_next_ns", "i8"),  # the next time of payment
+    ("funding_since_ns", "i8"),  # event time of the first frame that said so
+    ("settled_ns", "i8"),
+    ("settled_mark", "i8"),
+    ("settled_mark_decimals", "i8"),
+    ("settled_rate", "i8"),
+    ("settled_rate_decimals", "i8"),
     # Do trades print where the book is? Trades between two depth frames are judged one frame later, against the touches of the frame
     # before them and the two after: a sweep between two frames is no disagreement, a book that is elsewhere is. -1 where there is none.
     ("trade_outside", "f8"),  # share of recent depth intervals with trades (weight 1/64 each) that printed over two ticks outside
@@ -107,6 +122,10 @@ BOOK_FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
     ("scan_trade_price_decimals", "i8"),
     ("scan_trade_quantity", "i8"),
     ("scan_trade_quantity_decimals", "i8"),
+    ("scan_mark", "i8"),
+    ("scan_mark_decimals", "i8"),
+    ("scan_rate", "i8"),
+    ("scan_rate_decimals", "i8"),
     ("scan_count", "i8", (2,)),
     # Arrays, the hot ones first.
     ("tail_count", "i8", (2,)),

@@ -144,6 +144,10 @@ class Portfolio:
         self.fill_count += 1
         return closed
 
+    def is_booked(self, reference: str) -> bool:
+        """Tell whether a funding payment of this reference is booked."""
+        return reference in self._fundings
+
     def apply_funding(self, amount: Decimal, reference: str) -> bool:
         """Book a funding payment, in quote: positive is received, negative is paid. One that was booked changes nothing and gives False."""
         if reference in self._fundings:

@@ -4,6 +4,7 @@ The slow path decodes with `msgspec`, judges every field by itself, fills the sa
 kernel apply it: the two can differ in reading only, and a test compares them on every captured frame.
 """
 
+import contextlib
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -36,6 +37,7 @@ from smartmoney.venues.binance.scan import (
     SEEN_PREVIOUS_ID,
     SEEN_PRICE,
     SEEN_QUANTITY,
+    SEEN_RATE,
     SEEN_REPLY,
     SEEN_SNAPSHOT_ID,
     SEEN_SYMBOL,
@@ -52,6 +54,7 @@ States = np.ndarray[Any, np.dtype[np.void]]
 
 MARKET_CODES = {Market.SPOT: SPOT, Market.USDM: USDM, Market.COINM: COINM}
 _LEVEL_BYTES_MAX = 96
+_MARK = "markPriceUpdate"
 _NONE_FIELDS = (
     "best_bid_tick",
     "best_ask_tick",
@@ -92,6 +95,7 @@ class _Frame(
         "price": "p",
         "quantity": "q",
         "maker": "m",
+        "rate": "r",
         "snapshot_id": "lastUpdateId",
     },
 ):
@@ -108,6 +112,7 @@ class _Frame(
     price: msgspec.Raw = _ABSENT
     quantity: msgspec.Raw = _ABSENT
     maker: msgspec.Raw = _ABSENT
+    rate: msgspec.Raw = _ABSENT
     a: msgspec.Raw = _ABSENT
     b: msgspec.Raw = _ABSENT
     snapshot_id: msgspec.Raw = _ABSENT
@@ -293,6 +298,8 @@ def fill_scratch(frame: bytes, first: Any) -> bool:
         first["scan_trade_price"], first["scan_trade_price_decimals"] = _decimal(_text(parsed.price))
         first["scan_trade_quantity"], first["scan_trade_quantity_decimals"] = _decimal(_text(parsed.quantity))
         seen |= SEEN_PRICE | SEEN_QUANTITY
+    if _text(parsed.rate) is not None:
+        seen |= _fill_mark(parsed, first, is_mark=event == _MARK)
     for side, one, bit in ((0, parsed.b, SEEN_BIDS), (0, parsed.bids, SEEN_BIDS), (1, parsed.a, SEEN_ASKS), (1, parsed.asks, SEEN_ASKS)):
         if bytes(one)[:1] == b"[":
             _fill_levels(bytes(one), first, side)
@@ -326,6 +333,22 @@ def _fill_scalars(parsed: _Frame, first: Any) -> int:
         seen |= SEEN_TICKER_BID
     if bytes(parsed.a)[:1] == b'"':
         seen |= SEEN_TICKER_ASK
+    return seen
+
+
+def _fill_mark(parsed: _Frame, first: Any, *, is_mark: bool) -> int:
+    """Take mark price and rate of funding, if it is a mark price and both are numbers: a delivery has no rate."""
+    rate = _text(parsed.rate) or ""
+    mark = digits = mark_decimals = rate_decimals = seen = 0
+    with contextlib.suppress(MalformedFrameError):
+        if is_mark:
+            mark, mark_decimals = _decimal(_text(parsed.price))
+            digits, rate_decimals = _decimal(rate.removeprefix("-"))
+            seen = SEEN_RATE
+    if not seen:
+        mark = mark_decimals = 0
+    first["scan_mark"], first["scan_mark_decimals"] = mark, mark_decimals
+    first["scan_rate"], first["scan_rate_decimals"] = -digits if rate[:1] == "-" else digits, rate_decimals
     return seen
 
 

@@ -18,6 +18,7 @@ def fnv(text: str) -> int:
 EVENT_DEPTH = np.uint64(fnv("depthUpdate"))
 EVENT_TRADE = np.uint64(fnv("trade"))
 EVENT_AGGREGATE = np.uint64(fnv("aggTrade"))
+EVENT_MARK = np.uint64(fnv("markPriceUpdate"))
 
 KNOWN_EVENTS = (
     "24hrTicker",
@@ -58,7 +59,7 @@ KNOWN_EVENTS = (
     "STRATEGY_UPDATE",
     "GRID_UPDATE",
 )
-"""Event types that are known and say nothing about book or trades."""
+"""Event types that are known and say nothing about book or trades. Of them `markPriceUpdate` is read, for the funding that it tells."""
 _KNOWN = np.array(sorted(fnv(name) for name in KNOWN_EVENTS), dtype=np.uint64)
 
 

@@ -33,7 +33,8 @@ from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, NO, YES, entry, inlin
 from smartmoney.core.book.words import pointer_of, prefetch_at
 from smartmoney.core.features.horizons import DISTANCE_MAX_BPS
 from smartmoney.core.features.kernel import on_book, on_frame, on_level, on_reset, on_trade
-from smartmoney.venues.binance.event_types import EVENT_AGGREGATE, EVENT_DEPTH, EVENT_TRADE, is_known
+from smartmoney.venues.binance.event_types import EVENT_AGGREGATE, EVENT_DEPTH, EVENT_MARK, EVENT_TRADE, is_known
+from smartmoney.venues.binance.mark import note_mark
 from smartmoney.venues.binance.packed import unpack
 from smartmoney.venues.binance.routing import event_time_ns, route, scanned_event_ns
 from smartmoney.venues.binance.scan import (
@@ -406,6 +407,8 @@ def apply_scanned(states: Any, instrument_hint: int, ts_wall_ns: int) -> int:
         event = s0.scan_event
         is_depth = event == EVENT_DEPTH
         if not is_depth and event != EVENT_TRADE and event != EVENT_AGGREGATE:
+            if event == EVENT_MARK and index >= 0:
+                return note_mark(s0, states[index])
             return _ignore(states, index) if is_known(event) else UNKNOWN | (NO_INSTRUMENT << INDEX_SHIFT)
         if seen & SEEN_SYMBOL == 0:
             s0.frames += 1

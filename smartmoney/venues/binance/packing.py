@@ -13,7 +13,7 @@ import numpy as np
 
 from smartmoney.core.book.typed import entry, inner, int64
 from smartmoney.core.book.words import WORD_BYTES, pointer_of, word_at
-from smartmoney.venues.binance.event_types import EVENT_AGGREGATE, EVENT_DEPTH, EVENT_TRADE, is_known
+from smartmoney.venues.binance.event_types import EVENT_AGGREGATE, EVENT_DEPTH, EVENT_MARK, EVENT_TRADE, is_known
 from smartmoney.venues.binance.grid_inference import measure
 from smartmoney.venues.binance.kernel import FRAME_BYTES_MAX
 from smartmoney.venues.binance.packed import HALF, HALF_BITS, LOT_AT, MAKER_AT, MARK, PRICE_AT, SEEN_AT, SIDES, UNIFORM_AT, WIDE_AT
@@ -134,6 +134,8 @@ def _is_fit(text: Any, begin: int, end: int, s: Any, seen: int) -> Any:
     if end - begin > FRAME_BYTES_MAX or seen & SEEN_EVENT == 0 or seen & SEEN_SNAPSHOT_ID != 0:
         return False
     event = s.scan_event
+    if event == EVENT_MARK:
+        return False  # its own numbers have no place among the words
     # Levels of no depth update were not measured.
     if event != EVENT_DEPTH and (seen & SIDES != 0 or not (event == EVENT_TRADE or event == EVENT_AGGREGATE or is_known(event))):
         return False

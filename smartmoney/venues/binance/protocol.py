@@ -178,17 +178,29 @@ _ROUTES: Mapping[str, str] = {
 DEFAULT_STREAMS = ("depth@100ms", "trade")
 """What book and trades need: the fastest diff stream, and single trades with their aggressor."""
 
+FUNDING_STREAMS = ("markPrice",)
+"""What funding needs of a perpetual: its mark price, rate and next time of payment, every three seconds, and at the time itself."""
+
+_BOOK_KINDS = frozenset({"depth", "trade", "aggTrade"})
+
+
+def streams_of(market: Market) -> tuple[str, ...]:
+    """Return what is followed of each instrument of a market."""
+    return DEFAULT_STREAMS if market is Market.SPOT else (*DEFAULT_STREAMS, *FUNDING_STREAMS)
+
 
 class ConnectionPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Say what one connection carries: its address, its streams, whose they are (engine indices), and the messages that ask for them.
 
-    `subscriptions` holds (id, message) pairs; the venue answers each with its id.
+    `subscriptions` holds (id, message) pairs; the venue answers each with its id. Without `carries_books` its loss leaves no hole in
+    anybody's book or trades.
     """
 
     url: str
     streams: tuple[str, ...]
     instruments: tuple[int, ...]
     subscriptions: tuple[tuple[int, bytes], ...]
+    carries_books: bool = True
 
 
 def stream_name(symbol: str, stream: str) -> str:
@@ -256,12 +268,19 @@ def plan_connections(
         by_route.setdefault(route_of(market, f"@{stream}"), []).append(stream)
     plans: list[ConnectionPlan] = []
     for route, kinds in by_route.items():
+        carries_books = any(kind.partition("@")[0] in _BOOK_KINDS for kind in kinds)
         per_connection = max(1, LIMITS[market].streams_per_connection // len(kinds))
         for start in range(0, len(instruments), per_connection):
             indices = tuple(range(start, min(start + per_connection, len(instruments))))
             names = tuple(stream_name(instruments[i].symbol, kind) for i in indices for kind in kinds)
             plans.append(
-                ConnectionPlan(url=stream_url(market, base, route), streams=names, instruments=indices, subscriptions=_subscriptions(names))
+                ConnectionPlan(
+                    url=stream_url(market, base, route),
+                    streams=names,
+                    instruments=indices,
+                    subscriptions=_subscriptions(names),
+                    carries_books=carries_books,
+                )
             )
     return tuple(plans)
 

@@ -41,19 +41,23 @@ def route(states: Any, symbol: int, hint: int) -> Any:
 
 
 @inner
-def event_time_ns(s0: Any) -> Any:
-    """Return the frame's exchange time in ns (`T`, else `E`), 0 if it has none, -1 if it is out of range. Milli- or microseconds."""
-    if s0.scan_seen & SEEN_TRANSACTION_TIME != 0:
-        stamp = s0.scan_transaction_time
-    elif s0.scan_seen & SEEN_EVENT_TIME != 0:
-        stamp = s0.scan_event_time
-    else:
-        return 0
+def stamp_ns(stamp: int) -> Any:
+    """Return a stamp of milli- or microseconds in ns, -1 if it is out of range."""
     if 0 < stamp < 9_000_000_000_000:
         return stamp * 1_000_000
     if 100_000_000_000_000 <= stamp < 9_000_000_000_000_000:
         return stamp * 1_000
     return -1
+
+
+@inner
+def event_time_ns(s0: Any) -> Any:
+    """Return the frame's exchange time in ns (`T`, else `E`), 0 if it has none, -1 if it is out of range. Milli- or microseconds."""
+    if s0.scan_seen & SEEN_TRANSACTION_TIME != 0:
+        return stamp_ns(s0.scan_transaction_time)
+    if s0.scan_seen & SEEN_EVENT_TIME != 0:
+        return stamp_ns(s0.scan_event_time)
+    return 0
 
 
 @entry

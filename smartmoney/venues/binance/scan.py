@@ -15,7 +15,7 @@ import numpy as np
 from smartmoney.core.book.state import SCAN_LEVELS
 from smartmoney.core.book.typed import NO, YES, inlined, inner, spliced
 from smartmoney.core.book.words import WORD_BYTES, word_at
-from smartmoney.venues.binance.event_types import EVENT_AGGREGATE, EVENT_TRADE
+from smartmoney.venues.binance.event_types import EVENT_AGGREGATE, EVENT_MARK, EVENT_TRADE
 from smartmoney.venues.binance.scan_text import (
     BEGIN,
     CLOSE,
@@ -54,6 +54,9 @@ SEEN_ENVELOPE = 262144
 SEEN_PARTIAL = 524288
 SEEN_UNIFORM = 1048576
 """Set by no scanner: levels that were measured beforehand (`packed`) all have the decimals of the first place, and prices of 1 and more."""
+SEEN_RATE = 2097152
+"""Of a mark price alone: it and the rate of funding are both there."""
+_MARK_TEXTS = SEEN_EVENT | SEEN_PRICE | SEEN_RATE
 
 
 def _packed(key: str) -> int:
@@ -74,6 +77,7 @@ _PREVIOUS = _packed("pu")
 _TRADE_ID = _packed("t")
 _PRICE = _packed("p")
 _QUANTITY = _packed("q")
+_RATE = _packed("r")
 _MAKER = _packed("m")
 _B = _packed("b")
 _A = _packed("a")
@@ -96,6 +100,7 @@ _AFTER_KEY = np.uint64(QUOTE | ord(":") << 8)
 _ONE_BYTE = np.uint64(8)
 _BOTH_BYTES = np.uint64(16)
 _AT = ord("@")
+_MINUS = ord("-")
 
 
 @inner
@@ -279,6 +284,9 @@ def _string_value(frame: Any, start: int, stop: int, key: int, is_outer: bool, s
     if key == _QUANTITY:
         s.scan_trade_quantity = start
         return SEEN_QUANTITY
+    if key == _RATE:
+        s.scan_rate = start
+        return SEEN_RATE
     if key == _B:
         return SEEN_TICKER_BID
     if key == _A:
@@ -329,6 +337,36 @@ def _trade_numbers(frame: Any, end: int, seen: int, s: Any) -> bool:
     s.scan_trade_quantity = quantity
     s.scan_trade_quantity_decimals = quantity_decimals
     return price_at >= 0 and quantity_at >= 0
+
+
+@inner
+def _mark_numbers(frame: Any, end: int, s: Any) -> bool:
+    """Read mark price and rate of funding where their texts were found to begin; False where one is no number (a delivery has no rate)."""
+    start = s.scan_rate
+    is_negative = frame[start] == _MINUS
+    if is_negative:
+        start += 1
+    mark_at, mark, mark_decimals = read_number(frame, s.scan_trade_price, end)
+    rate_at, rate, rate_decimals = read_number(frame, start, end)
+    s.scan_mark = mark
+    s.scan_mark_decimals = mark_decimals
+    s.scan_rate = rate
+    s.scan_rate_decimals = rate_decimals
+    if is_negative:
+        s.scan_rate = -s.scan_rate
+    return mark_at >= 0 and rate_at >= 0
+
+
+@inner
+def _take_rate(frame: Any, end: int, seen: int, s: Any) -> int:
+    """Read what a mark price says of funding, if the frame is one: the bit that says so, and nothing in the scratch where it is none."""
+    if seen & _MARK_TEXTS == _MARK_TEXTS and s.scan_event == EVENT_MARK and _mark_numbers(frame, end, s):
+        return SEEN_RATE
+    s.scan_mark = 0
+    s.scan_mark_decimals = 0
+    s.scan_rate = 0
+    s.scan_rate_decimals = 0
+    return 0
 
 
 @inlined
@@ -391,6 +429,8 @@ def scan(frame: Any, begin: int, end: int, s: Any) -> bool:
     i, seen = _object(frame, skip_space(frame, i + 1, end), end, s)
     if i < 0 or skip_space(frame, i, end) != end:
         return False
+    if seen & SEEN_RATE != 0:
+        seen = (seen & ~SEEN_RATE) | _take_rate(frame, end, seen, s)
     is_trade = seen & SEEN_EVENT != 0 and (s.scan_event == EVENT_TRADE or s.scan_event == EVENT_AGGREGATE)
     if is_trade:
         s.scan_seen = seen

@@ -1,8 +1,9 @@
 """Fold a row of frames in one compiled call, up to the next moment at which Python has to look.
 
 Invariants: each frame is folded exactly as `fold` would; a frame after which somebody could have acted (a code that is not everyday, a
-order that fills or triggers, a mark beyond its bounds, a request that arrives) is the last one; a tick that could do anything is not passed
-over, but for decisions that are quiet (`core.models.quiet`), which are taken here. Orders that rest move up in their queues meanwhile.
+order that fills or triggers, a mark beyond its bounds, a request that arrives, another time of funding) is the last one; a tick that could
+do anything is not passed over, but for decisions that are quiet (`core.models.quiet`), which are taken here. Orders that rest move up in
+their queues meanwhile.
 Stopping too early costs time and changes nothing. Layout: `core.book.stretch`.
 """
 
@@ -137,6 +138,7 @@ def fold_stretch(buffer: bytes, frames: Any, control: Any, feeds: Any, watches: 
     c.last_ns = NOTHING
     c.moved_ns = NOTHING
     end = min(c.end, frames.shape[1])
+    turns = states[0].funding_turns
     while c.at < end:
         wall_ns = frames[2, c.at]
         if c.tick_ns <= wall_ns and not _pass_ticks(c, feeds, states, desk, model, wall_ns):
@@ -165,6 +167,9 @@ def fold_stretch(buffer: bytes, frames: Any, control: Any, feeds: Any, watches: 
                 feeds[index].bid_tick = states[index].best_bid_tick
                 feeds[index].ask_tick = states[index].best_ask_tick
             c.moved_ns = wall_ns
+        elif states[0].funding_turns != turns:
+            c.folded = folded
+            return
         if code == APPLIED:
             c.applied += 1
             feeds[index].depth_ns = wall_ns

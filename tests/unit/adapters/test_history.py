@@ -24,6 +24,10 @@ from smartmoney.adapters.history.order import in_order
 from smartmoney.adapters.history.tardis import read_tardis
 from smartmoney.adapters.recordings import read_recording
 from smartmoney.core.domain.instruments import Market
+from smartmoney.core.features.parameters import FeatureParameters
+from smartmoney.simulation.kernel_depth import KernelDepth
+from smartmoney.venues.binance.codec import fold_frame, new_states
+from smartmoney.venues.binance.grid_inference import infer_grid
 
 T = 1_700_000_000_000_000_000
 US = T // 1000
@@ -108,6 +112,50 @@ def test_tardis_book_and_trades_become_one_recording(tmp_path):
     *_, last = books(tmp_path / "out.gz")
     assert last == ({Decimal("100.4"): 2}, {Decimal("100.6"): 3, Decimal("100.7"): 5})
     assert (done.first_wall_ns, done.last_wall_ns) == (T + 9000, T + 60_000)
+
+
+def test_tardis_derivative_ticker_becomes_mark_prices(tmp_path):
+    due = US + 60_000_000
+    header = "exchange,symbol,timestamp,local_timestamp,funding_timestamp,funding_rate,predicted_funding_rate,open_interest,last_price"
+    rows = (
+        f"b,BTCUSDT,{US + 20_000},{US + 30_000},{due},-0.00010000,,5,100.5,100.4,100.45",
+        f"b,BTCUSDT,{US + 40_000},{US + 50_000},,,,6,100.5,100.4,100.45",
+        f"b,BTCUSDT,{due + 10_000},{due + 20_000},{due + 28_800_000_000},1e-04,,5,100.5,100.4,100.50",
+    )
+    ticker = write(tmp_path / "t.csv.gz", f"{header},index_price,mark_price", *rows)
+    book = write(tmp_path / "book.csv.gz", BOOK, *SNAPSHOT)
+    found, repairs = events(read_tardis, ticker, book)
+    done = write_recording(iter(found), Market.USDM, tmp_path / "out.gz", repairs)
+    assert "rows of derivative_ticker without a rate, its time or a mark price, left out: 1" in done.repairs
+    told = [json.loads(one.frame) for one in read_recording(tmp_path / "out.gz") if b"markPrice" in one.frame]
+    assert [one["stream"] for one in told] == ["btcusdt@markPrice"] * 2
+    assert told[0]["data"] == {
+        "e": "markPriceUpdate",
+        "E": T // 10**6 + 20,
+        "s": "BTCUSDT",
+        "p": "100.45",
+        "r": "-0.0001",
+        "T": due // 1_000,
+    }
+    states = new_states(
+        infer_grid(((one.frame, one.symbol) for one in read_recording(tmp_path / "out.gz")), Market.USDM), FeatureParameters()
+    )
+    for one in read_recording(tmp_path / "out.gz"):
+        fold_frame(one.frame, states, -1, one.ts_wall_ns)
+    settled = KernelDepth(states, 0, lambda: True).funding().settled
+    assert settled == (due * 1_000, Decimal("-0.0001"), Decimal("100.45"))
+    spot = recording(tmp_path, found, Market.SPOT, "spot.gz")
+    assert "rows of funding, which spot does not pay, left out: 2" in spot.repairs
+    assert b"markPrice" not in gzip.decompress((tmp_path / "spot.gz").read_bytes())
+
+
+@pytest.mark.parametrize(("column", "text"), [(4, "soon"), (5, "much"), (5, "nan"), (10, "-1"), (10, "0")])
+def test_tardis_derivative_ticker_that_cannot_be_is_refused(tmp_path, column, text):
+    row = f"b,X,{US},{US},{US},0.0001,,5,1,1,1".split(",")
+    row[column] = text
+    header = "exchange,symbol,timestamp,local_timestamp,funding_timestamp,funding_rate,predicted_funding_rate,open_interest,last_price"
+    with pytest.raises(HistoryRefused):
+        events(read_tardis, write(tmp_path / "t.csv", f"{header},index_price,mark_price", ",".join(row)))
 
 
 def test_tardis_snapshots_of_a_few_levels_become_the_updates_between_them(tmp_path):

@@ -24,6 +24,7 @@ class Book:
         self.sides = [dict(bids), dict(asks)]
         self.synced = True
         self.trade = LastTrade(0, 0, 0, -1)
+        self.told = None
 
     @property
     def best_bid_ticks(self):
@@ -42,6 +43,9 @@ class Book:
 
     def last_trade(self):
         return self.trade
+
+    def funding(self):
+        return self.told
 
     def print(self, ticks, lots, sign):
         self.trade = LastTrade(ticks, lots, sign, self.trade.trade_id + 1)

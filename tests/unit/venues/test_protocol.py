@@ -27,6 +27,7 @@ from smartmoney.venues.binance.protocol import (
     recognise,
     route_of,
     stream_name,
+    streams_of,
     subscribe,
     throttle,
     time_request,
@@ -125,14 +126,23 @@ def test_spot_plan_is_one_connection_with_all_streams() -> None:
     ]
 
 
-def test_usdm_plan_splits_streams_by_route() -> None:
-    plans = plan_connections(
-        Market.USDM, "wss://fstream.binance.com", [instrument("BTCUSDT", Market.USDM)], ("depth@100ms", "trade", "markPrice@1s")
-    )
-    assert {plan.url: plan.streams for plan in plans} == {
-        "wss://fstream.binance.com/public/ws": ("btcusdt@depth@100ms", "btcusdt@trade"),
-        "wss://fstream.binance.com/market/ws": ("btcusdt@markPrice@1s",),
+def test_usdm_plan_splits_streams_by_route_and_knows_which_connection_books_depend_on() -> None:
+    plans = plan_connections(Market.USDM, "wss://fstream.binance.com", [instrument("BTCUSDT", Market.USDM)], streams_of(Market.USDM))
+    assert {plan.url: (plan.streams, plan.carries_books) for plan in plans} == {
+        "wss://fstream.binance.com/public/ws": (("btcusdt@depth@100ms", "btcusdt@trade"), True),
+        "wss://fstream.binance.com/market/ws": (("btcusdt@markPrice",), False),
     }
+
+
+def test_a_connection_that_carries_trades_beside_mark_prices_is_one_that_books_depend_on() -> None:
+    (plan,) = plan_connections(Market.USDM, "wss://x", [instrument("BTCUSDT", Market.USDM)], ("markPrice", "aggTrade"))
+    assert plan.carries_books
+
+
+def test_perpetuals_are_followed_with_their_mark_prices_and_spot_has_none() -> None:
+    assert [len(streams_of(market)) for market in (Market.SPOT, Market.USDM, Market.COINM)] == [2, 3, 3]
+    (plan,) = plan_connections(Market.COINM, "wss://x", [instrument("BTCUSD_PERP", Market.COINM)], streams_of(Market.COINM))
+    assert plan.carries_books
 
 
 @given(st.sampled_from([Market.SPOT, Market.USDM]), st.integers(1, 1500))
