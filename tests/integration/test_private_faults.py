@@ -14,6 +14,7 @@ import pytest_asyncio
 import websockets
 
 from smartmoney.core.domain.instruments import Market
+from tests.steady_clock import SteadyClock
 from tests.waiting import PATIENCE_S
 
 from .faulty import reader
@@ -144,7 +145,12 @@ def is_about(name, execution):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def venue():
-    async with exchange(speed=5.0, read_fault=reader, begins=far_from_funding) as (server, endpoints):
+    # One scene for the whole module.
+    clock = SteadyClock()
+    async with exchange(speed=5.0, read_fault=reader, begins=far_from_funding, patience_s=3600, mono_ns=clock.monotonic_ns) as (
+        server,
+        endpoints,
+    ):
         yield Venue(server, endpoints)
 
 
