@@ -37,7 +37,7 @@ class ExchangeServer:
     """Run a synthetic market on the wall clock and serve it.
 
     `origin_ns` is the wall time of the market's time 0; the market runs `speed` simulated seconds a second. At `start` a market that is
-    behind the wall clock makes the difference up first; one that was run ahead of it goes on from there.
+    behind the wall clock makes the difference up first; one that was run ahead of it goes on from there. `mono_ns` is what it goes by then.
     """
 
     def __init__(
@@ -50,9 +50,11 @@ class ExchangeServer:
         faults: FaultPlan | None = None,
         read_fault: FaultReader | None = None,
         accounts: tuple[AccountSpec, ...] = (),
+        mono_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.market = market
         self._speed = speed
+        self._mono_ns = mono_ns
         self._desks = desks or {key: Desk(book, origin_ns) for key, book in market.books.items()}
         self._origin_ns = origin_ns
         self._started_at = 0
@@ -88,7 +90,7 @@ class ExchangeServer:
     def _market_ns(self) -> int:
         if not self._started_at:
             return self._reached_ns()
-        return self._start_ns + int((time.monotonic_ns() - self._started_at) * self._speed)
+        return self._start_ns + int((self._mono_ns() - self._started_at) * self._speed)
 
     async def start(self, port: int = 0) -> dict[Market, Endpoints]:
         """Listen (the first market on `port`, the next on `port + 1`; 0 chooses free ones) and start the clock.
@@ -106,7 +108,7 @@ class ExchangeServer:
             await self.stop()
             raise
         self._start_ns = max(self._reached_ns(), time.time_ns() - self._origin_ns)
-        self._started_at = time.monotonic_ns()
+        self._started_at = self._mono_ns()
         # Not the wall's time: what the market has to make up first is sent to clients too, and must find the faults standing.
         self.faults.begin(self._origin_ns + self._reached_ns())
         self._pump = asyncio.create_task(self._run(), name="exchange clock")

@@ -19,7 +19,6 @@ from smartmoney.adapters.ccxt_account import open_ccxt_account
 from smartmoney.adapters.ccxt_feed import instruments_of
 from smartmoney.adapters.ccxt_orders import CcxtOrders
 from smartmoney.adapters.ccxt_stream import CcxtStream
-from smartmoney.adapters.clock import SystemClock
 from smartmoney.adapters.credentials import Credentials
 from smartmoney.adapters.private_stream import PrivatePolicy, PrivateStream
 from smartmoney.adapters.rest import VenueRest
@@ -39,6 +38,7 @@ from smartmoney.venues.followed import FollowedOrders
 from tests.integration.faulty import reader
 from tests.integration.tradable import KEY, SECRET, ask, exchange
 from tests.property.test_execution_loop import Book
+from tests.steady_clock import CLOCK
 from tests.waiting import PATIENCE_S, SCENE_S
 
 VALID_NS = 600 * 10**9
@@ -100,13 +100,13 @@ class Under:
         return OrderIntent(instrument=0, side=side, type=kind, lots=self.lots(500) if lots is None else lots, **more)
 
     def submit(self, *intents):
-        now = time.monotonic_ns()
+        now = CLOCK.monotonic_ns()
         for intent in intents:
             self.gateway.submit(Approved(intent=intent, valid_until_mono_ns=now + VALID_NS, halt_epoch=0), now)
 
     def cancel(self, *names):
         for name in names:
-            self.gateway.cancel(name, time.monotonic_ns())
+            self.gateway.cancel(name, CLOCK.monotonic_ns())
 
     async def until(self, condition, patience_s=PATIENCE_S):
         try:
@@ -131,7 +131,7 @@ class Under:
     async def report(self):
         """Return a report that was asked for now."""
         before = len(self.said.reports())
-        self.gateway.request_account(time.monotonic_ns())
+        self.gateway.request_account(CLOCK.monotonic_ns())
         await self.until(lambda: len(self.said.reports()) > before)
         return self.said.reports()[-1]
 
@@ -162,7 +162,7 @@ class PaperUnder(Under):
         )
         self.book = Book(mid=6_000_000)
         self.book.move(6_000_000, 2, 4_000)
-        self.now = time.monotonic_ns()
+        self.now = CLOCK.monotonic_ns()
         parameters = PaperParameters(latency_ms=5, fee_in_base=market is Market.SPOT, leverage=Decimal(5))
         self.paper = PaperVenue([self.instrument], parameters, run_id="c", cash=Decimal(100_000))
         self.gateway = self
@@ -227,7 +227,7 @@ class LiveUnder(Under):
         return MoneyBeginning(from_ms=dict.fromkeys((*BOOKED, *MOVED), now_ms))
 
     def make(self, orders=(), known=(), beginning=None, money=None):
-        clock = SystemClock()
+        clock = CLOCK
         place = self.where[self.market]
         found = endpoints(self.market, rest=place.rest, stream=place.ws, ws_api=place.ws_api or "")
         self.account = BinanceAccount(self.market, found, Credentials(KEY, SECRET), clock=clock, sapi=self.where[Market.SPOT].rest)
@@ -257,7 +257,7 @@ class LiveUnder(Under):
 
     async def make_by_ccxt(self):
         """Make the same gateway on ccxt.pro's own class, pointed at the exchange."""
-        clock = SystemClock()
+        clock = CLOCK
         spot, here = self.where[Market.SPOT], self.where[self.market]
         terms = VENUES["binance" if self.market is Market.SPOT else "binanceusdm"]
         self.account = await open_ccxt_account(
@@ -325,7 +325,7 @@ class LiveUnder(Under):
 
     @asynccontextmanager
     async def fault(self, kind, **keys):
-        name = f"f{time.monotonic_ns()}"
+        name = f"f{CLOCK.monotonic_ns()}"
         self.server.faults.add(reader({"kind": kind, "name": name, "market": self.market.value, **keys}), self.server.now_ns())
         try:
             yield lambda: next(r.acted for r in self.server.faults.reports(self.server.now_ns()) if r.fault.name == name)
@@ -362,8 +362,9 @@ def orders_named(account, market, name):
 @asynccontextmanager
 async def live_under(market, patience_s=SCENE_S, begins=lambda now_ns: now_ns):
     """Serve an exchange and yield a harness that has not begun: call `make`, then `running`."""
-    async with exchange(read_fault=reader, patience_s=patience_s, begins=begins) as (server, where):
-        rest = VenueRest(market, where[market].rest, clock=SystemClock(), jitter=Random(1))
+    CLOCK.begin()
+    async with exchange(read_fault=reader, patience_s=patience_s, begins=begins, mono_ns=CLOCK.monotonic_ns) as (server, where):
+        rest = VenueRest(market, where[market].rest, clock=CLOCK, jitter=Random(1))
         (instrument,) = await rest.instruments(("BTC/USDT",))
         await rest.close()
         yield LiveUnder(market, server, where, instrument)

@@ -9,7 +9,6 @@ from smartmoney.adapters.ccxt_feed import instruments_of
 from smartmoney.adapters.ccxt_money import CcxtMoney
 from smartmoney.adapters.ccxt_orders import CcxtOrders
 from smartmoney.adapters.ccxt_stream import CcxtStream
-from smartmoney.adapters.clock import SystemClock
 from smartmoney.adapters.credentials import Credentials
 from smartmoney.core.domain.instruments import Market
 from smartmoney.core.domain.orders import OrderType, Purpose, Side, TimeInForce
@@ -20,6 +19,7 @@ from smartmoney.venues.ccxt_news import Sized
 from smartmoney.venues.ccxt_terms import VENUES
 from smartmoney.venues.followed import FollowedOrders
 from tests.contract.venues import Under
+from tests.steady_clock import CLOCK
 from tests.waiting import SCENE_S
 
 from .scripted_venue import KEY, PASSPHRASE, SECRET, serving
@@ -36,7 +36,7 @@ def urls(venue, name):
 
 async def open_account(venue, name, **more):
     return await open_ccxt_account(
-        VENUES[name], venue.trades_on, CREDENTIALS, clock=SystemClock(), urls=urls(venue, name), is_rehearsal=True, **more
+        VENUES[name], venue.trades_on, CREDENTIALS, clock=CLOCK, urls=urls(venue, name), is_rehearsal=True, **more
     )
 
 
@@ -48,7 +48,7 @@ class CcxtUnder(Under):
         self.latched = False
 
     async def make(self, since_ms=None, money=None, orders=()):
-        clock = SystemClock()
+        clock = CLOCK
         self.account = await open_account(self.venue, self.terms.venue)
         ((self.instrument, size),) = instruments_of(self.account.client, [self.venue.symbol_name])
         self.side = CcxtOrders(self.account, [Sized(instrument=self.instrument, contract_size=size)])

@@ -14,6 +14,7 @@ from smartmoney.core.execution.parameters import AttachedStops, EntryStyle, Exec
 from smartmoney.core.execution.view import ExecutionView, Quote
 from smartmoney.core.portfolio.portfolio import Portfolio
 from smartmoney.core.risk.parameters import RiskLimits
+from tests.steady_clock import CLOCK
 from tests.waiting import PATIENCE_S
 
 from .ccxt_gateways import trading
@@ -46,7 +47,7 @@ class Trader:
     def view(self):
         self.seq += 1
         quote = Quote(best_bid_ticks=self.bid, best_ask_ticks=self.ask, trust=FeedTrust.SYNCED)
-        now_ns = time.monotonic_ns()
+        now_ns = CLOCK.monotonic_ns()
         return ExecutionView(seq=self.seq, now_mono_ns=now_ns, quotes=(quote,), equity=Decimal(100_000), halted=self.halted is not None)
 
     def carry_out(self, commands):
@@ -54,7 +55,7 @@ class Trader:
         for command in commands:
             if isinstance(command, SubmitOrder):
                 self.sent.append(command.approved.intent)
-                gateway.submit(command.approved, time.monotonic_ns())
+                gateway.submit(command.approved, CLOCK.monotonic_ns())
             elif isinstance(command, CancelOrder):
                 gateway.cancel(command.client_order_id, 0)
             elif isinstance(command, Notify):

@@ -12,6 +12,7 @@ from smartmoney.settings.errors import ConfigurationError
 from smartmoney.settings.faults import read_fault
 from smartmoney.simulation.faults import FaultPlan
 from smartmoney.simulation.market import SyntheticMarket
+from tests.steady_clock import SteadyClock
 from tests.waiting import SCENE_S
 
 START = 10_000_000_000
@@ -25,11 +26,13 @@ def reader(entry):
 
 
 @asynccontextmanager
-async def exchange(*faults, seed=5, speed=5.0, symbols=("BTCUSDT",), begins=lambda now_ns: now_ns):
+async def exchange(*faults, seed=5, speed=5.0, symbols=("BTCUSDT",), begins=lambda now_ns: now_ns, clock=None):
     """Serve a market with faults (dictionaries, as in a file); `begins` says when it is there, by its own clock."""
     plan = FaultPlan([read_fault(fault) for fault in faults])
     origin_ns = begins(time.time_ns()) - START
-    server = ExchangeServer(SyntheticMarket(seed, symbols=symbols), origin_ns, speed=speed, faults=plan, read_fault=reader)
+    clock = clock or SteadyClock()
+    market = SyntheticMarket(seed, symbols=symbols)
+    server = ExchangeServer(market, origin_ns, speed=speed, faults=plan, read_fault=reader, mono_ns=clock.monotonic_ns)
     server.advance(START)
     endpoints = await server.start()
     try:

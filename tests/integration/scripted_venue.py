@@ -13,6 +13,7 @@ from decimal import Decimal
 from aiohttp import WSMsgType, web
 
 from smartmoney.core.domain.instruments import Market
+from tests.steady_clock import CLOCK
 from tests.waiting import SCENE_S, until
 
 KEY, SECRET, PASSPHRASE = "KeyOfTheTrader1", "canary4711secretcanary", "canary4711passphrase"
@@ -197,6 +198,7 @@ class ScriptedVenue:
 
 @asynccontextmanager
 async def serving(venue, patience_s=SCENE_S):
+    CLOCK.begin()
     await venue.start()
     try:
         async with asyncio.timeout(patience_s):

@@ -11,7 +11,6 @@ from random import Random
 import pytest
 
 from smartmoney.adapters.backoff import BackoffPolicy
-from smartmoney.adapters.clock import SystemClock
 from smartmoney.adapters.exchange_feed import Desk
 from smartmoney.adapters.feed import FeedPolicy, MarketFeed
 from smartmoney.adapters.feed_link import LinkPolicy
@@ -29,6 +28,7 @@ from smartmoney.runtime.codecs import binance_codec
 from smartmoney.simulation.market import SyntheticMarket
 from smartmoney.venues.binance.protocol import endpoints as venue_endpoints
 from smartmoney.venues.binance.protocol import plan_connections
+from tests.steady_clock import SteadyClock
 from tests.waiting import until
 
 from .faulty import acted, exchange
@@ -134,9 +134,9 @@ class Product:
 @asynccontextmanager
 async def product(*faults, market=Market.SPOT, speed=5.0):
     """Follow the market of an exchange; the faults come once the product trusts its book."""
-    async with exchange(speed=speed) as (server, served):
+    clock = SteadyClock()
+    async with exchange(speed=speed, clock=clock) as (server, served):
         where = venue_endpoints(market, rest=served[market].rest, stream=served[market].ws)
-        clock = SystemClock()
         rest = VenueRest(
             market,
             where.rest,

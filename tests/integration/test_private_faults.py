@@ -14,6 +14,7 @@ import pytest_asyncio
 import websockets
 
 from smartmoney.core.domain.instruments import Market
+from tests.steady_clock import SteadyClock
 from tests.waiting import PATIENCE_S
 
 from .faulty import reader
@@ -38,7 +39,8 @@ class Venue:
 
     async def rest(self, method, call, market, **params):
         root = ROOT[market].replace("v1", "v3") if call == "positionRisk" else ROOT[market]
-        status, body, _ = await ask(self.server, self.endpoints[market].rest + root + call, method, **params)
+        # The widest window that there is: the exchange's clock goes five times as fast, and a request may have to wait.
+        status, body, _ = await ask(self.server, self.endpoints[market].rest + root + call, method, **params, recvWindow=60_000)
         return status, body
 
     async def order(self, market, asked, call="order", **more):
@@ -57,7 +59,8 @@ class Venue:
         """Ask until an order, or a conditional one, has a status."""
         names = ("origClientOrderId", "status") if call == "order" else ("clientAlgoId", "algoStatus")
         async with asyncio.timeout(PATIENCE_S):
-            while (await self.rest("GET", call, market, symbol="BTCUSDT", **{names[0]: name}))[1][names[1]] != status:  # noqa: ASYNC110
+            while (shown := (await self.rest("GET", call, market, symbol="BTCUSDT", **{names[0]: name}))[1]).get(names[1]) != status:
+                assert names[1] in shown, shown
                 await asyncio.sleep(0.02)
 
     def far(self, market):
@@ -144,7 +147,12 @@ def is_about(name, execution):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def venue():
-    async with exchange(speed=5.0, read_fault=reader, begins=far_from_funding) as (server, endpoints):
+    # One scene for the whole module.
+    clock = SteadyClock()
+    async with exchange(speed=5.0, read_fault=reader, begins=far_from_funding, patience_s=3600, mono_ns=clock.monotonic_ns) as (
+        server,
+        endpoints,
+    ):
         yield Venue(server, endpoints)
 
 

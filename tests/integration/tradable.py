@@ -22,9 +22,13 @@ KEY, SECRET = DEMO.keys[0].key, DEMO.keys[0].secret
 
 
 @asynccontextmanager
-async def exchange(*accounts, speed=1.0, symbols=("BTCUSDT",), read_fault=None, patience_s=SCENE_S, begins=lambda now_ns: now_ns):
+async def exchange(
+    *accounts, speed=1.0, symbols=("BTCUSDT",), read_fault=None, patience_s=SCENE_S, begins=lambda now_ns: now_ns, mono_ns=time.monotonic_ns
+):
     market = SyntheticMarket(5, symbols=symbols)
-    server = ExchangeServer(market, begins(time.time_ns()) - START, speed=speed, accounts=accounts or (DEMO,), read_fault=read_fault)
+    server = ExchangeServer(
+        market, begins(time.time_ns()) - START, speed=speed, accounts=accounts or (DEMO,), read_fault=read_fault, mono_ns=mono_ns
+    )
     server.advance(START)
     endpoints = await server.start()
     try:

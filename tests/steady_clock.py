@@ -1,0 +1,42 @@
+"""A clock for scenes that live in one process: it stands still while the process has to wait for its turn.
+
+Limits of half a second are met or missed by what the code does then, and not by what else the machine is busy with.
+"""
+
+import asyncio
+import time
+
+
+class SteadyClock:
+    """Go as the machine's clock does, but never on by more than `STEP_NS` between two looks; in the scenes that it is for, many look."""
+
+    STEP_NS = 100_000_000
+
+    def __init__(self):
+        self.begin()
+
+    def begin(self):
+        """Show what the machine's clocks show: a scene begins, and nobody looked since the last one."""
+        self._seen_ns = self._now_ns = time.monotonic_ns()
+        self._offset_ns = time.time_ns() - self._now_ns
+
+    def monotonic_ns(self):
+        seen_ns = time.monotonic_ns()
+        self._now_ns += min(seen_ns - self._seen_ns, self.STEP_NS)
+        self._seen_ns = seen_ns
+        return self._now_ns
+
+    def wall_ns(self):
+        return self.monotonic_ns() + self._offset_ns
+
+    async def sleep(self, seconds):
+        until_ns = self.monotonic_ns() + round(seconds * 1e9)
+        while True:
+            left_ns = until_ns - self.monotonic_ns()
+            await asyncio.sleep(min(max(0, left_ns), self.STEP_NS // 5) / 1e9)
+            if left_ns <= 0:
+                return
+
+
+CLOCK = SteadyClock()
+"""Of everybody in a scene of orders: who is late by it is late of himself."""
