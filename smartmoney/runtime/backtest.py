@@ -25,6 +25,7 @@ from smartmoney.adapters.recording_blocks import blocks_of
 from smartmoney.core.domain.entries import RunStarted
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.parameters import encode_parameters
+from smartmoney.learning.evaluation.passed_by import Moments
 from smartmoney.learning.matched_null import NullTest, judged
 from smartmoney.runtime import logs
 from smartmoney.runtime.assembly import engine_parameters, strategy_factory
@@ -194,10 +195,10 @@ def _be_quiet() -> None:
     logs.configure("WARNING", to_screen=False)
 
 
-def run_job(job: BacktestJob, on_ready: Callable[[Engine], None] | None = None) -> JobResult:
+def run_job(job: BacktestJob, on_ready: Callable[[Engine], None] | None = None, moments: Moments | None = None) -> JobResult:
     """Run one job. Fees and rules are those of its source's market, whatever the settings name.
 
-    `on_ready` may hook into the engine once a run over recordings is open.
+    `on_ready` may hook into the engine once a run over recordings is open; `moments` are told each of its decisions.
 
     Raises:
         BacktestRefused, DatasetRefused, ReplayRefused: it has nothing to test.
@@ -207,7 +208,7 @@ def run_job(job: BacktestJob, on_ready: Callable[[Engine], None] | None = None) 
     if isinstance(job.source, CapturedRun):
         return _run_capture(job, job.source)
     if isinstance(job.source, Recordings):
-        return _run_recordings(job, job.source, on_ready)
+        return _run_recordings(job, job.source, on_ready, moments)
     if isinstance(job.source, StoredDays):
         return _run_stored(job, job.source)
     with tempfile.TemporaryDirectory(prefix="smartmoney-backtest-") as folder:
@@ -216,7 +217,7 @@ def run_job(job: BacktestJob, on_ready: Callable[[Engine], None] | None = None) 
         )
         # What is gone in a minute is not worth keeping.
         made = msgspec.structs.replace(job, prepares=False)
-        return _run_recordings(made, Recordings(files, job.source.market), on_ready)
+        return _run_recordings(made, Recordings(files, job.source.market), on_ready, moments)
 
 
 def _on_market(job: BacktestJob, market: str) -> BacktestJob:
@@ -230,9 +231,11 @@ def _on_market(job: BacktestJob, market: str) -> BacktestJob:
     return msgspec.structs.replace(job, settings=settings.model_copy(update={"market": market}))
 
 
-def _run_recordings(job: BacktestJob, source: Recordings, on_ready: Callable[[Engine], None] | None = None) -> JobResult:
+def _run_recordings(
+    job: BacktestJob, source: Recordings, on_ready: Callable[[Engine], None] | None = None, moments: Moments | None = None
+) -> JobResult:
     job = _on_market(job, source.market)
-    watch = Chronicler()
+    watch = Chronicler(moments)
     opened = perf_counter()
     replay, frames = frame_replay(
         [Path(file) for file in source.files],

@@ -12,6 +12,7 @@ import numpy as np
 
 from smartmoney.core.models.bundle import Bundle
 from smartmoney.learning.evaluation.nulls import pbo_of
+from smartmoney.learning.evaluation.passed_by import Way, ways_of
 from smartmoney.learning.evaluation.said import Said
 from smartmoney.learning.evaluation.trades import TradeSums, WorldTraded, sums_of
 from smartmoney.learning.sets.rows import Rows
@@ -22,7 +23,8 @@ _RESAMPLES = 1000
 class PlantedScore(msgspec.Struct, frozen=True, kw_only=True):
     """Compare nets, in quote over all worlds, positions that are still open included; `share` is NaN where the oracle does not earn.
 
-    The share's interval is 95 %, over worlds. `opened` are the model's trades with the gates forced open.
+    The share's interval is 95 %, over worlds. `opened` are the model's trades with the gates forced open; `ways` say what became of the
+    oracle's trades, and what either made in them.
     """
 
     worlds: int
@@ -36,6 +38,15 @@ class PlantedScore(msgspec.Struct, frozen=True, kw_only=True):
     opened: TradeSums
     pbo_mean: float
     pbo_worlds: int
+    ways: tuple[Way, ...] = ()
+
+    @property
+    def beside(self) -> tuple[float, float]:
+        """Return what the model and the oracle made outside of those trades."""
+        return (
+            self.net_model - sum(one.net_model for one in self.ways),
+            self.net_oracle - sum(one.net_oracle for one in self.ways),
+        )
 
 
 def score_planted(bundle: Bundle, rows: Sequence[tuple[Rows, Said]], traded: Sequence[WorldTraded], seed: int = 17) -> PlantedScore:
@@ -60,6 +71,7 @@ def score_planted(bundle: Bundle, rows: Sequence[tuple[Rows, Said]], traded: Seq
         opened=sums_of([one.opened for one in traded]),
         pbo_mean=mean,
         pbo_worlds=worlds,
+        ways=ways_of([one for world in traded for one in world.chances]),
     )
 
 

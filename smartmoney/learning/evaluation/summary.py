@@ -116,6 +116,8 @@ def _planted(found: PlantedScore) -> dict[str, object]:
         "opened": _sums(found.opened),
         "pbo_mean": _number(found.pbo_mean),
         "pbo_worlds": found.pbo_worlds,
+        "oracle_trades": [_plain(one) for one in found.ways],
+        "beside_them": dict(zip(("net_model", "net_oracle"), found.beside, strict=True)),
     }
 
 
