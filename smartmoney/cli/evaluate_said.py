@@ -150,6 +150,11 @@ def _passed_by(planted: PlantedScore) -> Iterator[str]:
         yield f"    {one.trades:4d} {WAYS[one.way]}: {one.net_oracle:+.2f}, {one.net_model:+.2f}{more}"
     model, oracle = planted.beside
     yield f"         while the oracle held nothing: {oracle:+.2f}, {model:+.2f}"
+    if not math.isnan(planted.share_at_size):
+        yield (
+            f"  at the oracle's size throughout its share would be {planted.share_at_size:.0%} "
+            f"[{planted.share_at_size_low:.2f}, {planted.share_at_size_high:.2f}]"
+        )
 
 
 def _trades(sums: TradeSums) -> str:

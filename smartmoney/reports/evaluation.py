@@ -269,7 +269,8 @@ def _passed_by(planted: PlantedScore) -> Iterator[str]:
     yield paragraph(
         "What became of the oracle's trades: taken by the model, or passed by, and how far it came towards them meanwhile. Nets are in "
         "quote, of the model what its account gained meanwhile; held is for which share of their time it held their side, then what the "
-        "oracle made in that, and what the model held in shares of what the oracle did."
+        "oracle made in that, and what the model held in shares of what the oracle did. Sizes follow from confidence and regime; at the "
+        f"oracle's the share of its net would be {said(planted.share_at_size, '.0%')} instead of {said(planted.share, '.0%')}."
     )
     model, oracle = planted.beside
     rows = [

@@ -79,6 +79,9 @@ def test_the_share_of_the_oracles_net_has_both_sides_and_is_nothing_where_it_doe
     found = score_planted(bundle, [], earning)
     assert (found.net_model, found.net_oracle, found.share) == (80.0, 200.0, pytest.approx(0.4))
     assert found.share_low == found.share_high == pytest.approx(0.4)
+    assert (found.size, found.share_at_size) == (pytest.approx(0.6), pytest.approx(0.4 / 0.6))
+    assert found.share_at_size_low == found.share_at_size_high == pytest.approx(0.4 / 0.6)
+    assert math.isnan(score_planted(bundle, [], earning[:1]).share_low)
     poor = [msgspec.structs.replace(one, oracle=traded(9, net=-1.0)) for one in earning]
     assert math.isnan(score_planted(bundle, [], poor).share)
 
