@@ -10,6 +10,7 @@ from smartmoney.learning.evaluation.delay import POOLED, DelayScore
 from smartmoney.learning.evaluation.evaluate import Evaluation
 from smartmoney.learning.evaluation.misses import misses
 from smartmoney.learning.evaluation.nulls import NullScore
+from smartmoney.learning.evaluation.passed_by import WAYS
 from smartmoney.learning.evaluation.planted import PlantedScore
 from smartmoney.learning.evaluation.trades import TradeSums
 from smartmoney.learning.evaluation.worlds import HeadScore, RegimeScore
@@ -128,12 +129,31 @@ def _planted(planted: PlantedScore) -> Iterator[str]:
     )
     yield f"  the model, gates as configured: {_normal(planted.model)}"
     yield f"  the oracle, the same gates: {_normal(planted.oracle)}"
+    yield from _passed_by(planted)
     opened = planted.opened
     if opened.trades:
         at_costs = ", ".join(f"x{times} {opened.net_at(times):+.2f}" for times in (0, 1, 2))
         yield (
             f"  the model, gates forced open: {_trades(opened)}; net at costs {at_costs}; "
             f"break-even fee {opened.break_even_fee:+.2f} bps a fill"
+        )
+
+
+def _passed_by(planted: PlantedScore) -> Iterator[str]:
+    if not planted.ways:
+        return
+    yield "  what became of the oracle's trades; net of the oracle, of the model:"
+    for one in planted.ways:
+        more = ""
+        if one.held > 0.0:
+            more = f"; held for {one.held:.0%} of their time, in which the oracle made {one.net_held:+.2f}, at {one.size:.2f} of its size"
+        yield f"    {one.trades:4d} {WAYS[one.way]}: {one.net_oracle:+.2f}, {one.net_model:+.2f}{more}"
+    model, oracle = planted.beside
+    yield f"         while the oracle held nothing: {oracle:+.2f}, {model:+.2f}"
+    if not math.isnan(planted.share_at_size):
+        yield (
+            f"  at the oracle's size throughout its share would be {planted.share_at_size:.0%} "
+            f"[{planted.share_at_size_low:.2f}, {planted.share_at_size_high:.2f}]"
         )
 
 

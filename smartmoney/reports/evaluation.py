@@ -13,6 +13,8 @@ from smartmoney.learning.evaluation.baseline import BaselineScore
 from smartmoney.learning.evaluation.delay import POOLED
 from smartmoney.learning.evaluation.evaluate import Evaluation
 from smartmoney.learning.evaluation.misses import misses
+from smartmoney.learning.evaluation.passed_by import WAYS
+from smartmoney.learning.evaluation.planted import PlantedScore
 from smartmoney.learning.evaluation.summary import summary_of, summary_of_both
 from smartmoney.learning.evaluation.trades import TradeSums
 from smartmoney.reports import evaluation_plots as plots
@@ -256,7 +258,28 @@ def _money(scores: Evaluation) -> Iterator[str]:
         "break-even": "",
     }
     yield table(heads, [(escape(name), *_row(one)) for name, one in rows.items()])
+    if scores.planted is not None:
+        yield from _passed_by(scores.planted)
     yield figure(plots.draw_cost_sensitivity(rows), "net a trade without costs, with them, and with twice as much")
+
+
+def _passed_by(planted: PlantedScore) -> Iterator[str]:
+    if not planted.ways:
+        return
+    yield paragraph(
+        "What became of the oracle's trades: taken by the model, or passed by, and how far it came towards them meanwhile. Nets are in "
+        "quote, of the model what its account gained meanwhile; held is for which share of their time it held their side, then what the "
+        "oracle made in that, and what the model held in shares of what the oracle did. Sizes follow from confidence and regime; at the "
+        f"oracle's the share of its net would be {said(planted.share_at_size, '.0%')} instead of {said(planted.share, '.0%')}."
+    )
+    model, oracle = planted.beside
+    rows = [
+        (escape(WAYS[one.way]), str(one.trades), said(one.net_oracle, "+.2f"), said(one.net_model, "+.2f"),
+         *((said(one.held, ".0%"), said(one.net_held, "+.2f"), said(one.size, ".2f")) if one.held > 0.0 else ("", "", "")))
+        for one in planted.ways
+    ]  # fmt: skip
+    heads = {"what became of them": "text", "trades": "", "oracle": "", "model": "", "held": "", "oracle then": "", "size": ""}
+    yield table(heads, [*rows, ("while the oracle held nothing", "", said(oracle, "+.2f"), said(model, "+.2f"), "", "", "")])
 
 
 def _row(one: TradeSums) -> tuple[str, ...]:

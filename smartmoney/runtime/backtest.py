@@ -27,6 +27,7 @@ from smartmoney.adapters.recording_blocks import merge_blocks
 from smartmoney.core.domain.entries import RunStarted
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.parameters import encode_parameters
+from smartmoney.learning.evaluation.passed_by import Moments
 from smartmoney.learning.matched_null import NullTest, judged
 from smartmoney.runtime.assembly import engine_parameters, strategy_factory
 from smartmoney.runtime.backtest_sources import WARM_NS, by_turns, captured_items, record_built_in, split_start, stretch_of
@@ -201,10 +202,16 @@ def _run_sharing(number: int, job: BacktestJob) -> JobResult:
     return run_job(job, on_share=teller(number))
 
 
-def run_job(job: BacktestJob, on_ready: Callable[[Engine], None] | None = None, on_share: OnShare = lambda _share: None) -> JobResult:
+def run_job(
+    job: BacktestJob,
+    on_ready: Callable[[Engine], None] | None = None,
+    on_share: OnShare = lambda _share: None,
+    moments: Moments | None = None,
+) -> JobResult:
     """Run one job. Fees and rules are those of its source's market, whatever the settings name.
 
-    `on_ready` may hook into the engine once a run over recordings is open; `on_share` is told how much of recordings or days is done.
+    `on_ready` may hook into the engine once a run over recordings is open; `on_share` is told how much of recordings or days is done;
+    `moments` are told each of its decisions.
 
     Raises:
         BacktestRefused, DatasetRefused, ReplayRefused: it has nothing to test.
@@ -214,7 +221,7 @@ def run_job(job: BacktestJob, on_ready: Callable[[Engine], None] | None = None, 
     if isinstance(job.source, CapturedRun):
         return _run_capture(job, job.source)
     if isinstance(job.source, Recordings):
-        return _run_recordings(job, job.source, on_ready, on_share)
+        return _run_recordings(job, job.source, on_ready, on_share, moments)
     if isinstance(job.source, StoredDays):
         return _run_stored(job, job.source, on_share)
     with tempfile.TemporaryDirectory(prefix="smartmoney-backtest-") as folder:
@@ -223,7 +230,7 @@ def run_job(job: BacktestJob, on_ready: Callable[[Engine], None] | None = None, 
         )
         # What is gone in a minute is not worth keeping.
         made = msgspec.structs.replace(job, prepares=False)
-        return _run_recordings(made, Recordings(files, job.source.market), on_ready, on_share)
+        return _run_recordings(made, Recordings(files, job.source.market), on_ready, on_share, moments)
 
 
 def _on_market(job: BacktestJob, market: str) -> BacktestJob:
@@ -237,9 +244,11 @@ def _on_market(job: BacktestJob, market: str) -> BacktestJob:
     return msgspec.structs.replace(job, settings=settings.model_copy(update={"market": market}))
 
 
-def _run_recordings(job: BacktestJob, source: Recordings, on_ready: Callable[[Engine], None] | None, on_share: OnShare) -> JobResult:
+def _run_recordings(
+    job: BacktestJob, source: Recordings, on_ready: Callable[[Engine], None] | None, on_share: OnShare, moments: Moments | None
+) -> JobResult:
     job = _on_market(job, source.market)
-    watch = Chronicler()
+    watch = Chronicler(moments)
     opened = perf_counter()
     replay, frames = frame_replay(
         [Path(file) for file in source.files],

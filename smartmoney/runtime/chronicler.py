@@ -23,6 +23,7 @@ from smartmoney.core.domain.signals import Regime
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.stretch import Decided, Glance, Passed, Valued
 from smartmoney.core.portfolio.portfolio import ClosedTrade, Portfolio
+from smartmoney.learning.evaluation.passed_by import Moments
 from smartmoney.learning.matched_null import NullDraws, Stretch, Trade, draw_null
 from smartmoney.learning.price_path import PricePath
 from smartmoney.runtime.chronicle import (
@@ -153,7 +154,9 @@ class TripBook:
 class Chronicler:
     """Be the watcher of an offline run or of a replay."""
 
-    def __init__(self) -> None:
+    def __init__(self, moments: Moments | None = None) -> None:
+        """Begin; `moments`, if given, are told each decision of the first instrument, and grow with the run."""
+        self._moments = moments
         self.costs = FillCosts()
         self._entries = EntryCosts()
         self.equity = EquityCurve()
@@ -242,6 +245,7 @@ class Chronicler:
                 if offer is not None:
                     forecasts.offered(index, offer.horizon_s, offer.sign, offer.confidence, mids[index], now_ns)
                 self._note_decision(index, each.refusal.code.value, each.label, each.probability)
+                self._tell_moment(index, each.refusal.code.value, 0 if offer is None else offer.sign)
             elif type(each) is Valued and each.equity is not None:
                 self.equity.add(now_ns, float(each.equity))
 
@@ -336,11 +340,16 @@ class Chronicler:
     def _decided(self, index: int, code: str) -> str:
         """Take a decision and its forecasts; return the regime in which it was taken."""
         desk = self._engine.brain.desk
-        reading = desk.regime(index)
-        self._forecasts.said(index, desk.opportunities(index), self._mids[index], self.last_wall)
+        reading, offers = desk.regime(index), desk.opportunities(index)
+        self._forecasts.said(index, offers, self._mids[index], self.last_wall)
+        self._tell_moment(index, code, offers[0].side.sign if offers else 0)
         if reading is None:
             return self._note_decision(index, code, None, 0.0)
         return self._note_decision(index, code, reading.label, reading.probability)
+
+    def _tell_moment(self, index: int, code: str, sign: int) -> None:
+        if self._moments is not None and index == 0:
+            self._moments.note(self.last_wall, code, sign)
 
     def _note_decision(self, index: int, code: str, label: Regime | None, probability: float) -> str:
         """Count a decision and note the regime in which it was taken."""

@@ -10,6 +10,7 @@ import multiprocessing
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from smartmoney.adapters.model_store import ModelStore
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.models.bundle import Bundle, Calibrator
 from smartmoney.learning.evaluation.parent_oracle import Parent, ParentOracle, parents_of
+from smartmoney.learning.evaluation.passed_by import Account, Held, Moments, chances
 from smartmoney.learning.evaluation.trades import Trade, Traded, WorldTraded
 from smartmoney.learning.sets.synthetic import ORIGIN_NS, World
 from smartmoney.runtime import logs
@@ -139,7 +141,9 @@ def trade_world(job: TradeJob) -> tuple[WorldTraded, ...]:
     with tempfile.TemporaryDirectory(prefix="smartmoney-evaluate-") as folder:
         files, parents = _recorded(world, Path(folder))
 
-        def run(model: str, chosen: Settings, on_ready: Callable[[Engine], None] | None = None) -> Traded:
+        def run(
+            model: str, chosen: Settings, on_ready: Callable[[Engine], None] | None = None, moments: Moments | None = None
+        ) -> JobResult:
             made = BacktestJob(
                 name=world.name,
                 source=Recordings(files, world.market.value),
@@ -147,17 +151,51 @@ def trade_world(job: TradeJob) -> tuple[WorldTraded, ...]:
                 latency=OrderLatency(median_ms=settings.paper.latency_ms),
                 models=job.store,
             )
-            return traded(run_job(made, on_ready), world)
+            return run_job(made, on_ready, moments=moments)
 
         def be_oracle(engine: Engine) -> None:
             engine.brain.desk.activate(ParentOracle(parents))
 
         # The oracle takes the model's place: whose it was makes no difference.
         oracle = run(job.models[0][0], settings, be_oracle) if job.has_oracle else None
-        return tuple(
-            WorldTraded(normal=run(model, settings), opened=run(opened, with_gates_open(settings)), oracle=oracle)
-            for model, opened in job.models
-        )
+        return tuple(_beside(oracle, run, names, settings, world) for names in job.models)
+
+
+def _beside(
+    oracle: JobResult | None, run: Callable[..., JobResult], names: tuple[str, str], settings: Settings, world: World
+) -> WorldTraded:
+    """Let a model trade, as it is and forced open, beside what the oracle made of the same market."""
+    model, opened = names
+    moments = Moments()
+    normal = run(model, settings, moments=moments)
+    return WorldTraded(
+        normal=traded(normal, world),
+        opened=traded(run(opened, with_gates_open(settings)), world),
+        oracle=None if oracle is None else traded(oracle, world),
+        chances=() if oracle is None else chances(account_of(oracle), account_of(normal), moments),
+    )
+
+
+def account_of(result: JobResult) -> Account:
+    """Return what a run's account did: from flat to flat by its own books, and what it still holds, at what it is worth."""
+    held = [Held(sign=one.side.sign, entry_ns=one.entry_ns, exit_ns=one.exit_ns, net=one.net) for one in result.chronicle.trips]
+    position, since = positions_of(result.fills)
+    if position and position[-1][1]:
+        rest = result.result.net_pnl - sum(one.net for one in held)
+        held.append(Held(sign=1 if position[-1][1] > 0.0 else -1, entry_ns=since, exit_ns=result.chronicle.end_ns, net=rest))
+    # Before the first fill nothing was held.
+    return Account(held=held, worth=result.equity, position=[(0, 0.0), *position])
+
+
+def positions_of(fills: Sequence[FillCost]) -> tuple[list[tuple[int, float]], int]:
+    """Return the signed position in quote after each fill, and when the one after the last began."""
+    held, since = Decimal(0), 0
+    path = []
+    for fill in fills:
+        before, held = held, held + fill.side.sign * fill.quantity
+        since = fill.wall_ns if before * held <= 0 else since
+        path.append((fill.wall_ns, float(held * fill.price)))
+    return path, since
 
 
 def traded(result: JobResult, world: World) -> Traded:

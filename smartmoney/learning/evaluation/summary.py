@@ -116,6 +116,11 @@ def _planted(found: PlantedScore) -> dict[str, object]:
         "opened": _sums(found.opened),
         "pbo_mean": _number(found.pbo_mean),
         "pbo_worlds": found.pbo_worlds,
+        "size": _number(found.size),
+        "share_at_size": _number(found.share_at_size),
+        "share_at_size_ci": [_number(found.share_at_size_low), _number(found.share_at_size_high)],
+        "oracle_trades": [_plain(one) for one in found.ways],
+        "beside_them": dict(zip(("net_model", "net_oracle"), found.beside, strict=True)),
     }
 
 

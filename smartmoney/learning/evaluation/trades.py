@@ -11,6 +11,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from smartmoney.learning.evaluation.passed_by import Chance
+
 Floats = NDArray[np.float64]
 
 _RESAMPLES = 1000
@@ -47,11 +49,15 @@ class Traded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorldTraded(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold one world's runs: with gates as configured, forced open, and the oracle's (None where none traded)."""
+    """Hold one world's runs: with gates as configured, forced open, and the oracle's (None where none traded).
+
+    `chances` are the oracle's trades and what became of each with the gates as configured.
+    """
 
     normal: Traded
     opened: Traded
     oracle: Traded | None = None
+    chances: tuple[Chance, ...] = ()
 
 
 class TradeSums(msgspec.Struct, frozen=True, kw_only=True):

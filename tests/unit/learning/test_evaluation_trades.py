@@ -10,12 +10,19 @@ from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.learning.evaluation.evaluate import HeldOut, evaluate
 from smartmoney.learning.evaluation.misses import misses
 from smartmoney.learning.evaluation.nulls import score_nulls
+from smartmoney.learning.evaluation.passed_by import SILENT, TAKEN, Chance
 from smartmoney.learning.evaluation.planted import score_planted
 from smartmoney.learning.evaluation.summary import summary_of
 from smartmoney.learning.evaluation.trades import Trade, Traded, WorldTraded, sums_of
 
 from .made_rows import made_rows
 from .test_evaluation import said_of
+
+CHANCES = (
+    Chance(way=TAKEN, net_oracle=30.0, net_model=12.0, lasts_s=300.0, held_s=240.0, net_held=28.0, exposed=6e4, exposed_oracle=1e5),
+    Chance(way=SILENT, net_oracle=20.0, net_model=0.0, lasts_s=100.0, held_s=0.0, net_held=0.0, exposed=0.0, exposed_oracle=0.0),
+)
+"""What became of an oracle's two trades."""
 
 
 def traded(seed, count=60, gross=0.0, net=None, spread=0.02):
@@ -29,7 +36,9 @@ def traded(seed, count=60, gross=0.0, net=None, spread=0.02):
 
 def worlds(count, **given):
     nothing = Traded(world="w", family="f", seconds=3600.0, signals=0, trades=(), net=0.0, turnover=0.0)
-    return [WorldTraded(normal=nothing, opened=traded(seed, **given), oracle=traded(seed, net=50.0)) for seed in range(count)]
+    return [
+        WorldTraded(normal=nothing, opened=traded(seed, **given), oracle=traded(seed, net=50.0), chances=CHANCES) for seed in range(count)
+    ]
 
 
 def test_sums_are_means_of_trades_with_intervals_over_worlds():
@@ -70,6 +79,9 @@ def test_the_share_of_the_oracles_net_has_both_sides_and_is_nothing_where_it_doe
     found = score_planted(bundle, [], earning)
     assert (found.net_model, found.net_oracle, found.share) == (80.0, 200.0, pytest.approx(0.4))
     assert found.share_low == found.share_high == pytest.approx(0.4)
+    assert (found.size, found.share_at_size) == (pytest.approx(0.6), pytest.approx(0.4 / 0.6))
+    assert found.share_at_size_low == found.share_at_size_high == pytest.approx(0.4 / 0.6)
+    assert math.isnan(score_planted(bundle, [], earning[:1]).share_low)
     poor = [msgspec.structs.replace(one, oracle=traded(9, net=-1.0)) for one in earning]
     assert math.isnan(score_planted(bundle, [], poor).share)
 
@@ -86,6 +98,11 @@ def test_an_evaluation_is_told_in_the_documented_form_and_names_what_it_misses(b
     assert {"ece", "ece_ci", "slope", "intercept"} <= set(told["calibration"])
     assert {"worlds", "trades", "gross_ci_low", "gross_ci_high", "net_plus_cost_bps", "pbo_mean"} <= set(told["null_worlds"])
     assert told["planted_worlds"]["share"] == 0.0
+    assert [(one["way"], one["net_oracle"], one["size"]) for one in told["planted_worlds"]["oracle_trades"]] == [
+        (TAKEN, 90.0, pytest.approx(0.6)),
+        (SILENT, 60.0, None),
+    ]
+    assert told["planted_worlds"]["beside_them"] == {"net_model": -36.0, "net_oracle": 0.0}
     assert told["null_worlds"]["trades"] == 180
     said = "\n".join(misses(found))
     assert "180 trades, 1000 are needed" in said

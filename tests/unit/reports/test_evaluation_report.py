@@ -9,6 +9,7 @@ from smartmoney.learning.evaluation.curve import CurvePoint
 from smartmoney.learning.evaluation.delay import DelayScore
 from smartmoney.learning.evaluation.evaluate import HeldOut, evaluate
 from smartmoney.learning.evaluation.paired import Difference, Ranged
+from smartmoney.learning.evaluation.passed_by import SILENT, TAKEN, WAYS
 from smartmoney.reports.evaluation import write_evaluation
 from tests.unit.learning.made_rows import made_rows
 from tests.unit.learning.test_evaluation_trades import worlds
@@ -37,8 +38,18 @@ def test_every_part_that_was_measured_is_on_the_page(bundles, tmp_path):
     text = page.read_text(encoding="utf-8")
     for part in ("Planted flow", "Spoofers", "Traps", "Regimes", "Forecasts", "Learning curve", "What it goes by", "Trades"):
         assert f"<h2>{part}</h2>" in text
-    for words in ("endless", "too few noticed", "learned from", "thousandths of a nat", "edge planted, oracle of parents", "told"):
+    for words in (
+        "endless",
+        "too few noticed",
+        "learned from",
+        "thousandths of a nat",
+        "edge planted, oracle of parents",
+        "told",
+        WAYS[TAKEN],
+        WAYS[SILENT],
+    ):
         assert words in text
+    assert ">80%</td>" in text.replace(" %", "%")
     assert "&lt;world 0&gt;" in text
     assert "<world 0>" not in text
     assert text.count('class="narrow"') == text.count('class="wide"') == 8

@@ -1,24 +1,28 @@
 """Trades of an evaluation through the real engine: fills paired into trades, a model forced open, and worlds that are really traded on."""
 
 import math
+from collections import Counter
 
 import pytest
 
 from smartmoney.adapters.model_store import ModelStore
 from smartmoney.core.domain.orders import Side
+from smartmoney.learning.evaluation.passed_by import Moments
 from smartmoney.learning.sets.families import held_out_planted
 from smartmoney.learning.sets.synthetic import World
+from smartmoney.runtime.backtest import BacktestJob, BuiltIn, run_job
 from smartmoney.runtime.chronicle import RoundTrip
-from smartmoney.runtime.evaluation_trades import OPEN_CONFIDENCE, forced_open, trade_worlds, trades_of, with_gates_open
+from smartmoney.runtime.evaluation_trades import OPEN_CONFIDENCE, forced_open, positions_of, trade_worlds, trades_of, with_gates_open
 from smartmoney.settings.load import load_settings
 from smartmoney.settings.scenario import load_scenario
+from smartmoney.simulation.order_latency import OrderLatency
 from tests.fills import cost_of
 
 
-def fill(side, price, quantity, mid, decided, fee_bps=5.0):
+def fill(side, price, quantity, mid, decided, fee_bps=5.0, at=0):
     """Return a taker's fill at a price, with the mids of its moment and of its decision."""
     delay, spread = (side.sign * (later - earlier) / decided * 1e4 for earlier, later in ((decided, mid), (mid, price)))
-    return cost_of(side, price, quantity, delay_bps=delay, spread_bps=spread, fee_bps=fee_bps)
+    return cost_of(side, price, quantity, delay_bps=delay, spread_bps=spread, fee_bps=fee_bps, ts_event_ns=at, wall_ns=at)
 
 
 def trip(side, quantity, entry, exit_price, fee_bps=5.0):
@@ -52,6 +56,14 @@ def test_parts_add_up_and_an_open_position_is_no_trade():
     assert list(trades_of(fills[:2], [])) == []
 
 
+def test_positions_follow_fills_and_the_last_one_begins_where_it_was_opened():
+    first = [fill(Side.BUY, 100.0, 2, 100.0, 100.0, at=1), fill(Side.SELL, 101.0, 3, 101.0, 101.0, at=2)]
+    assert positions_of(first) == ([(1, 200.0), (2, -101.0)], 2)
+    more = fill(Side.SELL, 99.0, 2, 99.0, 99.0, at=3)
+    assert positions_of([*first, more]) == ([(1, 200.0), (2, -101.0), (3, -297.0)], 2)
+    assert positions_of([]) == ([], 0)
+
+
 def test_forced_open_keeps_the_side_and_takes_every_doubt(bundles):
     bundle = bundles.small_bundle()
     opened = forced_open(bundle)
@@ -81,3 +93,16 @@ def test_worlds_are_traded_through_the_engine_and_the_account_agrees_with_the_ve
     ((known,),) = trade_worlds([planted], [bundle], settings, lambda *_: None, has_oracle=True, parallel=False)
     assert known.oracle.trades
     assert known.oracle.net > 0.0
+    assert len(known.chances) >= len(known.oracle.trades)
+    assert sum(one.net_oracle for one in known.chances) == pytest.approx(known.oracle.net)
+
+
+@pytest.mark.slow
+def test_every_decision_is_a_moment_whether_it_was_passed_over_in_a_stretch_or_not():
+    moments = Moments()
+    source = BuiltIn(scenario="first_run", seed=3, seconds=900, market="usdm")
+    done = run_job(BacktestJob(name="w", source=source, settings=load_settings(), latency=OrderLatency()), moments=moments)
+    heard = list(moments.between(0, 2**62))
+    assert Counter(code for code, _ in heard) == Counter({**done.result.refusals, "signal": done.result.signals})
+    assert {sign for code, sign in heard if code == "low_confidence"} == {-1, 1}
+    assert {sign for code, sign in heard if code == "no_opportunity"} == {0}
