@@ -2,8 +2,8 @@
 
 `bundle.json`; `<forest>.nodes.npy`, `<forest>.trees.npy` and `<forest>.base.npy` for each forest; `CARD.md`; `manifest.json`, which names
 every other file with its SHA-256 and length, the bundle's identity, and what gates said.
-Invariants: nothing of a folder is used before its files match its manifest; no pickle is ever read; a folder appears under its name by one
-rename, after everything in it is on the disk.
+Invariants: nothing of a folder is used before its files match its manifest, or are the very files that did; no pickle is ever read; a
+folder appears under its name by one rename, after everything in it is on the disk.
 """
 
 import dataclasses
@@ -13,12 +13,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
+from smartmoney.adapters.file_times import Stamp, stamp
 from smartmoney.adapters.state_directory import make_private_folder
 from smartmoney.core.alpha.forest import NODE, TREE, Forest
 from smartmoney.core.models.bundle import Bundle, BundleSpec, Gate, identity
@@ -109,19 +110,58 @@ def read_bundle(folder: Path) -> Bundle:
         BundleRefused: a file is missing, changed, cut short, of another format or schema, or holds something impossible.
     """
     manifest = read_manifest(folder)
+    stamps = _stamps(folder, manifest)
+    known = _known.get(folder)
+    if known is not None and stamps is not None and known.files == manifest.files and known.stamps == stamps:
+        return _with_gates(known.bundle, manifest.gates)
     files = {name: _read(folder / name, record) for name, record in manifest.files.items()}
     if manifest.hash != _identity(manifest.files):
         raise BundleRefused(folder / MANIFEST, "the bundle's hash is not that of its files", _RESTORE)
     if SPEC not in files or CARD not in files:
         raise BundleRefused(folder / MANIFEST, f"does not list {SPEC} and {CARD}", _RESTORE)
-    bundle = _decoded(folder, manifest.hash, tuple(files.items()))
-    return dataclasses.replace(bundle, gates=manifest.gates)
+    bundle = _with_gates(_decoded(folder, manifest.hash, files), manifest.gates)
+    if stamps is not None:
+        _known.pop(folder, None)
+        _known[folder] = _Known(manifest.files, stamps, bundle)
+        if len(_known) > _KNOWN_MAX:
+            del _known[next(iter(_known))]
+    return bundle
 
 
-@lru_cache(maxsize=2)
-def _decoded(folder: Path, hash_: str, contents: tuple[tuple[str, bytes], ...]) -> Bundle:
-    """Return the bundle that files hold, but for its gates. Several runs of one process read the same one: it is checked once."""
-    files = dict(contents)
+def _with_gates(bundle: Bundle, gates: tuple[Gate, ...]) -> Bundle:
+    """Return a bundle with what its manifest says of gates: the same one, where that is what it says."""
+    return bundle if bundle.gates == gates else dataclasses.replace(bundle, gates=gates)
+
+
+class _Known(NamedTuple):
+    """Be a bundle that was read and checked: what its manifest listed, and by what its files are told; its gates may be others by now."""
+
+    files: dict[str, FileRecord]
+    stamps: tuple[Stamp, ...]
+    bundle: Bundle
+
+
+_KNOWN_MAX = 2
+_known: dict[Path, _Known] = {}
+"""Several runs of one process read the same bundle: as long as its files are what they were, it is read and checked once."""
+
+
+def _stamps(folder: Path, manifest: Manifest) -> tuple[Stamp, ...] | None:
+    """Return by what the files are told, before they are read; None where one is missing or too new to be told."""
+    stamps = []
+    for name in manifest.files:
+        try:
+            one = stamp(os.stat(f"{folder}/{name}"))  # noqa: PTH116  # a path for each of two dozen files costs more than asking
+        except OSError:
+            return None
+        if one is None:
+            return None
+        stamps.append(one)
+    return tuple(stamps)
+
+
+def _decoded(folder: Path, hash_: str, files: Mapping[str, bytes]) -> Bundle:
+    """Return the bundle that files hold, but for its gates."""
     try:
         spec = _decode_spec(files[SPEC])
     except msgspec.MsgspecError as error:

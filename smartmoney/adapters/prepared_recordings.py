@@ -11,7 +11,6 @@ import hashlib
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from zlib_ng import zlib_ng
 
 from smartmoney.adapters.bounded_folder import PART, BoundedFolder, note_use
+from smartmoney.adapters.file_times import Stamp, stamp
 from smartmoney.adapters.recording_blocks import Block, read_blocks
 from smartmoney.adapters.recordings import RecordingDamaged
 from smartmoney.core.book.state import SCAN_LEVELS
@@ -35,10 +35,10 @@ log = structlog.get_logger("prepared")
 Rows = NDArray[np.int64]
 
 SUFFIX = ".frames"
-_SETTLED_NS = 2_000_000_000
-"""A file that changed longer ago than this cannot change again without showing it in its times."""
 _WORDS = 1 << 17
-_BLOCK_BYTES = 4 << 20
+_BLOCK_BYTES = 2 << 20
+"""Large enough that what each block costs a run, some calls, is little; small enough to lie where the block before last did, in memory that
+the process has already: to be given fresh pages for each costs as much as reading it."""
 _HASHED_BYTES = 1 << 20
 _DIGEST_BYTES, _LENGTH_BYTES = 32, 8
 _REMEMBERED = 4096
@@ -258,7 +258,7 @@ def _made_by() -> bytes:
 
 
 _sources: list[bytes] = []
-_digests: dict[tuple[int, ...], bytes] = {}
+_digests: dict[tuple[Stamp, int], bytes] = {}
 
 
 def _file_digest(path: Path) -> bytes:
@@ -269,17 +269,16 @@ def _file_digest(path: Path) -> bytes:
 def _digest(file: BinaryIO, tail: int) -> bytes:
     """Return the SHA-256 of a file but for its last `tail` bytes; once a process, as long as its times and its place stay the same."""
     state = os.fstat(file.fileno())
-    key = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns, tail)
-    if (known := _digests.get(key)) is not None:
+    known_by = stamp(state)
+    if known_by is not None and (known := _digests.get((known_by, tail))) is not None:
         return known
-    is_settled = time.time_ns() - max(state.st_ctime_ns, state.st_mtime_ns) > _SETTLED_NS
     digest, left = hashlib.sha256(), state.st_size - tail
     file.seek(0)
     while left > 0 and (part := file.read(min(left, _HASHED_BYTES))):
         digest.update(part)
         left -= len(part)
-    if is_settled:
+    if known_by is not None:
         if len(_digests) >= _REMEMBERED:
             _digests.clear()
-        _digests[key] = digest.digest()
+        _digests[known_by, tail] = digest.digest()
     return digest.digest()

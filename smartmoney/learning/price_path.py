@@ -13,6 +13,8 @@ from smartmoney.learning.resampling import Floats
 STEP_NS = 1_000_000_000
 CAPACITY = 1 << 17
 """Steps kept: one second each for the first 36 hours, two up to 73, and so on; 1 MiB."""
+_FIRST = 1 << 12
+"""Steps that there is room for to begin with."""
 
 
 class PricePath:
@@ -21,7 +23,8 @@ class PricePath:
     def __init__(self, capacity: int = CAPACITY, step_ns: int = STEP_NS) -> None:
         self.step_ns = step_ns
         self.origin_ns = 0
-        self._mids = np.full(capacity, np.nan)
+        self._capacity = capacity
+        self._mids = np.full(min(capacity, _FIRST), np.nan)
         self._used = 0
 
     def __len__(self) -> int:
@@ -43,9 +46,11 @@ class PricePath:
         if at_ns < self.origin_ns:
             return
         step = (at_ns - self.origin_ns) // self.step_ns
-        while step >= len(self._mids):
+        while step >= self._capacity:
             self._halve()
             step = (at_ns - self.origin_ns) // self.step_ns
+        if step >= len(self._mids):
+            self._grow(step + 1)
         self._mids[step] = mid
         if step >= self._used:
             self._used = step + 1
@@ -83,6 +88,12 @@ class PricePath:
 
     def _time(self, step: int) -> int:
         return self.origin_ns + step * self.step_ns
+
+    def _grow(self, steps: int) -> None:
+        """Make room for so many steps, at most the capacity."""
+        wider = np.full(min(self._capacity, max(steps, 2 * len(self._mids))), np.nan)
+        wider[: self._used] = self.mids
+        self._mids = wider
 
     def _halve(self) -> None:
         """Keep the last price of every two steps, each twice as long; their edges stay edges of the clock."""

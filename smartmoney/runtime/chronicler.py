@@ -9,8 +9,6 @@ import hashlib
 import itertools
 from collections.abc import Sequence
 from decimal import Decimal
-from operator import attrgetter
-from typing import cast
 
 import msgspec
 import numpy as np
@@ -45,7 +43,6 @@ from smartmoney.runtime.funding_sources import FundingSources, added, sources_of
 
 ORDERS_REMEMBERED = 4_096
 SIGNAL = "signal"
-_WALL = attrgetter("wall_ns")
 _STANDING_NS_MAX = 5_000_000_000
 """A regime is taken to stand from one decision to the next, but not over a hole."""
 
@@ -211,9 +208,15 @@ class Chronicler:
 
         Those ticks are looked at, the one before each round of them, and the last.
         """
-        for round_ns, several in itertools.groupby(passed.decided, key=_WALL):
-            self._see_round(round_ns, tuple(several))
-        for index in {one.refusal.instrument for one in passed.decided if type(one) is Decided and one.offer is not None}:
+        decided = passed.decided
+        first, count = 0, len(decided)
+        while first < count:
+            round_ns, end = decided[first].wall_ns, first + 1
+            while end < count and decided[end].wall_ns == round_ns:
+                end += 1
+            self._see_round(round_ns, decided[first:end])
+            first = end
+        for index in {one.refusal.instrument for one in decided if type(one) is Decided and one.offer is not None}:
             self._forecasts.heard(index, self._engine.brain.desk.opportunities(index))
         if passed.frames:
             self.last_wall = max(self.last_wall, passed.last_wall_ns)
@@ -229,7 +232,8 @@ class Chronicler:
         """Look at what was seen of all instruments at a tick, and the one before it; then take what came of it."""
         one, forecasts, mids = passed[0], self._forecasts, self._mids
         self._keep_passed(is_before=one.before_ns is None)
-        glances: Sequence[Glance | Decided] = one.glances if isinstance(one, Valued) else cast("Sequence[Decided]", passed)
+        # Where equity is noted, that comes first.
+        glances: Sequence[Glance | Decided] = one.glances if type(one) is Valued else passed  # type: ignore[assignment]
         if one.before_ns is not None:
             for index, at in enumerate(glances):
                 if at.bid_before > 0:
@@ -315,8 +319,7 @@ class Chronicler:
         self._forecasts.look(self._mids, now_ns)
 
     def _see(self, index: int, bid: int, ask: int, now_ns: int) -> None:
-        mid = self._mid(index, bid, ask)
-        if mid is not None:
+        if (mid := self._mid(index, bid, ask)) is not None:
             self._paths[index].add(now_ns, mid)
 
     def _mid(self, index: int, bid: int, ask: int) -> float | None:

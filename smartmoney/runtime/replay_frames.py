@@ -149,10 +149,13 @@ class FrameReplay:
 
     def _timed(self, block: Block, on_ready: Callable[[Engine], None] | None) -> Frames:
         """Return a block's frames on clocks that never turn back; the first one opens the run."""
-        rows = block.rows.copy()
-        walls = np.maximum.accumulate(np.maximum(rows[WALLS], self._wall_ns))
-        self.backwards += int(np.count_nonzero(walls > rows[WALLS]))
-        rows[WALLS] = walls
+        rows = np.ascontiguousarray(block.rows)
+        given = rows[WALLS]
+        if given[0] < self._wall_ns or (given[1:] < given[:-1]).any():
+            walls = np.maximum.accumulate(np.maximum(given, self._wall_ns))
+            self.backwards += int(np.count_nonzero(walls > given))
+            rows = rows.copy()
+            rows[WALLS] = walls
         self._wall_ns = int(rows[WALLS, -1])
         self.is_stamped = self.is_stamped or self._wall_ns > 0
         if self._timer is None:

@@ -10,6 +10,8 @@ from typing import NamedTuple, Protocol
 BID = 0
 ASK = 1
 WALK_LEVELS_MAX = 1000
+_FIRST_LEVELS = 16
+"""Levels that are asked for at first; most orders need no more."""
 """Levels that one order may walk; what is left then finds no more depth."""
 CONSUMED_LEVELS_MAX = 4096
 
@@ -103,11 +105,21 @@ class ConsumedDepth:
 
     def offers(self, market: DepthView, side: int, worst_ticks: int | None) -> Iterator[tuple[int, int, int]]:
         """Yield (ticks, shown, available) of a side's levels, best first, down to a worst price; levels that are used up are left out."""
-        ticks_of, lots_of = market.levels(side, WALK_LEVELS_MAX)
-        for ticks, shown in zip(ticks_of, lots_of, strict=True):
+        for ticks, shown in _walk(market, side):
             price = int(ticks)
             if worst_ticks is not None and (price > worst_ticks if side == ASK else price < worst_ticks):
                 return
             free = self.available(side, price, int(shown))
             if free > 0:
                 yield price, int(shown), free
+
+
+def _walk(market: DepthView, side: int) -> Iterator[tuple[int, int]]:
+    """Yield (ticks, lots) of a side's levels, best first, at most `WALK_LEVELS_MAX`; meanwhile the book stands still."""
+    first = 0
+    for limit in (_FIRST_LEVELS, WALK_LEVELS_MAX):
+        ticks_of, lots_of = market.levels(side, limit)
+        yield from zip(ticks_of[first:], lots_of[first:], strict=True)
+        if len(ticks_of) < limit:
+            return
+        first = limit

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from smartmoney.core.book.state import TAIL, WINDOW, WORDS
-from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, allocating, entry, inlined, inner, int64
+from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, allocating, entry, inlined, inner, int64, spliced
 
 _ONE = np.uint64(1)
 _NONE = np.uint64(0)
@@ -164,8 +164,8 @@ def _best_after_removal(s: Any, side: int, tick: int) -> Any:
     return _find_best(s, side)
 
 
-@entry
-def set_level(s: Any, side: int, tick: int, lots: int) -> None:
+@spliced
+def store_level(s: Any, side: int, tick: int, lots: int) -> None:
     """Store a level's absolute quantity; `lots` 0 deletes it (an absent one too). `side` 0 bid, 1 ask; `tick` >= 1."""
     offset = tick - s.base_tick
     if 0 <= offset < WINDOW:
@@ -193,6 +193,12 @@ def set_level(s: Any, side: int, tick: int, lots: int) -> None:
                 s.best_ask_tick = tick
         elif tick == best:
             s.best_ask_tick = _best_after_removal(s, side, tick)
+
+
+@entry
+def set_level(s: Any, side: int, tick: int, lots: int) -> None:
+    """Do `store_level`."""
+    store_level(s, side, tick, lots)
 
 
 @entry

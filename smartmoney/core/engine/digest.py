@@ -5,8 +5,12 @@ Explanations and screens are computed outside and are no part of it.
 """
 
 import hashlib
+from struct import Struct
 
 from smartmoney.core.domain.commands import Command, encode_command
+
+_HEAD = Struct("<QI")
+"""What stands before a command: the number of its entry, and its length."""
 
 
 class Digest:
@@ -23,7 +27,7 @@ class Digest:
 
     def add_encoded(self, seq: int, body: bytes) -> None:
         """Fold one command that is encoded already."""
-        self._chain.update(seq.to_bytes(8, "little") + len(body).to_bytes(4, "little") + body)
+        self._chain.update(_HEAD.pack(seq, len(body)) + body)
 
     def hexdigest(self) -> str:
         """Return the digest of all commands so far."""

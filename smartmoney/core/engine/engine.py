@@ -71,6 +71,7 @@ from smartmoney.core.risk.kill_switch import FLATTEN, KillEvent, ResumeEvent
 _S = 1_000_000_000
 ACCOUNT_PATIENCE_NS = 10 * _S
 """After so long without an answer the first question about the account is asked again."""
+_NO_FILL: tuple[type, ...] = (OrderAccepted, OrderRejected, OrderCanceled, OrderExpired, CancelRejected)
 _NO_QUOTE = Quote(best_bid_ticks=-1, best_ask_ticks=-1, trust=FeedTrust.RESYNCING)
 
 
@@ -127,8 +128,10 @@ class Engine:
             commands = self.market.on_snapshot(entry)
             self.has_looked = False
         else:
-            self.has_looked = False
+            had_looked, self.has_looked = self.has_looked, False
             commands = self._HANDLERS[type(entry.payload)](self, entry.payload)
+            # News of an order that is no fill leaves books and account as the kill switch saw them.
+            self.has_looked |= had_looked and type(entry.payload) in _NO_FILL and not self.money.state.halted
         return self._asked(commands)
 
     def step_folded(self, entry: Entry, folded: int) -> list[Command]:

@@ -34,6 +34,8 @@ _REGIMES = tuple(Regime)
 _NAMES = [name for name, _ in SCREEN_FIELDS]
 _TELL = Struct(f"<{_NAMES.index('cash')}qd")
 _HEAR = Struct(f"<{_NAMES.index('cash')}q")
+_LOGGED = Struct("<" + "".join({"i": "q", "f": "d"}[LOG[name].kind] for name in LOG.names or ()))
+"""A record of the log, all of whose fields are eight bytes wide: to unpack one is four times as fast as numpy's `tolist`."""
 _WATCHED = Struct("<2q" + "".join({"<i8": "q", "<f8": "d"}[kind] for _, kind in HOLDING))
 _NOTHING_HELD = (False, 0, 0, 0.0)
 
@@ -64,6 +66,7 @@ class QuietDesk:
         self._rows = np.full((1 + count, len(COLUMNS)), np.nan)
         self._told: Any = self._screen.view(np.uint8)
         self._known: Any = self._watched.view(np.uint8)
+        self._logged: Any = self._log.view(np.uint8)
         self._commands: dict[tuple[int, int], tuple[Refusal, bytes]] = {}
         self._stale_ns = -1
         self._fees_bps, self._crossed_spreads = round_trip
@@ -144,7 +147,7 @@ class QuietDesk:
         _, _, _, count, asked, *_ = _HEAR.unpack_from(self._told)
         if not count:
             return ()
-        decided = tuple(self._read(self._log[:count].tolist()))
+        decided = tuple(self._read(_LOGGED.iter_unpack(self._logged[: count * _LOGGED.size])))
         analysed = [ns - origin_ns if known else None for known, ns, *_ in self._watched.tolist()]
         rows = [FeatureRow(row) for row in self._rows[1:].tolist()]
         costs = [self._fees_bps + self._crossed_spreads * row["spread_bps"] for row in rows]
@@ -154,7 +157,7 @@ class QuietDesk:
         self._desk.passed_by(said, self._states, analysed, asked if asked != NOTHING else None, rows, costs)
         return decided
 
-    def _read(self, rows: list[tuple[Any, ...]]) -> Iterator[Decided | Valued]:
+    def _read(self, rows: Iterator[tuple[Any, ...]]) -> Iterator[Decided | Valued]:
         glances: list[Glance] = []
         for row in rows:
             entries, tick_ns, before_ns, instrument, code, missing, value, limit, sized, head, sign, confidence, label, *rest = row

@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from smartmoney.core.book.kernel import level_lots
-from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, entry, inlined, inner
+from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, entry, inlined, inner, spliced
 from smartmoney.core.features.basis import bps_base, notional
 from smartmoney.core.features.book_changes import (
     bucket_of,
@@ -42,13 +42,9 @@ def on_frame(s: Any, ts_event_ns: int) -> None:
     expire_pending(s, advance(s, ts_event_ns))
 
 
-@entry
-def on_level(s: Any, side: int, tick: int, old_lots: int, new_lots: int) -> None:
-    """Take in one level's change, before it is written, by its distance from the mid before the frame. `side` 0 bid, 1 ask."""
-    distance_bps = abs(tick - s.f_mid) * s.f_bps_per_tick
-    # Written so that NaN (no mid) leaves, too.
-    if not distance_bps <= DISTANCE_MAX_BPS:
-        return
+@spliced
+def take_level(s: Any, side: int, tick: int, old_lots: int, new_lots: int, distance_bps: float) -> None:
+    """Do `on_level` at a distance that is known, and within `DISTANCE_MAX_BPS`."""
     change = new_lots - old_lots
     level_order_flow(s, side, change, distance_bps)
     if distance_bps > NEAR_BPS:
@@ -57,6 +53,15 @@ def on_level(s: Any, side: int, tick: int, old_lots: int, new_lots: int) -> None
     bucket = bucket_of(distance_bps)
     level_book_changes(s, side, bucket, change, traded)
     level_walls(s, side, tick, old_lots, new_lots, traded, bucket)
+
+
+@entry
+def on_level(s: Any, side: int, tick: int, old_lots: int, new_lots: int) -> None:
+    """Take in one level's change, before it is written, by its distance from the mid before the frame. `side` 0 bid, 1 ask."""
+    distance_bps = abs(tick - s.f_mid) * s.f_bps_per_tick
+    # NaN (no mid) is not within.
+    if distance_bps <= DISTANCE_MAX_BPS:
+        take_level(s, side, tick, old_lots, new_lots, distance_bps)
 
 
 @inner

@@ -106,6 +106,27 @@ _FRESH = {
     "f_refill_odds": 1.0,
 }
 """Fields that do not begin at 0."""
+_FEATURES_AT = int(STATE.fields[FEATURE_FIELDS[0][0]][1])  # type: ignore[index]  # it has fields
+_FEATURES = np.dtype(
+    {
+        "names": ["features"],
+        "formats": [(np.uint8, (STATE.itemsize - _FEATURES_AT,))],
+        "offsets": [_FEATURES_AT],
+        "itemsize": STATE.itemsize,
+    }
+)
+"""A record of `STATE` with all fields of the features as one: to write each by its name takes sixty times as long."""
+
+
+def _emptied() -> Any:
+    """Return the bytes of the features of an empty record."""
+    record = np.zeros(1, STATE)
+    for name, value in _FRESH.items():
+        record[name] = value
+    return record.view(_FEATURES)["features"][0].copy()
+
+
+_EMPTY = _emptied()
 
 
 def configure(state: Any, instrument: Instrument, parameters: FeatureParameters) -> None:
@@ -128,8 +149,7 @@ def configure(state: Any, instrument: Instrument, parameters: FeatureParameters)
     _check("order_notional_max", liquidity_patterns.order_notional_max, 0.0, 1e18)
     _check("large_order_threshold", parameters.large_order_threshold, 0.0, 1e18)
     _check("bar_s", parameters.bar_s, 1e-3, 1e9)
-    for name, *_ in FEATURE_FIELDS:
-        state[name] = _FRESH.get(name, 0)
+    state.view(_FEATURES)["features"] = _EMPTY
     lot = float(instrument.lot_size)
     fixed = instrument.market is Market.COINM
     values: dict[str, float] = {

@@ -7,7 +7,9 @@ expected / sigma speaks, among those whose conformal set holds one side. Invaria
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from struct import Struct
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +22,7 @@ from smartmoney.core.models.checks import HEADS_MAX
 from smartmoney.core.models.columns import products_of
 from smartmoney.core.models.explanation import Seen
 from smartmoney.core.models.kernel import decide, who_speaks
-from smartmoney.core.models.layout import MIND, REGIMES, Thought, forget, fresh_mind, lay_out
+from smartmoney.core.models.layout import MIND, REGIMES, Layout, Thought, forget, fresh_mind, lay_out
 from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.core.regime.reading import RegimeReading
 
@@ -41,17 +43,16 @@ class TrainedModel:
     def __init__(self, bundle: Bundle, parameters: RegimeParameters) -> None:
         self.bundle = bundle
         self.name = bundle.name
-        self.features_required = features_required(bundle.spec)
+        ready = _ready(bundle, parameters)
+        self.features_required = ready.features_required
         self.tradable = np.zeros(HEADS_MAX, np.int64)
         """1 for each head that may speak."""
         self.tradable[: len(bundle.spec.heads)] = [head.tradable for head in bundle.spec.heads]
         self.horizons_s = [float(head.horizon_s) for head in bundle.spec.heads]
-        self._layout = lay_out(bundle, parameters)
+        self._layout = ready.layout
         self.arguments = self._layout.arguments()
         """What a compiled decision takes of the model."""
-        total = math.fsum(bundle.spec.importance.values())
-        shares = {name: gain / total for name, gain in bundle.spec.importance.items()} if total > 0 else {}
-        self._importance = dict(sorted(shares.items(), key=lambda item: -item[1]))
+        self._importance = ready.importance
 
     def seen(self, state: Thought, horizon_s: float) -> Seen:
         """Return what the latest step saw, for an explanation of the horizon that spoke."""
@@ -135,6 +136,23 @@ class TrainedModel:
     def importance(self) -> dict[str, float]:
         """Return each column's share of the gain in training, largest first."""
         return dict(self._importance)
+
+
+class _Ready(NamedTuple):
+    """Be what a bundle comes to under a configuration, none of which ever changes."""
+
+    layout: Layout
+    features_required: tuple[str, ...]
+    importance: Mapping[str, float]
+
+
+@lru_cache(maxsize=2)
+def _ready(bundle: Bundle, parameters: RegimeParameters) -> _Ready:
+    """Return what a bundle comes to. Several runs of one process decide by the same bundle, which is laid out once."""
+    total = math.fsum(bundle.spec.importance.values())
+    shares = {name: gain / total for name, gain in bundle.spec.importance.items()} if total > 0 else {}
+    importance = dict(sorted(shares.items(), key=lambda item: -item[1]))
+    return _Ready(lay_out(bundle, parameters), features_required(bundle.spec), importance)
 
 
 def features_required(spec: BundleSpec) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 
 Invariants: a frame is scanned and converted completely before anything is applied, so a frame that is refused changes counters and `scan_*`
 fields only; the sequence rules are those of the venue's local-book algorithm, per market; a book is synced exactly while its levels are the
-snapshot plus every later change. The features' hooks are called statically, in this order: `on_frame`, `on_level` per changed level that is
-near enough to be taken in, before the change is written (only while synced), `on_book` after the frame, `on_trade` per public trade,
+snapshot plus every later change. The features' hooks are called statically, in this order: `on_frame`, `take_level` per changed level that
+is near enough to be taken in, before the change is written (only while synced), `on_book` after the frame, `on_trade` per public trade,
 `on_reset` when the book is dropped.
 """
 
@@ -27,12 +27,12 @@ from smartmoney.core.book.codes import (
     UNKNOWN,
 )
 from smartmoney.core.book.grid import to_grid
-from smartmoney.core.book.kernel import clear, follow_touch, level_lots, set_level, window_base
+from smartmoney.core.book.kernel import clear, follow_touch, level_lots, set_level, store_level, window_base
 from smartmoney.core.book.state import PHASE_EMPTY, PHASE_SYNCED, SPOT, WINDOW
-from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, NO, YES, entry, inlined, inner, int64
+from smartmoney.core.book.typed import ASK_SIDE, BID_SIDE, NO, YES, entry, inlined, inner, int64, spliced
 from smartmoney.core.book.words import pointer_of, prefetch_at
 from smartmoney.core.features.horizons import DISTANCE_MAX_BPS
-from smartmoney.core.features.kernel import on_book, on_frame, on_level, on_reset, on_trade
+from smartmoney.core.features.kernel import on_book, on_frame, on_reset, on_trade, take_level
 from smartmoney.venues.binance.event_types import EVENT_AGGREGATE, EVENT_DEPTH, EVENT_MARK, EVENT_TRADE, is_known
 from smartmoney.venues.binance.mark import note_mark
 from smartmoney.venues.binance.packed import unpack
@@ -217,14 +217,15 @@ def _after_levels(s: Any, event_ns: int) -> None:
         on_book(s)
 
 
-@inner
+# Once for each side, with all that it does to a level: a frame is tens of levels, and a side that is known needs no branch at any of them.
+@spliced
 def _apply_side(s0: Any, s: Any, side: int) -> None:
     ticks = s0.scan_prices[side]
     quantities = s0.scan_quantities[side]
     window = s.window_lots[side]
     base = s.base_tick
     count = s0.scan_count[side]
-    # Neither moves before the frame's last level is in; most levels are too far off for `on_level` to take them in.
+    # Neither moves before the frame's last level is in; many levels are too far off to be taken in.
     mid = s.f_mid
     bps_per_tick = s.f_bps_per_tick
     for k in range(min(count, _AHEAD)):
@@ -237,9 +238,10 @@ def _apply_side(s0: Any, s: Any, side: int) -> None:
         offset = tick - s.base_tick
         old = window[offset] if 0 <= offset < WINDOW else level_lots(s, side, tick)
         if old != lots:
-            if abs(tick - mid) * bps_per_tick <= DISTANCE_MAX_BPS:
-                on_level(s, side, tick, old, lots)
-            set_level(s, side, tick, lots)
+            distance_bps = abs(tick - mid) * bps_per_tick
+            if distance_bps <= DISTANCE_MAX_BPS:
+                take_level(s, side, tick, old, lots, distance_bps)
+            store_level(s, side, tick, lots)
 
 
 @inlined

@@ -37,7 +37,8 @@ from smartmoney.venues.recorded_lines import PACKED_EVENT
 MARK = 0x01FF
 """The lowest two bytes of a head: no text begins with them."""
 SEEN_AT, MAKER_AT, WIDE_AT, UNIFORM_AT, PRICE_AT, LOT_AT = 16, 36, 37, 38, 40, 48
-"""Where in a head what was seen, the aggressor, the width of the levels, whether all fit a grid of their decimals, and these begin."""
+"""Where in a head what was seen, the aggressor, the width of the levels, whether all prices and quantities fit a grid of their decimals,
+and these begin."""
 SIDES = SEEN_BIDS | SEEN_ASKS
 HALF = 32
 HALF_BITS = 0xFFFFFFFF

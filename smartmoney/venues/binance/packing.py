@@ -164,7 +164,7 @@ def _write(s: Any, seen: int, price_decimals: Any, lot_decimals: Any, out: Any, 
         head |= 1 << MAKER_AT
     if is_wide:
         head |= 1 << WIDE_AT
-    elif seen & SIDES != 0 and _has_prices(s):
+    elif (seen & SIDES != 0 and _has_prices(s)) or (seen & SEEN_PRICE != 0 and s.scan_trade_price >= 1):
         head |= 1 << UNIFORM_AT
     out[at] = head
     out[at + 1] = np.int64(s.scan_event)

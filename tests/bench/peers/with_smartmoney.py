@@ -1,8 +1,8 @@
 """Backtest a recording with smartmoney, as `smartmoney backtest` does: from opening the file to the result, again and again.
 
 Use: python with_smartmoney.py RECORDING SECONDS prepared|gzip WORDS [SETTING=VALUE …]. WORDS name the settings beside the figure, where what
-came of them is told, too. Prints one JSON object; kernels are loaded, and with `prepared` an earlier run has left the recording's prepared form
-in the cache, before the clock starts.
+came of them is told, too. Prints one JSON object; before the clock starts kernels are loaded, the model is read and laid out, as a process does
+once, and with `prepared` an earlier run has left the recording's prepared form in the cache.
 """
 
 import json

@@ -5,7 +5,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from smartmoney.adapters.model_files import BundleRefused, assemble, read_bundle, write_bundle
+from smartmoney.adapters import file_times
+from smartmoney.adapters.model_files import BundleRefused, assemble, read_bundle, record_gate, write_bundle
 from smartmoney.adapters.model_store import ModelNotFound, ModelStore
 from smartmoney.adapters.state_directory import StateDirectory
 from smartmoney.core.models.bundle import Gate
@@ -31,6 +32,27 @@ def test_a_bundle_is_read_as_it_was_written(folder, bundles):
         assert np.array_equal(read.forests[name].trees, forest.trees)
         assert read.forests[name].base == forest.base
     assert not (folder.parent / ".making").exists()
+
+
+def test_a_bundle_is_read_once_a_process_as_long_as_its_files_are_what_they_were(folder, monkeypatch):
+    assert read_bundle(folder) is not read_bundle(folder), "what was written a moment ago may be written again within a tick of the clock"
+    monkeypatch.setattr(file_times, "SETTLED_NS", -1)
+    first = read_bundle(folder)
+    assert read_bundle(folder) is first
+    gate = Gate(passed=True, at="2026-01-01", venue="binance", market="spot", instruments=("BTC/USDT",), text="")
+    record_gate(folder, gate)
+    told = read_bundle(folder)
+    assert told.gates == (gate,)
+    assert told.spec is first.spec
+    path = folder / "head-900.nodes.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BundleRefused):
+        read_bundle(folder)
+    path.unlink()
+    with pytest.raises(BundleRefused, match="missing"):
+        read_bundle(folder)
 
 
 def test_the_same_content_has_the_same_hash_and_another_threshold_another(bundles):

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smartmoney.learning import price_path
 from smartmoney.learning.price_path import PricePath
 
 S = 1_000_000_000
@@ -32,6 +33,25 @@ def test_it_holds_the_last_price_of_every_step_at_any_resolution(added, origin, 
     assert len(path) == max(last) + 1
     for step, price in enumerate(path.mids.tolist()):
         assert price == last[step] if step in last else math.isnan(price)
+
+
+def test_room_for_a_longer_path_is_made_as_it_is_wanted(monkeypatch):
+    monkeypatch.setattr(price_path, "_FIRST", 4)
+    path = PricePath(64)
+    rooms = []
+    for second in (0, 3, 4, 40, 63, 64):
+        path.add(second * S, 1.0 + second)
+        rooms.append(len(path._mids))
+    assert rooms == [4, 4, 8, 41, 64, 64]
+    assert path.step_ns == 2 * S, "beyond its capacity a path halves its resolution"
+    assert {step: mid for step, mid in enumerate(path.mids.tolist()) if not math.isnan(mid)} == {
+        0: 1.0,
+        1: 4.0,
+        2: 5.0,
+        20: 41.0,
+        31: 64.0,
+        32: 65.0,
+    }
 
 
 def test_prices_that_are_none_and_times_before_the_path_are_left_out():

@@ -7,7 +7,7 @@ from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import Liquidity, OrderIntent, OrderReport, OrderType, PositionReport, Purpose, Side, TimeInForce
 from smartmoney.simulation.order_latency import OrderLatency
 from smartmoney.simulation.paper import PaperVenue
-from smartmoney.simulation.paper_depth import CONSUMED_LEVELS_MAX, ConsumedDepth, LastTrade
+from smartmoney.simulation.paper_depth import CONSUMED_LEVELS_MAX, WALK_LEVELS_MAX, ConsumedDepth, LastTrade
 from smartmoney.simulation.paper_parameters import PaperParameters
 
 D = Decimal
@@ -130,6 +130,16 @@ def test_market_order_walks_and_its_rest_expires():
     replies = desk.step()
     assert desk.fills(replies) == [("a", 10_001, 10), ("a", 10_500, 10)]
     assert isinstance(replies[-1], OrderExpired)
+
+
+def test_an_order_walks_as_deep_as_it_must_and_no_level_twice():
+    desk = Desk()
+    desk.book.sides[1] = {10_001 + at: 3 for at in range(2_000)}
+    desk.send("deep", lots=120, type_=OrderType.MARKET)
+    assert desk.fills(desk.step()) == [("deep", 10_001 + at, 3) for at in range(40)]
+    consumed = ConsumedDepth()
+    walked = [ticks for ticks, _, _ in consumed.offers(desk.book, 1, None)]
+    assert walked == list(range(10_001, 10_001 + WALK_LEVELS_MAX))
 
 
 def test_fok_fills_whole_or_not_at_all():

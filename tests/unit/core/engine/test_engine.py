@@ -433,6 +433,23 @@ def test_a_fill_shows_in_equity_at_once_and_the_kill_switch_sees_it():
     assert bench.submitted(commands) == []
 
 
+def test_news_of_an_order_that_is_no_fill_leaves_what_the_kill_switch_saw():
+    bench = holding()
+    intent = bench.submitted()[-1]
+    bench.touch()
+    assert bench.engine.has_looked
+    bench.accept(intent)
+    assert bench.engine.has_looked
+    bench.say(FeedConnected(connection=1, instruments=(0,)))
+    assert not bench.engine.has_looked, "what else happens may have changed what is known of the books"
+    bench.accept(intent)
+    assert not bench.engine.has_looked, "it was not looked at before the news either"
+    bench.touch()
+    bench.say(HaltRequested(reason="lunch"))
+    bench.accept(intent)
+    assert not bench.engine.has_looked
+
+
 def test_entries_are_scaled_by_an_entry_that_is_recorded_shown_and_survives_a_restart():
     bench = holding()
     commands = bench.say(ScaleRequested(factor=0.5, reason="drift: made up"))
