@@ -18,19 +18,23 @@ SCENE_S = 2 * PATIENCE_S
 def wait_until(condition, what="it is so", *, seen=lambda: "", patience_s=PATIENCE_S, every_s=0.02):
     """Return what a condition gives once that is true; fail with `what` was waited for and what `seen` says."""
     deadline_s = time.monotonic() + patience_s
-    while not (found := condition()):
-        _give_up(deadline_s, patience_s, what, seen)
+    while True:
+        is_over = time.monotonic() > deadline_s
+        if found := condition():
+            return found
+        assert not is_over, f"not within {patience_s:g} s: {what}; seen: {seen() or 'nothing'}"
         time.sleep(every_s)
-    return found
 
 
 async def until(condition, what="it is so", *, seen=lambda: "", patience_s=PATIENCE_S, every_s=0.005):
     """Return what a condition gives once that is true, others having their turn meanwhile; fail as `wait_until` does."""
     deadline_s = time.monotonic() + patience_s
-    while not (found := condition()):
-        _give_up(deadline_s, patience_s, what, seen)
+    while True:
+        is_over = time.monotonic() > deadline_s
+        if found := condition():
+            return found
+        assert not is_over, f"not within {patience_s:g} s: {what}; seen: {seen() or 'nothing'}"
         await asyncio.sleep(every_s)
-    return found
 
 
 def wait_while(condition, what="it stays so", *, for_s, seen=lambda: "", every_s=0.1):
@@ -39,11 +43,6 @@ def wait_while(condition, what="it stays so", *, for_s, seen=lambda: "", every_s
     while time.monotonic() < ends_s:
         assert condition(), f"no longer: {what}; seen: {seen() or 'nothing'}"
         time.sleep(every_s)
-
-
-def _give_up(deadline_s, patience_s, what, seen):
-    if time.monotonic() > deadline_s:
-        raise AssertionError(f"not within {patience_s:g} s: {what}; seen: {seen() or 'nothing'}")
 
 
 @contextmanager

@@ -63,6 +63,8 @@ def read_index(segment: Path) -> SegmentIndex | None:
         return msgspec.json.decode(index_path(segment).read_bytes(), type=SegmentIndex)
     except FileNotFoundError:
         return None
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(str(error)) from error
 
 
 class SegmentWriter:

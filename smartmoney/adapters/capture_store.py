@@ -106,7 +106,7 @@ def close_torn_segments(folder: Path, turn: Callable[[], None] = lambda: None) -
         CaptureDamaged: such a file is not a segment.
         OSError: the disk failed; the folder is as it was.
     """
-    for left in folder.glob(f"{_REPAIR}*"):
+    for left in (*folder.glob(f"{_REPAIR}*"), *folder.glob(".*.new")):
         # What a process that was killed at this very work left behind: the segment itself is untouched, or whole already.
         left.unlink(missing_ok=True)
     return [_close_torn(segment, turn) for segment in segments_of(folder) if read_index(segment) is None]

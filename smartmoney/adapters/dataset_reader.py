@@ -113,7 +113,9 @@ def chosen_of(root: Path, market: str | None, symbols: Sequence[str]) -> list[St
     if any(symbol.lower() == "all" for symbol in symbols):
         found = [one for one in stored_instruments(root) if one.is_of(market, None)]
     else:
-        found = [choose(root, market, symbol) for symbol in (dict.fromkeys(symbols) or (None,))]
+        named = (choose(root, market, symbol) for symbol in (symbols or (None,)))
+        # However often one is named, in whatever letters, it is one.
+        found = list({one.key: one for one in named}.values())
     if len({(one.instrument.venue, one.instrument.market) for one in found}) != 1:
         there = ", ".join(one.key for one in found) or "nothing of that market"
         raise DatasetRefused(f"{root}: {there} is meant, and one venue and market belong together; choose with --symbol and --market")

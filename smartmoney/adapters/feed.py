@@ -26,7 +26,7 @@ from smartmoney.adapters.connection_budget import ConnectionBudget
 from smartmoney.adapters.feed_link import Link, LinkPolicy, Recogniser
 from smartmoney.adapters.websocket_transport import Connector, check_address, connect_websockets
 from smartmoney.core.domain.entries import FeedConnected, FeedDisconnected
-from smartmoney.venues.binance.protocol import ConnectionPlan, recognise
+from smartmoney.venues.binance.protocol import ConnectionPlan, is_mark_price, recognise
 
 _log = structlog.get_logger("smartmoney.feed")
 
@@ -59,7 +59,7 @@ class FeedPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FeedStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Count what the feed did since it was made. `refused` frames found no room in the sink."""
+    """Count what the feed did since it was made. `refused` frames found no room, or came beside the books and are no mark price."""
 
     lanes: int
     connected: int
@@ -188,7 +188,8 @@ class _Lane:
     def link_frame(self, link: Link, frame: bytes) -> None:
         feed = self._feed
         feed.frames += 1
-        if not feed.sink.frame(link.number, frame):
+        is_welcome = self.plan.carries_books or is_mark_price(frame)
+        if not (is_welcome and feed.sink.frame(link.number, frame)):
             feed.refused += 1
 
     # The life of the lane.

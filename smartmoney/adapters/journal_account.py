@@ -25,7 +25,7 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     Units: `cash` in quote currency. `orders` are the intents without a known end, in journal order; an empty `venue_order_id` means that no
     acceptance was journaled, so that the order may or may not exist. `fill_count` and `order_count` are over all runs. `booked_until_ns`
     is the venue's time of the latest payment that was booked, by its kind in the venue's words (what its reference begins with);
-    `moved_wall_ns` our time of the latest fill or payment, 0 without any: since then the same has been held, and nothing was paid on it.
+    `moved_wall_ns` our time of the latest fill, 0 without any: since then the same has been held.
     """
 
     cash: Decimal
@@ -66,7 +66,7 @@ def load_account(connection: apsw.Connection, initial_cash: Decimal, instruments
         scale=reader.scale_state(),
         fundings=tuple(row.reference for row in moved if row.reference)[-FUNDINGS_REMEMBERED:],
         booked_until_ns=_latest(moved),
-        moved_wall_ns=max([0, *(row.wall_ns for row in fills), *(row.wall_ns for row in moved if row.reference)]),
+        moved_wall_ns=max((row.wall_ns for row in fills), default=0),
         created_wall_ns=connection.execute("SELECT created_wall_ns FROM account").get,
         fill_count=len(fills),
         order_count=order_count,

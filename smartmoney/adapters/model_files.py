@@ -123,8 +123,8 @@ def read_bundle(folder: Path) -> Bundle:
     if stamps is not None:
         _known.pop(folder, None)
         _known[folder] = _Known(manifest.files, stamps, bundle)
-        if len(_known) > _KNOWN_MAX:
-            del _known[next(iter(_known))]
+        for old in list(_known)[:-_KNOWN_MAX]:
+            _known.pop(old, None)  # another thread may have let it go already
     return bundle
 
 

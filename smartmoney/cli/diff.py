@@ -53,37 +53,39 @@ def diff(
     if out is not None:
         out.unlink(missing_ok=True)  # what an earlier call wrote is not this one's
     try:
-        reports, refused = _compared(layout, run_id, compare)
+        reports, refused, is_whole = _compared(layout, run_id, compare)
     except Exception as error:
         # Whoever is sent the file learns from it why there is nothing to read.
         if out is not None:
             out.write_text(f"nothing was compared: {str(error) or type(error).__name__}\n", encoding="utf-8")
         raise
-    lines = [*(line for report in reports for line in _lines(report)), *(f"not compared: {why}" for why in refused)]
+    lines = [*(f"not compared: {why}" for why in refused), *(line for report in reports for line in _lines(report))]
     if as_json:
         _print_reports(reports, refused, of_day=run_id == _LAST_DAY)
     else:
         print("\n".join(lines))
     if out is not None:
         out.write_text("\n".join((*lines, "")), encoding="utf-8")
-    raise typer.Exit(0 if all(report.identical for report in reports) else 1)
+    raise typer.Exit(0 if is_whole and all(report.identical for report in reports) else 1)
 
 
-def _compared(layout: "StateLayout", run_id: str, compare: "Callable[[str], DiffReport]") -> "tuple[list[DiffReport], list[str]]":
-    """Return what differs in the runs that are meant, those that do first, and why others could not be compared, if any could."""
-    from smartmoney.runtime.replay import ReplayRefused, named_run, runs_of_last_day
+def _compared(layout: "StateLayout", run_id: str, compare: "Callable[[str], DiffReport]") -> "tuple[list[DiffReport], list[str], bool]":
+    """Return what differs in the runs that are meant, those that do first; why others were not compared; whether all that can be were."""
+    from smartmoney.runtime.replay import NothingProven, ReplayRefused, named_run, runs_of_last_day
 
     names = runs_of_last_day(layout) if run_id == _LAST_DAY else [named_run(layout, run_id)]
     reports: list[DiffReport] = []
     refused: list[str] = []
+    is_whole = True
     for name in names:
         try:
             reports.append(compare(name))
         except ReplayRefused as why:
+            is_whole = is_whole and isinstance(why, NothingProven)
             refused.append(str(why))
     if not reports:
         raise ReplayRefused("; ".join(refused))
-    return sorted(reports, key=lambda report: report.identical), refused
+    return sorted(reports, key=lambda report: report.identical), refused, is_whole
 
 
 def _print_reports(reports: "Sequence[DiffReport]", refused: list[str], *, of_day: bool) -> None:

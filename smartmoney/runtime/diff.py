@@ -40,7 +40,7 @@ from smartmoney.runtime.backtest_sources import captured_items, split_start
 from smartmoney.runtime.codecs import codec_of
 from smartmoney.runtime.models import Models, drift_action
 from smartmoney.runtime.offline import OfflineRun
-from smartmoney.runtime.replay import ReplayRefused, kept_bundles
+from smartmoney.runtime.replay import NothingProven, ReplayRefused, kept_bundles
 from smartmoney.settings.build import paper_parameters
 from smartmoney.settings.load import recorded_settings
 from smartmoney.settings.models import Settings
@@ -169,7 +169,7 @@ def _journaled_until(journal: JournalReader, run_id: str) -> int:
         raise ReplayRefused(f"no run {run_id!r} in the journal")
     until = header.last_seq if header.last_seq is not None else 0 if last is None else last.seq
     if until <= 0:
-        raise ReplayRefused(f"run {run_id!r} ended before its first checkpoint: there is nothing to compare with")
+        raise NothingProven(f"run {run_id!r} ended before its first checkpoint: there is nothing to compare with")
     return until
 
 

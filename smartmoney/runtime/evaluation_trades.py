@@ -9,6 +9,7 @@ job alone; worlds are made in processes of their own at low priority, and nothin
 import multiprocessing
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from decimal import Decimal
 from pathlib import Path
@@ -179,7 +180,7 @@ def _beside(
 def account_of(result: JobResult) -> Account:
     """Return what a run's account did: from flat to flat by its own books, and what it still holds, at what it is worth."""
     held = [Held(sign=one.side.sign, entry_ns=one.entry_ns, exit_ns=one.exit_ns, net=one.net) for one in result.chronicle.trips]
-    position, since = positions_of(result.fills)
+    position, since = positions_of(result.fills, {one.exit_ns for one in result.chronicle.trips})
     if position and position[-1][1]:
         rest = result.result.net_pnl - sum(one.net for one in held)
         held.append(Held(sign=1 if position[-1][1] > 0.0 else -1, entry_ns=since, exit_ns=result.chronicle.end_ns, net=rest))
@@ -187,12 +188,15 @@ def account_of(result: JobResult) -> Account:
     return Account(held=held, worth=result.equity, position=[(0, 0.0), *position])
 
 
-def positions_of(fills: Sequence[FillCost]) -> tuple[list[tuple[int, float]], int]:
-    """Return the signed position in quote after each fill, and when the one after the last began."""
+def positions_of(fills: Sequence[FillCost], flat_ns: AbstractSet[int] = frozenset()) -> tuple[list[tuple[int, float]], int]:
+    """Return the signed position in quote after each fill, and when the one after the last began; `flat_ns`: when the books were flat."""
     held, since = Decimal(0), 0
     path = []
-    for fill in fills:
+    for place, fill in enumerate(fills):
         before, held = held, held + fill.side.sign * fill.quantity
+        is_last = place + 1 == len(fills) or fills[place + 1].wall_ns != fill.wall_ns
+        if is_last and fill.wall_ns in flat_ns and before * held > 0 and abs(held) < abs(before):
+            held = Decimal(0)  # a fee in base, or less than the smallest order, is no position
         since = fill.wall_ns if before * held <= 0 else since
         path.append((fill.wall_ns, float(held * fill.price)))
     return path, since

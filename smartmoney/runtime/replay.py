@@ -31,6 +31,10 @@ class ReplayRefused(Exception):
     exit_code = 1
 
 
+class NothingProven(ReplayRefused):
+    """The run ended before anything of it was proven: there is nothing that could differ."""
+
+
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Say whether a replay agreed with its run at every checkpoint that the capture reaches.
 
@@ -64,7 +68,7 @@ def named_run(layout: StateLayout, name: str) -> str:
 
 
 def runs_of_last_day(layout: StateLayout) -> list[str]:
-    """Return the newest run and those before it that reach into the day that ends with what it journaled last, newest first.
+    """Return the newest run, the one before it, and those that reach into the day that ends with what it journaled last, newest first.
 
     Raises:
         ReplayRefused: there is no run at all.
@@ -74,7 +78,8 @@ def runs_of_last_day(layout: StateLayout) -> list[str]:
         reached = [_reached_ns(journal, one) for one in runs]
     if not runs:
         raise ReplayRefused(f"{layout.journal} holds no run")
-    return [one.run_id for one, at in zip(runs, reached, strict=True) if at >= reached[0] - _DAY_NS]
+    # The one before the newest in any case: the machine may have been down for days.
+    return [one.run_id for place, (one, at) in enumerate(zip(runs, reached, strict=True)) if place < 2 or at >= reached[0] - _DAY_NS]
 
 
 def _reached_ns(journal: JournalReader, run: RunHeader) -> int:

@@ -67,7 +67,7 @@ class KernelDepth:
         settled_ns = int(state["settled_ns"])
         said = FundingTerms(next_ns, _number(state, "funding_rate"), _number(state, "mark"))
         settled = FundingTerms(settled_ns, _number(state, "settled_rate"), _number(state, "settled_mark")) if settled_ns else None
-        return FundingTold(said, int(state["funding_since_ns"]), settled)
+        return FundingTold(said, int(state["funding_since_ns"]), int(state["mark_event_ns"]), settled)
 
     @property
     def last_event_ns(self) -> int:

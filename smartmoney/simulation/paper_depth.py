@@ -10,9 +10,9 @@ from typing import NamedTuple, Protocol
 BID = 0
 ASK = 1
 WALK_LEVELS_MAX = 1000
+"""Levels that one order may walk; what is left then finds no more depth."""
 _FIRST_LEVELS = 16
 """Levels that are asked for at first; most orders need no more."""
-"""Levels that one order may walk; what is left then finds no more depth."""
 CONSUMED_LEVELS_MAX = 4096
 
 
@@ -34,10 +34,11 @@ class FundingTerms(NamedTuple):
 
 
 class FundingTold(NamedTuple):
-    """Be what the venue said of funding: the next payment as of now, known `since_ns` on its clock, and the latest that is settled."""
+    """Be what the venue said of funding: the next payment, known `since_ns`, last told `heard_ns` on its clock, and the latest settled."""
 
     next: FundingTerms
     since_ns: int
+    heard_ns: int
     settled: FundingTerms | None
 
 

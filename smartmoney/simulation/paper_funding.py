@@ -2,7 +2,7 @@
 
 Where the venue's mark prices are in the feed, it pays as they say: at their times, on what is held then by our clock, the rate and the mark
 price that were told last before the time was over. That is known a moment later, when the venue names the next time; where it does not
-within a minute, what was told last counts.
+within a minute, what was told last counts, if that was in the ten minutes before.
 
 Where they are not, it assumes one rate for all perpetuals and for ever, paid at 00, 08 and 16 o'clock UTC of our clock, on what is held
 then, at the mid of the touch. The venue's own rate moves with its premium; the usual one, on Binance, Bybit and OKX, is that of interest
@@ -26,6 +26,8 @@ SETTLED_WITHIN_NS = 60 * 1_000_000_000
 """Binance names the next time with its first mark price after the last one, a second or three later."""
 PAID_ON_PAPER, AS_RECORDED = "paper ", " as recorded"
 """What each reference begins with, and what one ends in where the venue's own rate was paid."""
+HEARD_WITHIN_NS = 600 * 1_000_000_000
+"""What was said last of a time longer before it is no rate of it any more: the venue's moves until the last moment."""
 _AT_ONCE = -1
 _BP = Decimal("0.0001")
 _S = 1_000_000_000
@@ -68,9 +70,10 @@ class FundingClock:
             if terms is None:
                 self._owed.append((due_ns, index, quantity))
                 continue
-            reference, amount = f"{PAID_ON_PAPER}{self._instruments[index].name} {due_ns // _S}", -quantity * terms.mark * terms.rate
+            reference, amount = f"{PAID_ON_PAPER}{self._instruments[index].name} {due_ns // _S}", _paid(quantity, terms)
             is_booked = account.is_booked(reference) or account.is_booked(reference + AS_RECORDED)
-            if amount != 0 and not is_booked and account.apply_funding(amount, reference + ending):
+            # What the venue settled at nothing is booked, too: a restart would take it for unpaid, and assume a rate.
+            if (amount != 0 or ending) and not is_booked and account.apply_funding(amount, reference + ending):
                 paid.append(FundingPaid(instrument=index, amount=amount, reference=reference + ending, ts_event_ns=ts_event_ns))
         waits = (due_ns + SETTLED_WITHIN_NS if _is_awaited(due_ns, told[index]) else _AT_ONCE for due_ns, index, _ in self._owed)
         self._due_ns = min((*waits, *self._planned.values()), default=NEVER)
@@ -93,7 +96,10 @@ class FundingClock:
         if told is not None and told.settled is not None and told.settled.at_ns == due_ns:
             return told.settled, AS_RECORDED
         if told is not None and _is_awaited(due_ns, told):
-            return (told.next if now_ns >= due_ns + SETTLED_WITHIN_NS else None), AS_RECORDED
+            if now_ns < due_ns + SETTLED_WITHIN_NS:
+                return None, ""
+            if told.heard_ns >= due_ns - HEARD_WITHIN_NS:
+                return told.next, AS_RECORDED
         if not view.synced:
             return None, ""
         grid = self._instruments[index]
@@ -104,6 +110,11 @@ class FundingClock:
 def _is_awaited(due_ns: int, told: FundingTold | None) -> bool:
     """Tell whether a time is the one that the venue named last, so that it will say at what it was settled."""
     return told is not None and told.next.at_ns == due_ns
+
+
+def _paid(quantity: Decimal, terms: FundingTerms) -> Decimal:
+    """Return what somebody who holds a quantity receives, zero without a sign."""
+    return -quantity * terms.mark * terms.rate or Decimal(0)
 
 
 def _next_after(wall_ns: int) -> int:

@@ -54,7 +54,7 @@ class Inbox:
         return [item for item in self.log if not isinstance(item, tuple)]
 
     def numbers(self) -> list[int]:
-        return [json.loads(raw)["u"] for _, raw in self.frames if raw.startswith(b'{"e":"depthUpdate"')]
+        return [json.loads(raw)["u"] for _, raw in self.frames if raw.startswith((b'{"e":"depthUpdate"', b'{"e":"markPriceUpdate"'))]
 
 
 class Venue:
@@ -97,12 +97,20 @@ class Venue:
         """Send the next numbered frames to every subscriber."""
         for _ in range(count):
             self.number += 1
-            frame = f'{{"e":"depthUpdate","s":"BTCUSDT","U":{self.number},"u":{self.number},"b":[],"a":[]}}'
-            for connection in list(self.subscribed):
-                try:
-                    await connection.send(frame)
-                except ConnectionClosed:
-                    pass
+            await self.send(f'{{"e":"depthUpdate","s":"BTCUSDT","U":{self.number},"u":{self.number},"b":[],"a":[]}}')
+
+    async def publish_mark(self) -> None:
+        """Send the next numbered mark price to every subscriber."""
+        self.number += 1
+        await self.send(f'{{"e":"markPriceUpdate","s":"BTCUSDT","u":{self.number},"p":"1.5","r":"0.0001","T":1}}')
+
+    async def send(self, frame: str | bytes) -> None:
+        """Send something to every subscriber."""
+        for connection in list(self.subscribed):
+            try:
+                await connection.send(frame)
+            except ConnectionClosed:
+                pass
 
 
 @pytest.fixture
@@ -366,18 +374,48 @@ async def test_a_connection_that_carries_no_book_is_kept_up_and_nothing_is_said_
     feed = MarketFeed([marks], inbox, clock=clock, jitter=Random(7), policy=FeedPolicy(link=PATIENT))
     task = asyncio.create_task(feed.run())
     await until(lambda: bool(venue.subscribed))
-    await venue.publish()
+    await venue.publish_mark()
     await until(lambda: inbox.numbers() == [1])
     feed.reconnect("the book moved on", 0)
-    await venue.publish()
+    await venue.publish_mark()
     await until(lambda: inbox.numbers() == [1, 2])
     assert venue.handshakes == 1, "it is not what a book's trouble rebuilds"
     await venue.subscribed[0].close()
     await until_advancing(clock, lambda: bool(venue.subscribed), within_s=60)
-    await venue.publish()
+    await venue.publish_mark()
     await until(lambda: inbox.numbers() == [1, 2, 3])
     assert inbox.events == []
     assert feed.status().losses == 1
+    await feed.close()
+    await task
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "{",
+        b"\xff\xfe",
+        '{"e":"markPriceUpdate","p":"1',
+        "<html>",
+        "[" * 10_000,
+        '{"e":"news"}',
+        '{"e":"markPriceUpdate","b":[["1","2"]]}',
+        "[]",
+        "1",
+    ],
+    ids=["cut", "binary", "half", "page", "deep", "unknown", "levels", "list", "number"],
+)
+async def test_what_comes_beside_the_books_and_is_no_mark_price_costs_no_book_its_trust(venue: Venue, frame: str | bytes) -> None:
+    inbox, clock = Inbox(), JumpClock()
+    marks = msgspec.structs.replace(plan(venue.url), carries_books=False)
+    feed = MarketFeed([marks], inbox, clock=clock, jitter=Random(7), policy=FeedPolicy(link=PATIENT))
+    task = asyncio.create_task(feed.run())
+    await until(lambda: bool(venue.subscribed))
+    await venue.send(frame)
+    await venue.publish_mark()
+    await until(lambda: bool(inbox.frames))
+    assert inbox.numbers() == [1]
+    assert feed.status().refused == 1
     await feed.close()
     await task
 

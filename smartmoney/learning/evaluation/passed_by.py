@@ -174,13 +174,13 @@ def _way(code: str, agreement: int) -> str:
 
 
 def _sum(way: str, same: Sequence[Chance]) -> Way:
-    exposed = sum(one.exposed_oracle for one in same)
+    exposed, lasts_s = sum(one.exposed_oracle for one in same), sum(one.lasts_s for one in same)
     return Way(
         way=way,
         trades=len(same),
         net_oracle=sum(one.net_oracle for one in same),
         net_model=sum(one.net_model for one in same),
-        held=sum(one.held_s for one in same) / sum(one.lasts_s for one in same),
+        held=sum(one.held_s for one in same) / lasts_s if lasts_s > 0.0 else 0.0,
         net_held=sum(one.net_held for one in same),
         size=sum(one.exposed for one in same) / exposed if exposed > 0.0 else math.nan,
     )

@@ -3,8 +3,8 @@
 Source: Binance USD-M and COIN-M "Mark Price Stream" (2026-07): `p` mark price, `r` rate of funding, `T` next time of payment, `E` event
 time; every three seconds or every second. A frame may still name a time that its own clock has just passed: its rate is the final one.
 
-Invariants: a frame older than the one before it changes nothing (two connections overlap at times); what is settled is what was said last
-of a time before the venue's clock had passed it and another was named.
+Invariants: a frame older than the one before it changes nothing (two connections overlap at times), nor does one whose clock is far beyond
+the time that it names; what is settled is what was said last of a time before the venue's clock had passed it and another was named.
 """
 
 from typing import Any
@@ -14,6 +14,10 @@ from smartmoney.core.book.typed import inner
 from smartmoney.venues.binance.routing import stamp_ns
 from smartmoney.venues.binance.scan import SEEN_EVENT_TIME, SEEN_RATE, SEEN_TRANSACTION_TIME
 
+_LATE_NS = 60_000_000_000
+"""A time that is over may still be named, but not for long: a frame that does has a wrong clock, and would shut out all after it."""
+_EARLY_NS = 1_000_000_000
+"""The venue's machines have clocks of their own: the next time may be named so long before the one before it is over."""
 _FIELDS = SEEN_RATE | SEEN_EVENT_TIME | SEEN_TRANSACTION_TIME
 
 
@@ -29,11 +33,11 @@ def note_mark(s0: Any, s: Any) -> int:
 
 @inner
 def _note(s0: Any, s: Any, event_ns: int, next_ns: int) -> None:
-    if event_ns <= 0 or next_ns <= 0 or event_ns < s.mark_event_ns:
+    if event_ns <= 0 or next_ns <= 0 or next_ns < event_ns - _LATE_NS or event_ns < s.mark_event_ns:
         return
     due_ns = s.funding_next_ns
     if next_ns != due_ns:
-        if 0 < due_ns <= event_ns:
+        if 0 < due_ns <= event_ns + _EARLY_NS:
             s.settled_ns = due_ns
             s.settled_mark = s.mark
             s.settled_mark_decimals = s.mark_decimals

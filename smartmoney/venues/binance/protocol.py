@@ -203,6 +203,17 @@ class ConnectionPlan(msgspec.Struct, frozen=True, kw_only=True):
     carries_books: bool = True
 
 
+def is_mark_price(frame: bytes) -> bool:
+    """Tell whether a frame is a whole mark price and nothing else: what comes beside the books' connections costs no book its trust."""
+    try:
+        body = msgspec.json.decode(frame)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return (
+        isinstance(body, dict) and body.get("e") == "markPriceUpdate" and not any(isinstance(value, list | dict) for value in body.values())
+    )
+
+
 def stream_name(symbol: str, stream: str) -> str:
     """Return the venue's name of an instrument's stream: `BTCUSDT`, `depth@100ms` -> `btcusdt@depth@100ms`."""
     return f"{symbol.lower()}@{stream}"

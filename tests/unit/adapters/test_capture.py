@@ -175,8 +175,14 @@ def test_overflow_never_waits_and_leaves_a_counted_gap(tmp_path, monkeypatch):
     assert [entry.seq for entry in reader] == [*range(10), 15]
     assert reader.gaps == [Gap(15, 5), Gap(17, 1)]
     assert not reader.is_complete
-    assert read_index(segments_of(tmp_path / "run")[0]).lost == 6
+    segment = segments_of(tmp_path / "run")[0]
+    assert read_index(segment).lost == 6
     assert "5 entries before 15 were lost" in verify_capture(tmp_path / "run").problems
+    path = index_path(segment)
+    before, quote, after = path.read_bytes().rpartition(b'"')
+    path.write_bytes(before + b"\xff" + quote + after)
+    with pytest.raises(msgspec.MsgspecError):
+        read_index(segment)
 
 
 def test_waiting_bytes_are_bounded(tmp_path, monkeypatch):

@@ -140,6 +140,7 @@ def test_a_dataset_gives_the_rows_of_the_capture_that_it_was_made_of(call, captu
     parameters = feature_parameters(load_settings())
     [(instrument, from_capture)] = captured_rows(layout.capture(run_id), parameters)
     [stored] = chosen_of(tmp_path / "data", None, [])
+    assert chosen_of(tmp_path / "data", None, ["BTCUSDT", "btcusdt", ""]) == [stored], "however often it is named, it is one"
     from_dataset = stored_rows(stored, parameters)
     assert stored.instrument.symbol == instrument.symbol == "BTCUSDT"
     assert np.array_equal(from_dataset.times, from_capture.times)

@@ -93,7 +93,7 @@ def test_every_refusal_after_the_gates_has_a_way():
         assert one.way in WAYS
 
 
-_TRADES = st.lists(st.tuples(st.sampled_from((-1, 1)), st.integers(1, 300), st.floats(-5.0, 5.0)), max_size=8)
+_TRADES = st.lists(st.tuples(st.sampled_from((-1, 1)), st.integers(0, 300), st.floats(-5.0, 5.0)), max_size=8)
 
 
 def _one_after_the_other(found):
@@ -121,6 +121,8 @@ def test_the_parts_add_up_to_what_both_made(oracle, model, steps):
         assert (one.way == TAKEN) == (one.held_s > 0.0)
         assert one.exposed == pytest.approx(one.exposed_oracle)
     for one in chances(best, best, moments()):
+        if one.lasts_s == 0.0:
+            continue
         assert (one.way, one.held_s, one.net_held) == (TAKEN, pytest.approx(one.lasts_s), pytest.approx(one.net_model))
 
 

@@ -160,6 +160,7 @@ async def test_a_daemon_that_ends_does_not_wait_for_it_and_leaves_it_as_it_was(t
     await asyncio.get_running_loop().shutdown_default_executor()
     assert segment.read_bytes() == raw
     assert [path.name for path in segment.parent.iterdir()] == [segment.name]
+    shutil.rmtree(tmp_path / "earlier")
 
 
 async def test_a_thread_that_begins_after_the_end_was_told_does_not_take_it_back(tmp_path):
@@ -187,4 +188,3 @@ async def test_a_thread_that_begins_after_the_end_was_told_does_not_take_it_back
     may_go.set()
     await asyncio.get_running_loop().shutdown_default_executor()
     assert segment.read_bytes() == raw
-    shutil.rmtree(tmp_path / "earlier")

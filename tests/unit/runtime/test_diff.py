@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import sqlite3
 import sys
 
@@ -164,4 +165,27 @@ def test_runs_of_the_last_day_are_compared_however_they_ended(tmp_path, monkeypa
     why = f"run '{unproven}' ended before its first checkpoint: there is nothing to compare with"
     assert printed["refused"] == [why]
     lines = out.read_text().splitlines()
-    assert (lines[0], lines[-1]) == (f"run {killed}: DIFFERENT", f"not compared: {why}")
+    assert lines[:2] == [f"not compared: {why}", f"run {killed}: DIFFERENT"]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda index: index.write_bytes(b'{"\xff'), lambda index: shutil.rmtree(index.parent)], ids=["index", "gone"]
+)
+def test_a_run_that_should_have_been_compared_and_cannot_be_is_no_quiet_night(tmp_path, monkeypatch, capsys, damage):
+    layout, settings, hour = StateLayout(tmp_path), load_settings(overrides={"model": "prior"}), 3_600 * SECOND_NS
+    older, newest = (capture_past(layout, settings, SECONDS, ENDS_NS - ago * hour) for ago in (30, 0))
+    with contextlib.closing(sqlite3.connect(layout.journal)) as journal:
+        for name, ago in ((older, 30), (newest, 0)):
+            journal.execute("UPDATE runs SET started_wall_ns = ? WHERE run_id = ?", (ENDS_NS - ago * hour - SECONDS * SECOND_NS, name))
+        journal.commit()
+    assert runs_of_last_day(layout) == [newest, older], "down for more than a day: what was before it is compared all the same"
+    (index,) = (layout.captures / newest).glob("*.json")
+    damage(index)
+    monkeypatch.setattr(sys, "argv", ["smartmoney", "diff", "last-day", "--state-dir", str(layout.root)])
+    with pytest.raises(SystemExit) as ended:
+        command_line.main()
+    assert ended.value.code == 1
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first.startswith("not compared: ")
+    assert newest in first
+    assert f"run {older}: identical" in others

@@ -64,6 +64,12 @@ def test_positions_follow_fills_and_the_last_one_begins_where_it_was_opened():
     assert positions_of([]) == ([], 0)
 
 
+def test_what_a_fee_in_base_leaves_of_a_position_is_none():
+    sides = [(Side.BUY, 1), (Side.SELL, 0.999), (Side.BUY, 1), (Side.SELL, 0.5)]
+    fills = [fill(side, 100.0, quantity, 100.0, 100.0, at=at) for at, (side, quantity) in enumerate(sides, 1)]
+    assert positions_of(fills, {2}) == ([(1, 100.0), (2, 0.0), (3, 100.0), (4, 50.0)], 3)
+
+
 def test_forced_open_keeps_the_side_and_takes_every_doubt(bundles):
     bundle = bundles.small_bundle()
     opened = forced_open(bundle)

@@ -129,6 +129,33 @@ def test_what_a_run_without_a_book_could_not_pay_the_next_one_pays(layout, monke
     assert lived(9, seen) == is_owed
 
 
+def test_a_time_that_one_of_two_perpetuals_was_paid_for_is_paid_to_the_other_by_the_next_run(layout, monkeypatch):
+    settings, minute_ns, time_ns = load_settings(overrides={"market": "usdm"}), 60 * 10**9, 2_500 * EVERY_NS
+    other = msgspec.structs.replace(PERPETUAL, symbol="ETHUSDT", name="ETH/USDT:USDT", base="ETH")
+    books = [Shown({9_999: 10}, {10_001: 10}) for _ in range(2)]
+    books[1].synced = False
+
+    def lived(at_min, *lines):
+        monkeypatch.setattr(storage, "now", lambda: Stamp(time_ns + at_min * minute_ns, 1))
+        with open_run(settings, layout, [PERPETUAL, other]) as run:
+            venue = paper_venue(settings, run)
+            venue.pay_funding(time_ns + at_min * minute_ns + 1, 0, books)
+            paid = venue.advance(0, 0, books)
+            booked = (
+                RecordCash(kind="funding", amount=one.amount, reason="", reference=one.reference, peak=None, ts_event_ns=0) for one in paid
+            )
+            cash = tuple(Line(8, time_ns + at_min * minute_ns, one) for one in booked)
+            run.ledger.commit([Batch(lines=(*lines, *cash), **NOTHING)])
+            return [one.instrument for one in paid]
+
+    bought = [OrderFilled(fill=fill_of(Side.BUY, 100_000, 10_000, order=f"o{i}", instrument=i)) for i in range(2)]
+    lived(-31, *(Line(2 + i, time_ns - 30 * minute_ns, one) for i, one in enumerate(bought)))
+    assert lived(2) == [0]
+    books[1].synced = True
+    assert lived(9) == [1]
+    assert lived(12) == []
+
+
 def test_the_latch_file_is_set_seen_and_cleared(layout):
     with opened(layout) as run:
         assert not run.latch.is_set()

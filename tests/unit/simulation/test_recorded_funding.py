@@ -2,7 +2,6 @@
 
 from decimal import Decimal as D
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,7 +44,7 @@ class Venue:
 
     def say(self, following, since_ns=START_NS, settled=None):
         """Say something of funding; the clock hears of it, as it does of another time."""
-        self.book.told = FundingTold(following, since_ns, settled)
+        self.book.told = FundingTold(following, since_ns, since_ns, settled)
         return self.pay(since_ns)
 
     def pay(self, at_ns):
@@ -124,14 +123,34 @@ def test_no_assumed_rate_is_no_reason_not_to_pay_the_venues():
     assert len(venue.say(terms(T0 + 8 * HOUR), T0 + S, terms(T0))) == 1
 
 
-@pytest.mark.parametrize(("quantity", "rate"), [("0", "0.0003"), ("2", "0")], ids=["flat", "no rate"])
-def test_nothing_held_or_a_rate_of_nothing_pays_nothing(quantity, rate):
-    venue = Venue(quantity)
+def test_who_holds_nothing_pays_nothing():
+    venue = Venue("0")
     venue.say(terms(T0))
     venue.pay(T0)
-    assert venue.say(terms(T0 + 8 * HOUR), T0 + S, terms(T0, rate)) == []
+    assert venue.say(terms(T0 + 8 * HOUR), T0 + S, terms(T0)) == []
     assert venue.account.cash == 1_000
     assert venue.clock.due_wall_ns == T0 + 8 * HOUR
+
+
+def test_a_rate_of_nothing_is_booked_so_that_a_restart_does_not_assume_another():
+    venue = Venue()
+    venue.say(terms(T0))
+    venue.pay(T0)
+    (paid,) = venue.say(terms(T0 + 8 * HOUR), T0 + S, terms(T0, "0"))
+    assert (paid.amount, venue.account.cash) == (0, 1_000)
+    assert not paid.amount.is_signed()
+    again = Venue(fundings=[paid.reference])
+    assert again.say(terms(T0 + 8 * HOUR), T0 + 4 * HOUR) == []
+    assert again.account.cash == 1_000
+
+
+def test_what_was_said_long_before_a_time_is_not_its_rate():
+    venue = Venue(since=T0 - 7 * HOUR)
+    venue.say(terms(T0), START_NS - 1)
+    assert venue.pay(T0 + SETTLED_WITHIN_NS - 1) == []
+    (paid,) = venue.pay(T0 + SETTLED_WITHIN_NS)
+    assert paid.amount == -2 * PERP.price(10_000) * D("0.0001")
+    assert not paid.reference.endswith(AS_RECORDED)
 
 
 RATES = st.integers(-75_000, 75_000).map(lambda n: D(n).scaleb(-8))
@@ -155,9 +174,9 @@ def test_payments_are_the_sum_of_rate_times_notional_and_two_sides_of_it_cancel(
             seen = sorted((("ours", due), ("theirs", turn)), key=lambda one: one[1])
             for kind, at in seen:
                 if kind == "theirs":
-                    each.book.told = FundingTold(terms(following), at, settled)
+                    each.book.told = FundingTold(terms(following), at, at, settled)
                 elif late_ms > 0:
-                    each.book.told = FundingTold(terms(due, rate, mark), T0, None)
+                    each.book.told = FundingTold(terms(due, rate, mark), T0, due, None)
                 paid = each.pay(at)
                 references += [one.reference for one in paid] if each is long else []
             each.pay(max(due, turn) + SETTLED_WITHIN_NS)

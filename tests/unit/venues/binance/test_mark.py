@@ -44,7 +44,7 @@ def run(request):
 def test_price_rate_and_time_are_kept_to_the_last_digit(run):
     told, states = run(mark(EIGHT - 99_000, EIGHT, rate="-0.00002754"))
     terms = FundingTerms(EIGHT * MS, D("-0.00002754"), D("28147.27373413"))
-    assert told == FundingTold(next=terms, since_ns=(EIGHT - 99_000) * MS, settled=None)
+    assert told == FundingTold(next=terms, since_ns=(EIGHT - 99_000) * MS, heard_ns=(EIGHT - 99_000) * MS, settled=None)
     assert int(states[0]["ignored"]) == int(states[0]["frames"]) == 1
 
 
@@ -65,6 +65,17 @@ def test_a_time_that_is_moved_before_it_came_settles_nothing(run):
     assert told.settled is None
     assert told.next.at_ns == (EIGHT - 3_600_000) * MS
     assert int(states[0]["funding_turns"]) == 2
+
+
+def test_a_next_time_that_is_named_a_moment_early_settles_the_one_before(run):
+    told, _ = run(mark(EIGHT - 3_000, EIGHT, rate="0.0000275", price="28155.1"), mark(EIGHT - 1, NEXT))
+    assert told.settled == FundingTerms(EIGHT * MS, D("0.0000275"), D("28155.1"))
+
+
+def test_a_clock_far_beyond_the_time_that_it_names_shuts_nothing_out(run):
+    frames = mark(EIGHT - 3_000, EIGHT), mark(EIGHT + 1_000, NEXT)
+    told, _ = run(frames[0], mark(EIGHT + 31_536_000_000, EIGHT, rate="0.01"), frames[1])
+    assert told == run(*frames)[0]
 
 
 def test_an_older_frame_of_an_overlapping_connection_changes_nothing(run):
