@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import msgspec
 
 from smartmoney.adapters.capture import CaptureDamaged, read_capture
+from smartmoney.adapters.capture_segment import segments_of
 from smartmoney.adapters.journal import JournalReader
 from smartmoney.adapters.journal_reader import RunHeader
 from smartmoney.adapters.state_directory import StateLayout
@@ -68,7 +69,7 @@ def named_run(layout: StateLayout, name: str) -> str:
 
 
 def runs_of_last_day(layout: StateLayout) -> list[str]:
-    """Return the newest run, the one before it, and those that reach into the day that ends with what it journaled last, newest first.
+    """Return the newest run, the one before it that is still captured, and those that reach into the day that ends with the newest.
 
     Raises:
         ReplayRefused: there is no run at all.
@@ -78,8 +79,10 @@ def runs_of_last_day(layout: StateLayout) -> list[str]:
         reached = [_reached_ns(journal, one) for one in runs]
     if not runs:
         raise ReplayRefused(f"{layout.journal} holds no run")
-    # The one before the newest in any case: the machine may have been down for days.
-    return [one.run_id for place, (one, at) in enumerate(zip(runs, reached, strict=True)) if place < 2 or at >= reached[0] - _DAY_NS]
+    meant = [one.run_id for one, at in zip(runs, reached, strict=True) if at >= reached[0] - _DAY_NS]
+    # The machine may have been down for days: the one before the newest in any case, as long as retention has left something of it.
+    earlier = [one.run_id for one in runs[1:2] if one.run_id not in meant and segments_of(layout.capture(one.run_id))]
+    return [*meant, *earlier]
 
 
 def _reached_ns(journal: JournalReader, run: RunHeader) -> int:

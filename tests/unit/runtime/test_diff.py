@@ -189,3 +189,5 @@ def test_a_run_that_should_have_been_compared_and_cannot_be_is_no_quiet_night(tm
     assert first.startswith("not compared: ")
     assert newest in first
     assert f"run {older}: identical" in others
+    shutil.rmtree(layout.capture(older))
+    assert runs_of_last_day(layout) == [newest], "what retention has taken is no reason for an alarm each night"
