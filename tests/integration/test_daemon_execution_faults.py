@@ -69,7 +69,7 @@ CASES = (
     Case(name="31-maintenance", faults=(one("maintenance"),), strikes=8),
     Case(name="32-key-revoked", faults=(one("key_revoked"),), halts="does not take the key"),
     Case(name="33-timestamp-refused", faults=(one("clock_skew", call=ORDERS, count=1),)),
-    Case(name="stream-cut", faults=(one("disconnect", life_s=1, count=2),)),
+    Case(name="stream-cut", faults=(one("disconnect", life_s=1, count=3),)),
     Case(name="stream-silent", faults=(one("private_silence"),), strikes=8),
 )
 MARKETS = ("spot", "usdm")

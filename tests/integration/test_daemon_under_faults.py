@@ -17,7 +17,7 @@ faults:
   - {kind: garbage, form: nan, probability: 0.05, instead: false}
   - {kind: garbage, form: binary, size: 2000, probability: 0.05, instead: false}
   - {kind: garbage, form: deep, size: 100000, probability: 0.02, instead: false}
-  - {kind: garbage, form: large, skip: 40, count: 1, connection: 1}
+  - {kind: garbage, form: large, skip: 40, count: 1}
   - {kind: price_spike, skip: 5, every: 10, count: 3}
   - {kind: disconnect, life_s: 4, count: 2}
   - {kind: server_error, call: GET depth, status: 502, code: 0, every: 2}
