@@ -3,7 +3,7 @@
 What belongs together has one name up to the first dot, files and folders alike, was used when the newest of it was written or touched, and
 goes together. Invariants: only what is named as the caches name it is ours: anything else that lies there is somebody's, not counted, and
 stays; no link is followed; what was used within the hour stays, else runs that need more than fits would each take away what the next one
-needs; what somebody is still writing (`.….part`, `.making-…`) stays for a day.
+needs; what somebody is still writing (`.….part`, `.….new`, `.making-…`) stays for a day.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ _NAMES = (
     r"|[0-9a-f]{64}(?:\.json)?"  # models that a search trained, and what they took
 )
 _OURS = re.compile(_NAMES)
-_UNFINISHED = re.compile(rf"\.making-.+|\.[a-z0-9_]{{8}}\.part|\.(?:{_NAMES})\.[0-9]+\.part")
+_UNFINISHED = re.compile(rf"\.making-.+|\.[a-z0-9_]{{8}}\.part|\.(?:{_NAMES})\.[0-9]+(?:\.part|-[0-9]+\.new)")
 
 
 class _Kept(msgspec.Struct):

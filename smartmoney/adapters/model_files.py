@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 
 from smartmoney.adapters.file_times import Stamp, stamp
-from smartmoney.adapters.state_directory import make_private_folder
+from smartmoney.adapters.state_directory import make_private_folder, sync_folder, write_durably, write_whole
 from smartmoney.core.alpha.forest import NODE, TREE, Forest
 from smartmoney.core.models.bundle import Bundle, BundleSpec, Gate, identity
 from smartmoney.core.models.checks import bundle_problem
@@ -29,6 +29,8 @@ MANIFEST, SPEC, CARD = "manifest.json", "bundle.json", "CARD.md"
 FILE_BYTES_MAX = 256 << 20
 _RESTORE = "restore the folder from a copy, or train the model anew"
 _PARTS = ("nodes", "trees", "base")
+_SHARED = 0o666
+"""The rights of a bundle's files, less the umask: their folder says who may look."""
 
 
 class BundleRefused(Exception):
@@ -94,7 +96,7 @@ def write_bundle(folder: Path, bundle: Bundle) -> None:
     making = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
     try:
         for name, content in files.items():
-            write_durably(making / name, content)
+            write_whole(making / name, content, _SHARED)
         sync_folder(making)
         making.rename(folder)
     except BaseException:
@@ -209,44 +211,12 @@ def record_gate(folder: Path, gate: Gate) -> None:
 
 
 def replace_durably(path: Path, content: bytes) -> None:
-    """Replace a file by one rename, after the new one is on the disk.
+    """Replace a file of a model or of its store, which whoever may look into the folder reads: a person's and the daemon's user differ.
 
     Raises:
         OSError: it cannot be written.
     """
-    making = path.with_name(f".making-{path.name}-{os.getpid()}")
-    try:
-        write_durably(making, content)
-        making.replace(path)
-    except BaseException:
-        making.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file and wait until it is on the disk.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until a folder's names are on the disk.
-
-    Raises:
-        OSError: they cannot be written.
-    """
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    write_durably(path, content, _SHARED)
 
 
 def _contents(spec: BundleSpec, forests: Mapping[str, Forest], card: str) -> dict[str, bytes]:

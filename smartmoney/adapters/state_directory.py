@@ -240,6 +240,10 @@ def fits_socket(path: Path) -> bool:
     return len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX
 
 
+_OWN = 0o600
+"""The rights of a file that is this user's alone."""
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable: a new or renamed file survives a power cut only after this. Raises OSError."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -256,14 +260,15 @@ def make_private_folder(folder: Path) -> None:
             one.mkdir(mode=0o700, exist_ok=True)
 
 
-def write_durably(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes, mode: int = _OWN) -> None:
     """Replace a small file so that a crash at any point leaves the old content or the new one. Raises OSError.
 
-    Whoever does the same meanwhile (daemon, guard and a person may all halt at once) writes a file of his own first: the last wins.
+    `mode` are its rights, less the umask. Whoever does the same meanwhile (daemon, guard and a person may all halt at once) writes a file
+    of his own first: the last wins.
     """
     fresh = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.new")
     try:
-        _write_whole(fresh, content)
+        write_whole(fresh, content, mode)
         fresh.replace(path)
     except OSError:
         fresh.unlink(missing_ok=True)
@@ -271,8 +276,9 @@ def write_durably(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
-def _write_whole(fresh: Path, content: bytes) -> None:
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+def write_whole(path: Path, content: bytes, mode: int = _OWN) -> None:
+    """Write a file and wait until it is on the disk; `mode` are its rights, less the umask. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         view = memoryview(content)
         while view:

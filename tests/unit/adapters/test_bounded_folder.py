@@ -68,7 +68,7 @@ def test_the_newest_goes_only_where_it_is_named(tmp_path):
     assert names(tmp_path) == {named(0), named(2)}
 
 
-@pytest.mark.parametrize("name", [".b3_x9a0z.part", ".making-b", f".{B}.0-of-1.npz.77.part"])
+@pytest.mark.parametrize("name", [".b3_x9a0z.part", ".making-b", f".{B}.0-of-1.npz.77.part", f".{A}.json.7-8.new"])
 def test_what_somebody_is_writing_stays_for_a_day(tmp_path, name):
     put(tmp_path / name, 100, 20)
     bound = BoundedFolder(tmp_path, 10)

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import msgspec
@@ -17,6 +18,10 @@ from smartmoney.core.models.checks import bundle_problem
 def folder(tmp_path, bundles):
     write_bundle(tmp_path / "b", bundles.small_bundle())
     return tmp_path / "b"
+
+
+os.umask(UMASK := os.umask(0o022))
+"""It can only be read by setting it."""
 
 
 def files(folder):
@@ -44,6 +49,8 @@ def test_a_bundle_is_read_once_a_process_as_long_as_its_files_are_what_they_were
     record_gate(folder, gate)
     told = read_bundle(folder)
     assert told.gates == (gate,)
+    rights = {path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert rights == {0o666 & ~UMASK}, "a person's model is read by the daemon's user, where its folder lets it"
     assert told.spec is first.spec
     path = folder / "head-900.nodes.npy"
     content = bytearray(path.read_bytes())

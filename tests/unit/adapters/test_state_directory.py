@@ -159,6 +159,7 @@ def test_a_small_file_is_replaced_whole(tmp_path):
     write_durably(tmp_path / "f", b"two")
     assert (tmp_path / "f").read_bytes() == b"two"
     assert [entry.name for entry in tmp_path.iterdir()] == ["f"]
+    assert (tmp_path / "f").stat().st_mode & 0o777 == 0o600
 
 
 def test_several_who_replace_a_file_at_once_do_not_meet(tmp_path):
