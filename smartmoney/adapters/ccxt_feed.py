@@ -5,7 +5,8 @@ again, so a failure here means: report the loss, wait, ask again.
 
 Invariants: `FeedConnected` precedes the first book after every loss; numbers given to books and trades rise strictly, over restarts too
 (they start at the wall clock's milliseconds); a book is sent at most each `book_interval_s`, and the last state of a burst is always sent;
-the first book after every loss is sent whole, the others as changes of the one before; `proves_sequence` is False. ccxt is imported
+the first book after every loss is sent whole, the others as changes of the one before; what a connection gave is not sent once it was
+given up; `proves_sequence` is False. ccxt is imported
 only when a feed is opened (it costs a second).
 """
 
@@ -238,6 +239,8 @@ class CcxtFeed:
         self._may_ask = asyncio.Event()
         self._may_ask.set()
         self._asks: set[asyncio.Future[Any]] = set()
+        self._torn_down = 0
+        """How often all connections were given up; what was asked before the last time speaks of a connection that is gone."""
         self._losses = 0
         self._frames = 0
         self._refused = 0
@@ -336,6 +339,7 @@ class CcxtFeed:
                 self._lose(watched, self._drop_reason)
             # ccxt forgets its sockets only when the last of them is closed; asked before, it would wait for ever on one that it forgets.
             self._may_ask.clear()
+            self._torn_down += 1
             await self._exchange.close_ws_clients()
             for ask in self._asks:
                 ask.cancel()
@@ -346,6 +350,7 @@ class CcxtFeed:
         from ccxt.base.errors import BaseError
 
         await self._may_ask.wait()
+        torn_down = self._torn_down
         ask = asyncio.ensure_future(call())
         self._asks.add(ask)
         try:
@@ -362,9 +367,12 @@ class CcxtFeed:
             # What ccxt's parsers raise on messages that they do not expect.
             reason = f"ccxt could not read a message: {type(failure).__name__}: {failure}"
         else:
-            self._traffic_ns = self._clock.monotonic_ns()
-            retry.note_answer(self._traffic_ns)
-            return answer
+            if torn_down == self._torn_down:
+                self._traffic_ns = self._clock.monotonic_ns()
+                retry.note_answer(self._traffic_ns)
+                return answer
+            # Given in the instant in which its connection was given up: a book of it would pass for the next connection's first.
+            reason = "connection closed"
         finally:
             self._asks.discard(ask)
         self._lose(watched, reason[:300])

@@ -288,6 +288,26 @@ async def test_a_question_that_ccxt_forgets_when_it_closes_its_sockets_is_asked_
         assert [type(event) for event in inbox.events] == [FeedConnected, FeedDisconnected, FeedConnected]
 
 
+@pytest.mark.parametrize("what", ["book", "trades"])
+async def test_what_comes_in_the_instant_in_which_its_connection_is_given_up_is_not_taken(what: str) -> None:
+    exchange, inbox, clock = Exchange(), Inbox(), JumpClock()
+    async with feeding(exchange, inbox, clock) as feed:
+        await exchange.give("book", book(100.0))
+        exchange.is_slow_to_close = asyncio.Event()
+        feed.reconnect("test")
+        exchange._futures[what].set_result(book(99.0) if what == "book" else [trade("1")])  # not yet seen by the feed, nor is the command
+        await turn()
+        exchange.is_slow_to_close.set()
+        await turn()
+        assert [type(event) for event in inbox.events] == [FeedConnected, FeedDisconnected], "not yet connected again"
+        await clock.advance(5.0)
+        await exchange.give("book", book(101.0))
+        assert [type(event) for event in inbox.events] == [FeedConnected, FeedDisconnected, FeedConnected]
+        await clock.advance(5.0)
+        assert [body["bids"][0][0] for body in inbox.bodies("book")] == ["100.0", "101.0"]
+        assert inbox.bodies("trade") == []
+
+
 async def test_book_of_a_lost_connection_is_not_sent_afterwards() -> None:
     exchange, inbox, clock = Exchange(), Inbox(), JumpClock()
     async with feeding(exchange, inbox, clock):
