@@ -48,6 +48,8 @@ class Followed(msgspec.Struct, kw_only=True):
     end: OrderState | None = None
     reason: str = ""
     is_ended: bool = False
+    is_recognised: bool = False
+    """Its intent is what a listing shows of it, until somebody says what was meant."""
     is_expected: bool = False
     """The venue is making it out of an entry of this life: until it has a number it may be known by where it lies."""
     lies_ticks: int | None = None
@@ -117,9 +119,14 @@ class FollowedOrders:
         return (index, trade_id) in self._trades
 
     def follow(self, intent: OrderIntent, venue_order_id: str = "", filled_lots: int = 0) -> Followed:
-        """Follow an order: one that is being sent, or one of an earlier run."""
+        """Follow an order: one that is being sent, or one of an earlier run.
+
+        A stop that the venue makes out of an entry can be listed before the executor, which has yet to hear of the fill, asks for it.
+        """
         order = self._orders.get(intent.client_order_id)
         if order is not None:
+            if order.is_recognised:
+                order.intent, order.is_recognised = intent, False
             return order
         order = Followed(
             intent=intent,
@@ -201,6 +208,7 @@ class FollowedOrders:
                 return None
             self._forget(news.client_id)
             order = self.follow(self._intent_of(index, news, siblings))
+            order.is_recognised = True
         return self.report(order, news)
 
     def report(self, order: Followed, news: OrderNews | None = None) -> OrderReport:

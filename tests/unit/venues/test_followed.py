@@ -230,6 +230,18 @@ def test_a_carried_stop_of_which_nothing_was_written_down_is_ours_by_its_name():
     assert (report.intent.purpose, report.intent.attached_to, report.intent.stop_ticks) == (Purpose.STOP, NAME, 5_800_000)
 
 
+def test_a_carried_stop_that_is_listed_before_it_is_asked_for_is_then_what_was_asked_for():
+    # As OKX lists it: by our name, and without the entry that carried it.
+    followed = FollowedOrders([grid(Market.USDM)], is_algo)
+    listed = nameless(client_id="smrun-1-1", is_algo=True, is_reduce_only=False)
+    assert followed.report_of(listed, [listed]).intent.attached_to is msgspec.UNSET
+    followed.follow(carried_stop())
+    assert followed.report_of(listed, [listed]).intent == carried_stop()
+    # What was meant stays, whatever is said of it later.
+    followed.follow(msgspec.structs.replace(carried_stop(), lots=1))
+    assert followed.get("smrun-1-1").intent == carried_stop()
+
+
 def test_a_stop_of_ours_that_is_kept_apart_reduces_whatever_the_venue_says_of_it():
     followed = FollowedOrders([grid(Market.USDM)], is_algo)
     listed = nameless(client_id="smrun-1-1", is_algo=True, is_reduce_only=False)
