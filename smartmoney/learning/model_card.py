@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from smartmoney.core.models.bundle import BUILT_IN_VENUE, Bundle
+from smartmoney.core.domain.instruments import BUILT_IN_VENUE
+from smartmoney.core.models.bundle import Bundle
 
 if TYPE_CHECKING:
     from smartmoney.learning.trainer import TrainingReport

@@ -184,14 +184,14 @@ def market_of(files: Sequence[Path]) -> Market | None:
 
 
 def venue_of(files: Sequence[Path]) -> str | None:
-    """Return the venue that captured runs among some files were on, None if there is no run among them.
+    """Return the venue of whose market captured runs among some files tell, None if there is no run among them.
 
-    Instruments do not say: the built-in exchange speaks as another venue does, and is not that venue.
+    Instruments do not say: an exchange on this machine speaks as another venue does, and is not that venue.
     """
     for path in files:
         started = _run_started(path) if _is_capture(path) else None
         if started is not None:
-            return started.venue
+            return started.whose_market
     return None
 
 

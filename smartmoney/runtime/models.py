@@ -8,7 +8,8 @@ import structlog
 
 from smartmoney.adapters.model_files import BundleRefused
 from smartmoney.adapters.model_store import PRIOR, ModelNotFound, ModelStore
-from smartmoney.core.models.bundle import BUILT_IN_VENUE, Bundle
+from smartmoney.core.domain.instruments import BUILT_IN_VENUE
+from smartmoney.core.models.bundle import Bundle
 from smartmoney.core.strategy.model import PriorModel
 from smartmoney.learning.drift_monitors import Reference
 from smartmoney.runtime.drift_sizes import SizePlan

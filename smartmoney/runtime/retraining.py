@@ -30,6 +30,7 @@ from smartmoney.learning.validated import NEWEST_SHARE, judge_on_paper
 from smartmoney.runtime.backtest import BacktestJob, BacktestRefused, CapturedRun
 from smartmoney.runtime.gate_jobs import Contest, GateRefused, judge_contest, live_began
 from smartmoney.runtime.models import PRIOR_NAME
+from smartmoney.runtime.modes import whose_market
 from smartmoney.runtime.replay import ReplayRefused
 from smartmoney.runtime.retraining_child import RetrainJob, RetrainOutcome
 from smartmoney.runtime.shadow import Shadowed, shadow_run
@@ -142,7 +143,7 @@ def _pieces(folder: Path, settings: Settings, since_ns: int, now_wall_ns: int, *
     files = [folder]
     try:
         market, venue = market_of(files), venue_of(files)
-        if market is None or (market.value, venue) != (settings.market, settings.venue):
+        if market is None or (market.value, venue) != (settings.market, whose_market(settings)):
             return []
         # What a later run was warmed with is the end of the one before; the built-in market's own past is nobody's else.
         live_ns = 0 if is_first else live_began(folder)

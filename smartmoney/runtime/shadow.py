@@ -75,6 +75,7 @@ class _Replay:
         self._folder, self._run_id, self._header = folder, header.run_id, header
         self._challenger, self._settings = challenger, settings
         self._worst, self._parity, self._lost = "", 0.0, 0
+        self._venue = header.venue
 
     def against(self, noted: Sequence[WitnessRow]) -> Shadowed:
         by_seq: dict[int, list[WitnessRow]] = {}
@@ -84,7 +85,7 @@ class _Replay:
         view = run.engine.view()
         return Shadowed(
             run_id=self._run_id,
-            venue=self._header.venue,
+            venue=self._venue,
             market=self._header.market,
             instruments=names,
             hours=len({one.seq for one in met}) * ROW_EVERY_NS / HOUR_NS,
@@ -107,7 +108,7 @@ class _Replay:
         for entry in entries:
             if isinstance(entry.payload, RunStarted):
                 names = tuple(one.name for one in entry.payload.instruments)
-                run = self._begin(entry.payload)
+                run, self._venue = self._begin(entry.payload), entry.payload.whose_market
                 continue
             if run is None:
                 raise ReplayRefused(f"{self._folder}: the first entry is not a run's start; was its first segment removed by retention?")

@@ -25,6 +25,7 @@ from smartmoney.runtime.capture_care import retain
 from smartmoney.runtime.clock import now
 from smartmoney.runtime.loop import Batch
 from smartmoney.runtime.models import PRIOR_NAME
+from smartmoney.runtime.modes import reaches_only_here
 from smartmoney.settings.build import paper_parameters
 from smartmoney.settings.effective import config_hash
 from smartmoney.settings.models import Settings
@@ -242,6 +243,7 @@ def _started(settings: Settings, run_id: str, instruments: Sequence[Instrument],
         fundings=account.fundings,
         order_count=account.order_count,
         scale=account.scale,
+        is_made_here=reaches_only_here(settings),
     )
 
 

@@ -14,10 +14,10 @@ import msgspec
 
 from smartmoney.adapters.bounded_folder import note_use
 from smartmoney.adapters.dataset_reader import together
-from smartmoney.core.domain.instruments import Market
+from smartmoney.core.domain.instruments import BUILT_IN_VENUE, Market
 from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.core.features.schema import SCHEMA_HASH
-from smartmoney.core.models.bundle import BUILT_IN_VENUE, Bundle
+from smartmoney.core.models.bundle import Bundle
 from smartmoney.learning.boosting.trees import TrainingRefused
 from smartmoney.learning.fitting.plan import ROWS_MIN, Recipe
 from smartmoney.learning.recorded import RecordingRefused, find_instruments

@@ -9,7 +9,7 @@ from enum import IntEnum
 
 import msgspec
 
-from smartmoney.core.domain.instruments import Instrument
+from smartmoney.core.domain.instruments import BUILT_IN_VENUE, Instrument
 from smartmoney.core.domain.orders import Fill, OrderReport, PositionReport
 
 
@@ -69,6 +69,13 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     fundings: tuple[str, ...] = ()
     """References of the latest funding payments that the cash holds already."""
     scale: ScaleState = ScaleState()
+    is_made_here: bool = False
+    """The exchange was on this machine, whatever venue it speaks as."""
+
+    @property
+    def whose_market(self) -> str:
+        """Return the venue of which this run's market tells something; that of an exchange on this machine is made up."""
+        return BUILT_IN_VENUE if self.is_made_here else self.venue
 
 
 class Tick(msgspec.Struct, frozen=True, tag=True):

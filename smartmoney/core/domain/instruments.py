@@ -8,6 +8,9 @@ from enum import StrEnum
 
 import msgspec
 
+BUILT_IN_VENUE = "sim"
+"""The venue of a market that is made up: the built-in exchange, and whatever else answers on this machine."""
+
 
 class Market(StrEnum):
     """Name a venue's market, because its sequence rules and its money differ."""

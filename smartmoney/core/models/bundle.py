@@ -17,11 +17,10 @@ from smartmoney.core.alpha.forest import Forest
 from smartmoney.core.domain.signals import Regime
 
 FORMAT = 1
-BUILT_IN_VENUE = "sim"
 
 
 class Trained(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Say what a bundle was trained on. Venue `sim` is the built-in market; `data_hash` names the exact rows (any stable hexadecimal)."""
+    """Say what a bundle was trained on. Venue `sim` is a market that is made up; `data_hash` names the exact rows (stable hexadecimal)."""
 
     venue: str
     market: str

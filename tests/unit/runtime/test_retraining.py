@@ -11,13 +11,18 @@ from smartmoney.adapters.journal import record
 from smartmoney.adapters.journal_rows import TrainingNote
 from smartmoney.adapters.model_store import ModelStore
 from smartmoney.adapters.state_directory import StateLayout
+from smartmoney.core.domain.instruments import BUILT_IN_VENUE
 from smartmoney.learning.fitting.export import learned_span
+from smartmoney.learning.recorded import venue_of
 from smartmoney.learning.sets.rows import Rows
 from smartmoney.runtime import retraining
 from smartmoney.runtime.models import PRIOR_NAME
+from smartmoney.runtime.modes import whose_market
 from smartmoney.runtime.retraining import gather, retrain
 from smartmoney.runtime.retraining_child import RetrainJob
 from smartmoney.runtime.storage import open_run
+from smartmoney.runtime.training_jobs import captured_rows
+from smartmoney.settings.build import feature_parameters
 from smartmoney.settings.load import load_settings
 from smartmoney.settings.training import DAY_NS
 from tests.captured_past import INSTRUMENT, capture_past
@@ -52,6 +57,41 @@ def test_it_gathers_the_runs_of_this_market_and_keeps_the_newest_fifth_from_lear
     assert shorter.hours(now_ns) == pytest.approx(2.0, abs=0.01)
     assert gather(layout, load_settings(overrides={**TERMS, "market": "usdm"}), now_ns).pieces == ()
     assert gather(layout, load_settings(overrides={**TERMS, "instruments": ["ETH/USDT"]}), now_ns).pieces == ()
+
+
+HERE = {"venue": "binance", "endpoints.rest": "http://127.0.0.1:9", "endpoints.ws": "ws://[::1]:9"}
+
+
+def test_what_an_exchange_on_this_machine_showed_is_of_no_venue(tmp_path):
+    """It speaks as Binance does; a model that learned there, or passed a gate there, has seen nothing of Binance."""
+    layout, now_ns = StateLayout(tmp_path), time.time_ns()
+    capture_past(layout, load_settings(overrides=TERMS | HERE), 900, now_ns)
+    (folder,) = layout.captures.iterdir()
+    assert venue_of([folder]) == BUILT_IN_VENUE
+    assert {one.venue for one, _ in captured_rows(folder, feature_parameters(load_settings()))} == {BUILT_IN_VENUE}
+    assert gather(layout, load_settings(overrides=TERMS | HERE), now_ns).pieces
+    assert gather(layout, load_settings(overrides={**TERMS, "venue": "binance"}), now_ns).pieces == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "whose"),
+    [
+        ({}, "sim"),
+        ({"venue": "binance"}, "binance"),
+        (HERE, "sim"),
+        ({**HERE, "endpoints.ws": "wss://stream.binance.com:9443"}, "binance"),
+        ({"venue": "binance", "endpoints.rest": "http://127.0.0.1:9"}, "binance"),
+        ({**HERE, "endpoints.sapi": "https://api.binance.com"}, "binance"),
+        ({"venue": "ccxt:kraken"}, "ccxt:kraken"),
+        ({"venue": "ccxt:kraken", "endpoints.ccxt_urls": {"api": {"rest": "http://127.0.0.1:9"}}}, "sim"),
+        (
+            {"venue": "ccxt:kraken", "endpoints.ccxt_urls": {"api": {"rest": "http://127.0.0.1:9", "ws": "wss://ws.kraken.com"}}},
+            "ccxt:kraken",
+        ),
+    ],
+)
+def test_a_venue_is_itself_unless_this_machine_alone_answers_for_it(given, whose):
+    assert whose_market(load_settings(overrides=given)) == whose
 
 
 def test_a_capture_that_cannot_be_read_is_left_out(past, tmp_path):
