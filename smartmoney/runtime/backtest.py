@@ -273,8 +273,7 @@ def _run_recordings(
         raise BacktestRefused(f"{job.name}: its frames do not say when they were received; `<receive time, ns> <frame>` a line is wanted")
     speed = Speed(perf_counter() - started, started - opened, replay.origin)
     notes = [f"{one.symbol}: tick and lot size inferred from the frames" for one in replay.instruments if one.provisional]
-    told_of = [f"{job.name}: {line}" for line in feed_notes(replay.engine, replay.message_types, replay.backwards)]
-    assumed = (*_assumptions(job, replay.engine), *notes, *told_of, *replay.damage)
+    assumed = (*_assumptions(job, replay.engine), *notes, *_noted(job, replay), *replay.damage)
     return told(job.name, replay.engine, watch, job.settings.equity_start, speed, assumed)
 
 
@@ -301,8 +300,13 @@ def _run_stored(job: BacktestJob, source: StoredDays, on_share: OnShare) -> JobR
     origin = "dataset" if job.prepares else "dataset, as text"
     inferred = [f"{one.symbol}: tick and lot size inferred from the frames" for one in replay.instruments if one.provisional]
     mended = [f"{symbol}: {line}" if len(stored) > 1 else line for symbol, of in repairs.items() for line in of.lines()]
-    assumed = (*_assumptions(job, replay.engine), *inferred, *feed_notes(replay.engine), *mended)
+    assumed = (*_assumptions(job, replay.engine), *inferred, *_noted(job, replay), *mended)
     return told(job.name, replay.engine, watch, job.settings.equity_start, Speed(perf_counter() - started, 0.0, origin), assumed)
+
+
+def _noted(job: BacktestJob, replay: FrameReplay) -> list[str]:
+    """Return what was wrong with a stretch's frames, which of the stretches it was first."""
+    return [f"{job.name}: {line}" for line in feed_notes(replay.engine, replay.message_types, replay.backwards)]
 
 
 def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
