@@ -27,7 +27,7 @@ def feed_notes(engine: Engine, message_types: Mapping[str, int] | None = None, b
         "frames malformed, or without a field that they need, left out": codes[FoldCode.MALFORMED],
         "frames off the tick or lot size, left out": codes[FoldCode.OFF_GRID],
         "gaps in the updates, no book from there to the next snapshot": codes[FoldCode.GAP],
-        "updates and trades that book and tape had already, left out": _seen_before(engine, message_types),
+        "updates and trades that book and tape had already, or had passed by their ids, left out": _seen_before(engine, message_types),
     }
     lines = [f"{what}: {count:,}" for what, count in told.items() if count > 0]
     lines += _bookless(engine)

@@ -49,7 +49,7 @@ def test_frames_out_of_order_and_frames_that_are_there_twice(lines, said):
     middle = len(lines) // 2
     assert said([*lines[:middle], *lines[middle - 40 : middle], *lines[middle:]]) == [
         "frames received before the one above them, stamped with its time: 39",
-        f"updates and trades that book and tape had already, left out: {_told(lines[middle - 40 : middle])}",
+        f"updates and trades that book and tape had already, or had passed by their ids, left out: {_told(lines[middle - 40 : middle])}",
     ]
 
 
