@@ -5,6 +5,7 @@ lie between. Who looks right away has a test that fails once in a hundred runs; 
 """
 
 import asyncio
+import inspect
 import socket
 import time
 from contextlib import contextmanager
@@ -27,11 +28,14 @@ def wait_until(condition, what="it is so", *, seen=lambda: "", patience_s=PATIEN
 
 
 async def until(condition, what="it is so", *, seen=lambda: "", patience_s=PATIENCE_S, every_s=0.005):
-    """Return what a condition gives once that is true, others having their turn meanwhile; fail as `wait_until` does."""
+    """Return what a condition, or what it asks for, gives once that is true, others having their turn meanwhile; fail as `wait_until` does."""
     deadline_s = time.monotonic() + patience_s
     while True:
         is_over = time.monotonic() > deadline_s
-        if found := condition():
+        found = condition()
+        if inspect.isawaitable(found):
+            found = await found
+        if found:
             return found
         assert not is_over, f"not within {patience_s:g} s: {what}; seen: {seen() or 'nothing'}"
         await asyncio.sleep(every_s)

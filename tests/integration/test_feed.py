@@ -257,14 +257,18 @@ async def test_half_open_connection_is_found_within_fifteen_seconds(venue: Venue
 
 async def test_answered_pings_keep_a_slow_feed_alive(venue: Venue) -> None:
     inbox, clock = Inbox(), JumpClock()
-    async with feeding(venue.url, inbox, clock):
+    async with feeding(venue.url, inbox, clock) as feed:
         await connected(venue, inbox)
+        [lane] = feed._lanes
+        link = lane._current.link
         for _ in range(8):
             for _ in range(25):  # 25 s without a frame: below the silence limit, beyond the half-open one
                 await clock.advance(1.0)
-                await asyncio.sleep(0.001)
+                # The ping is due each five seconds; its answer comes through a socket, which knows nothing of this clock.
+                await until(lambda: clock.monotonic_ns() - link._traffic_ns <= 5 * 10**9 or len(inbox.events) > 1)
+            seen = len(inbox.frames)
             await venue.publish()
-            await asyncio.sleep(0.002)
+            await until(lambda seen=seen: len(inbox.frames) > seen)
         assert len(inbox.events) == 1
 
 
@@ -483,14 +487,17 @@ async def test_refused_connection_is_retried_until_the_venue_is_there() -> None:
 
 
 async def test_handshake_that_never_answers_is_given_up() -> None:
+    came = asyncio.Event()
+
     async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set()
         await reader.read()
         writer.close()
 
     server = await asyncio.start_server(swallow, "127.0.0.1", 0)
     inbox, clock = Inbox(), JumpClock()
     async with feeding(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws", inbox, clock) as feed:
-        await asyncio.sleep(0.005)
+        await until(came.is_set, "somebody connects")
         await until_advancing(clock, lambda: feed.last_failure != "", within_s=12.0)
         assert feed.last_failure == "cannot connect: no handshake within 10 s"
     server.close()

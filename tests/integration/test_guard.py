@@ -317,10 +317,14 @@ async def test_a_lease_that_runs_out_latches_cancels_protects_and_tells(market, 
             await watch.until(lambda status: not status["is_acting"], lambda: file.write(venue.beat()))
             if market is Market.USDM:
                 await venue.stop()
-            async with asyncio.timeout(PATIENCE_S):
-                while any(name.startswith("smg") for name, _, _ in await venue.open()):
-                    file.write(venue.beat())
-                    await asyncio.sleep(0.1)
+            left = []
+
+            async def has_gone():
+                file.write(venue.beat())
+                left[:] = [name for name, _, _ in await venue.open() if name.startswith("smg")]
+                return not left
+
+            await until(has_gone, "the guard's stop has gone", seen=lambda: left, every_s=0.1)
             assert watch.guard._status()["halted"], "only a person clears it"
         file.close()
 

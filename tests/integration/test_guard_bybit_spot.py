@@ -1,6 +1,6 @@
 """The guard's hands on Bybit's spot: it sells what our orders bought and nothing else, and knows a stop that would not act."""
 
-import asyncio
+import time
 from contextlib import asynccontextmanager
 from decimal import Decimal
 
@@ -11,6 +11,7 @@ from smartmoney.adapters.heartbeat import WorkingOrder
 from smartmoney.core.domain.orders import Side
 from smartmoney.runtime.terms import guard_options
 from smartmoney.settings.models import Settings
+from tests.waiting import until
 
 from .bybit_spot_venue import BybitSpotVenue
 from .scripted_venue import Script
@@ -104,7 +105,8 @@ async def test_a_flatten_sells_ours_and_not_a_coin_more_though_a_daemon_that_liv
         here.buy()
         here.put(f"sm{RUN}-7-0", BOUGHT, trigger="58000", side="Sell")
         for _ in range(5):
-            await asyncio.sleep(0.01)  # pictures are told apart by milliseconds
+            last_ms = time.time_ns() // 10**6
+            await until(lambda last_ms=last_ms: time.time_ns() // 10**6 > last_ms, "pictures are told apart by milliseconds", every_s=0.001)
             await here.hands.settle(here.beat(), flatten=True)
         assert here.venue.coins["BTC"] == 2
         assert here.live() == []

@@ -26,7 +26,7 @@ from smartmoney.runtime.terms import guard_options
 from smartmoney.settings.errors import ConfigurationError
 from smartmoney.settings.models import Settings
 from smartmoney.venues.ccxt_terms import VENUES
-from tests.waiting import PATIENCE_S, until
+from tests.waiting import until
 
 from .bybit_venue import BybitVenue
 from .ccxt_gateways import urls
@@ -122,13 +122,15 @@ class Guarded:
         )
 
     async def settle(self, beat=None, *, flatten=False):
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                try:
-                    if await self.hands.settle(beat or self.beat(), flatten=flatten):
-                        return
-                except LookFailed:
-                    await asyncio.sleep(0.02)
+        async def is_settled():
+            try:
+                return await self.hands.settle(beat or self.beat(), flatten=flatten)
+            except LookFailed as failed:
+                failures.append(failed)
+                return False
+
+        failures = []
+        await until(is_settled, "nothing is left to do", seen=lambda: failures[-3:])
 
     def live(self):
         return sorted(self.terms.from_wire(order.client_id) for order in self.venue.orders.values() if order.is_live)

@@ -19,6 +19,7 @@ import pytest
 
 from smartmoney.runtime import drill_watch
 from smartmoney.runtime.drill_watch import Watch, duplicates, orphans
+from tests.waiting import until
 
 from .daemons import environment
 from .rehearsals import rehearsal
@@ -125,10 +126,11 @@ async def census(lives):
     counted = lives.folder / "census.json"
     lives.start(TRAP_CENSUS=str(counted))
     assert await lives.is_ready()
-    end = time.monotonic() + PATIENCE_S
-    while not counted.exists() or len(lives.stage.ours(await asyncio.to_thread(lives.stage.ledger))) < CENSUS_ORDERS:
-        assert time.monotonic() < end, f"it hardly trades: {lives.said()[-3000:]}"
-        await asyncio.sleep(0.1)
+
+    async def trades():
+        return counted.exists() and len(lives.stage.ours(await asyncio.to_thread(lives.stage.ledger))) >= CENSUS_ORDERS
+
+    await until(trades, "it trades", seen=lambda: lives.said()[-3000:], every_s=0.1)
     met = json.loads(counted.read_text())
     assert await lives.kill() == -signal.SIGKILL
     return met

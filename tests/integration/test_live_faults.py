@@ -23,6 +23,7 @@ from smartmoney.core.domain.entries import (
 from smartmoney.core.domain.instruments import Market
 from smartmoney.core.domain.orders import OrderType, Purpose, Side, TimeInForce
 from tests.contract.venues import live_under
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -221,8 +222,13 @@ async def test_a_cancel_that_comes_too_late_finds_the_fill(market):
         order = venue.intent(price_ticks=venue.touch()[0] - 200)
         await venue.accepted(order)
         await venue.shift(-20)
-        while (await venue.held_lots()) < order.lots * 0.99:  # noqa: ASYNC110 (the exchange fills it)
-            await asyncio.sleep(0.02)
+        held = []
+
+        async def is_filled():
+            held[:] = [await venue.held_lots()]
+            return held[0] >= order.lots * 0.99
+
+        await until(is_filled, "the exchange fills it", seen=lambda: held)
         venue.cancel(order.client_order_id)
         await venue.until(filled_whole(venue, order))
         assert not venue.said.of(order.client_order_id, OrderCanceled, CancelRejected)

@@ -15,7 +15,7 @@ import websockets
 
 from smartmoney.core.domain.instruments import Market
 from tests.steady_clock import SteadyClock
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, until
 
 from .faulty import reader
 from .moments import far_from_funding
@@ -58,10 +58,14 @@ class Venue:
     async def becomes(self, market, name, status, call="order"):
         """Ask until an order, or a conditional one, has a status."""
         names = ("origClientOrderId", "status") if call == "order" else ("clientAlgoId", "algoStatus")
-        async with asyncio.timeout(PATIENCE_S):
-            while (shown := (await self.rest("GET", call, market, symbol="BTCUSDT", **{names[0]: name}))[1]).get(names[1]) != status:
-                assert names[1] in shown, shown
-                await asyncio.sleep(0.02)
+        shown = {}
+
+        async def has_it():
+            shown.update((await self.rest("GET", call, market, symbol="BTCUSDT", **{names[0]: name}))[1])
+            assert names[1] in shown, shown
+            return shown[names[1]] == status
+
+        await until(has_it, f"{name} is {status}", seen=lambda: shown)
 
     def far(self, market):
         """Return a bid that nobody reaches."""
@@ -212,13 +216,16 @@ async def test_a_duplicated_fill_comes_again_under_the_same_trade_id(venue, mark
 
 @BOTH
 async def test_a_late_fill_comes_after_what_happened_later(venue, market):
-    async with venue.stream(market) as events, venue.fault("late_fill", market, delay_s=30):
+    async with venue.stream(market) as events, venue.fault("late_fill", market, delay_s=8):
         _, _, late = await venue.order(market, SELL)
         _, _, marker = await venue.order(market, venue.far(market))
         before = await events.until(is_about(marker, "NEW"))
-        assert [x for x, _, _, _ in reports_of(before, late)] == ["NEW"]
-        told = (await events.until(is_about(late, "TRADE")))[-1]
-        assert venue.server.now_ns() // 1_000_000 - told["T"] >= 30_000, "under the time at which it happened"
+        early = [event for event in before if is_about(late, "TRADE")(event)]
+        told = early[0] if early else (await events.until(is_about(late, "TRADE")))[-1]
+        # On a busy machine the second order may come too late itself.
+        assert not early or before[-1]["E"] - told["T"] >= 8_000
+        assert reports_of(before, late)[0][0] == "NEW"
+        assert venue.server.now_ns() // 1_000_000 - told["T"] >= 8_000, "under the time at which it happened"
 
 
 @BOTH

@@ -9,6 +9,7 @@ import websockets
 
 from smartmoney.core.domain.instruments import Market
 from tests.integration.tradable import ask, ccxt_client, exchange
+from tests.waiting import until
 
 SPOT, SWAP = "BTC/USDT", "BTC/USDT:USDT"
 
@@ -138,8 +139,7 @@ async def test_ccxt_pro_watches_orders_balance_and_trades(symbol, kind):
             asyncio.create_task(watch) for watch in (client.watch_orders(symbol), client.watch_my_trades(symbol), client.watch_balance())
         ]
         which = Market.SPOT if kind == "spot" else Market.USDM
-        while not server.sites[which].private.streams.listeners:  # noqa: ASYNC110 (the subscription is on the other side of a socket)
-            await asyncio.sleep(0.005)
+        await until(lambda: server.sites[which].private.streams.listeners, "the subscription came through its socket")
         placed = await client.create_order(symbol, "market", "buy", 0.01)
         orders, trades, balance = await asyncio.gather(*watched)
         assert orders[0]["id"] == placed["id"]

@@ -34,6 +34,7 @@ from smartmoney.core.book.words import pointer_of, prefetch_at
 from smartmoney.core.features.horizons import DISTANCE_MAX_BPS
 from smartmoney.core.features.kernel import on_book, on_frame, on_reset, on_trade, take_level
 from smartmoney.venues.binance.event_types import EVENT_AGGREGATE, EVENT_DEPTH, EVENT_MARK, EVENT_TRADE, is_known
+from smartmoney.venues.binance.feed_evidence import forget_touches, judge_trades, note_clocks
 from smartmoney.venues.binance.mark import note_mark
 from smartmoney.venues.binance.packed import unpack
 from smartmoney.venues.binance.routing import event_time_ns, route, scanned_event_ns
@@ -67,11 +68,8 @@ LOTS_MAX = 10**14
 """Largest quantity of one level: sums over a whole book stay inside 64 bits."""
 TICKS_MAX = 10**15
 
-_AGE_BUCKET_NS = 300 * 1_000_000_000
-_OUTSIDE_TICKS = 2
 _AHEAD = 8
 """Levels for which the book is fetched into the cache ahead of the one in hand: the window is larger than the cache."""
-_OUTSIDE_WEIGHT = 1.0 / 64.0
 _STREAM_TRADE = 1
 _START = int64(0)
 _NOBODY = int64(-1)
@@ -126,30 +124,6 @@ def _refuse(s: Any, code: int) -> int:
 
 
 @inner
-def _clock(s: Any, event_ns: int, wall_ns: int) -> None:
-    """Note both clocks of a frame and keep the rolling minimum of their difference (two buckets of five minutes)."""
-    s.last_event_ns = max(s.last_event_ns, event_ns)
-    if wall_ns <= 0:
-        return
-    s.last_wall_ns = wall_ns
-    if event_ns <= 0:
-        return
-    age = wall_ns - event_ns
-    if s.age_bucket_start_ns == 0:
-        s.age_bucket_start_ns = wall_ns
-        s.age_bucket_min_ns = age
-        s.age_previous_min_ns = age
-    elif wall_ns - s.age_bucket_start_ns >= _AGE_BUCKET_NS:
-        s.age_previous_min_ns = s.age_bucket_min_ns
-        s.age_bucket_min_ns = age
-        s.age_bucket_start_ns = wall_ns
-    elif age < s.age_bucket_min_ns:
-        s.age_bucket_min_ns = age
-    s.age_offset_ns = min(s.age_bucket_min_ns, s.age_previous_min_ns)
-    s.lag_ns = age - s.age_offset_ns
-
-
-@inner
 def _drop(s: Any) -> None:
     """Empty a book: it awaits a snapshot. Slow feature means stay."""
     clear(s)
@@ -159,7 +133,7 @@ def _drop(s: Any) -> None:
     s.buffered_first_id = -1
     s.buffered_previous_id = -1
     s.crossed_now = 0
-    _forget_touches(s)
+    forget_touches(s)
     on_reset(s)
 
 
@@ -168,41 +142,6 @@ def drop_book(states: Any, index: int) -> None:
     """Drop one instrument's book after an overflow or a disconnect: levels gone, phase 0, book-derived feature state reset."""
     if 0 <= index < len(states):
         _drop(states[index])
-
-
-@inner
-def _forget_touches(s: Any) -> None:
-    """Start comparing trades with the book afresh: what is known of the touch is no more."""
-    s.trade_low = -1
-    s.trade_high = -1
-    s.judged_low = -1
-    s.judged_high = -1
-    for k in range(len(s.touch_bids)):
-        s.touch_bids[k] = -1
-        s.touch_asks[k] = -1
-
-
-@inner
-def _judge_trades(s: Any) -> None:
-    """Compare the trades of the interval before last with the touches around it, then move on by one depth frame."""
-    bid = s.best_bid_tick
-    ask = s.best_ask_tick
-    low_bid = min(s.touch_bids[0], s.touch_bids[1])
-    low_ask = min(s.touch_asks[0], s.touch_asks[1])
-    high_ask = max(s.touch_asks[0], s.touch_asks[1])
-    if bid >= 0 and ask >= 0 and low_bid >= 0 and low_ask >= 0 and s.judged_low >= 0:
-        low = min(bid, low_bid) - _OUTSIDE_TICKS
-        high = max(ask, high_ask) + _OUTSIDE_TICKS
-        outside = s.judged_low < low or s.judged_high > high
-        s.trade_outside += _OUTSIDE_WEIGHT * ((1.0 if outside else 0.0) - s.trade_outside)
-    s.judged_low = s.trade_low
-    s.judged_high = s.trade_high
-    s.trade_low = -1
-    s.trade_high = -1
-    s.touch_bids[1] = s.touch_bids[0]
-    s.touch_asks[1] = s.touch_asks[0]
-    s.touch_bids[0] = bid
-    s.touch_asks[0] = ask
 
 
 @inner
@@ -273,7 +212,7 @@ def _apply_depth(s0: Any, s: Any, wall_ns: int) -> int:
     code = _levels_to_grid(s0, s)
     if code != APPLIED:
         return _refuse(s, code)
-    _clock(s, event_ns, wall_ns)
+    note_clocks(s, event_ns, wall_ns)
     s.last_depth_wall_ns = max(wall_ns, s.last_depth_wall_ns)
     s.last_depth_event_ns = max(event_ns, s.last_depth_event_ns)
     s.levels += s0.scan_count[0] + s0.scan_count[1]
@@ -282,7 +221,7 @@ def _apply_depth(s0: Any, s: Any, wall_ns: int) -> int:
     _apply_side(s0, s, ASK_SIDE)
     s.last_update_id = s0.scan_final_id
     s.first_pending = 0
-    _judge_trades(s)
+    judge_trades(s)
     _after_levels(s, event_ns)
     return APPLIED
 
@@ -373,7 +312,7 @@ def _apply_trade(s0: Any, s: Any, wall_ns: int) -> int:
         return IGNORED
     if s.last_trade_id >= 0 and trade_id != s.last_trade_id + 1:
         s.trade_gaps += 1
-    _clock(s, event_ns, wall_ns)
+    note_clocks(s, event_ns, wall_ns)
     tick = s0.scan_prices[0, 0]
     lots = s0.scan_quantities[0, 0]
     sign = -1 if s0.scan_maker != 0 else 1

@@ -17,6 +17,7 @@ from smartmoney.runtime.loop import ITEMS_PER_TURN, Loop
 from smartmoney.simulation.paper import PaperVenue
 from smartmoney.simulation.paper_parameters import PaperParameters
 from tests.grids import SPOT_BTC
+from tests.waiting import until
 
 from .market import started
 
@@ -118,8 +119,7 @@ async def test_a_loop_that_is_stopped_while_the_disk_is_behind_keeps_what_it_wan
     from smartmoney.core.domain.entries import ResumeRequested
 
     running.inbox.post(ResumeRequested(reason="two"))
-    while len(running.inbox):  # noqa: ASYNC110
-        await asyncio.sleep(0)
+    await until(lambda: not len(running.inbox), "everything is taken", every_s=0)
     await asyncio.sleep(0)
     assert running.outbox.full()
     task.cancel()

@@ -21,7 +21,7 @@ from smartmoney.runtime.clock import now
 from smartmoney.runtime.gateway import refusal_before_send
 from smartmoney.runtime.loop import Batch, Line
 from smartmoney.runtime.sender import Sender
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, until
 
 LATER_NS = 10**18
 
@@ -203,8 +203,7 @@ async def test_a_cancelled_sender_finishes_the_batch_that_it_is_committing():
     world.gate = threading.Event()
     running = asyncio.ensure_future(world.sender.run(lambda: None))
     world.outbox.put_nowait(batch(order("under way")))
-    while not world.outbox.empty():  # noqa: ASYNC110
-        await asyncio.sleep(0)
+    await until(world.outbox.empty, "the batch is taken", every_s=0)
     await asyncio.sleep(0)
     running.cancel()
     await asyncio.sleep(0)
@@ -224,8 +223,7 @@ async def test_a_failure_while_being_cancelled_is_not_lost():
     world.gate = threading.Event()
     running = asyncio.ensure_future(world.sender.run(lambda: None))
     world.outbox.put_nowait(batch(order()))
-    while not world.outbox.empty():  # noqa: ASYNC110
-        await asyncio.sleep(0)
+    await until(world.outbox.empty, "the batch is taken", every_s=0)
     running.cancel()
     await asyncio.sleep(0)
     world.gate.set()

@@ -27,6 +27,7 @@ from smartmoney.runtime.warming import Warming
 from smartmoney.simulation.paper import PaperVenue
 from smartmoney.simulation.paper_parameters import PaperParameters
 from tests.fills import fill_of
+from tests.waiting import until
 
 from .market import loop_of, record
 
@@ -105,8 +106,7 @@ async def test_what_happens_meanwhile_is_stepped_between_the_slices_and_valued_a
     seen = []
 
     async def account():
-        while not stage.engine.market.frames:  # noqa: ASYNC110 - frames tell nobody
-            await asyncio.sleep(0)
+        await until(lambda: stage.engine.market.frames, "a slice of the past is folded", every_s=0)
         stage.say(AccountReported(orders=(), positions=()))
         for number in itertools.count():
             await asyncio.sleep(0)
