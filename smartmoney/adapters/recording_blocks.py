@@ -124,11 +124,10 @@ class _StampedBlocks:
         rest = b""
         with closing(open_recording(self._path)) as stream:
             while True:
-                more = _read(stream)
-                if more is None:
+                buffer = _read(stream, rest)
+                if buffer is None:
                     return
-                is_end = not more
-                buffer = rest + more
+                is_end = len(buffer) == len(rest)
                 if is_end and buffer and not buffer.endswith(b"\n"):
                     buffer += b"\n"
                 at = 0
@@ -158,9 +157,9 @@ def _marked(buffer: bytes, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return rows
 
 
-def _read(stream: IO[bytes]) -> bytes | None:
-    """Return the next bytes, none at the end; None where the archive is damaged."""
-    parts: list[bytes] = []
+def _read(stream: IO[bytes], rest: bytes) -> bytes | None:
+    """Return the next bytes behind `rest`, none at the end; None where the archive is damaged."""
+    parts = [rest]
     size = 0
     read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
     try:

@@ -4,6 +4,7 @@ Invariants: memory is constant, however long the stretch; a step without a price
 alone. Times are ns on one clock.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -40,20 +41,13 @@ class PricePath:
         """Take a price. One that is not finite and positive, or older than the path, is left out."""
         if not 0.0 < mid < math.inf:
             return
-        if self._used == 0:
-            # Whole steps of the clock, so that paths of one stretch share their grid.
-            self.origin_ns = at_ns - at_ns % self.step_ns
-        if at_ns < self.origin_ns:
-            return
         step = (at_ns - self.origin_ns) // self.step_ns
-        while step >= self._capacity:
-            self._halve()
-            step = (at_ns - self.origin_ns) // self.step_ns
-        if step >= len(self._mids):
-            self._grow(step + 1)
-        self._mids[step] = mid
-        if step >= self._used:
-            self._used = step + 1
+        if self._used == 0 or not 0 <= step < len(self._mids):
+            step = self._make_room(at_ns)
+        if step >= 0:
+            self._mids[step] = mid
+            if step >= self._used:
+                self._used = step + 1
 
     def coarsen(self, step_ns: int) -> None:
         """Halve the resolution until a step is at least this long."""
@@ -79,15 +73,30 @@ class PricePath:
 
     def _all(self) -> list[tuple[int, float | None]]:
         chosen: list[tuple[int, float | None]] = []
-        for step, mid in enumerate(self.mids.tolist()):
+        times = itertools.count(self.origin_ns, self.step_ns)
+        for at_ns, mid in zip(times, self.mids.tolist(), strict=False):
             if math.isfinite(mid):
-                chosen.append((self._time(step), mid))
+                chosen.append((at_ns, mid))
             elif chosen and chosen[-1][1] is not None:
-                chosen.append((self._time(step), None))
+                chosen.append((at_ns, None))
         return chosen
 
     def _time(self, step: int) -> int:
         return self.origin_ns + step * self.step_ns
+
+    def _make_room(self, at_ns: int) -> int:
+        """Return the step of a time for which there is no room as yet, -1 for one before the path begins."""
+        if self._used == 0:
+            # Whole steps of the clock, so that paths of one stretch share their grid.
+            self.origin_ns = at_ns - at_ns % self.step_ns
+        if at_ns < self.origin_ns:
+            return -1
+        while (at_ns - self.origin_ns) // self.step_ns >= self._capacity:
+            self._halve()
+        step = (at_ns - self.origin_ns) // self.step_ns
+        if step >= len(self._mids):
+            self._grow(step + 1)
+        return step
 
     def _grow(self, steps: int) -> None:
         """Make room for so many steps, at most the capacity."""

@@ -162,7 +162,7 @@ class Chronicler:
         self.first_wall = self.last_wall = 0
         self._trips = TripBook()
         self._forecasts = ForecastWatch()
-        self._decisions: dict[str, dict[str, int]] = {}
+        self._decisions: dict[tuple[str, str], int] = {}
         self._signals: dict[str, tuple[float, str]] = {}
         self._paths: list[PricePath] = []
         self._mids: list[float | None] = []
@@ -184,11 +184,12 @@ class Chronicler:
     def append(self, entry: Entry) -> None:
         """See an entry before the engine does."""
         payload = entry.payload
-        if type(payload) is Tick:
+        if payload is None or type(payload) is Tick:
             if not self._engine.is_warming:
                 self.last_wall = entry.ts_wall_ns
-                self._keep_passed()
-                self._look(entry.ts_wall_ns)
+                if payload is not None:
+                    self._keep_passed()
+                    self._look(entry.ts_wall_ns)
             return
         if isinstance(payload, RunStarted):
             self._start(payload)
@@ -234,7 +235,8 @@ class Chronicler:
     def _see_round(self, now_ns: int, passed: Sequence[Decided | Valued]) -> None:
         """Look at what was seen of all instruments at a tick, and the one before it; then take what came of it."""
         one, forecasts, mids = passed[0], self._forecasts, self._mids
-        self._keep_passed(is_before=one.before_ns is None)
+        if self._passed:
+            self._keep_passed(is_before=one.before_ns is None)
         # Where equity is noted, that comes first.
         glances: Sequence[Glance | Decided] = one.glances if type(one) is Valued else passed  # type: ignore[assignment]
         if one.before_ns is not None:
@@ -248,11 +250,13 @@ class Chronicler:
         forecasts.look(mids, now_ns)
         for each in passed:
             if type(each) is Decided:
-                index, offer = each.refusal.instrument, each.offer
+                refusal, offer = each.refusal, each.offer
+                index = refusal.instrument
                 if offer is not None:
                     forecasts.offered(index, offer.horizon_s, offer.sign, offer.confidence, mids[index], now_ns)
-                self._note_decision(index, each.refusal.code.value, each.label, each.probability)
-                self._tell_moment(index, each.refusal.code.value, 0 if offer is None else offer.sign)
+                self._note_decision(index, refusal.code, each.label, each.probability)
+                if self._moments is not None:
+                    self._tell_moment(index, str(refusal.code), 0 if offer is None else offer.sign)
             elif type(each) is Valued and each.equity is not None:
                 self.equity.add(now_ns, float(each.equity))
 
@@ -291,13 +295,19 @@ class Chronicler:
             trips=tuple(self._trips.trips),
             by_regime=self._by_regime(),
             exits=dict(sorted(self._trips.exits.items())),
-            decisions={code: dict(sorted(by.items())) for code, by in sorted(self._decisions.items())},
+            decisions=self._decisions_by_code(),
             costs=dict(sorted(self.costs.sums.items())),
             entries=self._entries.told(),
             forecasts=self._forecasts.told(),
             null=self._null(name),
             payments=tuple(self._payments),
         )
+
+    def _decisions_by_code(self) -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = {}
+        for (code, regime), count in sorted(self._decisions.items()):
+            found.setdefault(str(code), {})[str(regime)] = count
+        return found
 
     def _by_regime(self) -> dict[str, TripSums]:
         trips = self._trips.by_regime
@@ -330,8 +340,7 @@ class Chronicler:
         if not 0 < bid <= ask:
             self._mids[index] = None
             return None
-        middle = 0.5 * (bid + ask)
-        self.costs.note_mid(index, middle)
+        self.costs.mids[index] = middle = 0.5 * (bid + ask)
         mid = self._mids[index] = middle * self._tick_sizes[index]
         return mid
 
@@ -360,17 +369,16 @@ class Chronicler:
 
     def _note_decision(self, index: int, code: str, label: Regime | None, probability: float) -> str:
         """Count a decision and note the regime in which it was taken."""
-        regime = UNKNOWN if label is None else label.value
-        by = self._decisions.setdefault(code, {})
-        by[regime] = by.get(regime, 0) + 1
-        changes = self._regimes[index]
-        elapsed = self.last_wall - self._decided_ns[index]
-        if changes and elapsed > 0:
-            stood = changes[-1].label
+        regime = UNKNOWN if label is None else str(label)
+        self._decisions[code, regime] = self._decisions.get((code, regime), 0) + 1
+        changes, now_ns = self._regimes[index], self.last_wall
+        stood = changes[-1].label if changes else ""
+        elapsed = now_ns - self._decided_ns[index]
+        if stood and elapsed > 0:
             self._stood_s[stood] = self._stood_s.get(stood, 0.0) + min(elapsed, _STANDING_NS_MAX) / 1e9
-        self._decided_ns[index] = self.last_wall
-        if label is not None and (not changes or changes[-1].label != regime):
-            changes.append(RegimeChange(self.last_wall, regime, probability))
+        self._decided_ns[index] = now_ns
+        if regime != stood and label is not None:
+            changes.append(RegimeChange(now_ns, regime, probability))
             if len(changes) > REGIME_CHANGES_MAX:
                 self._regimes[index] = without_shortest(changes)
         return regime

@@ -92,7 +92,8 @@ class FillCosts:
         self._engine: Engine | None = None
         self._decided: dict[str, tuple[OrderIntent, float | None]] = {}
         self._ended: deque[str] = deque()
-        self._mids: dict[int, float] = {}
+        self.mids: dict[int, float] = {}
+        """The last mid known of each instrument, in ticks; a watcher that sees one earlier writes it here."""
 
     @property
     def is_whole(self) -> bool:
@@ -109,7 +110,7 @@ class FillCosts:
         if isinstance(command, SubmitOrder):
             intent = command.approved.intent
             self._book(intent.instrument)
-            self._decided[intent.client_order_id] = (intent, self._mids.get(intent.instrument))
+            self._decided[intent.client_order_id] = (intent, self.mids.get(intent.instrument))
 
     def append(self, entry: Entry) -> None:
         """Look at one entry of the run that is no tick; fills are kept."""
@@ -122,10 +123,6 @@ class FillCosts:
             # Orders of an earlier run: nobody here knows when they were decided.
             self._decided.update({order.intent.client_order_id: (order.intent, None) for order in payload.orders})
 
-    def note_mid(self, index: int, mid_ticks: float) -> None:
-        """Note the mid of an instrument at a tick."""
-        self._mids[index] = mid_ticks
-
     def intent(self, client_order_id: str) -> OrderIntent | None:
         """Return what an order was to do; None if it is not known (any more)."""
         found = self._decided.get(client_order_id)
@@ -133,7 +130,7 @@ class FillCosts:
 
     def mid_ticks(self, index: int) -> float | None:
         """Return the last mid known of an instrument, in ticks."""
-        return self._mids.get(index)
+        return self.mids.get(index)
 
     def total(self) -> CostSums:
         """Return the sums over all fills."""
@@ -149,7 +146,7 @@ class FillCosts:
             return -1, -1
         bid, ask = self._engine.market.touch(index)
         if 0 < bid <= ask:
-            self._mids[index] = 0.5 * (bid + ask)
+            self.mids[index] = 0.5 * (bid + ask)
         return bid, ask
 
     def _keep(self, entry: Entry, fill: Fill) -> None:

@@ -6,9 +6,9 @@ moved on, and no latch file stands there. A refusal is an entry like any other.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Protocol
+from typing import Protocol, get_args
 
-from smartmoney.core.domain.entries import Entry, EntryKind, Payload, SendRefused
+from smartmoney.core.domain.entries import Entry, EntryKind, OrderReply, Payload, SendRefused
 from smartmoney.core.domain.orders import Approved
 from smartmoney.core.engine.market import Market
 from smartmoney.core.engine.stretch import Passed, Waits
@@ -16,6 +16,9 @@ from smartmoney.core.portfolio.portfolio import Portfolio
 from smartmoney.runtime.elsewhere import Elsewhere
 from smartmoney.simulation.kernel_depth import KernelDepth
 from smartmoney.simulation.paper import PaperVenue
+
+_NEWS = frozenset(get_args(OrderReply))
+"""What is said of our orders moves no market: the venue that said it has met the orders in that one."""
 
 
 class OrderGateway(Protocol):
@@ -97,13 +100,15 @@ class PaperGateway:
             self._venue.account.apply_transfer(self._ours.transferred - self._transferred)
             self._transferred = self._ours.transferred
         is_unmoved = entry.kind is EntryKind.FRAME and not self._market.is_moved
-        is_turned = self._turns.item() != self._turns_seen
+        turns = self._turns.item()
+        is_turned = turns != self._turns_seen
         if is_turned or (entry.ts_wall_ns >= self._venue.pays_at_wall_ns and not is_unmoved):
-            self._turns_seen = self._turns.item()
+            self._turns_seen = turns
             self._venue.pay_funding(entry.ts_wall_ns, self._event_ns(), self._views)
         if not self._account_asked and ((is_unmoved and not is_turned) or self._venue.is_idle):
             return ()
-        replies: list[Payload] = list(self._venue.advance(entry.ts_mono_ns, self._event_ns(), self._views))
+        is_same = type(entry.payload) in _NEWS
+        replies: list[Payload] = [*self._venue.advance(entry.ts_mono_ns, self._event_ns(), self._views, is_same=is_same)]
         if self._account_asked:
             self._account_asked = False
             replies.append(self._venue.report())

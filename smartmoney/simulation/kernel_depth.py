@@ -25,7 +25,7 @@ class KernelDepth:
         self._bid, self._ask, self._event_ns = (
             states[name][index : index + 1] for name in ("best_bid_tick", "best_ask_tick", "last_event_ns")
         )
-        self._trade = [states[f"last_trade_{name}"][index : index + 1] for name in ("tick", "lots", "sign", "id")]
+        self._trade = tuple(states[f"last_trade_{name}"][index : index + 1] for name in ("tick", "lots", "sign", "id"))
         self._funding_ns = states["funding_next_ns"][index : index + 1]
         self._ticks = np.zeros(WALK_LEVELS_MAX, np.int64)
         self._lots = np.zeros(WALK_LEVELS_MAX, np.int64)
@@ -33,7 +33,7 @@ class KernelDepth:
     @property
     def synced(self) -> bool:
         """Tell whether the book may be traded on: nothing fills in one that is stale, crossed or waits for a snapshot."""
-        return self._is_trusted() and 0 < self.best_bid_ticks < self.best_ask_ticks
+        return self._is_trusted() and 0 < self._bid.item() < self._ask.item()
 
     @property
     def best_bid_ticks(self) -> int:
@@ -56,7 +56,8 @@ class KernelDepth:
 
     def last_trade(self) -> LastTrade:
         """Return the last public trade."""
-        return LastTrade(*[one.item() for one in self._trade])
+        ticks, lots, sign, trade_id = self._trade
+        return LastTrade(ticks.item(), lots.item(), sign.item(), trade_id.item())
 
     def funding(self) -> FundingTold | None:
         """Return what the venue said of funding, None where it said nothing. Some 10 µs, where it said something."""

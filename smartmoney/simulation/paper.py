@@ -53,7 +53,7 @@ from smartmoney.core.portfolio.portfolio import Portfolio
 from smartmoney.simulation.order_latency import OrderLatency, uniform
 from smartmoney.simulation.paper_depth import ASK, BID, ConsumedDepth, DepthView, LastTrade
 from smartmoney.simulation.paper_funding import FundingClock
-from smartmoney.simulation.paper_orders import Request, Working, trigger_direction
+from smartmoney.simulation.paper_orders import Request, Working, is_marketable, is_triggered, trigger_direction
 from smartmoney.simulation.paper_parameters import PaperParameters
 
 WORKING_ORDERS_MAX = 200
@@ -61,6 +61,7 @@ PENDING_REQUESTS_MAX = 1024
 KNOWN_IDS_MAX = 16_384
 
 _BP = Decimal("0.0001")
+_EACH = Waits(each=True)
 
 
 class PaperVenue:
@@ -147,15 +148,18 @@ class PaperVenue:
         )
         return AccountReported(orders=orders, positions=self._account.reports())
 
-    def advance(self, now_mono_ns: int, ts_event_ns: int, market: Sequence[DepthView]) -> list[OrderReply | FundingPaid]:
+    def advance(
+        self, now_mono_ns: int, ts_event_ns: int, market: Sequence[DepthView], *, is_same: bool = False
+    ) -> list[OrderReply | FundingPaid]:
         """Let the market reach resting orders, then what has arrived meanwhile reach the market; return the replies in order.
 
-        `ts_event_ns` is the venue's clock as last seen. Cost: nothing while no order works or travels.
+        `ts_event_ns` is the venue's clock as last seen; `is_same`: the market and its time are those of the call before, which has met the
+        orders already. Cost: nothing while no order works or travels.
         """
-        if not self._working and not self._requests and not self._replies:
+        if self.is_idle:
             return []
         self._ts_event_ns = ts_event_ns
-        for index in sorted({order.intent.instrument for order in self._working.values()}):
+        for index in () if is_same else sorted({order.intent.instrument for order in self._working.values()}):
             self._meet_market(index, market[index])
         while self._requests and self._requests[0].due_mono_ns <= now_mono_ns:
             request = self._requests.popleft()
@@ -177,29 +181,34 @@ class PaperVenue:
 
     def waits(self, market: Sequence[DepthView]) -> Waits:
         """Return what `advance` waits for: entries at which none of it happens it may be spared, save for `pass_over`."""
-        prices = []
         self._waited = []
+        traded_in = {order.intent.instrument for order in self._working.values()}
+        if self._replies or not all(self._has_seen(index, market[index]) for index in traded_in):
+            return _EACH
+        prices = []
         for order in self._working.values():
             view, intent = market[order.intent.instrument], order.intent
-            if order.waits or not view.synced or self._trade_seen[intent.instrument] != view.last_trade().trade_id:
-                return Waits(each=True)
+            if order.waits:
+                return _EACH
             if intent.type is OrderType.LIMIT and not self._is_ever_filled(order):
                 continue  # it rests until it is withdrawn
             if intent.type is OrderType.LIMIT:
-                if intent.price_ticks is None or order.queue_ahead is None or self._is_marketable(intent, view) or order.is_behind(view):
-                    return Waits(each=True)
+                if intent.price_ticks is None or order.queue_ahead is None or is_marketable(intent, view) or order.is_behind(view):
+                    return _EACH
                 own, other = (BID, ASK) if intent.side is Side.BUY else (ASK, BID)
                 place = (order.shown, order.queue_ahead, order.traded, self._is_even)
                 prices.append(WaitedPrice(intent.instrument, -intent.side.sign, intent.price_ticks, other, own, *place))
-            elif intent.stop_ticks is None or self._is_triggered(order, view, None):
-                return Waits(each=True)
+            elif intent.stop_ticks is None or is_triggered(order.intent, view, None):
+                return _EACH
             else:
                 other = ASK if intent.side is Side.BUY else BID
                 prices.append(WaitedPrice(intent.instrument, trigger_direction(intent), intent.stop_ticks, other))
             self._waited.append(order)
         due_mono_ns = self._requests[0].due_mono_ns if self._requests else NEVER
-        pay_ns = self._funding.due_wall_ns
-        return Waits(each=bool(self._replies), prices=tuple(prices), due_mono_ns=due_mono_ns, pay_wall_ns=pay_ns)
+        return Waits(prices=tuple(prices), due_mono_ns=due_mono_ns, pay_wall_ns=self._funding.due_wall_ns)
+
+    def _has_seen(self, index: int, view: DepthView) -> bool:
+        return view.synced and self._trade_seen[index] == view.last_trade().trade_id
 
     def pass_over(self, trade_ids: Sequence[int], places: Sequence[Place]) -> None:
         """Note that entries were spared up to these last trades, by instrument; orders moved up to `places`, in the order of `waits`."""
@@ -255,7 +264,7 @@ class PaperVenue:
             return "lot size"
         if intent.post_only and not view.synced:
             return "book not synced"
-        if intent.post_only and self._is_marketable(intent, view):
+        if intent.post_only and is_marketable(intent, view):
             return "post only would cross"
         if intent.reduce_only and self._reducible(intent) <= 0:
             return "reduce only: nothing to reduce"
@@ -269,10 +278,6 @@ class PaperVenue:
             return None if wanted <= free else "insufficient balance"
         cost = self._cost(intent, view)
         return None if cost is not None and cost <= self._account.cash - self._locked_cash() else "insufficient balance"
-
-    def _is_marketable(self, intent: OrderIntent, view: DepthView) -> bool:
-        touch = view.best_ask_ticks if intent.side is Side.BUY else view.best_bid_ticks
-        return touch > 0 and intent.price_ticks is not None and (intent.price_ticks - touch) * intent.side.sign >= 0
 
     def _reducible(self, intent: OrderIntent) -> int:
         return max(0, -intent.side.sign * self._account.position_lots(intent.instrument))
@@ -348,7 +353,7 @@ class PaperVenue:
         order.waits = False
         intent = order.intent
         if intent.type in {OrderType.STOP_MARKET, OrderType.TAKE_PROFIT_MARKET}:
-            if self._is_triggered(order, view, None):
+            if is_triggered(order.intent, view, None):
                 self._take(order, view, None)
                 self._expire(order, "no more depth")
             return
@@ -383,16 +388,6 @@ class PaperVenue:
     def _is_alive(self, order: Working) -> bool:
         return order.intent.client_order_id in self._working
 
-    def _is_triggered(self, order: Working, view: DepthView, trade: LastTrade | None) -> bool:
-        stop = order.intent.stop_ticks
-        if stop is None:
-            return False
-        direction = trigger_direction(order.intent)
-        touch = view.best_ask_ticks if order.intent.side is Side.BUY else view.best_bid_ticks
-        if touch > 0 and (touch - stop) * direction >= 0:
-            return True
-        return trade is not None and (trade.ticks - stop) * direction >= 0
-
     def _meet_market(self, index: int, view: DepthView) -> None:
         if not view.synced:
             return
@@ -404,7 +399,7 @@ class PaperVenue:
             if order.waits:
                 self._enter_book(order, view)
             elif order.intent.type is not OrderType.LIMIT:
-                if self._is_triggered(order, view, trade):
+                if is_triggered(order.intent, view, trade):
                     self._take(order, view, None)
                     self._expire(order, "no more depth")
             else:
@@ -424,7 +419,7 @@ class PaperVenue:
             got = min(order.leaves, max(0, lots - order.queue_ahead - ours))
             if got > 0:
                 self._fill(order, price, got, Liquidity.MAKER)
-        if self._is_alive(order) and self._is_marketable(order.intent, view):
+        if self._is_alive(order) and is_marketable(order.intent, view):
             self._take(order, view, price, resting_ticks=price)
         shown = view.level_lots(BID if sign > 0 else ASK, price)
         order.queue_ahead, order.traded = move_up(order.queue_ahead, order.shown, order.traded, lots, shown, self._is_even)

@@ -3,7 +3,7 @@
 import msgspec
 
 from smartmoney.core.domain.orders import OrderIntent, OrderType, Side
-from smartmoney.simulation.paper_depth import ASK, BID, DepthView
+from smartmoney.simulation.paper_depth import ASK, BID, DepthView, LastTrade
 
 
 class Working:
@@ -43,3 +43,21 @@ class Request(msgspec.Struct, frozen=True):
 def trigger_direction(intent: OrderIntent) -> int:
     """Return +1 for what triggers on the way up: a buy stop, a sell take-profit; -1 for their mirrors."""
     return intent.side.sign if intent.type is OrderType.STOP_MARKET else -intent.side.sign
+
+
+def is_marketable(intent: OrderIntent, view: DepthView) -> bool:
+    """Tell whether an order's price reaches the touch that it would trade against."""
+    touch = view.best_ask_ticks if intent.side is Side.BUY else view.best_bid_ticks
+    return touch > 0 and intent.price_ticks is not None and (intent.price_ticks - touch) * intent.side.sign >= 0
+
+
+def is_triggered(intent: OrderIntent, view: DepthView, trade: LastTrade | None) -> bool:
+    """Tell whether the touch that an order would trade against, or a trade, is at or through its trigger."""
+    stop = intent.stop_ticks
+    if stop is None:
+        return False
+    direction = trigger_direction(intent)
+    touch = view.best_ask_ticks if intent.side is Side.BUY else view.best_bid_ticks
+    if touch > 0 and (touch - stop) * direction >= 0:
+        return True
+    return trade is not None and (trade.ticks - stop) * direction >= 0

@@ -72,6 +72,8 @@ _S = 1_000_000_000
 ACCOUNT_PATIENCE_NS = 10 * _S
 """After so long without an answer the first question about the account is asked again."""
 _NO_FILL: tuple[type, ...] = (OrderAccepted, OrderRejected, OrderCanceled, OrderExpired, CancelRejected)
+_OF_ORDERS = (*_NO_FILL, OrderFilled, SendRefused, OutcomeUnknown)
+"""News of an order, which move no market."""
 _NO_QUOTE = Quote(best_bid_ticks=-1, best_ask_ticks=-1, trust=FeedTrust.RESYNCING)
 
 
@@ -98,6 +100,7 @@ class Engine:
         self._digest = Digest()
         self._entry = Entry(seq=0, kind=EntryKind.EVENT, ts_wall_ns=0, ts_mono_ns=0)
         self._equity_recorded: tuple[object, int] = (None, 0)
+        self._quotes: tuple[Quote, ...] | None = None
         self._account_asked_ns = 0
         self.counters = Counters()
         self.is_warming = True
@@ -122,6 +125,8 @@ class Engine:
     def step(self, entry: Entry) -> list[Command]:
         """Fold one entry; return what to do, in order. Cost: a few µs for a frame, up to a few hundred for a tick with decisions."""
         self._entry = entry
+        if type(entry.payload) not in _OF_ORDERS:
+            self._quotes = None
         if entry.kind is EntryKind.FRAME:
             commands = self._after_frame(self.market.on_frame(entry))
         elif entry.kind is EntryKind.SNAPSHOT:
@@ -136,7 +141,7 @@ class Engine:
 
     def step_folded(self, entry: Entry, folded: int) -> list[Command]:
         """Do `step` with a frame that `pass_frames` has folded: everything but the fold."""
-        self._entry = entry
+        self._entry, self._quotes = entry, None
         return self._asked(self._after_frame(self.market.on_folded(entry, folded)))
 
     def pass_frames(self, frames: Frames, at: int, end: int, timer: Timer, waits: Waits) -> Passed:
@@ -148,6 +153,7 @@ class Engine:
         may_follow = self.money.equity is not None and self.brain.desk.scale.factor >= 1.0
         self.brain.quiet.hold(self.executor, may_follow=may_follow, value_ns=self._equity_recorded[1] + EQUITY_EVERY_NS)
         until = rest.until(self, waits, int(frames.rows[2, at]), frames.origin_ns)
+        self._quotes = None
         passed = self.market.pass_frames(frames, at, end, timer, until, self.brain.quiet)
         if passed.decided:
             self._pass_rounds(passed.decided, frames.origin_ns)
@@ -173,7 +179,7 @@ class Engine:
                 continue
             self.counters.decisions += 1
             self._digest.add_encoded(seq + one.entries, one.body)
-            code = one.refusal.code.value
+            code = str(one.refusal.code)
             refusals[code] = refusals.get(code, 0) + 1
         self.brain.pass_rounds(decided, origin_ns)
 
@@ -192,7 +198,9 @@ class Engine:
 
     def quotes(self) -> tuple[Quote, ...]:
         """Return the touch and the trust of every instrument. What is held is valued and traded at no price of a past that is folded."""
-        return (_NO_QUOTE,) * len(self.market.instruments) if self.is_warming else self._touches()
+        if self._quotes is None:
+            self._quotes = (_NO_QUOTE,) * len(self.market.instruments) if self.is_warming else self._touches()
+        return self._quotes
 
     def _touches(self) -> tuple[Quote, ...]:
         market = self.market
@@ -483,8 +491,5 @@ class Engine:
         MoneyMoved: _on_money_moved,
         ModelActivated: _on_model_activated,
         RunStopping: _on_run_stopping,
-        **dict.fromkeys(
-            (OrderAccepted, OrderRejected, OrderFilled, OrderCanceled, OrderExpired, CancelRejected, SendRefused, OutcomeUnknown),
-            _on_order_reply,
-        ),
+        **dict.fromkeys(_OF_ORDERS, _on_order_reply),
     }

@@ -134,6 +134,7 @@ class Market:
         self._malformed_mono: int | None = None
         self._now = 0
         self._reconnect_mono = 0
+        self._lag_max_ns = limits.lag_s_max * _S
         self._fresh_ns = int((limits.stale_after_s if codec.proves_sequence else limits.unproven_stale_after_s) * _S)
         """A book whose depth is older is not trusted."""
         self._stretch = StretchFold(
@@ -276,10 +277,11 @@ class Market:
 
     def trust_state(self, index: int) -> FeedTrust:
         """Return how far one book can be vouched for, without the words: nearly always it is synced, which is quick to tell."""
-        feed, now, limits = self._feeds[index], self._now, self._limits
-        is_plain = feed.crossed_since is None and self._malformed_mono is None and self._phases.item(index) == 1
-        is_fresh = is_plain and feed.depth_mono is not None and now - feed.depth_mono <= self._fresh_ns
-        if is_fresh and self._lags.item(index) <= limits.lag_s_max * _S and self._outside.item(index) <= limits.trade_outside_max:
+        feed = self._feeds[index]
+        heard = feed.depth_mono
+        is_plain = heard is not None and self._now - heard <= self._fresh_ns and feed.crossed_since is None and self._malformed_mono is None
+        is_synced = is_plain and self._phases.item(index) == 1 and self._lags.item(index) <= self._lag_max_ns
+        if is_synced and self._outside.item(index) <= self._limits.trade_outside_max:
             return FeedTrust.SYNCED
         return self.trust(index).state
 

@@ -199,7 +199,8 @@ class Money:
             recent.append(mark if mark is not None else self._remembered(index, mono_ns))
         self.equity = portfolio.equity(recent)
         self._look_at_day(mono_ns, wall_ns)
-        self._kill, event = observe(self._kill, portfolio.equity(fresh), portfolio.has_position(), mono_ns, self._limits)
+        marked = self.equity if recent == fresh else portfolio.equity(fresh)
+        self._kill, event = observe(self._kill, marked, portfolio.has_position(), mono_ns, self._limits)
         self._at_rest = (portfolio.cash, self._kill) if event is None and self.is_steady and not portfolio.is_exposed else None
         return event
 

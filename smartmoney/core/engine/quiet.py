@@ -103,7 +103,7 @@ class QuietDesk:
     @property
     def is_on(self) -> bool:
         """Tell whether the desk still decides as it did when this was made."""
-        return self._model is not None and self._desk.plain_model() is self._model
+        return self._model is not None and self._desk.model is self._model
 
     @property
     def due_ns(self) -> int:
@@ -151,7 +151,7 @@ class QuietDesk:
         analysed = [ns - origin_ns if known else None for known, ns, *_ in self._watched.tolist()]
         rows = [FeatureRow(row) for row in self._rows[1:].tolist()]
         costs = [self._fees_bps + self._crossed_spreads * row["spread_bps"] for row in rows]
-        said = [(one.label.value, one.signalled) for one in decided if type(one) is Decided and one.is_asked and one.label is not None]
+        said = [(str(one.label), one.signalled) for one in decided if type(one) is Decided and one.is_asked and one.label is not None]
         if isinstance(self._model, PriorModel):
             self._states = [self._model.load(self._minds[index : index + 1]) for index in range(len(self._minds))]
         self._desk.passed_by(said, self._states, analysed, asked if asked != NOTHING else None, rows, costs)

@@ -34,7 +34,8 @@ def until(engine: "Engine", waits: Waits, now_wall_ns: int, origin_ns: int) -> U
     pay_ns = waits.pay_wall_ns - origin_ns
     # What travels to the venue arrives at the first entry after its latency, a tick or another.
     act_ns = min(waits.due_mono_ns, pay_ns)
-    tick_ns = EACH_TICK if engine.money.is_new_day(now_wall_ns) else min(engine.tick_due_ns(), day_ends_ns, act_ns)
+    is_new_day = engine.money.is_new_day(now_wall_ns)
+    tick_ns = EACH_TICK if is_new_day else min(engine.tick_due_ns(), day_ends_ns, act_ns)
     round_ns = engine.brain.round_ns
     if not watched:
         return Until(act_mono_ns=act_ns, tick_mono_ns=tick_ns, round_mono_ns=round_ns)
@@ -44,7 +45,7 @@ def until(engine: "Engine", waits: Waits, now_wall_ns: int, origin_ns: int) -> U
         return _LOOK_AT_EACH
     if not held:
         return Until(watched=watched, prices=waits.prices, chases=chases, act_mono_ns=act_ns, tick_mono_ns=tick_ns, round_mono_ns=round_ns)
-    if not engine.has_looked or engine.money.is_new_day(now_wall_ns) or not portfolio.has_position():
+    if is_new_day or not engine.has_looked or not portfolio.has_position():
         return _LOOK_AT_EACH
     return Until(
         watched=watched,

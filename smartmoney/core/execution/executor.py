@@ -34,7 +34,7 @@ from smartmoney.core.execution.lifecycle import ReportKind
 from smartmoney.core.execution.orders import OrderLedger, OrderRecord, Step
 from smartmoney.core.execution.parameters import ExecutionParameters
 from smartmoney.core.execution.plan import ExitPlan, PositionPlan
-from smartmoney.core.execution.protection import converge, is_settled
+from smartmoney.core.execution.protection import converge, settled_until_ns
 from smartmoney.core.execution.view import Chase, ExecutionView
 from smartmoney.core.portfolio.portfolio import ClosedTrade, Portfolio
 from smartmoney.core.risk.parameters import RiskLimits
@@ -138,13 +138,11 @@ class Executor:
                     due_ns = min(due_ns, resting.order_due_ns(desk, record))
                 else:
                     reducing.append(record)
-            if desk.portfolio.position(index).quantity == 0:
-                if reducing or not plan.is_clear:
-                    return 0
-            elif not is_settled(desk, index, reducing):
-                return 0
-            elif plan.deadline_mono_ns is not None:
+            due_ns = min(due_ns, settled_until_ns(desk, index, reducing, now_mono_ns))
+            if plan.exit is None and plan.deadline_mono_ns is not None:
                 due_ns = min(due_ns, plan.deadline_mono_ns)
+            if due_ns == 0:
+                return 0
         for index, pursuit in desk.pursuits.items():
             due_ns = min(due_ns, resting.pursuit_due_ns(desk, index, pursuit, now_mono_ns, is_halted=is_halted))
         return due_ns

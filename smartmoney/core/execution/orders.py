@@ -72,7 +72,7 @@ class OrderLedger:
 
     def working(self, instrument: int | None = None) -> Iterator[OrderRecord]:
         """Yield the orders that may still fill, oldest first; it is safe to change the ledger meanwhile."""
-        for record in tuple(self._working.values()):
+        for record in tuple(self._working.values()) if self._working else ():
             if record.is_working and (instrument is None or record.intent.instrument == instrument):
                 yield record
 
@@ -129,10 +129,11 @@ class OrderLedger:
     def risk_lots(self, instrument: int) -> tuple[int, int]:
         """Return the worst case of the orders that may raise risk: lots bought, lots sold."""
         bought = sold = 0
-        for record in self.working(instrument) if self._working else ():
-            if record.intent.reduce_only:
+        for record in self._working.values():
+            intent = record.intent
+            if intent.reduce_only or intent.instrument != instrument:
                 continue
-            if record.intent.side is Side.BUY:
+            if intent.side is Side.BUY:
                 bought += record.leaves
             else:
                 sold += record.leaves

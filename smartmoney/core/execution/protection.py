@@ -12,6 +12,7 @@ resting entry fills bit by bit and the minute's orders run short, what protects 
 moment without a stop, and each takes two orders of a minute that has only so many. It covers half of what is held at least (`_PATIENCE`).
 """
 
+from smartmoney.core.book.stretch import NEVER
 from smartmoney.core.domain.commands import Command, Notify, RecordRefusal
 from smartmoney.core.domain.orders import OrderIntent, OrderStatus, OrderType, Purpose, Side, TimeInForce
 from smartmoney.core.domain.signals import RefusalCode
@@ -48,15 +49,41 @@ def converge(desk: Desk, index: int, view: ExecutionView) -> list[Command]:
     return commands + _pursue_exit(desk, index, held, plan.exit, view)
 
 
-def is_settled(desk: Desk, index: int, working: list[OrderRecord]) -> bool:
-    """Tell whether `converge` has nothing to do for what is held, whatever the time, until a reply or a deadline comes."""
+def settled_until_ns(desk: Desk, index: int, reducing: list[OrderRecord], now_mono_ns: int) -> int:
+    """Return the monotonic time before which a tick does nothing about what is held and what reduces it, 0 if it does, or might.
+
+    Nobody reports anything until then; deadlines are the caller's. `reducing`: all orders of the instrument that work and are no entries.
+    """
     plan, held = desk.plans[index], desk.portfolio.position_lots(index)
-    if held == 0 or plan.exit is not None or plan.stop_ticks is None:
-        return False
-    if desk.parameters.watched_targets:
-        return False  # any tick may reach a target, or pass a stop that does not act
-    is_known = all(record.intent.reduce_only and record.status in _AT_THE_VENUE for record in working)
-    return is_known and _is_stop_right(working, held, plan) and _is_target_right(desk, working, held, plan)
+    due_ns = min((_answer_due_ns(desk, record) for record in reducing), default=NEVER)
+    is_withdrawn = all(record.status is OrderStatus.PENDING_CANCEL for record in reducing)
+    if desk.portfolio.position(index).quantity == 0:
+        return due_ns if plan.is_clear and is_withdrawn else 0
+    if held == 0 or plan.stop_ticks is None or desk.parameters.watched_targets:
+        return 0  # any tick may reach a target that is watched, or pass a stop that does not act
+    if not all(record.intent.reduce_only for record in reducing):
+        return 0
+    if plan.exit is not None:
+        is_alone = index not in desk.pursuits and not any(desk.ledger.entries(index))
+        is_over = abs(held) <= plan.exit.keep_lots
+        is_sent = any(record.intent.purpose not in _PROTECTIVE for record in reducing)
+        makes_room = bool(reducing) and is_withdrawn and now_mono_ns >= plan.exit.not_before_ns
+        return due_ns if is_alone and not is_over and (is_sent or makes_room) else 0
+    if _is_stop_right(reducing, held, plan) and _is_target_right(desk, reducing, held, plan):
+        return due_ns
+    makes_room = bool(reducing) and is_withdrawn and desk.parameters.linked_pairs
+    return due_ns if makes_room else 0
+
+
+def _answer_due_ns(desk: Desk, record: OrderRecord) -> int:
+    """Return when the venue's answer about an order is overdue; 0 where it is not known what became of it."""
+    if record.status in _AT_THE_VENUE:
+        return NEVER
+    if record.status is OrderStatus.SUBMITTED:
+        return record.submitted_mono_ns + int(desk.parameters.ack_timeout_s * _S)
+    if record.status is OrderStatus.PENDING_CANCEL and record.cancel_mono_ns is not None:
+        return record.cancel_mono_ns + int(desk.parameters.cancel_timeout_s * _S)
+    return 0
 
 
 def _stand_down(desk: Desk, index: int, view: ExecutionView) -> list[Command]:

@@ -14,6 +14,7 @@ from smartmoney.core.features.spec import EVEN, ODD, OWN, POSITIVE, SHARE, SIGNE
 
 GROUP = "book_changes"
 PENDING_MAX = 256
+PRICES = 1024
 BUCKETS_BPS = (2, 5, 10)
 """Upper ends of the distance buckets; the first begins at the mid."""
 BUCKETS = len(BUCKETS_BPS)
@@ -32,7 +33,7 @@ FIELDS: list[tuple[str, str] | tuple[str, str, tuple[int, ...]]] = [
     ("f_added_kept", "f8", (2, HORIZONS)),  # added lots per side; survive a drop
     ("f_pending_head", "i8"),
     ("f_pending_count", "i8"),
-    ("f_pending_mask", "i8"),  # a bit for each pending price, to tell most prices that have none at once
+    ("f_pending_near", "i8", (PRICES,)),  # trades with lots left per residue of their prices, to tell most prices that have none at once
     ("f_pending_side", "i8", (PENDING_MAX,)),
     ("f_pending_tick", "i8", (PENDING_MAX,)),
     ("f_pending_lots", "i8", (PENDING_MAX,)),
@@ -111,21 +112,23 @@ def bucket_of(distance_bps: float) -> int:
 
 
 @inner
-def _bit(side: int, tick: int) -> Any:
-    # The sign's bit is left alone: outside the compiler a shift into it is a number that no field holds.
-    return 1 << (((2 * tick + side) & 63) * 63 >> 6)
+def _residue(side: int, tick: int) -> Any:
+    return (2 * tick + side) & (PRICES - 1)
+
+
+@inner
+def _drop_oldest(s: Any) -> None:
+    at = s.f_pending_head
+    if s.f_pending_lots[at] > 0:
+        s.f_pending_near[_residue(s.f_pending_side[at], s.f_pending_tick[at])] -= 1
+    s.f_pending_head = at + 1 if at + 1 < PENDING_MAX else 0
+    s.f_pending_count -= 1
 
 
 @inner
 def _drop_pending(s: Any, now_ns: int) -> None:
     while s.f_pending_count > 0 and now_ns - s.f_pending_ns[s.f_pending_head] > PENDING_NS:
-        s.f_pending_head = s.f_pending_head + 1 if s.f_pending_head + 1 < PENDING_MAX else 0
-        s.f_pending_count -= 1
-    s.f_pending_mask = 0
-    at = s.f_pending_head
-    for _ in range(s.f_pending_count):
-        s.f_pending_mask |= _bit(s.f_pending_side[at], s.f_pending_tick[at])
-        at = at + 1 if at + 1 < PENDING_MAX else 0
+        _drop_oldest(s)
 
 
 @inlined
@@ -139,15 +142,19 @@ def expire_pending(s: Any, now_ns: int) -> None:
 def take_traded(s: Any, side: int, tick: int, lots: int) -> int:
     """Return how many of `lots` that left a price were traded there lately, and use those trades up. At most `PENDING_MAX` steps."""
     taken = 0
-    if s.f_pending_mask & _bit(side, tick) == 0:
-        return taken
+    residue = _residue(side, tick)
+    # Of the trades with lots left that may be of this price: none after them adds anything.
+    left = s.f_pending_near[residue]
     at = s.f_pending_head
-    for _ in range(s.f_pending_count):
-        if s.f_pending_tick[at] == tick and s.f_pending_side[at] == side:
+    for _ in range(s.f_pending_count if left > 0 else 0):
+        if s.f_pending_tick[at] == tick and s.f_pending_side[at] == side and s.f_pending_lots[at] > 0:
             part = min(s.f_pending_lots[at], lots - taken)
             s.f_pending_lots[at] -= part
             taken += part
-            if taken == lots:
+            left -= 1
+            if s.f_pending_lots[at] == 0:
+                s.f_pending_near[residue] -= 1
+            if taken == lots or left == 0:
                 break
         at = at + 1 if at + 1 < PENDING_MAX else 0
     return taken
@@ -182,11 +189,11 @@ def frame_book_changes(s: Any) -> None:
 def trade_book_changes(s: Any, now_ns: int, tick: int, lots: int, sign: int) -> None:
     """Remember a public trade: it may explain a smaller queue in the next frames."""
     if s.f_pending_count == PENDING_MAX:
-        s.f_pending_head = s.f_pending_head + 1 if s.f_pending_head + 1 < PENDING_MAX else 0
-        s.f_pending_count -= 1
+        _drop_oldest(s)
     at = (s.f_pending_head + s.f_pending_count) % PENDING_MAX
     side = 1 if sign > 0 else 0
-    s.f_pending_mask |= _bit(side, tick)
+    if lots > 0:
+        s.f_pending_near[_residue(side, tick)] += 1
     s.f_pending_side[at] = side
     s.f_pending_tick[at] = tick
     s.f_pending_lots[at] = lots
@@ -199,7 +206,7 @@ def reset_book_changes(s: Any) -> None:
     """Forget what was derived from the dropped book."""
     s.f_change_sums[:] = 0.0
     s.f_pending_count = 0
-    s.f_pending_mask = 0
+    s.f_pending_near[:] = 0
 
 
 @inner

@@ -16,7 +16,7 @@ from smartmoney.core.features.spec import ANY, AT_ONCE, ODD, SIGNED_SHARE, Featu
 
 GROUP = "walls"
 WALLS_MAX = 32
-PRICES = 256
+PRICES = 1024
 TIMES_USUAL = 5.0
 LIFE_MAX_NS = 2 * SECOND_NS
 TRADED_MAX = 0.05

@@ -496,3 +496,17 @@ def test_a_slow_request_is_not_overtaken_by_a_quick_one():
     desk.send("quick", price=9_998)
     assert not desk.step(100)
     assert [reply.client_order_id for reply in desk.step(250)] == ["slow", "quick"]
+
+
+def test_orders_are_met_once_in_a_market_that_is_the_same():
+    desk = Desk()
+    desk.send("a", price=9_999)
+    desk.step()
+    desk.book.print(9_998, 5, -1)
+    same = {"is_same": True}
+    assert desk.venue.advance(desk.now, desk.now + 7, [desk.book], **same) == [], "news of an order move no market"
+    desk.venue.cancel("b", desk.now - 50 * MS)
+    (unknown,) = desk.venue.advance(desk.now, desk.now + 7, [desk.book], **same)
+    assert isinstance(unknown, CancelRejected), "what travels arrives at its time, whatever the entry"
+    (filled,) = desk.step(0)
+    assert isinstance(filled, OrderFilled)
