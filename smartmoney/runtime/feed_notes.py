@@ -10,6 +10,7 @@ _COUNTED = ("depthUpdate", "trade", "snapshot")
 _APPLIED_SHARE_MIN = 0.01
 _BOOKLESS_S_MIN = 10
 """Every recording has some updates before its first snapshot, and every run some after a gap."""
+_OTHER_MARKET = "is the market (--market) the one that was recorded?"
 _MEND = "put the venue's depth reply before the updates, or begin with a day of the dataset that holds a book"
 
 
@@ -32,8 +33,8 @@ def feed_notes(engine: Engine, message_types: Mapping[str, int] | None = None, b
     lines = [f"{what}: {count:,}" for what, count in told.items() if count > 0]
     lines += _bookless(engine)
     depth = 0 if message_types is None else message_types.get("depthUpdate", 0)
-    if codes[FoldCode.GAP] and codes[FoldCode.APPLIED] < _APPLIED_SHARE_MIN * depth:
-        lines.append("next to none of the updates follows the one before it: is the market (--market) the one that was recorded?")
+    if (codes[FoldCode.GAP] or _joins_nothing(engine)) and codes[FoldCode.APPLIED] < _APPLIED_SHARE_MIN * depth:
+        lines.append(f"next to none of the updates follows the one before it: {_OTHER_MARKET}")
     return tuple(lines)
 
 
@@ -44,10 +45,18 @@ def _bookless(engine: Engine) -> Iterator[str]:
         whose = f"{instrument.symbol}: " if len(instruments) > 1 else ""
         found = engine.market.bookless(index)
         if found.updates and found.is_for_good:
-            yield f"{whose}no snapshot of the book, so there was none: {_MEND}"
+            why = f"none of {found.updates:,} updates joins a snapshot" if _joins_nothing(engine) else "no snapshot of the book"
+            yield f"{whose}{why}, so there was none: {_MEND}"
         elif found.lasted_ns >= _BOOKLESS_S_MIN * 10**9:
             lasted = dt.timedelta(seconds=round(found.lasted_ns / 10**9))
             yield f"{whose}no book for {lasted} in which {found.updates:,} updates came, for want of a snapshot before them: {_MEND}"
+
+
+def _joins_nothing(engine: Engine) -> bool:
+    """Tell whether there were snapshots, and updates that went on waiting for another: those of another market never join."""
+    codes = engine.market.codes
+    snapshots = codes[FoldCode.SNAPSHOT] + codes[FoldCode.SNAPSHOT_TOO_OLD]
+    return bool(snapshots and codes[FoldCode.BUFFER] and not codes[FoldCode.APPLIED])
 
 
 def _seen_before(engine: Engine, message_types: Mapping[str, int] | None) -> int:

@@ -119,6 +119,13 @@ def test_no_snapshot_and_the_wrong_market(lines, said):
     assert "is the market (--market) the one that was recorded?" in said(jumps)[-1]
 
 
+def test_a_market_that_was_left_out_is_asked_for(lines, said):
+    """Perpetuals' updates begin beyond the end of the one before: read as spot they wait for ever, and nothing is wrong with any of them."""
+    found = said(lines, "spot")
+    assert re.match(r"none of [\d,]+ updates joins a snapshot, so there was none", found[0])
+    assert "is the market (--market) the one that was recorded?" in found[-1]
+
+
 def test_times_that_are_missing_or_in_another_unit_are_refused(lines, said):
     with pytest.raises(BacktestRefused, match="do not say when they were received"):
         said([line.partition(b" ")[2] for line in lines])
