@@ -47,6 +47,9 @@ def evaluate(
     curve: Annotated[
         int, typer.Option(min=0, max=50, help="Also learn anew from up to so many worlds of each family: the learning curve.")
     ] = 0,
+    filter_: Annotated[
+        int, typer.Option("--filter", min=0, max=64, help="Worlds that each family's filter of regimes is learned from; 0: no filter.")
+    ] = 8,
     captures: Annotated[bool, typer.Option("--captures", help="Also compare on the public recordings in SMARTMONEY_CAPTURES.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write evaluation.json and evaluation.html to this folder.")] = None,
     state_dir: StateDir = None,
@@ -86,6 +89,7 @@ def evaluate(
         planted=planted,
         told=told,
         curve=curve,
+        filter=filter_,
     )
     with bars() as progress:
         recordings = _recordings(settings, progress) if captures else []

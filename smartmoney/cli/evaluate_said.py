@@ -8,6 +8,7 @@ from smartmoney.learning.evaluation.against import Compared
 from smartmoney.learning.evaluation.baseline import BaselineScore
 from smartmoney.learning.evaluation.delay import POOLED, DelayScore
 from smartmoney.learning.evaluation.evaluate import Evaluation
+from smartmoney.learning.evaluation.filter_score import FilterScore
 from smartmoney.learning.evaluation.misses import misses
 from smartmoney.learning.evaluation.nulls import NullScore
 from smartmoney.learning.evaluation.passed_by import WAYS
@@ -111,6 +112,26 @@ def _regimes(regimes: RegimeScore) -> Iterator[str]:
     yield (f"regimes: macro F1 {regimes.macro_f1:.3f} [{regimes.macro_f1_low:.3f}, {regimes.macro_f1_high:.3f}] on {regimes.worlds} worlds")
     yield _pairs("  by regime", regimes.f1)
     yield _pairs("  by family", regimes.by_family)
+    if regimes.filter is not None:
+        yield from _filter(regimes.filter)
+
+
+def _filter(one: FilterScore) -> Iterator[str]:
+    interval = "" if math.isnan(one.ratio_low) else f" [{one.ratio_low:.2f}, {one.ratio_high:.2f}]"
+    of = f" on the {one.worlds} worlds that have one" if one.left_out else ""
+    yield (
+        f"  a filter learned from {one.per_law} worlds of each family{of}: macro F1 {one.macro_f1:.3f}, a lower bound of the exact public "
+        f"filter's{_rise(one)}; the model has {one.ratio:.2f}{interval} of it, an upper bound of its share"
+    )
+    yield _pairs("    the filter by regime", one.f1)
+    shares = ", ".join(f"{name} {each.model:.2f} of {each.filter:.2f} ({each.ratio:.2f})" for name, each in one.by_family.items())
+    yield f"    model of filter by family: {shares}"
+    if one.loose:
+        yield f"    the model is above the filter in {', '.join(one.loose)}: there the bound is loose"
+
+
+def _rise(one: FilterScore) -> str:
+    return "" if math.isnan(one.macro_f1_half) else f" ({one.macro_f1_half:.3f} had it learned from half as many)"
 
 
 def _nulls(nulls: NullScore) -> Iterator[str]:

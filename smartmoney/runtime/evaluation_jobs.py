@@ -12,6 +12,8 @@ from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.core.models.bundle import Bundle
 from smartmoney.learning.evaluation.curve import CurvePoint, learning_curve
 from smartmoney.learning.evaluation.evaluate import HeldOut
+from smartmoney.learning.evaluation.filter_score import Filtered
+from smartmoney.learning.evaluation.filter_worlds import recorded_world
 from smartmoney.learning.evaluation.trades import WorldTraded
 from smartmoney.learning.fitting.plan import Recipe
 from smartmoney.learning.sets.families import (
@@ -29,6 +31,7 @@ from smartmoney.learning.sets.synthetic import World
 from smartmoney.runtime.cached_files import prepared_recordings
 from smartmoney.runtime.codecs import recorded_binance
 from smartmoney.runtime.evaluation_trades import trade_worlds
+from smartmoney.runtime.filter_jobs import filter_regimes
 from smartmoney.runtime.training_jobs import Progress, Source, world_rows
 from smartmoney.settings.build import feature_parameters
 from smartmoney.settings.models import Settings
@@ -41,7 +44,8 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     """Say how much to evaluate on; 0 leaves a part out.
 
     `per_family`, `nulls`, `planted`, `told` (of spoofers, and as many of traps) are worlds of `hours` each; `windows` and `targets` are per
-    kind of target; `curve` is how many worlds per family the learning curve goes up to.
+    kind of target; `curve` is how many worlds per family the learning curve goes up to; `filter` is how many worlds of a scored one's law
+    its filter of regimes is learned from.
     """
 
     per_family: int = 1
@@ -53,6 +57,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     planted: int = 4
     told: int = 1
     curve: int = 0
+    filter: int = 8
 
     @property
     def seconds(self) -> int:
@@ -84,7 +89,8 @@ class Maker:
             OSError: something cannot be read or written.
         """
         sizes, of = self._sizes, (self._seed, self._suite)
-        worlds = self._worlds(folder)
+        found = self._worlds(folder)
+        worlds = [rows for rows, _ in found]
         has_watch = bool(sizes.windows and sizes.quiet_days and sizes.targets)
         quiet, targets = held_out_feeds(*of, round(24 * sizes.quiet_days), sizes.targets, LASTS_S) if has_watch else ((), ())
         told = sizes.told if folder is None else 0
@@ -93,6 +99,7 @@ class Maker:
         )
         held = HeldOut(
             worlds=worlds,
+            filtered=self._filtered(found),
             windows=self._rows("windows", held_out_windows(*of, sizes.windows) if sizes.windows else ()),
             quiet=self._rows("quiet hours", quiet),
             targets=self._rows("watched targets", targets),
@@ -106,12 +113,24 @@ class Maker:
         traded = zip(self._trades(nulls, has_oracle=False), self._trades(planted, has_oracle=True), strict=True)
         return [msgspec.structs.replace(held, null_trades=of_nulls, planted_trades=of_planted) for of_nulls, of_planted in traded]
 
-    def _worlds(self, folder: Path | None) -> list[Rows]:
+    def _worlds(self, folder: Path | None) -> list[tuple[Rows, World | None]]:
+        """Return full markets, and which worlds they are; None where somebody else made one that no family's law knows."""
         if folder is not None:
             codec, store = recorded_binance(), prepared_recordings(self._settings.caches)
-            return [rows for one in world_folders(folder) for rows in read_world(one, codec, self._parameters, store)]
+            return [
+                (rows, recorded_world(one, rows))
+                for one in world_folders(folder)
+                for rows in read_world(one, codec, self._parameters, store)
+            ]
         sizes = self._sizes
-        return self._rows("worlds", held_out_worlds(self._seed, self._suite, sizes.per_family, sizes.seconds))
+        fresh = held_out_worlds(self._seed, self._suite, sizes.per_family, sizes.seconds)
+        return list(zip(self._rows("worlds", fresh), fresh, strict=True))
+
+    def _filtered(self, scored: Sequence[tuple[Rows, World | None]]) -> Filtered | None:
+        if not self._sizes.filter:
+            return None
+        seeded, caches = (self._seed, self._suite), self._settings.caches
+        return filter_regimes(seeded, scored, self._sizes.filter, self._parameters, self._progress, parallel=True, caches=caches)
 
     def _rows(self, what: str, sources: Sequence[Source]) -> list[Rows]:
         def progress(_what: str, done: int, of: int) -> None:

@@ -53,7 +53,16 @@ class Grown(msgspec.Struct, frozen=True, kw_only=True):
     gains: Floats
 
 
-def grow(x: Matrix, y: Labels, weights: Floats, settings: TreeSettings, *, classes: int = 2, rounds: int | None = None) -> Grown:
+def grow(
+    x: Matrix,
+    y: Labels,
+    weights: Floats,
+    settings: TreeSettings,
+    *,
+    classes: int = 2,
+    rounds: int | None = None,
+    base: Floats | None = None,
+) -> Grown:
     """Grow a forest on the columns that matter.
 
     Args:
@@ -63,6 +72,7 @@ def grow(x: Matrix, y: Labels, weights: Floats, settings: TreeSettings, *, class
         settings: size and regularisation.
         classes: 2 for one logistic output, more for a softmax.
         rounds: stop after so many of the settings' rounds; the trees are the first ones of the whole forest.
+        base: margins of another forest that this one goes on from, as `margins` returns them.
 
     Raises:
         TrainingRefused: one class only, or no column that varies.
@@ -74,14 +84,14 @@ def grow(x: Matrix, y: Labels, weights: Floats, settings: TreeSettings, *, class
     if not len(alive):
         raise TrainingRefused("every column is constant or unknown; is the recording whole?")
     scout = msgspec.structs.replace(settings, rounds=min(SCOUT_ROUNDS, max(10, settings.rounds)), depth=min(settings.depth, 4))
-    gains = _gains(_train(x[:, alive], y, weights, scout, classes), len(alive))
+    gains = _gains(_train(x[:, alive], y, weights, scout, classes, base), len(alive))
     order = np.argsort(-gains, kind="stable")[: settings.columns_max]
     kept = np.sort(order[gains[order] >= settings.gain_share_min])
     if not len(kept):
         kept = np.sort(order[: min(8, len(order))])
     chosen = alive[kept]
     whole = settings if rounds is None else msgspec.structs.replace(settings, rounds=min(rounds, settings.rounds))
-    booster = _train(x[:, chosen], y, weights, whole, classes)
+    booster = _train(x[:, chosen], y, weights, whole, classes, base)
     return Grown(booster=booster, columns=chosen, gains=_gains(booster, len(chosen)))
 
 
@@ -99,15 +109,16 @@ def cut(grown: Grown, rounds: int) -> Grown:
     return msgspec.structs.replace(grown, booster=grown.booster[:rounds])
 
 
-def margins(grown: Grown, x: Matrix) -> Floats:
-    """Return raw margins of rows over all columns: `(rows,)`, or `(rows, classes)`."""
+def margins(grown: Grown, x: Matrix, base: Floats | None = None) -> Floats:
+    """Return raw margins of rows over all columns: `(rows,)`, or `(rows, classes)`; `base` as the forest was grown with."""
     import xgboost as xgb
 
-    found = grown.booster.predict(xgb.DMatrix(x[:, grown.columns], missing=np.nan, nthread=THREADS), output_margin=True)
+    rows = xgb.DMatrix(x[:, grown.columns], base_margin=base, missing=np.nan, nthread=THREADS)
+    found = grown.booster.predict(rows, output_margin=True)
     return np.asarray(found, np.float64)
 
 
-def _train(x: Matrix, y: Labels, weights: Floats, settings: TreeSettings, classes: int) -> Any:
+def _train(x: Matrix, y: Labels, weights: Floats, settings: TreeSettings, classes: int, base: Floats | None) -> Any:
     import xgboost as xgb
 
     parameters: dict[str, Any] = {
@@ -128,7 +139,8 @@ def _train(x: Matrix, y: Labels, weights: Floats, settings: TreeSettings, classe
         parameters["num_class"] = classes
     else:
         parameters["base_score"] = 0.5
-    return xgb.train(parameters, xgb.DMatrix(x, label=y, weight=weights, missing=np.nan, nthread=THREADS), settings.rounds)
+    rows = xgb.DMatrix(x, label=y, weight=weights, base_margin=base, missing=np.nan, nthread=THREADS)
+    return xgb.train(parameters, rows, settings.rounds)
 
 
 def _gains(booster: Any, columns: int) -> Floats:

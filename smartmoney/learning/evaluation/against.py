@@ -16,12 +16,14 @@ from smartmoney.core.models.bundle import Bundle
 from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.learning.evaluation.delay import Rehearsed, alarms_of, everything, ratio_of, rehearsals
 from smartmoney.learning.evaluation.evaluate import Evaluation, Heard, HeldOut, evaluate, listen
+from smartmoney.learning.evaluation.filter_score import paired_counts, share_of
 from smartmoney.learning.evaluation.flow import Windows, efficiency, is_scored, windows_of
 from smartmoney.learning.evaluation.nulls import pbos
 from smartmoney.learning.evaluation.paired import RESAMPLES, Contest, Difference, counts_of, judge
+from smartmoney.learning.evaluation.regime_labels import f1_of, macro_f1, scored_labels
 from smartmoney.learning.evaluation.trades import DAY_S, Traded
 from smartmoney.learning.evaluation.traps import LABEL, OF_A_MODEL, score_traps
-from smartmoney.learning.evaluation.worlds import Forecasts, Labels, f1_of, forecasts_of, macro_f1, scored_labels
+from smartmoney.learning.evaluation.worlds import Forecasts, forecasts_of
 from smartmoney.learning.sets.families import is_unseen
 from smartmoney.simulation.oracle_report import auc
 
@@ -83,7 +85,7 @@ def _contests(first: Contender, other: Contender) -> Iterator[Contest[Any]]:
     if first.heard.traps:
         yield _traps(first.heard, other.heard)
     if first.heard.worlds:
-        yield _regimes(first.heard, other.heard)
+        yield _regimes(first, other)
         yield from _heads(first, other)
     if first.held.null_trades and other.held.null_trades:
         yield _nulls(first, other)
@@ -178,24 +180,36 @@ def _traps(first: Heard, other: Heard) -> Contest[Sequence[int]]:
     )
 
 
-def _regimes(first: Heard, other: Heard) -> Contest[Floats]:
-    worlds = len(first.worlds)
+def _regimes(first: Contender, other: Contender) -> Contest[Floats]:
+    """Both are held against the same filters, where worlds have one."""
+    worlds = len(first.heard.worlds)
     whole, draw = counts_of(worlds)
+    filtered = first.held.filtered
+    said = filtered.said if filtered is not None else ()
+    has_filter = np.array([one is not None for one in said], np.bool_)
 
-    def values(labels: Labels) -> Callable[[Floats], list[float]]:
+    def values(one: Contender) -> Callable[[Floats], list[float]]:
+        labels = scored_labels(one.heard.worlds)
         counts = labels.counts(worlds)
+        beside = paired_counts(one.heard.worlds, said)
 
         def of(times: Floats) -> list[float]:
             drawn = np.tensordot(times, counts, axes=1)
-            return [macro_f1(drawn), *f1_of(drawn).tolist(), labels.quality(times).ece]
+            share = [share_of(*(np.tensordot(times[has_filter], each, axes=1) for each in beside))] if has_filter.any() else []
+            return [macro_f1(drawn), *f1_of(drawn).tolist(), labels.quality(times).ece, *share]
 
         return of
 
     return Contest(
         part="regimes",
-        names=("macro F1", *(f"F1 {one.value}" for one in Regime), "calibration error"),
-        first=values(scored_labels(first.worlds)),
-        other=values(scored_labels(other.worlds)),
+        names=(
+            "macro F1",
+            *(f"F1 {one.value}" for one in Regime),
+            "calibration error",
+            *(["share of the filter's macro F1, at most"] if has_filter.any() else []),
+        ),
+        first=values(first),
+        other=values(other),
         whole=whole,
         draw=draw,
         units=worlds,

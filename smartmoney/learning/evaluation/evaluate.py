@@ -9,6 +9,7 @@ from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.learning.evaluation.baseline import BaselineScore, score_baseline
 from smartmoney.learning.evaluation.curve import CurvePoint
 from smartmoney.learning.evaluation.delay import POOLED, DelayScore, score_delays
+from smartmoney.learning.evaluation.filter_score import Filtered
 from smartmoney.learning.evaluation.flow import FlowScore, score_flow
 from smartmoney.learning.evaluation.importance import Worth, permutation_importance
 from smartmoney.learning.evaluation.nulls import NullScore, score_nulls
@@ -28,10 +29,12 @@ class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
     """Hold what a bundle is scored on; what is empty is not scored.
 
     `worlds` are full markets; `windows`, `quiet` and `targets` oracle worlds; `spoofs` and `traps` worlds with all bars; `nulls` and
-    `planted` worlds of which there are rows and, in the same order, trades.
+    `planted` worlds of which there are rows and, in the same order, trades. `filtered` is what filters of their laws say of `worlds`,
+    in their order.
     """
 
     worlds: Sequence[Rows] = ()
+    filtered: Filtered | None = None
     windows: Sequence[Rows] = ()
     quiet: Sequence[Rows] = ()
     targets: Sequence[Rows] = ()
@@ -129,7 +132,7 @@ def evaluate(
         delays=score_delays([one for rows in heard.windows.values() for one in rows], heard.quiet, heard.targets),
         spoofs=score_spoofs(spoofed) if spoofed else None,
         traps=score_traps(heard.traps) if heard.traps else None,
-        regimes=score_regimes(heard.worlds) if heard.worlds else None,
+        regimes=score_regimes(heard.worlds, held.filtered) if heard.worlds else None,
         ribbons=ribbons(heard.worlds),
         heads=score_heads(bundle, heard.worlds) if heard.worlds and has_heads else (),
         importance=permutation_importance(bundle, held.worlds, parameters) if permute else (),

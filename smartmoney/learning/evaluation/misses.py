@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from smartmoney.learning.evaluation.delay import POOLED, DelayScore
 from smartmoney.learning.evaluation.evaluate import Evaluation
+from smartmoney.learning.evaluation.filter_score import GOAL, GOAL_FLOOR, FilterScore
 from smartmoney.learning.evaluation.flow import FlowScore
 from smartmoney.learning.evaluation.nulls import TRADES_MIN, NullScore
 from smartmoney.learning.evaluation.planted import PlantedScore
@@ -81,10 +82,26 @@ def _of_traps(one: TrapScore) -> Iterator[str]:
 
 
 def _of_regimes(one: RegimeScore) -> Iterator[str]:
-    if math.isnan(one.macro_f1_filter):
-        yield f"regimes: macro-F1 {one.macro_f1:.2f}, absolute only: there is no public filter of full markets to compare with"
+    if one.filter is None:
+        yield f"regimes: macro-F1 {one.macro_f1:.2f}, absolute only: no filter was learned to compare with, or nobody knows the generator"
+    elif not GOAL <= one.filter.ratio <= 1.0:
+        yield _of_filter(one.filter)
     if one.scored_share < 0.70:
         yield f"regimes: {one.scored_share:.0%} of the time is far enough from a change to be scored, goal 70 %"
+
+
+def _of_filter(one: FilterScore) -> str:
+    if one.ratio > 1.0:
+        return (
+            f"regimes: macro-F1 {one.macro_f1_model:.2f} is above the {one.macro_f1:.2f} that the public filter has at least (learned from "
+            f"{one.per_law} worlds of each family): the bound is loose, {GOAL_FLOOR:.2f} of it (better {GOAL:.2f}) neither met nor missed"
+        )
+    is_above = one.ratio >= GOAL_FLOOR
+    goal = f"above {GOAL_FLOOR:.2f}, but not the better {GOAL:.2f}" if is_above else f"goal {GOAL_FLOOR:.2f} (better {GOAL:.2f})"
+    return (
+        f"regimes: macro-F1 {one.macro_f1_model:.2f} is at most {one.ratio:.2f} of the public filter's, which is {one.macro_f1:.2f} or "
+        f"more (learned from {one.per_law} worlds of each family); {goal}"
+    )
 
 
 def _of_head(head: HeadScore) -> Iterator[str]:

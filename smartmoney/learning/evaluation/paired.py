@@ -82,9 +82,9 @@ def judge(contest: Contest[Draw], resamples: int = RESAMPLES, seed: int = 31) ->
         yield Difference(
             part=contest.part,
             name=name,
-            first=_ranged(float(mine[k]), again[0, :, k]),
-            other=_ranged(float(others[k]), again[1, :, k]),
-            difference=_ranged(float(gap[k]), gaps[:, k], _stretch(contest.units)),
+            first=ranged(float(mine[k]), again[0, :, k]),
+            other=ranged(float(others[k]), again[1, :, k]),
+            difference=ranged(float(gap[k]), gaps[:, k], stretch(contest.units)),
             units=contest.units,
         )
 
@@ -98,18 +98,19 @@ def counts_of(units: int) -> tuple[Floats, Callable[[np.random.Generator], Float
     return np.ones(units), draw
 
 
-def _ranged(value: float, again: Floats, stretch: float = 1.0) -> Ranged:
+def ranged(value: float, again: Floats, wider: float = 1.0) -> Ranged:
+    """Return a number with the 95 % interval of its draws, `wider` by a factor about their middle."""
     known = again[~np.isnan(again)]
     if math.isnan(value) or not len(known) or len(known) < _KNOWN_MIN * len(again):
         return Ranged(value, math.nan, math.nan)
     low, middle, high = np.quantile(known, (_LEVELS[0], 0.5, _LEVELS[1]), method="nearest").tolist()
     if math.isinf(middle):
         return Ranged(value, low, high)
-    return Ranged(value, middle - stretch * (middle - low), middle + stretch * (high - middle))
+    return Ranged(value, middle - wider * (middle - low), middle + wider * (high - middle))
 
 
-def _stretch(units: int) -> float:
-    """Return by how much the quantiles of draws of few units are too close to their middle."""
+def stretch(units: int) -> float:
+    """Return by which factor the quantiles of draws of few units are too close to their middle."""
     from scipy.special import ndtri, stdtrit  # a second to import, and only evaluations of two need it
 
     if units < 2:

@@ -27,6 +27,13 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     gross: Floats
 
 
+class RegimesSaid(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold what anybody said of regimes at each row: label and posterior (order of `Regime`)."""
+
+    label: NDArray[np.int64]
+    posterior: Floats
+
+
 def ask(bundle: Bundle, rows: Rows, parameters: RegimeParameters) -> Said:
     """Return what a bundle says of every row of a source. Cost: some 20 µs a row."""
     layout = lay_out(bundle, msgspec.structs.replace(parameters, feature_window=bundle.spec.feature_window))

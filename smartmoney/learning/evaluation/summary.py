@@ -8,6 +8,7 @@ import msgspec
 
 from smartmoney.learning.evaluation.against import Compared
 from smartmoney.learning.evaluation.evaluate import Evaluation
+from smartmoney.learning.evaluation.filter_score import BOUND
 from smartmoney.learning.evaluation.misses import misses
 from smartmoney.learning.evaluation.nulls import NullScore
 from smartmoney.learning.evaluation.planted import PlantedScore
@@ -64,6 +65,7 @@ def _regime(found: RegimeScore) -> dict[str, object]:
         "macro_f1": found.macro_f1,
         "macro_f1_ci": [found.macro_f1_low, found.macro_f1_high],
         "macro_f1_filter": _number(found.macro_f1_filter),
+        "filter": None if found.filter is None else _fields(found.filter) | {"note": BOUND, "loose_in": list(found.filter.loose)},
         "f1": found.f1,
         "by_family": found.by_family,
         "scored_share": found.scored_share,

@@ -8,8 +8,11 @@ from smartmoney.learning.evaluation.against import compare
 from smartmoney.learning.evaluation.curve import CurvePoint
 from smartmoney.learning.evaluation.delay import DelayScore
 from smartmoney.learning.evaluation.evaluate import HeldOut, evaluate
+from smartmoney.learning.evaluation.filter_score import Filtered
 from smartmoney.learning.evaluation.paired import Difference, Ranged
 from smartmoney.learning.evaluation.passed_by import SILENT, TAKEN, WAYS
+from smartmoney.learning.evaluation.regime_filter import regimes_of
+from smartmoney.learning.evaluation.said import RegimesSaid
 from smartmoney.reports.evaluation import write_evaluation
 from tests.unit.learning.made_rows import made_rows
 from tests.unit.learning.test_evaluation_trades import worlds
@@ -27,8 +30,9 @@ def test_every_part_that_was_measured_is_on_the_page(bundles, tmp_path):
     bundle = bundles.small_bundle()
     rows = [made_rows(seed, f"f{seed}", 1500, name=f"<world {seed}>") for seed in range(2)]
     curve = tuple(CurvePoint(worlds=count, macro_f1=0.3, auc=0.5) for count in (2, 4))
+    said = [RegimesSaid(label=regimes_of(one), posterior=np.full((len(one), 5), 0.2)) for one in rows]
     held = HeldOut(
-        worlds=rows, spoofs=[spoofed(1, "spoof_10s", 5.0)], traps=[trapped(1, 3, 1)], nulls=rows, null_trades=worlds(2), planted=rows,
+        worlds=rows, filtered=Filtered(per_law=8, said=[said[0], None], half=[said[0], None]), spoofs=[spoofed(1, "spoof_10s", 5.0)], traps=[trapped(1, 3, 1)], nulls=rows, null_trades=worlds(2), planted=rows,
         planted_trades=worlds(2), curve=curve,
     )  # fmt: skip
     scores = evaluate(bundle, RegimeParameters(), held, suite="s", holdout_runs=1, permute=True)
@@ -43,6 +47,8 @@ def test_every_part_that_was_measured_is_on_the_page(bundles, tmp_path):
         "too few noticed",
         "learned from",
         "thousandths of a nat",
+        "on 1 worlds it has a macro-F1 of 1.00 (1.00 had it learned from half as many), a lower bound of the exact public filter",
+        "filter&#x27;s, at least",
         "edge planted, oracle of parents",
         "told",
         WAYS[TAKEN],
