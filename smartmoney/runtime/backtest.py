@@ -31,7 +31,7 @@ from smartmoney.learning.evaluation.passed_by import Moments
 from smartmoney.learning.matched_null import NullTest, judged
 from smartmoney.runtime.assembly import engine_parameters, strategy_factory
 from smartmoney.runtime.backtest_sources import WARM_NS, by_turns, captured_items, end_of, record_built_in, split_start, stretch_of
-from smartmoney.runtime.beside_the_run import OwnFills, recorded_latency, waits_in_words
+from smartmoney.runtime.beside_the_run import OwnFills, recorded_latency, set_otherwise, waits_in_words
 from smartmoney.runtime.cached_files import prepared_recordings
 from smartmoney.runtime.chronicle import Chronicle, cost_sums, counted
 from smartmoney.runtime.chronicler import Chronicler
@@ -335,7 +335,7 @@ def _run_capture(job: BacktestJob, source: CapturedRun, on_share: OnShare) -> Jo
     noted = (f"{lost} captured entries are missing",) if lost else ()
     is_whole = not source.since_ns and not source.until_ns
     beside = (own.beside(watch.costs.fills, is_recorded=bool(job.waits_ms)),) if is_whole and watch.costs.is_whole else ()
-    notes = (*noted, *feed_notes(engine), *beside, "what an operator did in that run is left out")
+    notes = (*noted, *feed_notes(engine), *set_otherwise(start, begun), *beside, "what an operator did in that run is left out")
     return told(job.name, engine, watch, cash, Speed(perf_counter() - started, 0.0, "capture"), (*_assumptions(job, engine), *notes))
 
 

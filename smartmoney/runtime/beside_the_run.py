@@ -3,12 +3,14 @@
 In a running daemon an order waits for the disk and for the machine, too, so a backtest with the configured latency fills at other moments.
 """
 
+import json
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
-from smartmoney.core.domain.entries import Entry, OrderFilled
+from smartmoney.core.domain.entries import Entry, OrderFilled, RunStarted
 from smartmoney.core.domain.instruments import Instrument
 from smartmoney.runtime.fill_costs import FillCost
 from smartmoney.simulation.order_latency import OrderLatency
@@ -17,6 +19,9 @@ WITHIN_BPS = 0.2
 """What prices of a run and of its backtest may lie apart and be called the same."""
 _JITTER_MS = 0.1
 """Our two clocks are read one after the other: a wait that was measured by one may end so much before the entry at which it ended."""
+
+
+_NAMED_MAX = 6
 
 
 class RecordedLatency(OrderLatency, frozen=True):
@@ -46,6 +51,25 @@ def waits_in_words(waits_ms: Sequence[float]) -> str:
     known = sorted(one for one in waits_ms if not math.isnan(one))
     measured = f"{len(known):,} requests, median {known[len(known) // 2]:.1f} ms" if known else "none got an answer"
     return f"as long as each did in the run ({measured})"
+
+
+def set_otherwise(there: RunStarted, here: RunStarted) -> tuple[str, ...]:
+    """Return a line that names what of a run's settings and model is another in its backtest, none where nothing is."""
+    was, tested = ({"model": one.model, **_flat(json.loads(one.parameters))} for one in (there, here))
+    apart = [name for name in dict.fromkeys((*was, *tested)) if was.get(name) != tested.get(name)]
+    if not apart:
+        return ()
+    told = ", ".join(f"{name} {was.get(name)} there, {tested.get(name)} here" for name in apart[:_NAMED_MAX])
+    more = f" and {len(apart) - _NAMED_MAX} more" if len(apart) > _NAMED_MAX else ""
+    return (f"set otherwise than in the run itself (-c with its file sets it alike): {told}{more}",)
+
+
+def _flat(tree: Mapping[str, Any], under: str = "") -> dict[str, Any]:
+    """Return the leaves of a tree by their dotted names."""
+    leaves: dict[str, Any] = {}
+    for name, value in tree.items():
+        leaves |= _flat(value, f"{under}{name}.") if isinstance(value, dict) else {f"{under}{name}": value}
+    return leaves
 
 
 class OwnFills:

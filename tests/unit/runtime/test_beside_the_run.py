@@ -2,12 +2,14 @@
 
 import math
 
+import msgspec
+
 from smartmoney.adapters.journal import JournalReader, record
 from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.commands import CancelOrder, SubmitOrder
 from smartmoney.core.domain.entries import CancelRejected, Entry, EntryKind, OrderAccepted, OrderCanceled, OrderFilled, OrderRejected
 from smartmoney.core.domain.orders import Approved, OrderIntent, OrderType, Purpose, Side
-from smartmoney.runtime.beside_the_run import OwnFills, recorded_latency, waits_in_words
+from smartmoney.runtime.beside_the_run import OwnFills, recorded_latency, set_otherwise, waits_in_words
 from smartmoney.runtime.storage import open_run
 from smartmoney.settings.load import load_settings
 from smartmoney.simulation.order_latency import OrderLatency
@@ -51,6 +53,21 @@ def test_the_journal_knows_what_each_order_and_each_cancel_took(tmp_path):
     assert waits[:3] == [100.0, 130.0, 100.0]
     assert math.isnan(waits[3]), "it was never acknowledged"
     assert waits[4:] == [40.0]
+
+
+def test_what_is_set_otherwise_than_in_the_run_is_named(tmp_path):
+    given = ({"model": "prior"}, {"model": "prior", "limits.max_drawdown": 0.03, "confidence_threshold": 0.6})
+    started = []
+    for place, overrides in enumerate(given):
+        with open_run(load_settings(overrides=overrides), StateLayout(tmp_path / str(place)), (INSTRUMENT,)) as run:
+            started.append(run.started)
+    assert set_otherwise(started[0], started[0]) == ()
+    [line] = set_otherwise(*started)
+    assert "-c with its file" in line
+    assert "confidence_threshold 0.75 there, 0.6 here" in line
+    assert "drawdown" in line
+    [line] = set_otherwise(started[0], msgspec.structs.replace(started[0], model="m-1"))
+    assert line.endswith(f"model {started[0].model} there, m-1 here")
 
 
 def filled(side, ticks):
