@@ -103,16 +103,27 @@ def verify(
 
 def capture_folder(name: str, state_dir: Path | None) -> Path:
     """Return the folder of a run's capture, of the daemon's state directory or of the recorder's in it."""
-    from smartmoney.adapters.journal import JournalRefused
-    from smartmoney.runtime.replay import named_run
-
     daemon, recorder = _layouts(state_dir)
     if name == "last":
-        try:
-            name = named_run(daemon, name)
-        except JournalRefused:
-            name = named_run(recorder, name)
+        name = _newest(daemon, recorder)
     return recorder.capture(name) if recorder.capture(name).is_dir() else daemon.capture(name)
+
+
+def _newest(*layouts: "StateLayout") -> str:
+    """Return the newest run of several state directories; their names sort by time."""
+    from smartmoney.adapters.journal import JournalRefused
+    from smartmoney.runtime.replay import ReplayRefused, named_run
+
+    found: list[str] = []
+    refused: list[JournalRefused | ReplayRefused] = []
+    for layout in layouts:
+        try:
+            found.append(named_run(layout, "last"))
+        except (JournalRefused, ReplayRefused) as failure:
+            refused.append(failure)
+    if not found:
+        raise refused[0]
+    return max(found)
 
 
 def _layouts(state_dir: Path | None) -> "tuple[StateLayout, StateLayout]":

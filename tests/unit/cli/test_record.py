@@ -2,10 +2,16 @@
 
 import json
 
+import msgspec
 import pytest
 
 from smartmoney.adapters.capture import CaptureWriter
+from smartmoney.adapters.state_directory import StateLayout
+from smartmoney.cli.record import capture_folder
 from smartmoney.core.domain.entries import Entry, EntryKind, Tick
+from smartmoney.runtime.storage import new_run_id, open_run
+from smartmoney.settings.load import load_settings
+from tests.grids import SPOT_BTC as INSTRUMENT
 
 
 @pytest.fixture
@@ -41,6 +47,22 @@ def test_one_flipped_byte_is_found_and_named(call, state):
     assert (code, found["whole"]) == (1, False)
     [verdict] = found["captures"].values()
     assert any("SHA-256" in problem for problem in verdict["problems"])
+
+
+@pytest.mark.parametrize("order", [("", "record"), ("record", "")])
+def test_last_is_the_newest_of_the_daemon_and_the_recorder(tmp_path, order):
+    began = []
+    for second, place in enumerate(order):
+        layout = StateLayout(tmp_path / place)
+        layout.root.mkdir(exist_ok=True)
+        with open_run(load_settings(overrides={"model": "prior"}), layout, (INSTRUMENT,)) as run:
+            # Names sort by whole seconds.
+            name = new_run_id((1_700_000_000 + second) * 10**9)
+            header = msgspec.structs.replace(run.journal.reader.run(run.started.run_id), run_id=name)
+            run.journal.begin_run(header, (INSTRUMENT,))
+        layout.capture(name).mkdir(parents=True)
+        began.append(layout.capture(name))
+    assert capture_folder("last", tmp_path) == began[-1]
 
 
 def test_a_capture_that_is_not_there_is_named(call, state):

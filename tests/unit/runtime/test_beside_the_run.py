@@ -56,10 +56,12 @@ def test_the_journal_knows_what_each_order_and_each_cancel_took(tmp_path):
 
 
 def test_what_is_set_otherwise_than_in_the_run_is_named(tmp_path):
-    given = ({"model": "prior"}, {"model": "prior", "limits.max_drawdown": 0.03, "confidence_threshold": 0.6})
+    given = ({"model": "prior"}, {"model": "prior", "strategy.max_drawdown": 0.03, "strategy.confidence_threshold": 0.6})
     started = []
     for place, overrides in enumerate(given):
-        with open_run(load_settings(overrides=overrides), StateLayout(tmp_path / str(place)), (INSTRUMENT,)) as run:
+        layout = StateLayout(tmp_path / str(place))
+        layout.root.mkdir()
+        with open_run(load_settings(overrides=overrides), layout, (INSTRUMENT,)) as run:
             started.append(run.started)
     assert set_otherwise(started[0], started[0]) == ()
     [line] = set_otherwise(*started)
