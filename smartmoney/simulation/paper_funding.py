@@ -4,6 +4,8 @@ Where the venue's mark prices are in the feed, it pays as they say: at their tim
 price that were told last before the time was over. That is known a moment later, when the venue names the next time; where it does not
 within a minute, what was told last counts, if that was in the ten minutes before.
 
+Where a mark price is missing among what the venue says, the mid of the touch is paid on, and the reference says so.
+
 Where they are not, it assumes one rate for all perpetuals and for ever, paid at 00, 08 and 16 o'clock UTC of our clock, on what is held
 then, at the mid of the touch. The venue's own rate moves with its premium; the usual one, on Binance, Bybit and OKX, is that of interest
 alone, 1 bp.
@@ -24,8 +26,9 @@ from smartmoney.simulation.paper_depth import DepthView, FundingTerms, FundingTo
 EVERY_NS = 8 * 3_600_000_000_000
 SETTLED_WITHIN_NS = 60 * 1_000_000_000
 """Binance names the next time with its first mark price after the last one, a second or three later."""
-PAID_ON_PAPER, AS_RECORDED = "paper ", " as recorded"
-"""What each reference begins with, and what one ends in where the venue's own rate was paid."""
+PAID_ON_PAPER, AS_RECORDED, AT_MID = "paper ", " as recorded", " as recorded, at the mid"
+"""What each reference begins with, and what one ends in where the venue's own rate was paid: on its mark price, or on the mid."""
+_ENDINGS = ("", AS_RECORDED, AT_MID)
 HEARD_WITHIN_NS = 600 * 1_000_000_000
 """What was said last of a time longer before it is no rate of it any more: the venue's moves until the last moment."""
 _AT_ONCE = -1
@@ -71,7 +74,7 @@ class FundingClock:
                 self._owed.append((due_ns, index, quantity))
                 continue
             reference, amount = f"{PAID_ON_PAPER}{self._instruments[index].name} {due_ns // _S}", _paid(quantity, terms)
-            is_booked = account.is_booked(reference) or account.is_booked(reference + AS_RECORDED)
+            is_booked = any(account.is_booked(reference + one) for one in _ENDINGS)
             # What the venue settled at nothing is booked, too: a restart would take it for unpaid, and assume a rate.
             if (amount != 0 or ending) and not is_booked and account.apply_funding(amount, reference + ending):
                 paid.append(FundingPaid(instrument=index, amount=amount, reference=reference + ending, ts_event_ns=ts_event_ns))
@@ -93,18 +96,21 @@ class FundingClock:
 
     def _terms(self, due_ns: int, index: int, told: FundingTold | None, view: DepthView, now_ns: int) -> tuple[FundingTerms | None, str]:
         """Return at what a time is paid for, None while that is not known, and what the reference of it ends in."""
+        said: FundingTerms | None = None
         if told is not None and told.settled is not None and told.settled.at_ns == due_ns:
-            return told.settled, AS_RECORDED
-        if told is not None and _is_awaited(due_ns, told):
+            said = told.settled
+        elif told is not None and _is_awaited(due_ns, told):
             if now_ns < due_ns + SETTLED_WITHIN_NS:
                 return None, ""
             if told.heard_ns >= due_ns - HEARD_WITHIN_NS:
-                return told.next, AS_RECORDED
+                said = told.next
+        if said is not None and said.mark:
+            return said, AS_RECORDED
         if not view.synced:
             return None, ""
         grid = self._instruments[index]
         mid = (grid.price(view.best_bid_ticks) + grid.price(view.best_ask_ticks)) / 2
-        return FundingTerms(due_ns, self._rate, mid), ""
+        return (FundingTerms(due_ns, self._rate, mid), "") if said is None else (FundingTerms(due_ns, said.rate, mid), AT_MID)
 
 
 def _is_awaited(due_ns: int, told: FundingTold | None) -> bool:

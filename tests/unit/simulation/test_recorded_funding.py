@@ -9,7 +9,7 @@ from smartmoney.core.book.stretch import NEVER
 from smartmoney.core.domain.orders import Fill, Liquidity, PositionReport, Side
 from smartmoney.core.portfolio.portfolio import Portfolio
 from smartmoney.simulation.paper_depth import FundingTerms, FundingTold
-from smartmoney.simulation.paper_funding import AS_RECORDED, EVERY_NS, SETTLED_WITHIN_NS, FundingClock
+from smartmoney.simulation.paper_funding import AS_RECORDED, AT_MID, EVERY_NS, SETTLED_WITHIN_NS, FundingClock
 
 from .test_paper import PERP, Book
 
@@ -184,3 +184,18 @@ def test_payments_are_the_sum_of_rate_times_notional_and_two_sides_of_it_cancel(
         due = following
     assert long.account.funding_paid == owed == -short.account.funding_paid
     assert len(set(references)) == len(references)
+
+
+def test_without_a_mark_price_the_venues_rate_is_paid_on_the_mid_and_the_reference_says_so():
+    venue = Venue()
+    venue.say(terms(T0))
+    venue.pay(T0)
+    venue.book.synced = False
+    assert venue.say(terms(T0 + 8 * HOUR), T0 + S, terms(T0, mark="0")) == []
+    venue.book.synced = True
+    (paid,) = venue.pay(T0 + 2 * S)
+    assert paid.amount == -2 * PERP.price(10_000) * D("0.0003")
+    assert paid.reference == f"paper {PERP.name} {T0 // S}{AT_MID}"
+    again = Venue(fundings=[paid.reference])
+    assert again.say(terms(T0 + 8 * HOUR), T0 + S, terms(T0, mark="0")) == []
+    assert again.account.cash == 1_000
