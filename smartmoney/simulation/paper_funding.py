@@ -16,6 +16,7 @@ Source: Binance, "Introduction to Binance Futures Funding Rates" (2026-07).
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 from smartmoney.core.book.stretch import NEVER
 from smartmoney.core.domain.entries import FundingPaid
@@ -36,11 +37,22 @@ _BP = Decimal("0.0001")
 _S = 1_000_000_000
 
 
+class Traded(NamedTuple):
+    """Be what an earlier run traded, at a time of our wall clock: the signed quantity of an instrument."""
+
+    wall_ns: int
+    instrument: int
+    quantity: Decimal
+
+
 class FundingClock:
     """Know when funding is paid, and what is still owed where no touch was known, or no rate yet."""
 
-    def __init__(self, rate_bps: Decimal, instruments: Sequence[Instrument], since_wall_ns: int | None) -> None:
-        """Begin; `since_wall_ns` is until when all is paid, None for an account that begins with the first entry."""
+    def __init__(
+        self, rate_bps: Decimal, instruments: Sequence[Instrument], since_wall_ns: int | None, traded: Sequence[Traded] = ()
+    ) -> None:
+        """Begin; until `since_wall_ns` all is paid (None: the account begins with the first entry); `traded` is what was traded since."""
+        self._traded = tuple(traded)
         self._instruments = instruments
         self._rate = rate_bps * _BP
         self._paid_until = {index: since_wall_ns for index, one in enumerate(instruments) if one.market is not Market.SPOT}
@@ -61,7 +73,7 @@ class FundingClock:
         for index, until_ns in self._paid_until.items():
             after_ns = now_wall_ns if until_ns is None else until_ns
             while (due_ns := self._next(index, after_ns, told[index])) <= now_wall_ns:
-                quantity = account.position(index).quantity
+                quantity = self._held(index, due_ns, account)
                 if quantity != 0:
                     self._owed.append((due_ns, index, quantity))
                 after_ns = due_ns
@@ -81,6 +93,11 @@ class FundingClock:
         waits = (due_ns + SETTLED_WITHIN_NS if _is_awaited(due_ns, told[index]) else _AT_ONCE for due_ns, index, _ in self._owed)
         self._due_ns = min((*waits, *self._planned.values()), default=NEVER)
         return paid
+
+    def _held(self, index: int, due_ns: int, account: Portfolio) -> Decimal:
+        """Return what was held at a time that has come: without what an earlier run traded between it and its end."""
+        later = (one.quantity for one in self._traded if one.instrument == index and one.wall_ns > due_ns)
+        return account.position(index).quantity - sum(later, Decimal(0))
 
     def _next(self, index: int, after_ns: int, told: FundingTold | None) -> int:
         """Return the first time of payment after `after_ns`: the venue's, else the usual one."""
