@@ -9,7 +9,7 @@ venue that cannot tell is named once.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from random import Random
 from typing import Any
 
@@ -18,7 +18,7 @@ import structlog
 
 from smartmoney.adapters.backoff import BackoffPolicy
 from smartmoney.adapters.ccxt_asking import Retry, answered
-from smartmoney.adapters.clock import Clock
+from smartmoney.adapters.clock import Clock, within
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.venues.ccxt_funding import FundingNews, Told, Way, read, tells_rate, ways_of
 
@@ -133,6 +133,18 @@ class CcxtFunding:
             for one in self._followed:
                 self._say(one.news.flush(self._now_ms()))
 
+    async def _pushed_within(self, call: Coroutine[Any, Any, Any]) -> Any:
+        """Return what is pushed next. Where nothing comes for long, subscribe anew: ccxt takes a channel that was refused for subscribed.
+
+        Raises:
+            TimeoutError: nothing came, and the sockets were closed.
+        """
+        try:
+            return await within(self._clock, self._policy.pushed_s, call)
+        except TimeoutError:
+            await self._exchange.close_ws_clients()
+            raise TimeoutError(f"nothing was pushed for {self._policy.pushed_s:g} s") from None
+
     def _asks_at_ms(self, one: _Followed) -> int:
         """Return from when on a rate is asked for, by our wall clock: before a payment, after it, and where none was told for long."""
         policy, heard_ms, at_ms = self._policy, one.news.rate_heard_ms, one.news.at_ms
@@ -148,8 +160,8 @@ class CcxtFunding:
 
     async def _once(self, one: _Followed, way: Way, retry: Retry) -> None:
         """Ask or wait once; a failure is logged and waited for."""
-        call: Callable[[str], Awaitable[Any]] = getattr(self._exchange, _CALLS[way])
-        answer, reason = await answered(call(one.name))
+        call: Callable[[str], Coroutine[Any, Any, Any]] = getattr(self._exchange, _CALLS[way])
+        answer, reason = await answered(self._pushed_within(call(one.name)) if way in self._pushed else call(one.name))
         if not reason:
             told, reason = _read(self._exchange.id, way, answer)
             self._say(one.news.take(told, self._now_ms()))

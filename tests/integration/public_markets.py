@@ -26,6 +26,7 @@ class _Market:
         self.at_ms, self.rate, self.mark = at_ms, rate, mark
         self.refused = set()
         self.silent = set()
+        self.refusals = 0
         self.moved = 0
 
     async def tell_book(self):
@@ -119,6 +120,7 @@ class BybitMarket(_Market, BybitVenue):
         said = {"success": is_good, "ret_msg": "" if is_good else f"error:handler not found,topic:{min(topics)}", "op": "subscribe"}
         await socket.send_str(json.dumps({**said, "conn_id": "c-1", "req_id": "1"}))
         if not is_good:
+            self.refusals += 1
             return
         socket.topics |= topics
         if "tickers.BTCUSDT" in topics - self.silent:
@@ -201,6 +203,7 @@ class OkxMarket(_Market, OkxVenue):
         for asked in json.loads(text)["args"]:
             channel = asked["channel"]
             if channel in self.refused:
+                self.refusals += 1
                 wrong = {
                     "event": "error",
                     "code": "60018",

@@ -76,8 +76,10 @@ async def following(venue, exchange_id, heard, policy=QUICK):
     heard.begin(found[0][0])
     funding = CcxtFunding(beside(client), [found[0][0]], heard.frame, clock=CLOCK, jitter=Random(1), policy=policy)
     feed = CcxtFeed(client, found, heard, clock=CLOCK, jitter=Random(2))
-    tasks = [asyncio.create_task(feed.run()), asyncio.create_task(funding.run())]
+    tasks = [asyncio.create_task(feed.run())]
     try:
+        await until(lambda: heard.events)
+        tasks.append(asyncio.create_task(funding.run()))
         yield funding
         assert not any(task.done() for task in tasks)
     finally:
@@ -144,7 +146,7 @@ async def test_channels_that_are_refused_cost_no_book_anything_and_are_asked_for
         async with venue.telling(), following(venue, exchange_id, heard):
             await until(lambda: heard.told and heard.told.next.mark == D("60000.5"), seen=lambda: heard.marks)
             seen = len(heard.frames)
-            await until(lambda: len(heard.frames) > seen + 20)
+            await until(lambda: venue.refusals and len(heard.frames) > seen + 20, seen=lambda: heard.events)
     assert [type(event) for event in heard.events] == [FeedConnected]
 
 

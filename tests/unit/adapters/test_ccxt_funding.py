@@ -30,6 +30,7 @@ class Exchange:
         self.asked = []
         self.answers = {}
         self.closed = False
+        self.sockets_closed = self.watches = 0
         self.pushes = asyncio.Queue()
 
     def now_ms(self):
@@ -42,6 +43,7 @@ class Exchange:
         return self._answer("mark", name)
 
     async def watch_funding_rate(self, name):
+        self.watches += 1
         pushed = await self.pushes.get()
         if isinstance(pushed, Exception):
             raise pushed
@@ -56,6 +58,9 @@ class Exchange:
 
     def rate(self, at_ms=NEXT_MS, **more):
         return {"fundingRate": 0.0001, "fundingTimestamp": at_ms, "markPrice": None, "timestamp": self.now_ms(), "info": {}, **more}
+
+    async def close_ws_clients(self):
+        self.sockets_closed += 1
 
     async def close(self):
         self.closed = True
@@ -159,6 +164,8 @@ async def test_a_push_that_fails_or_falls_silent_is_replaced_by_requests(clock):
         exchange.pushes.put_nowait(ccxt.ExchangeError("60018"))
         await pass_s(clock, 400)
         assert len(exchange.asked) == 5
+        assert exchange.sockets_closed == 3, "each two minutes of silence"
+        assert exchange.watches == 3 + 3, "and subscribed to anew each time"
         exchange.pushes.put_nowait(exchange.rate(markPrice=2.5))
         await pass_s(clock, 10)
         assert not task.done()
