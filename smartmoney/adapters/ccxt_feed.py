@@ -17,11 +17,11 @@ from random import Random
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 import structlog
 
-from smartmoney.adapters.backoff import Backoff, BackoffPolicy
+from smartmoney.adapters.backoff import BackoffPolicy
+from smartmoney.adapters.ccxt_asking import CLOSED, Retry, answered
 from smartmoney.adapters.ccxt_lazily import exchange_class
 from smartmoney.adapters.clock import Clock
 from smartmoney.adapters.feed import FeedStatus
@@ -72,24 +72,6 @@ class UnifiedPolicy(msgspec.Struct, frozen=True, kw_only=True):
     watch_interval_s: float = 1.0
     book_interval_s: float = 0.1
     backoff: BackoffPolicy = BackoffPolicy()
-
-
-class _Retry:
-    """Say how long to wait after a failure of one loop; an answer that kept coming for the stable time forgives what was before."""
-
-    def __init__(self, policy: UnifiedPolicy, jitter: Random) -> None:
-        self._backoff = Backoff(policy.backoff, jitter)
-        self._well_since_ns: int | None = None
-
-    def note_answer(self, now_ns: int) -> None:
-        if self._well_since_ns is None:
-            self._well_since_ns = now_ns
-
-    def delay_s(self, now_ns: int) -> float:
-        if self._well_since_ns is not None:
-            self._backoff.note_lived((now_ns - self._well_since_ns) / _NS)
-        self._well_since_ns = None
-        return self._backoff.next_delay_s()
 
 
 class _Watched:
@@ -298,7 +280,7 @@ class CcxtFeed:
     # The loops.
 
     async def _books(self, watched: _Watched) -> None:
-        retry = _Retry(self._policy, self._jitter)
+        retry = Retry(self._policy.backoff, self._jitter)
         while True:
             book = await self._ask(watched, lambda: self._exchange.watch_order_book(watched.name), retry)
             if book is None:
@@ -316,7 +298,7 @@ class CcxtFeed:
             self._send_book(watched)
 
     async def _trades(self, watched: _Watched) -> None:
-        retry = _Retry(self._policy, self._jitter)
+        retry = Retry(self._policy.backoff, self._jitter)
         while True:
             trades = await self._ask(watched, lambda: self._exchange.watch_trades(watched.name), retry)
             if trades is None:
@@ -345,37 +327,22 @@ class CcxtFeed:
                 ask.cancel()
             self._may_ask.set()
 
-    async def _ask(self, watched: _Watched, call: Callable[[], Awaitable[Any]], retry: _Retry) -> Any:
+    async def _ask(self, watched: _Watched, call: Callable[[], Awaitable[Any]], retry: Retry) -> Any:
         """Return what ccxt gives, or None after a failure that was reported and waited for."""
-        from ccxt.base.errors import BaseError
-
         await self._may_ask.wait()
         torn_down = self._torn_down
         ask = asyncio.ensure_future(call())
         self._asks.add(ask)
         try:
-            answer = await ask
-        except asyncio.CancelledError:
-            # A drop cancels what is asked, as ccxt does when its connections are closed; only a cancellation of this task is meant for us.
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            reason = "connection closed"
-        except (BaseError, aiohttp.ClientError, OSError, TimeoutError) as failure:
-            reason = f"{type(failure).__name__}: {failure}"
-        except (LookupError, TypeError, ValueError, AttributeError) as failure:
-            # What ccxt's parsers raise on messages that they do not expect.
-            reason = f"ccxt could not read a message: {type(failure).__name__}: {failure}"
-        else:
-            if torn_down == self._torn_down:
-                self._traffic_ns = self._clock.monotonic_ns()
-                retry.note_answer(self._traffic_ns)
-                return answer
-            # Given in the instant in which its connection was given up: a book of it would pass for the next connection's first.
-            reason = "connection closed"
+            answer, reason = await answered(ask)
         finally:
             self._asks.discard(ask)
-        self._lose(watched, reason[:300])
+        if not reason and torn_down == self._torn_down:
+            self._traffic_ns = self._clock.monotonic_ns()
+            retry.note_answer(self._traffic_ns)
+            return answer
+        # What was given in the instant in which its connection was given up would pass for the next connection's first book.
+        self._lose(watched, reason or CLOSED)
         await self._clock.sleep(retry.delay_s(self._clock.monotonic_ns()))
         return None
 

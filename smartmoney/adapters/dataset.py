@@ -49,11 +49,14 @@ TOUCH_COLUMNS = {
     "ask_ticks": "i8",
     "ask_lots": "i8",
 }
-TABLES = {"depth": DEPTH_COLUMNS, "trades": TRADE_COLUMNS, "touch": TOUCH_COLUMNS}
+RATE_DECIMALS, MARK_DECIMALS = 16, 8
+FUNDING_COLUMNS = {"ts_wall_ns": "i8", "ts_event_ns": "i8", "next_ns": "i8", "rate_e16": "i8", "mark_e8": "i8"}
+TABLES = {"depth": DEPTH_COLUMNS, "trades": TRADE_COLUMNS, "touch": TOUCH_COLUMNS, "funding": FUNDING_COLUMNS}
 """Public tables. `ts_wall_ns` is when it was received, `ts_event_ns` the venue's time. Sides: 0 is bid or buy, 1 is ask or sell.
 
 `lots` of a depth row is what the level holds from then on; 0 removes it. Rows of one message share their ids, or follow each other without
-a hole at one receive time. `prev_update_id` of a snapshot: -1 the venue sent it; its own `update_id`: the book carried over into this day.
+a hole at one receive time. Of funding: what the venue told of the next payment, `rate_e16` in 1e-16 and `mark_e8` in 1e-8 of the quote, 0
+where it told no mark price. `prev_update_id` of a snapshot: -1 the venue sent it; its own `update_id`: the book carried over into this day.
 """
 
 

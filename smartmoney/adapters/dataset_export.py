@@ -6,13 +6,23 @@ begins with the book as it stands, so that it can be read alone. Memory: one row
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from smartmoney.adapters.dataset import BEGINS, DAY_NS, GROUP_ROWS, TABLES, InstrumentDataset, date_of, instrument_folder
+from smartmoney.adapters.dataset import (
+    BEGINS,
+    DAY_NS,
+    GROUP_ROWS,
+    MARK_DECIMALS,
+    RATE_DECIMALS,
+    TABLES,
+    InstrumentDataset,
+    date_of,
+    instrument_folder,
+)
 from smartmoney.adapters.history.binance_frames import OTHER, Frame, parsed
 from smartmoney.adapters.history.events import HistoryRefused, Repairs, nanoseconds
 from smartmoney.adapters.recordings import RecordedFrame
@@ -25,6 +35,7 @@ _US_FROM = 100_000_000_000_000
 _TEXTS_KEPT = 1 << 17
 _IDS_KEPT = 100_000
 _UPDATES_KEPT = 4_096
+_SCALED_MAX = 10**18
 
 _Levels = Sequence[tuple[int, int]]
 
@@ -96,7 +107,8 @@ def _received(found: Frame, last_ns: int, repairs: Repairs) -> int:
 
 
 def _event_ns(found: Frame) -> int:
-    stamp = found.T or found.E
+    # Of a mark price the other time is that of the next payment.
+    stamp = found.E if found.e == "markPriceUpdate" else found.T or found.E
     return stamp * (1_000 if stamp >= _US_FROM else _MS)
 
 
@@ -161,6 +173,8 @@ class _Writer:
             self._snapshot(found)
         elif found.e in {"trade", "aggTrade"}:
             self._trade(found)
+        elif found.e == "markPriceUpdate" and found.r and self._instrument.market is not Market.SPOT:
+            self._funding(found)
         elif isinstance(found.b, str) and isinstance(found.B, str):
             self._quote(found)
         else:
@@ -242,6 +256,14 @@ class _Writer:
             self._repairs.note("best quotes that are malformed or off the grid, left out")
             return
         self._put("touch", found, found.u, ticks[0] or 0, lots[0] or 0, ticks[1] or 0, lots[1] or 0)
+
+    def _funding(self, found: Frame) -> None:
+        rate, mark = _scaled(found.r, RATE_DECIMALS), _scaled(found.p, MARK_DECIMALS)
+        if rate is None or mark is None or abs(rate) >= 10**RATE_DECIMALS or mark < 0 or found.T <= 0 or found.E <= 0:
+            self._repairs.note("mark prices without a rate of funding and its time, left out")
+            return
+        self._turn(found.wall_ns)
+        self._row("funding", (found.wall_ns, found.E * _MS, found.T * _MS, rate, mark))
 
     def _levels(self, pairs: object) -> list[tuple[int, int]] | None:
         levels = []
@@ -368,6 +390,15 @@ class _Book:
                 else:
                     side.pop(ticks, None)
         return True
+
+
+def _scaled(text: str, decimals: int) -> int | None:
+    """Return a number in units of its last decimal, None for what is none or has more of them."""
+    try:
+        value = Decimal(text).scaleb(decimals)
+    except InvalidOperation:
+        return None
+    return int(value) if value.is_finite() and value == value.to_integral_value() and abs(value) < _SCALED_MAX else None
 
 
 def _is_partial(stream: str) -> bool:

@@ -2,19 +2,22 @@
 
 A row holds what a scanner would find in the text, so that none is written: columns go into the packed form (`venues.binance.packed`) that
 prepared recordings have, and through the same folds. Invariants: packed and text fold to the same, bit for bit; what the packed form has
-no place for is text; frames come out in order of receive time, depth before trades received in the same nanosecond; ids, times (in ms, as
-the venue tells them) and whole ticks and lots are those of the rows. Memory: a row group or two of each table.
+no place for is text; frames come out in order of receive time, those of one nanosecond depth first, then trades,
+then mark prices; ids, times (in ms, as the venue tells them) and whole ticks and lots are those of the rows.
+Memory: a row group or two of each table.
 """
 
 import datetime as dt
 import re
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smartmoney.adapters.dataset_messages import MessageReader, Prints, Updates, Whole
+from smartmoney.adapters.dataset import MARK_DECIMALS, RATE_DECIMALS
+from smartmoney.adapters.dataset_messages import Fundings, MessageReader, Prints, Updates, Whole
 from smartmoney.adapters.dataset_reader import StoredInstrument
 from smartmoney.adapters.history.events import Repairs
 from smartmoney.adapters.recording_blocks import Block, merge_blocks
@@ -41,6 +44,7 @@ from smartmoney.venues.binance.scan import (
     SEEN_TRADE_ID,
     SEEN_TRANSACTION_TIME,
 )
+from smartmoney.venues.ccxt_funding import encode_mark
 from smartmoney.venues.recorded_lines import BEGINS, ENDS, PACKED, ROWS, SNAPSHOTS, WALLS
 
 _MS = 1_000_000
@@ -71,12 +75,14 @@ def blocks_of_days(stored: StoredInstrument, repairs: Repairs, *, packs: bool = 
     for day in stored.days:
         reader.is_continued = bool(before) and dt.date.fromisoformat(day) - dt.date.fromisoformat(before) == dt.timedelta(days=1)
         before = day
-        depth, trades = (stored.folder / day / f"{table}.parquet" for table in ("depth", "trades"))
+        depth, trades, funding = (stored.folder / day / f"{table}.parquet" for table in ("depth", "trades", "funding"))
         sources: list[Iterator[Block]] = []
         if depth.is_file():
             sources.append(feed.updates(one) for one in reader.updates(depth) if len(one))
         if trades.is_file():
             sources.append(feed.prints(one) for one in reader.prints(trades) if len(one))
+        if funding.is_file():
+            sources.append(feed.fundings(one) for one in reader.fundings(funding) if len(one))
         is_empty = True
         for block in merge_blocks(sources):
             is_empty = False
@@ -132,6 +138,11 @@ class _Feed:
         packing.put(head, _TRADE_WORD, self._symbol_word, times, times, of.trade_ids, prices, lots)
         return packing.block(of.walls, np.zeros(len(of), np.bool_), lambda at: self._trade_text(of, at), self._symbol)
 
+    def fundings(self, of: Fundings) -> Block:
+        """Return mark prices as frames. They are few, and none of them is packed."""
+        none = np.zeros(len(of), np.bool_)
+        return _Packing(none, np.zeros(len(of), np.int64)).block(of.walls, none, lambda at: self._funding_text(of, at), self._symbol)
+
     def _values(self, of: Updates | Prints) -> tuple[Whole, Whole]:
         """Return prices and quantities in units of their last decimal, what is larger than any that fits as one more than those."""
         return tuple(
@@ -155,6 +166,11 @@ class _Feed:
             asks=asks,
         )
         return wire.envelope(f"{self._symbol.lower()}@depth@100ms", frame).encode()
+
+    def _funding_text(self, of: Fundings, at: int) -> bytes:
+        mark, rate = Decimal(int(of.marks[at])).scaleb(-MARK_DECIMALS), Decimal(int(of.rates[at])).scaleb(-RATE_DECIMALS)
+        frame = encode_mark(self._symbol, int(of.events[at]) // _MS, mark, rate, int(of.next_ns[at]) // _MS)
+        return wire.envelope(f"{self._symbol.lower()}@markPrice", frame.decode()).encode()
 
     def _trade_text(self, of: Prints, at: int) -> bytes:
         event_ns = int(of.events[at])

@@ -62,6 +62,20 @@ class Prints(msgspec.Struct, frozen=True, kw_only=True):
         return len(self.walls)
 
 
+class Fundings(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold what was told of funding, a value each; times in ns, rates and mark prices as the table has them."""
+
+    walls: Whole
+    events: Whole
+    next_ns: Whole
+    rates: Whole
+    marks: Whole
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.walls)
+
+
 class MessageReader:
     """Read the days of one instrument, in order."""
 
@@ -109,6 +123,17 @@ class MessageReader:
                 ticks=columns["price_ticks"][is_new],
                 lots=columns["lots"][is_new],
             )
+
+    def fundings(self, path: Path) -> Iterator[Fundings]:
+        """Yield what a day's mark prices say of funding.
+
+        Raises:
+            DatasetRefused: the file is damaged, or holds what cannot be.
+        """
+        for columns in batches(path, self._repairs):
+            names = ("ts_wall_ns", "ts_event_ns", "next_ns", "rate_e16", "mark_e8")
+            walls, events, next_ns, rates, marks = (columns[name] for name in names)
+            yield Fundings(walls=walls, events=events, next_ns=next_ns, rates=rates, marks=marks)
 
     def _updates(self, columns: Columns, starts: Whole) -> Updates:
         """Return the messages between `starts`."""

@@ -234,7 +234,17 @@ def _in_order(times: npt.NDArray[np.int64], last_ns: int, path: Path, repairs: R
     return ordered
 
 
-_AT_LEAST = {"price_ticks": 1, "trade_id": 0, "ts_event_ns": 0, "prev_update_id": -1, "update_id": 0, "first_update_id": 0, "bid_ticks": -1}
+_AT_LEAST = {
+    "price_ticks": 1,
+    "trade_id": 0,
+    "ts_event_ns": 0,
+    "prev_update_id": -1,
+    "update_id": 0,
+    "first_update_id": 0,
+    "bid_ticks": -1,
+    "next_ns": 1,
+    "mark_e8": 0,
+}
 
 
 def _check(columns: Columns, path: Path) -> None:

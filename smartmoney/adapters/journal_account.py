@@ -17,6 +17,7 @@ from smartmoney.core.domain.entries import DayState, HaltState, ScaleState
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.domain.orders import Fill, Liquidity, OrderIntent, OrderReport, PositionReport, Side
 from smartmoney.core.portfolio.portfolio import FUNDINGS_REMEMBERED, Portfolio
+from smartmoney.simulation.paper_funding import EVERY_NS, Traded
 
 
 class AccountState(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +26,7 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     Units: `cash` in quote currency. `orders` are the intents without a known end, in journal order; an empty `venue_order_id` means that no
     acceptance was journaled, so that the order may or may not exist. `fill_count` and `order_count` are over all runs. `booked_until_ns`
     is the venue's time of the latest payment that was booked, by its kind in the venue's words (what its reference begins with);
-    `moved_wall_ns` our time of the latest fill, 0 without any: since then the same has been held.
+    `traded` are the fills of the eight hours up to the latest one.
     """
 
     cash: Decimal
@@ -36,7 +37,7 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     scale: ScaleState
     fundings: tuple[str, ...]
     booked_until_ns: dict[str, int]
-    moved_wall_ns: int
+    traded: tuple[Traded, ...]
     created_wall_ns: int
     fill_count: int
     order_count: int
@@ -66,12 +67,22 @@ def load_account(connection: apsw.Connection, initial_cash: Decimal, instruments
         scale=reader.scale_state(),
         fundings=tuple(row.reference for row in moved if row.reference)[-FUNDINGS_REMEMBERED:],
         booked_until_ns=_latest(moved),
-        moved_wall_ns=max((row.wall_ns for row in fills), default=0),
+        traded=_lately(fills, instruments),
         created_wall_ns=connection.execute("SELECT created_wall_ns FROM account").get,
         fill_count=len(fills),
         order_count=order_count,
         realised=portfolio.realised,
         fees_other=dict(portfolio.fees_other),
+    )
+
+
+def _lately(fills: Sequence[FillRow], instruments: Sequence[Instrument]) -> tuple[Traded, ...]:
+    since_ns = max((row.wall_ns for row in fills), default=0) - EVERY_NS
+    index = {instrument.name: position for position, instrument in enumerate(instruments)}
+    return tuple(
+        Traded(row.wall_ns, index[row.instrument], row.quantity * Side(row.side).sign)
+        for row in fills
+        if row.wall_ns > since_ns and row.instrument in index
     )
 
 

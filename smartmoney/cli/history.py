@@ -43,6 +43,7 @@ def import_history(
     import msgspec
 
     from smartmoney.adapters.history.assembly import by_trade_id, by_update_id, of_symbol, write_recording
+    from smartmoney.adapters.history.binance_funding import beside_the_rest
     from smartmoney.adapters.history.events import Repairs
     from smartmoney.adapters.history.order import in_order
     from smartmoney.core.domain.instruments import Market
@@ -51,6 +52,7 @@ def import_history(
     read = _reader(form, symbol, files)
     chosen = of_symbol(in_order([_not_empty(read(path, repairs), path, repairs) for path in files], repairs), symbol)
     events = by_trade_id(by_update_id(chosen, repairs))
+    events = beside_the_rest(events, repairs)
     with tempfile.TemporaryDirectory(prefix="smartmoney-import-") as folder:
         recording = Path(folder) / "recording.gz" if is_dataset else out
         found = write_recording(events, Market(market), recording, repairs, trades_follow=form == "binance")

@@ -1,5 +1,6 @@
 """`smartmoney status`, `halt`, `resume`, `flatten`, `transfer`: operate a running daemon through its control socket."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,6 +40,8 @@ def status(
         table.add_row(key, str(result[key]))
     for name, seen in result["instruments"].items():
         table.add_row(name, f"{seen['bid']} / {seen['ask']}  {seen['trust']}  regime {_regime(seen)}  last: {seen['last_decision']}")
+        if seen.get("funding"):
+            table.add_row("  funding", _funding(seen["funding"]))
     top = result.get("performance", {}).get("top_features", {})
     table.add_row("top_features", ", ".join(f"{name} {share:.0%}" for name, share in top.items()) or "the prior has none")
     table.add_row("training", ", ".join(f"{key} {value}" for key, value in result["training"].items()))
@@ -115,6 +118,16 @@ def transfer(
 ) -> None:
     """Book money paid in or taken out; the peak moves with it. Example: smartmoney transfer --reason "rent" -- -500."""
     _report("booked", _ask(state_dir, "transfer", reason, amount=amount), as_json=as_json)
+
+
+def _funding(told: dict[str, Any]) -> str:
+    """Return in words what the next payment of funding goes by, and how old what the venue told is."""
+    known = f"next payment: {told['next_payment']}"
+    if told["told_age_s"] is None:
+        return f"{known}; the venue told nothing"
+    at = datetime.fromtimestamp(told["next_ms"] / 1000, UTC)
+    mark = "no mark price" if told["mark_price"] is None else f"mark price {told['mark_price']:.12g}"
+    return f"{known}; {told['rate'] * 1e4:+.4g} bps at {at:%d %H:%M} UTC, {mark}, told {told['told_age_s']:.0f} s ago"
 
 
 def _ask(state_dir: Path | None, command: Any, reason: str, *, patience_s: float | None = None, **arguments: str) -> dict[str, Any]:

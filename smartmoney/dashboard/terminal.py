@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -9,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from smartmoney.core.domain.signals import FeedTrust
-from smartmoney.core.engine.view import AccountView, EngineView, InstrumentView
+from smartmoney.core.engine.view import AccountView, EngineView, FundingView, InstrumentView
 from smartmoney.core.strategy.rules import is_stable
 
 _TRUST_STYLE = {
@@ -60,6 +61,8 @@ def _instrument(item: InstrumentView, now_mono_ns: int) -> Panel:
     grid.add_row("regime", _regime(item))
     grid.add_row("decision", _decision(item, now_mono_ns))
     grid.add_row("position", _position(item))
+    if item.funding is not None:
+        grid.add_row("funding", _funding(item.funding))
     return Panel(grid, title=f"[bold]{item.name}[/bold]", title_align="left", border_style=_TRUST_STYLE[item.trust.state].split()[-1])
 
 
@@ -126,6 +129,15 @@ def _position(item: InstrumentView) -> Text:
         text.append(f" @ {item.entry_price:,.2f}")
     text.append(f"   stop {item.stop:,f}" if item.stop is not None else "   no stop yet", style="red")
     text.append(f"   target {item.target:,f}" if item.target is not None else "", style="green")
+    return text
+
+
+def _funding(told: FundingView) -> Text:
+    if told.age_s is None or told.at_ns is None or told.rate is None:
+        return Text("the venue told nothing", style="dim")
+    mark = "no mark price" if told.mark is None else f"mark price {told.mark:,f}"
+    text = Text(f"{float(told.rate) * 1e4:+.4g} bps at {datetime.fromtimestamp(told.at_ns / 1e9, UTC):%d %H:%M} UTC   {mark}")
+    text.append(f"   told {told.age_s:.0f} s ago", style="" if told.is_told else "bold yellow")
     return text
 
 

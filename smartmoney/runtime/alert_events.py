@@ -16,6 +16,8 @@ from smartmoney.runtime.loop import Batch
 
 NAKED_AFTER_S = 10.0
 """A position may be without a stop for so long: its stop is being placed or replaced."""
+FUNDING_AFTER_S = 60.0
+"""Beyond the ten minutes after which what a venue told of funding is no rate any more."""
 
 _KIND_OF_SUBJECT = {
     "default protection": "naked",
@@ -57,10 +59,10 @@ def of_batch(batch: Batch, instruments: Sequence[Instrument]) -> Iterator[Alert]
 
 
 class AlertWatch:
-    """Notice what lasts too long: a feed that cannot be vouched for, a position without a stop."""
+    """Notice what lasts too long: a feed that cannot be vouched for, a position without a stop, or without word of its funding."""
 
     def __init__(self, feed_loss_s: float, naked_after_s: float = NAKED_AFTER_S) -> None:
-        self._limits = {"feed": feed_loss_s, "naked": naked_after_s}
+        self._limits = {"feed": feed_loss_s, "naked": naked_after_s, "funding": FUNDING_AFTER_S}
         self._since: dict[tuple[str, str], float] = {}
         self._told: set[tuple[str, str]] = set()
 
@@ -70,6 +72,10 @@ class AlertWatch:
             is_lost = item.trust.state is not FeedTrust.SYNCED
             yield from self._judge("feed", item.name, is_lost, f"{item.trust.state.value}: {item.trust.reason}", now_s)
             yield from self._judge("naked", item.name, not item.is_protected, f"{item.position} held and no stop is working", now_s)
+            if view.mode != "live" and (told := item.funding) is not None and told.age_s is not None:
+                is_silent = not told.is_told and item.position != 0
+                text = f"the venue told nothing of it for {told.age_s:.0f} s; the next payment would be at the assumed rate"
+                yield from self._judge("funding", item.name, is_silent, text, now_s)
 
     def _judge(self, kind: str, name: str, is_bad: bool, text: str, now_s: float) -> Iterator[Alert]:
         key = (kind, name)
@@ -86,4 +92,4 @@ class AlertWatch:
             yield Alert(kind=kind, severity=severity, subject=f"{_WORDS[kind]} {name}", text=f"for {now_s - since:.0f} s: {text}")
 
 
-_WORDS = {"feed": "feed lost", "naked": "NO STOP"}
+_WORDS = {"feed": "feed lost", "naked": "NO STOP", "funding": "funding not told"}

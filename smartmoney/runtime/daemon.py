@@ -264,6 +264,8 @@ class Daemon:
             # A past that was half folded cannot be folded again: what fails there ends the process.
             ChildSpec(name="warm start", start=self._warming.run, restart=Restart.TRANSIENT, restarts_max=0, beat_s_max=LOOP_SILENT_S_MAX),
             ChildSpec(name="feed", start=self._feed, beat_s_max=LOOP_SILENT_S_MAX),
+            # What goes wrong there it tries again itself; a bug there costs the venue's rate of funding, and must not cost the daemon.
+            ChildSpec(name="funding", start=self._follow_funding, restart=Restart.TEMPORARY),
             ChildSpec(name="watch", start=self._watch, restart=Restart.ESSENTIAL, beat_s_max=LOOP_SILENT_S_MAX),
             ChildSpec(name="ready", start=self._announce, restart=Restart.TRANSIENT, beat_s_max=LOOP_SILENT_S_MAX),
             ChildSpec(name="captures", start=lambda beat: self._care.run(self._warming.ended, beat)),
@@ -286,6 +288,11 @@ class Daemon:
         """Follow the market from the end of the past on."""
         await self._warmed(beat)
         await self._venue.feed(beat)
+
+    async def _follow_funding(self, beat: Beat) -> None:
+        """Hear what the venue tells of funding from the end of the past on."""
+        await self._warmed(beat)
+        await self._venue.funding()
 
     async def _warmed(self, beat: Beat) -> None:
         while not self._warming.ended.is_set():

@@ -10,8 +10,8 @@ def paper_assumptions(paper: PaperParameters, latency: str, market: str) -> tupl
         "even": "cancels ahead of a resting order count as their share of the whole queue",
     }[paper.queue]
     rate = (
-        "funding: as the venue's mark prices say, where they are among the frames: its times, its rate, its mark price; else longs pay "
-        f"shorts {paper.funding_bps:f} bps of notional at 00, 08 and 16 o'clock UTC"
+        "funding: as the venue's mark prices say, where they are among the frames: its times, its rate, its mark price (the mid where "
+        f"it told none); else longs pay shorts {paper.funding_bps:f} bps of notional at 00, 08 and 16 o'clock UTC"
     )
     funding = () if market == "spot" else (rate,)
     return (

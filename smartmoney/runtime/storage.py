@@ -8,6 +8,7 @@ is handed on, to become one.
 import contextlib
 import secrets
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -199,6 +200,7 @@ def paper_venue(settings: Settings, run: OpenRun) -> PaperVenue:
         orders=[order for order in account.orders if order.venue_order_id],
         fundings=account.fundings,
         funded_wall_ns=_funded_until(run.account),
+        traded=account.traded,
         trade_count=account.fill_count,
     )
 
@@ -206,12 +208,20 @@ def paper_venue(settings: Settings, run: OpenRun) -> PaperVenue:
 def _funded_until(account: OpenAccount) -> int | None:
     """Return until when an account has paid its funding; None for one that begins.
 
-    A run that saw no book paid nothing, however long it was up: so it is not when one was last heard of, but when the account last moved.
-    No payment is looked for further back than one: that a rate is new must not charge a position for all its past.
+    A run that saw no book paid nothing, and one that was killed between a time and its settlement did not pay that: so it is not when one
+    was last heard of. What is booked is known by its reference, and what was held at a time by the fills since, so that all is looked at
+    from the last payment before on, and no further back: that a rate is new must not charge a position for all its past.
     """
     if account.active_wall_ns is None:
         return None
-    return max(account.state.moved_wall_ns, account.active_wall_ns - EVERY_NS)
+    newest_ns = max([account.active_wall_ns, *(one.wall_ns for one in account.state.traded)])
+    since_ns = newest_ns - EVERY_NS
+    traded = [one for one in account.state.traded if one.wall_ns > since_ns]
+    held = {one.instrument: one.quantity for one in account.state.positions}
+    for one in traded:
+        held[one.instrument] = held.get(one.instrument, Decimal(0)) - one.quantity
+    was_flat = not any(held.values())
+    return traded[0].wall_ns if traded and was_flat else since_ns
 
 
 def new_run_id(wall_ns: int) -> str:

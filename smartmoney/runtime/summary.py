@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from smartmoney.core.domain.signals import FeedTrust
-from smartmoney.core.engine.view import EngineView, InstrumentView
+from smartmoney.core.engine.view import EngineView, FundingView, InstrumentView
 from smartmoney.core.strategy.rules import is_stable
 from smartmoney.runtime.latency import Percentiles
 
@@ -109,7 +109,7 @@ def summarise(
         rss_mb=round(rss_mb(), 1),
         loop_lag_p99_ms=None if loop_lag is None else loop_lag.p99_ms,
         latency=latency or {},
-        instruments={item.name: _instrument(item) for item in view.instruments},
+        instruments={item.name: _instrument(item, view.mode) for item in view.instruments},
         performance=view.performance,
         alerts=alerts or {},
         drift=drift or {},
@@ -126,7 +126,7 @@ def rss_mb() -> float:
     return pages * resource.getpagesize() / (1 << 20)
 
 
-def _instrument(item: InstrumentView) -> Mapping[str, object]:
+def _instrument(item: InstrumentView, mode: str) -> Mapping[str, object]:
     return {
         "trust": item.trust.state.value,
         "trust_reason": item.trust.reason,
@@ -142,7 +142,19 @@ def _instrument(item: InstrumentView) -> Mapping[str, object]:
         "regime_entropy": None if item.regime is None else item.regime.entropy,
         "regime_stable": None if item.regime is None else is_stable(item.regime.probability),
         "features": {name: value for name, value in item.features.items() if value == value},  # noqa: PLR0124 - leaves NaN out
+        "funding": None if item.funding is None else _funding(item.funding, mode),
         "last_decision": None if item.last_decision is None else f"{item.last_decision.code}: {item.last_decision.text}",
+    }
+
+
+def _funding(told: FundingView, mode: str) -> Mapping[str, object]:
+    basis = "told" if told.is_told else "assumed"
+    return {
+        "next_payment": "listed by the exchange" if mode == "live" else basis,
+        "told_age_s": None if told.age_s is None else round(told.age_s, 1),
+        "next_ms": None if told.at_ns is None else told.at_ns // 1_000_000,
+        "rate": _float(told.rate),
+        "mark_price": _float(told.mark),
     }
 
 

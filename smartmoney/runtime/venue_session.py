@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import structlog
 
 from smartmoney.adapters.ccxt_feed import CcxtFeed, instruments_of, open_exchange
+from smartmoney.adapters.ccxt_funding import CcxtFunding, beside
 from smartmoney.adapters.clock import SystemClock
 from smartmoney.adapters.feed import MarketFeed
 from smartmoney.adapters.rest import RestError, VenueRest
@@ -48,6 +49,9 @@ class VenueSession(Protocol):
 
     async def feed(self, beat: Beat) -> None:
         """Deliver frames until cancelled."""
+
+    async def funding(self) -> None:
+        """Deliver what the venue tells of funding, where that does not come with the feed."""
 
     def request_snapshot(self, instrument: int, reason: str) -> None:
         """Fetch a depth snapshot in the background."""
@@ -113,6 +117,9 @@ class BinanceSession:
             await _beating(self._feed.run(), beat)
             return
         await _beating(_until_either_ends(self._feed.run(), self.source_ended()), beat)
+
+    async def funding(self) -> None:
+        """Return: mark prices are among the feed's streams."""
 
     def request_snapshot(self, instrument: int, reason: str) -> None:
         """Fetch a depth snapshot in the background; one at a time per instrument."""
@@ -227,11 +234,17 @@ class CcxtSession:
         self.codec = binance_codec(proves_sequence=False)
         self.instruments = tuple(instrument for instrument, _ in instruments)
         self.warm_recordings: Mapping[str, Path] = {}
-        self._feed = CcxtFeed(exchange, instruments, _Sink(inbox), clock=SystemClock(), jitter=Random(seed))
+        sink = _Sink(inbox)
+        self._feed = CcxtFeed(exchange, instruments, sink, clock=SystemClock(), jitter=Random(seed))
+        self._funding = CcxtFunding(beside(exchange), self.instruments, sink.frame, clock=SystemClock(), jitter=Random(seed))
 
     async def feed(self, beat: Beat) -> None:
         """Deliver books and trades until cancelled."""
         await _beating(self._feed.run(), beat)
+
+    async def funding(self) -> None:
+        """Deliver what the venue tells of funding until cancelled; its trouble is none of the books'."""
+        await self._funding.run()
 
     def request_snapshot(self, instrument: int, reason: str) -> None:
         """Let the next book that ccxt delivers be sent whole."""
@@ -244,6 +257,7 @@ class CcxtSession:
 
     async def close(self) -> None:
         """Close the exchange's connections."""
+        await self._funding.close()
         await self._feed.close()
 
 

@@ -10,6 +10,7 @@ AlertKind = Literal[
     "halt",
     "resume",
     "feed",
+    "funding",
     "reconciliation",
     "naked",
     "order",

@@ -2,8 +2,7 @@
 
 What it assumes, on the careful side:
 
-* An order or a cancel takes effect at the first entry at or after its latency, in the order of sending; its replies carry no further
-  delay.
+* An order or a cancel takes effect at the first entry at or after its latency, in the order of sending; its replies come at once.
 * A marketable order takes what is shown, level by level; what it took stays taken until the venue shows another quantity there.
 * A resting order waits behind all that is shown at its price. Trades at the price by the opposite aggressor use up that queue; a cancel
   ahead of it counts only once less is shown than is ahead (`queue` "careful"), or with its share of the whole queue ("even"). Lots that
@@ -52,7 +51,7 @@ from smartmoney.core.engine.stretch import Place, WaitedPrice, Waits
 from smartmoney.core.portfolio.portfolio import Portfolio
 from smartmoney.simulation.order_latency import OrderLatency, uniform
 from smartmoney.simulation.paper_depth import ASK, BID, ConsumedDepth, DepthView, LastTrade
-from smartmoney.simulation.paper_funding import FundingClock
+from smartmoney.simulation.paper_funding import FundingClock, Traded
 from smartmoney.simulation.paper_orders import Request, Working, is_marketable, is_triggered, trigger_direction
 from smartmoney.simulation.paper_parameters import PaperParameters
 
@@ -78,17 +77,18 @@ class PaperVenue:
         orders: Sequence[OrderReport] = (),
         fundings: Sequence[str] = (),
         funded_wall_ns: int | None = None,
+        traded: Sequence[Traded] = (),
         trade_count: int = 0,
         latency: OrderLatency | None = None,
     ) -> None:
-        """Open an account, or take one up: `fundings` are booked payments' references, `funded_wall_ns` until when none is missing."""
+        """Open an account, or take one up: `fundings` are booked; none is missing until `funded_wall_ns`, `traded` is what was since."""
         self._instruments = tuple(instruments)
         self._parameters = parameters
         self._latency = latency or OrderLatency(median_ms=parameters.latency_ms)
         self._is_even = int(parameters.queue == "even")
         self._run_id = run_id
         self._account = Portfolio(instruments, cash, positions, fundings)
-        self._funding = FundingClock(parameters.funding_bps, self._instruments, funded_wall_ns)
+        self._funding = FundingClock(parameters.funding_bps, self._instruments, funded_wall_ns, traded)
         self._requests: deque[Request] = deque()
         self._working: dict[str, Working] = {}
         self._waited: list[Working] = []  # as of `waits`

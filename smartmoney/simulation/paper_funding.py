@@ -4,6 +4,8 @@ Where the venue's mark prices are in the feed, it pays as they say: at their tim
 price that were told last before the time was over. That is known a moment later, when the venue names the next time; where it does not
 within a minute, what was told last counts, if that was in the ten minutes before.
 
+Where a mark price is missing among what the venue says, the mid of the touch is paid on, and the reference says so.
+
 Where they are not, it assumes one rate for all perpetuals and for ever, paid at 00, 08 and 16 o'clock UTC of our clock, on what is held
 then, at the mid of the touch. The venue's own rate moves with its premium; the usual one, on Binance, Bybit and OKX, is that of interest
 alone, 1 bp.
@@ -14,6 +16,7 @@ Source: Binance, "Introduction to Binance Futures Funding Rates" (2026-07).
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 from smartmoney.core.book.stretch import NEVER
 from smartmoney.core.domain.entries import FundingPaid
@@ -24,8 +27,9 @@ from smartmoney.simulation.paper_depth import DepthView, FundingTerms, FundingTo
 EVERY_NS = 8 * 3_600_000_000_000
 SETTLED_WITHIN_NS = 60 * 1_000_000_000
 """Binance names the next time with its first mark price after the last one, a second or three later."""
-PAID_ON_PAPER, AS_RECORDED = "paper ", " as recorded"
-"""What each reference begins with, and what one ends in where the venue's own rate was paid."""
+PAID_ON_PAPER, AS_RECORDED, AT_MID = "paper ", " as recorded", " as recorded, at the mid"
+"""What each reference begins with, and what one ends in where the venue's own rate was paid: on its mark price, or on the mid."""
+_ENDINGS = ("", AS_RECORDED, AT_MID)
 HEARD_WITHIN_NS = 600 * 1_000_000_000
 """What was said last of a time longer before it is no rate of it any more: the venue's moves until the last moment."""
 _AT_ONCE = -1
@@ -33,11 +37,22 @@ _BP = Decimal("0.0001")
 _S = 1_000_000_000
 
 
+class Traded(NamedTuple):
+    """Be what an earlier run traded, at a time of our wall clock: the signed quantity of an instrument."""
+
+    wall_ns: int
+    instrument: int
+    quantity: Decimal
+
+
 class FundingClock:
     """Know when funding is paid, and what is still owed where no touch was known, or no rate yet."""
 
-    def __init__(self, rate_bps: Decimal, instruments: Sequence[Instrument], since_wall_ns: int | None) -> None:
-        """Begin; `since_wall_ns` is until when all is paid, None for an account that begins with the first entry."""
+    def __init__(
+        self, rate_bps: Decimal, instruments: Sequence[Instrument], since_wall_ns: int | None, traded: Sequence[Traded] = ()
+    ) -> None:
+        """Begin; until `since_wall_ns` all is paid (None: the account begins with the first entry); `traded` is what was traded since."""
+        self._traded = tuple(traded)
         self._instruments = instruments
         self._rate = rate_bps * _BP
         self._paid_until = {index: since_wall_ns for index, one in enumerate(instruments) if one.market is not Market.SPOT}
@@ -58,7 +73,7 @@ class FundingClock:
         for index, until_ns in self._paid_until.items():
             after_ns = now_wall_ns if until_ns is None else until_ns
             while (due_ns := self._next(index, after_ns, told[index])) <= now_wall_ns:
-                quantity = account.position(index).quantity
+                quantity = self._held(index, due_ns, account)
                 if quantity != 0:
                     self._owed.append((due_ns, index, quantity))
                 after_ns = due_ns
@@ -71,13 +86,18 @@ class FundingClock:
                 self._owed.append((due_ns, index, quantity))
                 continue
             reference, amount = f"{PAID_ON_PAPER}{self._instruments[index].name} {due_ns // _S}", _paid(quantity, terms)
-            is_booked = account.is_booked(reference) or account.is_booked(reference + AS_RECORDED)
+            is_booked = any(account.is_booked(reference + one) for one in _ENDINGS)
             # What the venue settled at nothing is booked, too: a restart would take it for unpaid, and assume a rate.
             if (amount != 0 or ending) and not is_booked and account.apply_funding(amount, reference + ending):
                 paid.append(FundingPaid(instrument=index, amount=amount, reference=reference + ending, ts_event_ns=ts_event_ns))
         waits = (due_ns + SETTLED_WITHIN_NS if _is_awaited(due_ns, told[index]) else _AT_ONCE for due_ns, index, _ in self._owed)
         self._due_ns = min((*waits, *self._planned.values()), default=NEVER)
         return paid
+
+    def _held(self, index: int, due_ns: int, account: Portfolio) -> Decimal:
+        """Return what was held at a time that has come: without what an earlier run traded between it and its end."""
+        later = (one.quantity for one in self._traded if one.instrument == index and one.wall_ns > due_ns)
+        return account.position(index).quantity - sum(later, Decimal(0))
 
     def _next(self, index: int, after_ns: int, told: FundingTold | None) -> int:
         """Return the first time of payment after `after_ns`: the venue's, else the usual one."""
@@ -93,18 +113,21 @@ class FundingClock:
 
     def _terms(self, due_ns: int, index: int, told: FundingTold | None, view: DepthView, now_ns: int) -> tuple[FundingTerms | None, str]:
         """Return at what a time is paid for, None while that is not known, and what the reference of it ends in."""
+        said: FundingTerms | None = None
         if told is not None and told.settled is not None and told.settled.at_ns == due_ns:
-            return told.settled, AS_RECORDED
-        if told is not None and _is_awaited(due_ns, told):
+            said = told.settled
+        elif told is not None and _is_awaited(due_ns, told):
             if now_ns < due_ns + SETTLED_WITHIN_NS:
                 return None, ""
             if told.heard_ns >= due_ns - HEARD_WITHIN_NS:
-                return told.next, AS_RECORDED
+                said = told.next
+        if said is not None and said.mark:
+            return said, AS_RECORDED
         if not view.synced:
             return None, ""
         grid = self._instruments[index]
         mid = (grid.price(view.best_bid_ticks) + grid.price(view.best_ask_ticks)) / 2
-        return FundingTerms(due_ns, self._rate, mid), ""
+        return (FundingTerms(due_ns, self._rate, mid), "") if said is None else (FundingTerms(due_ns, said.rate, mid), AT_MID)
 
 
 def _is_awaited(due_ns: int, told: FundingTold | None) -> bool:

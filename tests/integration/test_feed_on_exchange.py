@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from smartmoney.adapters.ccxt_feed import CcxtFeed, instruments_of, open_exchange
+from smartmoney.adapters.ccxt_funding import CcxtFunding, beside
 from smartmoney.adapters.clock import SystemClock
 from smartmoney.adapters.exchange_feed import Desk
 from smartmoney.adapters.exchange_server import ExchangeServer
@@ -21,6 +22,7 @@ from smartmoney.core.book.kernel import top_levels
 from smartmoney.core.domain.entries import FeedConnected, FeedDisconnected
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.features.parameters import FeatureParameters
+from smartmoney.simulation.kernel_depth import KernelDepth
 from smartmoney.simulation.market import SyntheticMarket
 from smartmoney.venues.binance.codec import fold_frame, new_states
 from smartmoney.venues.binance.protocol import endpoints, plan_connections
@@ -212,3 +214,29 @@ async def test_unknown_exchange_and_unreachable_markets_are_refused_with_the_rea
         await open_exchange("binance", ["BTC/USDT"], urls={"api": {"pubic": "https://x"}})
     with pytest.raises(ValueError, match="must be https"):
         await open_exchange("binance", ["BTC/USDT"], urls={"api": {"public": "http://example.com/api/v3"}})
+
+
+async def test_ccxts_own_binance_tells_of_funding_beside_the_books(exchange: dict[Market, Endpoints]) -> None:
+    name = "BTC/USDT:USDT"
+    client = await open_exchange("binance", [name], urls=ccxt_urls(exchange))
+    ((instrument, _),) = instruments_of(client, [name])
+    states, marks = new_states([instrument], FeatureParameters()), []
+
+    def take(_connection: int, raw: bytes) -> bool:
+        marks.append(raw)
+        fold(states, raw, -1)
+        return True
+
+    follower = CcxtFunding(beside(client), [instrument], take, clock=SystemClock(), jitter=Random(3))
+    running = asyncio.create_task(follower.run())
+    try:
+        await until(lambda: len(marks) >= 3, seen=lambda: marks)
+    finally:
+        await follower.close()
+        await running
+        await client.close()
+    told = KernelDepth(states, 0, lambda: True).funding()
+    assert told is not None
+    assert told.next.at_ns % (8 * 3_600 * 10**9) == 0
+    assert told.next.mark > 1_000
+    assert abs(told.next.rate) < 1

@@ -3,12 +3,22 @@
 import gzip
 import itertools
 import re
+import zipfile
 from decimal import Decimal as D
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from smartmoney.adapters.dataset_export import export_frames
+from smartmoney.adapters.dataset_frames import blocks_of_days
+from smartmoney.adapters.dataset_reader import stored_instruments
+from smartmoney.adapters.history.assembly import write_recording
+from smartmoney.adapters.history.binance_frames import events_of
+from smartmoney.adapters.history.binance_funding import beside_the_rest
+from smartmoney.adapters.history.binance_public import read_binance_public
+from smartmoney.adapters.history.events import Repairs
+from smartmoney.adapters.history.order import in_order
 from smartmoney.adapters.prepared_recordings import PreparedRecordings
 from smartmoney.adapters.recording_blocks import blocks_of
 from smartmoney.adapters.recordings import read_recording
@@ -178,3 +188,50 @@ def test_without_mark_prices_nothing_is_as_recorded(moved, frames):
     _, (paid,), sources, _ = run(shifted)
     assert not paid[1].endswith("recorded")
     assert sources == FundingSources(assumed=1)
+
+
+def archived(frames, folder):
+    """Return the real midnight without its mark prices, beside Binance's archive of what was paid, as one recording."""
+    name = "BTCUSDT-fundingRate-2023-04"
+    rows = (f"{MIDNIGHT_MS - HOURS_MS},8,0.00009", f"{MIDNIGHT_MS + 4},8,0.00002760", f"{MIDNIGHT_MS + HOURS_MS},8,0.00007")
+    with zipfile.ZipFile(folder / f"{name}.zip", "w") as file:
+        file.writestr(f"{name}.csv", "\n".join(("calc_time,funding_interval_hours,last_funding_rate", *rows)) + "\n")
+    repairs = Repairs()
+    bare = events_of((one for one in frames if b"markPriceUpdate" not in one.frame), repairs)
+    events = in_order([bare, read_binance_public(folder / f"{name}.zip", repairs)], repairs)
+    write_recording(beside_the_rest(events, repairs), Market.USDM, folder / "archived.gz", repairs)
+    return list(read_recording(folder / "archived.gz"))
+
+
+def test_archives_of_what_was_paid_are_paid_at_their_time_and_rate_on_the_mid(frames, tmp_path):
+    recorded = archived(frames, tmp_path)
+    holding = {"strategy_class": "smartmoney.runtime.drill_strategies:Hold"}
+    told = run(recorded, **holding)
+    _, (paid,), sources, fills = told
+    held = held_at(fills, MIDNIGHT_MS * 10**6)
+    assert held > 0
+    mid = -paid[0] / held / D("0.00002760")
+    assert abs(mid - D("28155.1")) < 20, "Binance's mark price of that midnight"
+    assert mid * 20 == (mid * 20).to_integral_value(), "between two ticks"
+    assert paid[1] == f"paper BTC/USDT {MIDNIGHT_MS // 1_000} as recorded, at the mid"
+    assert sources == FundingSources(recorded=1, at_mid=1)
+    assert run(recorded, each=True, **holding) == told
+
+
+@pytest.mark.parametrize("packs", [True, False], ids=["packed", "text"])
+@pytest.mark.parametrize("is_archived", [True, False], ids=["archive", "mark prices"])
+def test_a_dataset_pays_what_the_recordings_that_it_is_made_of_pay(frames, tmp_path, packs, is_archived):
+    recorded = archived(frames, tmp_path) if is_archived else frames
+    grid = infer_grid(((one.frame, one.symbol) for one in recorded), Market.USDM)
+    repairs = Repairs()
+    export_frames(iter(recorded), grid, tmp_path / "data", repairs)
+    (stored,) = stored_instruments(tmp_path / "data")
+    watch = Watch()
+    settings = settings_with(strategy_class="smartmoney.runtime.drill_strategies:Hold")
+    blocks = blocks_of_days(stored, repairs, packs=packs)
+    _, paid, sources, fills = ran(replay_of((stored.instrument,), settings, watch), watch, blocks)
+    of_recordings = run(recorded, strategy_class="smartmoney.runtime.drill_strategies:Hold")
+    assert [one[:2] for one in paid] == [one[:2] for one in of_recordings[1]]
+    assert len(paid) == 1
+    assert sources == of_recordings[2]
+    assert held_at(fills, MIDNIGHT_MS * 10**6) == held_at(of_recordings[3], MIDNIGHT_MS * 10**6) > 0

@@ -27,6 +27,7 @@ class Frame(msgspec.Struct):
     A: Any = None
     p: str = ""
     q: str = ""
+    r: str = ""
     t: int = -1
     m: bool = False
     U: int = -1

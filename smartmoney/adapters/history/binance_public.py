@@ -1,4 +1,4 @@
-"""Binance's public data: trades, aggTrades and bookTicker in zips, and T_DEPTH book updates with their snapshots.
+"""Binance's public data: trades, aggTrades, bookTicker and fundingRate in zips, and T_DEPTH book updates with their snapshots.
 
 Spot files have no header, and times in us since 2025-01-01 (ms before); futures files have a header since 2022. bookDepth holds depth by
 percent from the mid and no prices, from which no book can be made. Source: binance-public-data, README (2026).
@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, groupby
 from pathlib import Path
 
+from smartmoney.adapters.history.binance_funding import COLUMNS as _FUNDING
+from smartmoney.adapters.history.binance_funding import read_funding
 from smartmoney.adapters.history.events import (
     Event,
     Events,
@@ -33,7 +35,7 @@ _DEPTH = ("symbol", "timestamp", "last_update_id", "side", "update_type", "price
 _PREVIOUS = "pu"
 """Column of T_DEPTH that futures have: the id that an update must follow."""
 _OWN = ("ms", "us")
-_NAMED = re.compile(r"(.+?)[-_](?:trades|aggTrades|bookTicker|bookDepth|T_DEPTH)", re.IGNORECASE)
+_NAMED = re.compile(r"(.+?)[-_](?:trades|aggTrades|bookTicker|bookDepth|fundingRate|T_DEPTH)", re.IGNORECASE)
 _PERCENT = ("timestamp", "percentage", "depth", "notional")
 
 
@@ -137,7 +139,19 @@ def _depth(rows: Iterator[list[str]], at: Sequence[int], path: Path, _symbol: st
 
 
 _Reader = Callable[[Iterator[list[str]], Sequence[int], Path, str, Repairs], Iterator[Event]]
-_COLUMNS: dict[str, Sequence[str]] = {"aggTrades": _AGGREGATED, "trades": _TRADES, "bookTicker": _TICKER, "T_DEPTH": _DEPTH}
-_READERS: dict[str, _Reader] = {"aggTrades": _aggregated, "trades": _trades, "bookTicker": _ticker, "T_DEPTH": _depth}
-_TELLS = {"aggTrades": "trades", "trades": "trades", "bookTicker": "books", "T_DEPTH": "books"}
+_COLUMNS: dict[str, Sequence[str]] = {
+    "aggTrades": _AGGREGATED,
+    "trades": _TRADES,
+    "bookTicker": _TICKER,
+    "T_DEPTH": _DEPTH,
+    "fundingRate": _FUNDING,
+}
+_READERS: dict[str, _Reader] = {
+    "aggTrades": _aggregated,
+    "trades": _trades,
+    "bookTicker": _ticker,
+    "T_DEPTH": _depth,
+    "fundingRate": read_funding,
+}
+_TELLS = {"aggTrades": "trades", "trades": "trades", "bookTicker": "books", "T_DEPTH": "books", "fundingRate": "funding"}
 """What a kind of file tells: two kinds that tell the same are not put together."""

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from smartmoney.adapters.history.events import Event, Events, LevelsChanged, Printed, Repairs
+from smartmoney.adapters.history.binance_funding import NO_MARK
+from smartmoney.adapters.history.events import Event, Events, FundingTold, LevelsChanged, Printed, Repairs
 
 PAUSE_NS = 60_000_000_000
 WINDOW = 4_096
@@ -58,6 +59,11 @@ def _levels(event: Event) -> int:
     return len(event.bids) + len(event.asks) if isinstance(event, LevelsChanged) else 0
 
 
+def _is_seldom(event: Event) -> bool:
+    """Tell whether it is of a file that has hours between its rows."""
+    return isinstance(event, FundingTold) and event.mark == NO_MARK
+
+
 def _may_repeat(event: Event) -> bool:
     """Tell whether an event that was seen can be known by its content alone; trades with ids are known by these, later."""
     return not isinstance(event, Printed) or event.trade_id < 0
@@ -69,7 +75,7 @@ def _monotonic(events: Events, repairs: Repairs) -> Events:
         if event.wall_ns < last:
             repairs.note("events received before the one above them, stamped with its time")
             event = msgspec.structs.replace(event, wall_ns=last)
-        elif last and event.wall_ns - last > PAUSE_NS:
+        elif last and event.wall_ns - last > PAUSE_NS and not _is_seldom(event):
             repairs.note("pauses of more than a minute")
         last = event.wall_ns
         yield event

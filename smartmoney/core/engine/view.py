@@ -27,6 +27,19 @@ class DecisionView(msgspec.Struct, frozen=True, kw_only=True):
     mono_ns: int
 
 
+class FundingView(msgspec.Struct, frozen=True, kw_only=True):
+    """Show what a perpetual's venue tells of its next payment; by its clock, which the book's frames and its mark prices show."""
+
+    is_told: bool
+    """It names a next time, and did so within ten minutes: a paper account pays what it tells. Else the assumed rate."""
+    age_s: float | None
+    """Since it told last; None: it never did."""
+    at_ns: int | None
+    rate: Decimal | None
+    mark: Decimal | None
+    """None also where it tells a rate and no mark price."""
+
+
 class InstrumentView(msgspec.Struct, frozen=True, kw_only=True):
     """Show one instrument. Prices and quantities exact; features by schema name, NaN where not warm."""
 
@@ -45,6 +58,8 @@ class InstrumentView(msgspec.Struct, frozen=True, kw_only=True):
     features: Mapping[str, float]
     regime: RegimeView | None
     last_decision: DecisionView | None
+    funding: FundingView | None = None
+    """None on spot."""
 
 
 class AccountView(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,15 +1,22 @@
 """Build the pictures of `core.engine.view` from a running engine. Read-only."""
 
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 from smartmoney.core.book.kernel import shown_lots
 from smartmoney.core.book.state import ASK, BID
 from smartmoney.core.domain.entries import Entry
+from smartmoney.core.domain.instruments import Market
 from smartmoney.core.engine.market import top_of_book
-from smartmoney.core.engine.view import AccountView, EngineView, InstrumentView
+from smartmoney.core.engine.view import AccountView, EngineView, FundingView, InstrumentView
 
 if TYPE_CHECKING:
     from smartmoney.core.engine.engine import Engine
+
+FUNDING_HEARD_S = 600.0
+"""What a venue told longer ago says nothing of the next payment: `simulation.paper_funding` pays by the same bound."""
+_OVER_NS = 60_000_000_000
+"""A time that is over may still be named for so long."""
 
 
 def build_view(engine: "Engine", entry: Entry) -> EngineView:
@@ -65,7 +72,27 @@ def _instrument(engine: "Engine", index: int) -> InstrumentView:
         features=engine.brain.features(market.states, index),
         regime=reading,
         last_decision=engine.brain.last_decision(index),
+        funding=None if instrument.market is Market.SPOT else _funding(state),
     )
+
+
+def _funding(state: Any) -> FundingView:
+    heard_ns, at_ns = int(state["mark_event_ns"]), int(state["funding_next_ns"])
+    if at_ns == 0:
+        return FundingView(is_told=False, age_s=None, at_ns=None, rate=None, mark=None)
+    now_ns = max(heard_ns, int(state["last_event_ns"]))
+    age_s = (now_ns - heard_ns) / 1e9
+    return FundingView(
+        is_told=age_s <= FUNDING_HEARD_S and now_ns <= at_ns + _OVER_NS,
+        age_s=age_s,
+        at_ns=at_ns,
+        rate=_number(state, "funding_rate"),
+        mark=_number(state, "mark") or None,
+    )
+
+
+def _number(state: Any, name: str) -> Decimal:
+    return Decimal(int(state[name])).scaleb(-int(state[f"{name}_decimals"]))
 
 
 def _account(engine: "Engine") -> AccountView:

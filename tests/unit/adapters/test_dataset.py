@@ -1,6 +1,7 @@
 """Datasets: what was received comes back as it was, days stand alone, other tools read the tables, and what cannot be is refused by name."""
 
 import json
+from decimal import Decimal
 
 import duckdb
 import numpy as np
@@ -59,6 +60,11 @@ def quote(wall, number):
     return RecordedFrame(wall, json.dumps({"stream": "xusdt@bookTicker", "data": body}).encode(), False, None)
 
 
+def mark(wall, rate="-0.0000182221218054", price="100.12345678", **more):
+    body = {"e": "markPriceUpdate", "E": wall // MS, "s": "XUSDT", "p": price, "P": "1", "i": "2", "r": rate, "T": MIDNIGHT // MS, **more}
+    return RecordedFrame(wall, json.dumps({"stream": "xusdt@markPrice", "data": body}).encode(), False, None)
+
+
 SESSION = [
     quote(T - 7, 9),
     snapshot(T, 10),
@@ -68,6 +74,8 @@ SESSION = [
     update(T + 4, 20, 21, 14, asks=(("100.2", "0"), ("100.3", "7.25"))),
     trade(MIDNIGHT + 5, 501, "100.1", "0.25", maker=True),
     update(MIDNIGHT + 6, 30, 31, 21, bids=(("99.5", "4"),)),
+    mark(MIDNIGHT + 8),
+    mark(MIDNIGHT + 9, "0.0001", "0"),
 ]
 
 
@@ -90,6 +98,8 @@ def told(frame):
         return frame.ts_wall_ns, body["lastUpdateId"], levels("bids"), levels("asks")
     if body["e"] == "depthUpdate":
         return frame.ts_wall_ns, body["T"], body["U"], body["u"], body["pu"], levels("b"), levels("a")
+    if body["e"] == "markPriceUpdate":
+        return frame.ts_wall_ns, body["E"], body["T"], Decimal(body["r"]), Decimal(body["p"])
     return frame.ts_wall_ns, body["T"], body["t"], float(body["p"]), float(body["q"]), body["m"]
 
 
@@ -140,6 +150,10 @@ def test_what_has_to_be_mended_is_told_and_gaps_stay(tmp_path):
         update(T + 9, 20, 21, 15, bids=(("100.1", "4"),)),
         trade(T + 10, 2, "0", "0"),
         RecordedFrame(T + 11, b'{"data":{"e":"markPriceUpdate","s":"XUSDT","p":"1"}}', False, None),
+        mark(T + 11, "0.00000000000000001"),
+        mark(T + 11, "NaN"),
+        mark(T + 11, "-1"),
+        mark(T + 11, T=0),
         update(T + 12, 0, 0, 0, symbol="YUSDT"),
     ]
     instruments = infer_grid(((one.frame, one.symbol) for one in frames[:9]), Market.USDM)
@@ -152,6 +166,7 @@ def test_what_has_to_be_mended_is_told_and_gaps_stay(tmp_path):
         "gaps in the sequence of book updates, kept as they are: 1",
         "trades without a price or size, or off the grid, left out: 1",
         "frames that are no depth and no trade, left out: 1",
+        "mark prices without a rate of funding and its time, left out: 4",
         "frames of other instruments, left out: 1",
     ]
     [day] = stats_of(choose(tmp_path), recorded_binance())
@@ -161,7 +176,7 @@ def test_what_has_to_be_mended_is_told_and_gaps_stay(tmp_path):
 
 def test_a_recording_without_times_or_in_other_units_is_told_or_refused(tmp_path):
     bare = [RecordedFrame(0, one.frame, one.is_snapshot, one.symbol) for one in SESSION]
-    assert "frames without a receive time, stamped with the venue's: 8" in exported(tmp_path / "bare", bare)
+    assert "frames without a receive time, stamped with the venue's: 10" in exported(tmp_path / "bare", bare)
     odd = [RecordedFrame(T // 1000, SESSION[2].frame, False, None)]
     with pytest.raises(HistoryRefused, match="is not in ns"):
         exported(tmp_path / "odd", odd)

@@ -129,6 +129,26 @@ def test_what_a_run_without_a_book_could_not_pay_the_next_one_pays(layout, monke
     assert lived(9, seen) == is_owed
 
 
+@pytest.mark.parametrize("sold", [40_000, 100_000, 150_000], ids=["less", "nothing", "the other side"])
+def test_a_run_that_trades_after_a_time_and_is_killed_before_its_settlement_leaves_it_to_the_next(layout, monkeypatch, sold):
+    settings, second_ns, time_ns = load_settings(overrides={"market": "usdm"}), 10**9, 2_500 * EVERY_NS
+    seen, dark = Shown({9_999: 10}, {10_001: 10}), Shown({9_999: 10}, {10_001: 10})
+    dark.synced = False
+
+    def lived(at_s, book, *lines):
+        monkeypatch.setattr(storage, "now", lambda: Stamp(time_ns + at_s * second_ns, 1))
+        with open_run(settings, layout, [PERPETUAL]) as run:
+            venue = paper_venue(settings, run)
+            venue.pay_funding(time_ns + at_s * second_ns + 1, 0, [book])
+            run.ledger.commit([Batch(lines=lines, **NOTHING)])
+            return [one.amount for one in venue.advance(0, 0, [book])]
+
+    after = OrderFilled(fill=fill_of(Side.SELL, sold, 10_000, order="after"))
+    assert lived(-1_800, seen, Line(2, time_ns - 900 * second_ns, BOUGHT)) == []
+    assert lived(-60, dark, Line(3, time_ns + 20 * second_ns, after)) == []
+    assert lived(40, seen) == [Decimal("-0.01")], "what was held at the time, and not what is held now"
+
+
 def test_a_time_that_one_of_two_perpetuals_was_paid_for_is_paid_to_the_other_by_the_next_run(layout, monkeypatch):
     settings, minute_ns, time_ns = load_settings(overrides={"market": "usdm"}), 60 * 10**9, 2_500 * EVERY_NS
     other = msgspec.structs.replace(PERPETUAL, symbol="ETHUSDT", name="ETH/USDT:USDT", base="ETH")

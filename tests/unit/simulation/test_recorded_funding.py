@@ -9,7 +9,7 @@ from smartmoney.core.book.stretch import NEVER
 from smartmoney.core.domain.orders import Fill, Liquidity, PositionReport, Side
 from smartmoney.core.portfolio.portfolio import Portfolio
 from smartmoney.simulation.paper_depth import FundingTerms, FundingTold
-from smartmoney.simulation.paper_funding import AS_RECORDED, EVERY_NS, SETTLED_WITHIN_NS, FundingClock
+from smartmoney.simulation.paper_funding import AS_RECORDED, AT_MID, EVERY_NS, SETTLED_WITHIN_NS, FundingClock, Traded
 
 from .test_paper import PERP, Book
 
@@ -26,11 +26,11 @@ def terms(at_ns, rate="0.0003", mark="101.5"):
 class Venue:
     """A perpetual of an account whose funding clock is driven by hand, and what its venue says."""
 
-    def __init__(self, quantity="2", rate="1", since=START_NS, fundings=()):
+    def __init__(self, quantity="2", rate="1", since=START_NS, fundings=(), traded=()):
         self.book = Book({9_999: 10}, {10_001: 10})
         positions = [PositionReport(instrument=0, quantity=D(quantity), cost=D(0))] if D(quantity) else []
         self.account = Portfolio([PERP], D(1_000), positions, fundings)
-        self.clock = FundingClock(D(rate), [PERP], since)
+        self.clock = FundingClock(D(rate), [PERP], since, traded)
         self.trades = 0
 
     def hold(self, lots):
@@ -184,3 +184,29 @@ def test_payments_are_the_sum_of_rate_times_notional_and_two_sides_of_it_cancel(
         due = following
     assert long.account.funding_paid == owed == -short.account.funding_paid
     assert len(set(references)) == len(references)
+
+
+def test_without_a_mark_price_the_venues_rate_is_paid_on_the_mid_and_the_reference_says_so():
+    venue = Venue()
+    venue.say(terms(T0))
+    venue.pay(T0)
+    venue.book.synced = False
+    assert venue.say(terms(T0 + 8 * HOUR), T0 + S, terms(T0, mark="0")) == []
+    venue.book.synced = True
+    (paid,) = venue.pay(T0 + 2 * S)
+    assert paid.amount == -2 * PERP.price(10_000) * D("0.0003")
+    assert paid.reference == f"paper {PERP.name} {T0 // S}{AT_MID}"
+    again = Venue(fundings=[paid.reference])
+    assert again.say(terms(T0 + 8 * HOUR), T0 + S, terms(T0, mark="0")) == []
+    assert again.account.cash == 1_000
+
+
+def test_what_an_earlier_run_traded_after_a_time_was_not_held_at_it():
+    """It bought 2, then 1 after the time, and was killed before the venue said what was settled."""
+    traded = [Traded(T0 - 300 * S, 0, D(2)), Traded(T0 + S, 0, D(1)), Traded(T0 + S, 1, D(50))]
+    venue = Venue("3", traded=traded)
+    (paid,) = venue.say(terms(T0 + 8 * HOUR), T0 + 5 * S, terms(T0))
+    assert paid.amount == D("-0.0609")
+    assert venue.pay(T0 + 8 * HOUR) == []
+    (paid,) = venue.say(terms(T0 + 16 * HOUR), T0 + 8 * HOUR + S, terms(T0 + 8 * HOUR))
+    assert paid.amount == D("-0.09135"), "from then on what is held"
