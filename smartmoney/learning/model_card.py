@@ -72,6 +72,8 @@ def _regimes(report: "TrainingReport") -> Iterator[str]:
     if not report.has_truth:
         yield "Not measurable here: there is no truth."
         yield ""
+        yield _readers(report)
+        yield ""
         return
     yield "| regime | F1 |"
     yield "|---|---|"
@@ -89,6 +91,18 @@ def _regimes(report: "TrainingReport") -> Iterator[str]:
         f"surest twentieth, the side is right in {report.detector_direction:.0%} of the cases in which there is one."
     )
     yield ""
+    yield _readers(report)
+    yield ""
+
+
+def _readers(report: "TrainingReport") -> str:
+    """Say which forests read the detector, and what it is to them."""
+    if not report.flow_gain:
+        return "No forest that was grown here reads the detector."
+    whose = "the champion's detector" if not report.has_truth else "the detector"
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in report.flow_gain.items())
+    seen = "" if not report.has_truth else " They learned from what detectors said of worlds that those had not seen."
+    return f"Classifier and heads may read {whose} (`flow:buying`, `flow:selling`); its share of each one's gain: {shares}.{seen}"
 
 
 def _heads(report: "TrainingReport") -> Iterator[str]:

@@ -15,7 +15,7 @@ from smartmoney.core.models.bundle import HiddenMarkov
 from smartmoney.learning.boosting.trees import Matrix, TrainingRefused, TreeSettings
 from smartmoney.learning.sets.labels import HORIZONS_S
 from smartmoney.learning.sets.rows import SECOND_NS, Rows
-from smartmoney.learning.staging import stage, stage_spec
+from smartmoney.learning.staging import StandingDetector, stage, stage_spec
 
 FOREVER_NS = 2**62
 BLOCK_S = 1800
@@ -30,8 +30,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """Configure a training; the first five are the configuration's keys of the same names.
 
     `folds` leave out families of worlds, or walk forward in time; `world_folds` leave out worlds of every family, and calibrate; heads are
-    calibrated with `unseen_share` of the weight on the former. `every_s` thins rows that say the same; `half_life_s` is that of a row's
-    weight with age, infinite for worlds, which have no age. `stage_without` names families that the hidden Markov stage is not fitted on.
+    calibrated with `unseen_share` of the weight on the former. Inside each fold detectors of `flow_parts` parts speak of each other's rows,
+    for classifier and heads to learn from; below 2 neither reads the detector. `every_s` thins rows that say the same; `half_life_s` is
+    that of a row's weight with age, infinite for worlds, which have no age. `stage_without` names families that the hidden Markov stage is
+    not fitted on.
     """
 
     hmm_components: int = 5
@@ -43,6 +45,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     folds: int = 4
     world_folds: int = 3
     unseen_share: float = 0.15
+    flow_parts: int = 3
     half_life_s: float = float("inf")
     horizons_s: tuple[int, ...] = HORIZONS_S
     hmm_rows: int = 16_000
@@ -162,8 +165,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
         return (self.times >= np.array(fold.test_from)[self.source]) & (self.times < np.array(fold.test_until)[self.source])
 
 
-def sample(sources: Sequence[Rows], hmm: HiddenMarkov, recipe: Recipe) -> Sample:
-    """Stage every source and choose every `every_s`-th second of it."""
+def sample(sources: Sequence[Rows], hmm: HiddenMarkov, recipe: Recipe, standing: StandingDetector | None = None) -> Sample:
+    """Stage every source and choose every `every_s`-th second of it. Flow columns are what a standing detector says, else NaN."""
     numbers, rows, times, groups = [], [], [], []
     group = 0
     for place, one in enumerate(sources):
@@ -178,7 +181,7 @@ def sample(sources: Sequence[Rows], hmm: HiddenMarkov, recipe: Recipe) -> Sample
         group = int(groups[-1][-1]) + 1 if len(chosen) else group
     spec = stage_spec(hmm, recipe.feature_window, recipe.products())
     return Sample(
-        x=np.concatenate([one.x for one in stage(sources, spec, rows)]),
+        x=np.concatenate([one.x for one in stage(sources, spec, rows, standing)]),
         source=np.concatenate(numbers),
         row=np.concatenate(rows),
         times=np.concatenate(times),
