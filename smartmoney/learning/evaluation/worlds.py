@@ -74,8 +74,8 @@ class Forecasts(msgspec.Struct, frozen=True):
         return Forecasts(self.up[chosen], self.came[chosen], self.weight[chosen], self.world[chosen], self.regime[chosen])
 
     def drawn(self, times: Floats) -> "Forecasts":
-        """Return the rows with each world counted so many times, as rows of one world: a draw has no interval of its own."""
-        return Forecasts(self.up, self.came, self.weight * times[self.world], np.zeros_like(self.world), self.regime)
+        """Return the rows with each world counted so many times."""
+        return Forecasts(self.up, self.came, self.weight * times[self.world], self.world, self.regime)
 
     @property
     def auc(self) -> float:
@@ -111,10 +111,9 @@ class Labels(msgspec.Struct, frozen=True):
         return found
 
     def quality(self, times: Floats | None = None) -> Reliability:
-        """Return how true the labels' probabilities are, worlds counted so many `times`; without, with intervals over worlds."""
+        """Return how true the labels' probabilities are, worlds counted so many `times`; intervals are over worlds."""
         weight = np.full(len(self.label), _THIN_S / 60.0) * (1.0 if times is None else times[self.world])
-        group = self.world if times is None else np.zeros_like(self.world)
-        return reliability(self.p, (self.label == self.truth).astype(np.float64), weight, group)
+        return reliability(self.p, (self.label == self.truth).astype(np.float64), weight, self.world)
 
 
 def scored_labels(worlds: Sequence[tuple[Rows, Said]]) -> Labels:

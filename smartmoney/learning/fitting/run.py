@@ -329,7 +329,7 @@ class _OutOfFold:
             filter_macro_f1=float(f1_scores(self.unseen.filtered[at].argmax(axis=1), y, weight).mean()),
             log_loss=float(np.average(-np.log(np.maximum(p[np.arange(len(y)), y], 1e-9)), weights=weight)),
             base_log_loss=float(-(share[share > 0] * np.log(share[share > 0])).sum()),
-            quality=reliability(p.max(axis=1), (top == y).astype(np.float64), weight, made.group[at]),
+            quality=reliability(p.max(axis=1), (top == y).astype(np.float64), weight, made.blocks(at, 0.0)),
             detector_auc=auc,
             detector_direction=direction,
             detector_quality=flow_quality,
@@ -379,7 +379,7 @@ class _OutOfFold:
         apart = np.full((2, len(rows.at)), np.nan)
         apart[:, fitted_on] = fitted[0].reshape(2, -1)
         p = calibrated_apart(apart[:, chosen].ravel(), came, weight, groups, judged=score)
-        quality = reliability(p, came, weight, groups)
+        quality = reliability(p, came, weight, np.tile(made.blocks(at, 0.0), 2))
         return calibrator, weighted_auc(score, came, weight), float(right.mean()) if len(right) else float("nan"), quality
 
     def _flow_scores(self, rows: TruthRows, step: int, told: Told) -> tuple[NDArray[np.bool_], Floats, Floats, Floats]:
@@ -397,6 +397,7 @@ class _OutOfFold:
             regime=tuple(self._regimes(made, one)[rows.at] for one, _ in self._calibrating),
             share=tuple(share for _, share in self._calibrating),
         )
+        blocks = made.blocks(rows.at, horizon)
         facts = fit_facts(told, rows, made, family)
         model = fit_head(made, rows, everything, shape, settings, horizon, steps_of(settings.rounds)[step])
         unseen = self.unseen.up[horizon][step, rows.at]
@@ -408,10 +409,10 @@ class _OutOfFold:
             model=msgspec.structs.replace(model, calibrator=facts.calibrator),
             facts=facts,
             auc=weighted_auc(unseen, rows.up, rows.weight),
-            quality=reliability(*judged, groups),
-            by_regime=reliability_by(*judged, groups, told.regime[0], [one.value for one in Regime]),
+            quality=reliability(*judged, blocks),
+            by_regime=reliability_by(*judged, blocks, told.regime[0], [one.value for one in Regime]),
             fresh_auc=None if fresh is None else weighted_auc(fresh[step, rows.at], rows.up, rows.weight),
-            fresh_quality=None if fresh is None else reliability(*_judged(told, fresh[step, rows.at], rows, family, groups), groups),
+            fresh_quality=None if fresh is None else reliability(*_judged(told, fresh[step, rows.at], rows, family, groups), blocks),
             labels=int(known.sum()),
             effective=float(rows.weight[known].sum()),
         )
