@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from smartmoney.learning.calibration_error import in_words
 from smartmoney.learning.evaluation.against import Compared
 from smartmoney.learning.evaluation.baseline import BaselineScore
 from smartmoney.learning.evaluation.delay import POOLED, DelayScore
@@ -72,12 +73,13 @@ def _head(head: HeadScore) -> Iterator[str]:
         yield f"{head.horizon_s:5d} s: not scored, the worlds are too short for it"
         return
     yield (
-        f"{head.horizon_s:5d} s: AUC {head.auc:.3f}, error {quality.ece:.3f} [{quality.ece_low:.3f}, {quality.ece_high:.3f}], "
+        f"{head.horizon_s:5d} s: AUC {head.auc:.3f}, error {in_words(quality.ece, quality.ece_low, quality.ece_high)}, "
         f"slope {quality.slope:.2f}, intercept {quality.intercept:+.2f}, Brier skill {quality.skill:+.4f}, "
         f"{head.effective:.0f} independent"
     )
     for name, one in head.by_regime.items():
-        yield (f"         while {name}: error {one.ece:.3f}, Brier {one.brier:.4f}, slope {one.slope:.2f}, {one.effective:.0f} independent")
+        error = in_words(one.ece, one.ece_low, one.ece_high)
+        yield f"         while {name}: error {error}, Brier {one.brier:.4f}, slope {one.slope:.2f}, {one.effective:.0f} independent"
     if head.unseen is not None and head.unseen.effective > 0.0:
         unseen = head.unseen.quality
         yield (

@@ -160,9 +160,12 @@ def _say(report: "TrainingReport", where: Path) -> None:
         shown = ", ".join(f"{name} {value:.2f}" for name, value in report.regime_f1.items())
         print(f"  regimes: macro F1 {report.macro_f1:.3f} (filter alone {report.filter_macro_f1:.3f}): {shown}")
         print(f"  informed flow: AUC {report.detector_auc:.3f}, side right {report.detector_direction:.1%} of the surest")
+    from smartmoney.learning.calibration_error import in_words
+
     for one in report.heads:
         print(
-            f"  {one.horizon_s:5d} s: AUC {one.auc:.3f}, calibration error {one.ece:.3f}, returns x {one.return_scale:.2f}, "
+            f"  {one.horizon_s:5d} s: AUC {one.auc:.3f}, calibration error {in_words(one.ece, one.ece_low, one.ece_high)}, "
+            f"returns x {one.return_scale:.2f}, "
             f"{one.effective:.0f} independent labels, {one.columns} columns"
             + ("" if one.fresh_auc is None else f"; fresh worlds of known families: AUC {one.fresh_auc:.3f}")
         )

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartmoney.core.models.bundle import Calibrator
+from smartmoney.learning.calibration_error import BINS, gaps_of
 from smartmoney.learning.coverage import MISS
 
 Floats = NDArray[np.float64]
 
 BETA_FROM = 1_000.0
 ISOTONIC_FROM = 5_000.0
-BINS = 15
 KNOTS = 64
 """Most knots of an isotonic calibrator: a step a quantile is as fine as its own error."""
 APART = 5
@@ -27,20 +27,22 @@ PART_ROWS = 20.0
 """Independent rows of a regime without which nothing is told of its calibration."""
 _EPS = 1e-9
 """Probabilities are held this far from 0 and 1, as the daemon holds them."""
-_RESAMPLES = 400
 
 
 class Reliability(msgspec.Struct, frozen=True, kw_only=True):
     """Say how well probabilities are calibrated.
 
-    `ece` is debiased: the root of the mean squared gap over equal-mass bins less what chance alone makes of it (Kumar, Liang, Ma 2019), so
-    a perfect forecaster scores about 0; `ece_plain` is the usual mean absolute gap. `ece_low` and `ece_high` are a 95 % bootstrap over
-    groups, NaN with fewer than 5 groups. `slope` and `intercept` are of the logit; `skill` is the Brier skill against the base rate.
+    `ece` is debiased: the root of the mean squared gap over equal-mass bins less what chance alone makes of it (Kumar, Liang, Ma 2019;
+    chance by `calibration_error`), so a perfect forecaster scores about 0; `ece_low` and `ece_high` are its 95 % interval. All three are
+    NaN where too few independent labels tell them. `ece_squared` is its square before it is held at 0, however few there are, for
+    resamples; `ece_plain` the usual mean absolute gap. `slope` and `intercept` are of the logit; `skill` is the Brier skill against
+    the base rate.
     """
 
     ece: float
     ece_low: float
     ece_high: float
+    ece_squared: float
     ece_plain: float
     slope: float
     intercept: float
@@ -134,36 +136,30 @@ def fit_temperature(margins: Floats, classes: NDArray[np.int64], weights: Floats
 
 
 def reliability(p: Floats, outcome: Floats, weights: Floats, groups: NDArray[np.int64], seed: int = 1) -> Reliability:
-    """Measure probabilities against outcomes 0 or 1. `groups` `(rows,)` are what is independent: worlds, days, or blocks of time."""
+    """Measure probabilities against outcomes 0 or 1. `groups` `(rows,)` number what is independent, in the order of time.
+
+    They are worlds, or blocks of time of at least twice what labels reach ahead (`time_blocks`).
+    """
     known = np.isfinite(p) & (weights > 0.0)
     p, outcome, weights, groups = p[known], outcome[known], weights[known], groups[known]
     nothing = float("nan")
     if len(p) < BINS:
         return Reliability(
-            ece=nothing, ece_low=nothing, ece_high=nothing, ece_plain=nothing, slope=nothing, intercept=nothing, brier=nothing,
-            skill=nothing, log_loss=nothing, rows=len(p), effective=float(weights.sum()), bins=(),
+            ece=nothing, ece_low=nothing, ece_high=nothing, ece_squared=nothing, ece_plain=nothing, slope=nothing, intercept=nothing,
+            brier=nothing, skill=nothing, log_loss=nothing, rows=len(p), effective=float(weights.sum()), bins=(),
         )  # fmt: skip
-    place = _bins(p, weights)
-    named = np.unique(groups)
-    sums = np.zeros((len(named), BINS, 4))
-    number = np.searchsorted(named, groups)
-    for k, column in enumerate((weights, weights * p, weights * outcome, weights**2)):
-        np.add.at(sums[:, :, k], (number, place), column)
-    ece, plain = _gaps(sums.sum(axis=0))
-    low = high = nothing
-    if len(named) >= 5:
-        drawn = np.random.default_rng(seed).integers(0, len(named), (_RESAMPLES, len(named)))
-        low, high = np.quantile([_gaps(sums[one].sum(axis=0))[0] for one in drawn], (0.025, 0.975)).tolist()
+    gaps = gaps_of(p, outcome, weights, groups)
+    told = gaps.told(seed)
     total = weights.sum()
     base = float((weights * outcome).sum() / total)
     brier = float((weights * (p - outcome) ** 2).sum() / total)
     slope, intercept = logistic(_logit(np.clip(p, _EPS, 1 - _EPS))[:, None], outcome, weights) if 0.0 < base < 1.0 else (nothing, nothing)
-    bins = sums.sum(axis=0)
     return Reliability(
-        ece=ece,
-        ece_low=low,
-        ece_high=high,
-        ece_plain=plain,
+        ece=told.error,
+        ece_low=told.low,
+        ece_high=told.high,
+        ece_squared=told.squared,
+        ece_plain=gaps.plain,
         slope=slope,
         intercept=intercept,
         brier=brier,
@@ -171,7 +167,7 @@ def reliability(p: Floats, outcome: Floats, weights: Floats, groups: NDArray[np.
         log_loss=log_loss(p, outcome, weights),
         rows=len(p),
         effective=float(total),
-        bins=tuple((float(b[1] / b[0]), float(b[2] / b[0]), float(b[0])) for b in bins if b[0] > 0.0),
+        bins=gaps.bins,
     )
 
 
@@ -210,28 +206,6 @@ def weighted_auc(score: Floats, outcome: Floats, weights: Floats) -> float:
         return float("nan")
     below = np.cumsum(down) - down
     return float((up * (below + 0.5 * down)).sum() / (up.sum() * down.sum()))
-
-
-def _gaps(bins: Floats) -> tuple[float, float]:
-    """Return the debiased and the plain error of bins (weight, weighted p, weighted outcome, squared weights)."""
-    used = bins[bins[:, 0] > 0.0]
-    weight = used[:, 0]
-    share = weight / weight.sum()
-    said, came = used[:, 1] / weight, used[:, 2] / weight
-    # Weights are uniqueness: their sum is the number of independent rows in the bin.
-    chance = came * (1.0 - came) / np.maximum(weight - 1.0, 1.0)
-    squared = float((share * ((said - came) ** 2 - chance)).sum())
-    return math.sqrt(max(0.0, squared)), float((share * np.abs(said - came)).sum())
-
-
-def _bins(p: Floats, weights: Floats) -> NDArray[np.int64]:
-    """Return each row's bin of equal mass; equal probabilities share a bin."""
-    order = np.argsort(p, kind="stable")
-    mass = np.cumsum(weights[order])
-    place = np.empty(len(p), np.int64)
-    place[order] = np.minimum((mass / mass[-1] * BINS).astype(np.int64), BINS - 1)
-    values, first = np.unique(p[order], return_index=True)
-    return np.asarray(place[order][first][np.searchsorted(values, p)], np.int64)
 
 
 def _isotonic(p: Floats, outcome: Floats, weights: Floats) -> Calibrator:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from smartmoney.core.domain.instruments import BUILT_IN_VENUE
 from smartmoney.core.models.bundle import Bundle
+from smartmoney.learning.calibration_error import TOO_FEW, in_words
 
 if TYPE_CHECKING:
     from smartmoney.learning.trainer import TrainingReport
@@ -73,6 +74,8 @@ def _regimes(report: "TrainingReport") -> Iterator[str]:
     if not report.has_truth:
         yield "Not measurable here: there is no truth."
         yield ""
+        yield _readers(report)
+        yield ""
         return
     yield "| regime | F1 |"
     yield "|---|---|"
@@ -82,14 +85,26 @@ def _regimes(report: "TrainingReport") -> Iterator[str]:
     yield (
         f"Macro F1 {report.macro_f1:.2f} (the filter alone: {report.filter_macro_f1:.2f}; 1 would be knowing what is hidden, which the "
         f"public feed does not allow). Log-loss {report.regime_log_loss:.2f} nats against {report.base_log_loss:.2f} of the base rates. "
-        f"Calibration error of the likeliest regime {report.regime_ece:.3f}."
+        f"Calibration error of the likeliest regime: {_error(report.regime_ece)}."
     )
     yield ""
     yield (
-        f"Detector of informed buying or selling: AUC {report.detector_auc:.3f}, calibration error {report.detector_ece:.3f}; among its "
-        f"surest twentieth, the side is right in {report.detector_direction:.0%} of the cases in which there is one."
+        f"Detector of informed buying or selling: AUC {report.detector_auc:.3f}, calibration error: {_error(report.detector_ece)}; among "
+        f"its surest twentieth, the side is right in {report.detector_direction:.0%} of the cases in which there is one."
     )
     yield ""
+    yield _readers(report)
+    yield ""
+
+
+def _readers(report: "TrainingReport") -> str:
+    """Say which forests read the detector, and what it is to them."""
+    if not report.flow_gain:
+        return "No forest that was grown here reads the detector."
+    whose = "the champion's detector" if not report.has_truth else "the detector"
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in report.flow_gain.items())
+    seen = "" if not report.has_truth else " They learned from what detectors said of worlds that those had not seen."
+    return f"Classifier and heads may read {whose} (`flow:buying`, `flow:selling`); its share of each one's gain: {shares}.{seen}"
 
 
 def _heads(report: "TrainingReport") -> Iterator[str]:
@@ -99,7 +114,7 @@ def _heads(report: "TrainingReport") -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|"
     for one in report.heads:
         yield (
-            f"| {one.horizon_s} s | {one.auc:.3f} | {one.effective:.0f} | {one.ece:.3f} [{_shown(one.ece_low)}, {_shown(one.ece_high)}] | "
+            f"| {one.horizon_s} s | {one.auc:.3f} | {one.effective:.0f} | {in_words(one.ece, one.ece_low, one.ece_high)} | "
             f"{_shown(one.slope)} | {one.skill:+.3f} | {one.return_scale:.2f} | {one.calibration} |"
         )
     yield ""
@@ -135,7 +150,7 @@ def _by_regime(report: "TrainingReport") -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|"
     for horizon, name, one in rows:
         yield (
-            f"| {horizon} s | {name} | {one.effective:.0f} | {_shown(one.ece)} | {_shown(one.brier)} | {_shown(one.skill)} | "
+            f"| {horizon} s | {name} | {one.effective:.0f} | {_error(one.ece)} | {_shown(one.brier)} | {_shown(one.skill)} | "
             f"{_shown(one.slope)} |"
         )
     yield ""
@@ -171,6 +186,10 @@ def _checks(report: "TrainingReport") -> Iterator[str]:
         f"AUC of {found.forward_auc:.3f}, the past with {found.reversed_auc:.3f}."
     )
     yield ""
+
+
+def _error(value: float) -> str:
+    return TOO_FEW if math.isnan(value) else f"{value:.3f}"
 
 
 def _shown(value: float) -> str:

@@ -10,9 +10,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from smartmoney.core.alpha.forest import Forest
 from smartmoney.core.features.interactions import Interaction
 from smartmoney.core.features.schema import SCHEMA_HASH
-from smartmoney.core.models.bundle import Bundle, BundleSpec, HiddenMarkov, Trained
+from smartmoney.core.models.bundle import Bundle, BundleSpec, Detector, HiddenMarkov, Trained
 from smartmoney.core.models.kernel import decide_table
 from smartmoney.core.models.layout import MIND, Layout, fresh_mind, lay_out
 from smartmoney.core.regime.parameters import RegimeParameters
@@ -26,10 +27,24 @@ BLOCK = 16_384
 
 
 class Staged(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold one source's columns before the detector, of chosen rows `(chosen, columns)`, and the states' posterior of all rows."""
+    """Hold one source's columns before the classifier, of chosen rows `(chosen, columns)`, and the states' posterior of all rows."""
 
     x: NDArray[np.float32]
     states: Floats
+
+
+class StandingDetector(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold a detector that is not learned here: a champion's, which goes on speaking where nobody knows who was informed."""
+
+    spec: Detector
+    forest: Forest
+
+
+def standing_of(champion: Bundle | None) -> StandingDetector | None:
+    """Return a champion's detector, None where it has none."""
+    if champion is None or champion.spec.detector is None:
+        return None
+    return StandingDetector(spec=champion.spec.detector, forest=champion.forests["detector"])
 
 
 def stage_spec(hmm: HiddenMarkov, feature_window: int, products: Sequence[Interaction] = ()) -> BundleSpec:
@@ -44,16 +59,19 @@ def stage_spec(hmm: HiddenMarkov, feature_window: int, products: Sequence[Intera
     )
 
 
-def stage(sources: Sequence[Rows], spec: BundleSpec, chosen: Sequence[NDArray[np.int64]]) -> list[Staged]:
-    """Return the stage's columns of every source's chosen rows: features, products, window means, the filter's regimes, entropy and age.
+def stage(
+    sources: Sequence[Rows], spec: BundleSpec, chosen: Sequence[NDArray[np.int64]], standing: StandingDetector | None = None
+) -> list[Staged]:
+    """Return the stage's columns of every source's chosen rows: features, products, window means, the filter's regimes, entropy, age; flow.
 
-    The numbers of chosen rows rise. Cost: some 3 µs a row.
+    The last two are what a standing detector says on this stage, NaN without one. The numbers of chosen rows rise. Cost: some 3 µs a row.
     """
+    detector, forests = (None, {}) if standing is None else (standing.spec, {"detector": standing.forest})
     layout = lay_out(
-        Bundle(spec=msgspec.structs.replace(spec, detector=None, classifier=None, heads=()), forests={}, card="", hash=""),
+        Bundle(spec=msgspec.structs.replace(spec, detector=detector, classifier=None, heads=()), forests=forests, card="", hash=""),
         RegimeParameters(feature_window=spec.feature_window),
     )
-    columns, states = layout.columns.flow, len(spec.hmm.names)
+    columns, states = layout.columns.regime, len(spec.hmm.names)
     found = []
     for one, rows in zip(sources, chosen, strict=True):
         parts, posteriors = [], []

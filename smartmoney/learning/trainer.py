@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from smartmoney.adapters.model_files import assemble
 from smartmoney.core.domain.signals import Regime
-from smartmoney.core.models.bundle import Bundle, HiddenMarkov, Trained
+from smartmoney.core.models.bundle import Bundle, HiddenMarkov, Trained, head_name
+from smartmoney.core.models.columns import FROM_DETECTOR
 from smartmoney.core.regime.parameters import RegimeParameters
+from smartmoney.learning.boosting.models import HeadModel, RegimeClassifier
 from smartmoney.learning.boosting.trees import TrainingRefused
 from smartmoney.learning.calibration import Reliability
 from smartmoney.learning.drift_monitors import Reference, reference_of
@@ -28,6 +30,7 @@ from smartmoney.learning.fitting.run import Learned, Progress, Published, folds_
 from smartmoney.learning.fitting.stages import layout
 from smartmoney.learning.model_card import card_of
 from smartmoney.learning.sets.rows import Rows, check_rows
+from smartmoney.learning.staging import StandingDetector, standing_of
 
 CANARY_HORIZON_S = 300
 _REGIME_NAMES = tuple(one.value for one in Regime)
@@ -106,6 +109,8 @@ class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
     paths: Paths | None
     """Histories of combinatorial purged cross-validation; None for worlds, which are no one past, and where there is no head."""
     importance: dict[str, float]
+    flow_gain: dict[str, float]
+    """By forest that was grown here, the share of its gain that the detector's two columns have; empty where none reads them."""
     trees: dict[str, int]
 
 
@@ -140,15 +145,16 @@ def train(
     """
     for one in sources:
         check_rows(one)
-    learned = learn(sources, recipe, progress, None if champion is None else champion.spec.hmm, _published_by(champion, sources))
+    standing = standing_of(champion)
+    learned = learn(sources, recipe, progress, None if champion is None else champion.spec.hmm, _published_by(champion, sources), standing)
     if recipe.horizons_s and not learned.heads:
         raise TrainingRefused(f"no horizon could be learned, and a model without any never says anything: {_why_none(learned)}")
     progress("canaries", 0, 1)
-    found = _canaries(sources, recipe, learned)
+    found = _canaries(sources, recipe, learned, standing)
     progress("canaries", 1, 1)
     if found is not None and found.problems:
         raise TrainingRefused(f"leakage: {'; '.join(found.problems)}; nothing was kept")
-    paths = None if champion is None else _paths(sources, recipe, learned, champion.spec.hmm, progress)
+    paths = None if champion is None else _paths(sources, recipe, learned, champion.spec.hmm, standing, progress)
     trained = Trained(venue=origin.venue, market=origin.market, instruments=origin.instruments, data_hash=data_hash(sources))
     spec, forests = parts_of(learned, recipe, name, trained, sources, champion)
     draft = assemble(spec, forests, "")
@@ -173,24 +179,47 @@ def data_hash(sources: Sequence[Rows]) -> str:
     return digest.hexdigest()
 
 
-def _canaries(sources: Sequence[Rows], recipe: Recipe, learned: Learned) -> Canaries | None:
+def _canaries(sources: Sequence[Rows], recipe: Recipe, learned: Learned, standing: StandingDetector | None) -> Canaries | None:
     horizon = _canary_horizon(learned)
     if not horizon:
         return None
-    made = sample(sources, learned.hmm, recipe)
+    made, shape = sample(sources, learned.hmm, recipe, None if learned.regime is not None else standing), layout(learned.hmm, recipe)
+    if learned.flow is not None:
+        made.x[:, shape.columns(("flow:",), features=False)] = learned.flow
     rows = head_rows(sources, made, horizon, recipe.every_s, recipe.half_life_s)
     fold = folds_of(sources, recipe)[-1]
-    return canaries(sources, made, rows, fold, layout(learned.hmm, recipe), recipe, horizon)
+    return canaries(sources, made, rows, fold, shape, recipe, horizon)
 
 
-def _paths(sources: Sequence[Rows], recipe: Recipe, learned: Learned, stage: HiddenMarkov, progress: Progress) -> Paths | None:
+def _paths(
+    sources: Sequence[Rows],
+    recipe: Recipe,
+    learned: Learned,
+    stage: HiddenMarkov,
+    standing: StandingDetector | None,
+    progress: Progress,
+) -> Paths | None:
     horizon = _canary_horizon(learned)
     if not horizon or learned.regime is not None:
         return None
     progress("histories", 0, 1)
-    found = combinatorial_paths(sources, stage, recipe, horizon)
+    found = combinatorial_paths(sources, stage, recipe, horizon, standing)
     progress("histories", 1, 1)
     return found
+
+
+def _flow_gain(learned: Learned) -> dict[str, float]:
+    grown: dict[str, RegimeClassifier | HeadModel] = {} if learned.regime is None else {"classifier": learned.regime.classifier}
+    grown |= {head_name(one.model.horizon_s): one.model for one in learned.heads}
+    shares = {
+        name: sum(
+            gain
+            for column, gain in zip(one.grown.columns.tolist(), one.grown.gains.tolist(), strict=True)
+            if one.layout.names[column] in FROM_DETECTOR
+        )
+        for name, one in grown.items()
+    }
+    return shares if any(share > 0.0 for share in shares.values()) else {}
 
 
 def _in_regime(quality: Reliability) -> RegimeCalibration:
@@ -256,5 +285,6 @@ def _report(bundle: Bundle, learned: Learned, found: Canaries | None, paths: Pat
         canaries=found,
         paths=paths,
         importance={name: gain / total for name, gain in sorted(bundle.spec.importance.items(), key=lambda item: -item[1])},
+        flow_gain=_flow_gain(learned),
         trees={name: len(forest.trees) for name, forest in bundle.forests.items()},
     )

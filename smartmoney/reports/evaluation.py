@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from smartmoney.core.models.bundle import Bundle
+from smartmoney.learning.calibration_error import TOO_FEW
 from smartmoney.learning.evaluation.against import Compared
 from smartmoney.learning.evaluation.baseline import BaselineScore
 from smartmoney.learning.evaluation.delay import POOLED
@@ -18,7 +19,7 @@ from smartmoney.learning.evaluation.passed_by import WAYS
 from smartmoney.learning.evaluation.planted import PlantedScore
 from smartmoney.learning.evaluation.summary import summary_of, summary_of_both
 from smartmoney.learning.evaluation.trades import TradeSums
-from smartmoney.learning.evaluation.worlds import RegimeScore
+from smartmoney.learning.evaluation.worlds import HeadScore, RegimeScore
 from smartmoney.reports import evaluation_plots as plots
 from smartmoney.reports.evaluation_against import against, ranged, said
 from smartmoney.reports.page import bullets, figure, page, paragraph, swatch, table, tiles
@@ -184,14 +185,14 @@ def _forecasts(scores: Evaluation) -> Iterator[str]:
         yield table(
             {"horizon": "text", "AUC": "", "error": "", "95 %": "", "slope": "", "Brier skill": "", "independent": ""},
             [
-                (name, said(one.auc, ".3f"), said(one.quality.ece, ".3f"), ranged(one.quality.ece_low, one.quality.ece_high, ".3f"),
+                (name, said(one.auc, ".3f"), _error(one.quality.ece), ranged(one.quality.ece_low, one.quality.ece_high, ".3f"),
                  said(one.quality.slope, ".2f"), said(one.quality.skill, "+.4f"), said(one.effective, ".0f"))
                 for head in scores.heads
                 for name, one in ((f"{head.horizon_s} s", head), ("… unseen families", head.unseen))
                 if one is not None and (one is head or one.effective > 0.0)
             ],
         )  # fmt: skip
-        yield figure(plots.draw_reliability(scores.heads), "reliability of forecasts on held-out worlds")
+        yield figure(plots.draw_reliability(scores.heads), _of_reliability(scores.heads))
         yield from _by_regime(scores)
     if scores.curve:
         yield "<h2>Learning curve</h2>"
@@ -201,9 +202,18 @@ def _forecasts(scores: Evaluation) -> Iterator[str]:
         yield from _recordings(scores.baseline)
 
 
+def _error(value: float) -> str:
+    return "too few to tell" if math.isnan(value) else said(value, ".3f")
+
+
+def _of_reliability(heads: Sequence[HeadScore]) -> str:
+    few = ", ".join(f"{head.horizon_s} s" for head in heads if head.quality.bins and math.isnan(head.quality.ece))
+    return "reliability of forecasts on held-out worlds" + (f"; {TOO_FEW} how far off they are: {few}" if few else "")
+
+
 def _by_regime(scores: Evaluation) -> Iterator[str]:
     rows = [
-        (f"{head.horizon_s} s", swatch(name, name), said(one.ece, ".3f"), said(one.brier, ".4f"), said(one.skill, "+.4f"),
+        (f"{head.horizon_s} s", swatch(name, name), _error(one.ece), said(one.brier, ".4f"), said(one.skill, "+.4f"),
          said(one.slope, ".2f"), said(one.intercept, "+.2f"), said(one.effective, ".0f"))
         for head in scores.heads
         for name, one in head.by_regime.items()

@@ -23,7 +23,7 @@ MIRRORED = np.array([1, 0, 2, 3, 4])
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
-    """Name the columns of a wide row before the detector, and hold the mirror: value k is `sign[k]` × row[`partner[k]`]."""
+    """Name the columns of a wide row before the classifier, and hold the mirror: value k is `sign[k]` × row[`partner[k]`]."""
 
     names: tuple[str, ...]
     sign: NDArray[np.float32]
@@ -51,7 +51,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 def layout_of(spec: BundleSpec, products: Sequence[Interaction]) -> Layout:
     """Return the layout of `staging.wide` for a specification that names those products."""
     columns = columns_of(spec)
-    count = columns.flow
+    count = columns.regime
     return Layout(
         names=columns.names[:count],
         sign=columns.sign[:count].astype(np.float32),

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from smartmoney.core.domain.signals import Regime
 from smartmoney.core.models.bundle import Bundle
 from smartmoney.core.regime.parameters import RegimeParameters
+from smartmoney.learning.calibration import Reliability
+from smartmoney.learning.calibration_error import rooted
 from smartmoney.learning.evaluation.delay import Rehearsed, alarms_of, everything, ratio_of, rehearsals
 from smartmoney.learning.evaluation.evaluate import Evaluation, Heard, HeldOut, evaluate, listen
 from smartmoney.learning.evaluation.filter_score import paired_counts, share_of
@@ -196,7 +198,7 @@ def _regimes(first: Contender, other: Contender) -> Contest[Floats]:
         def of(times: Floats) -> list[float]:
             drawn = np.tensordot(times, counts, axes=1)
             share = [share_of(*(np.tensordot(times[has_filter], each, axes=1) for each in beside))] if has_filter.any() else []
-            return [macro_f1(drawn), *f1_of(drawn).tolist(), labels.quality(times).ece, *share]
+            return [macro_f1(drawn), *f1_of(drawn).tolist(), _error(labels.quality(times), times), *share]
 
         return of
 
@@ -238,7 +240,7 @@ def _forecasts(part: str, first: Forecasts, other: Forecasts, worlds: int) -> Co
         def of(times: Floats) -> list[float]:
             drawn = one.drawn(times)
             quality = drawn.quality()
-            return [drawn.auc, quality.ece, quality.slope, quality.intercept, quality.skill, quality.log_loss]
+            return [drawn.auc, _error(quality, times), quality.slope, quality.intercept, quality.skill, quality.log_loss]
 
         return of
 
@@ -326,6 +328,11 @@ class _Sums:
     def in_all(self, times: Floats) -> tuple[float, float]:
         """Return the accounts' net, and trades a day."""
         return float(times @ self.net), float(times @ self._trades) / float(times @ self._days)
+
+
+def _error(quality: Reliability, times: Floats) -> float:
+    """Return the error of all worlds as the tables have it; that of a draw has its sign and any number of worlds."""
+    return quality.ece if (times == 1.0).all() else rooted(quality.ece_squared)
 
 
 def _weighted(values: Floats, times: Floats) -> float:

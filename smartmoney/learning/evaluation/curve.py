@@ -1,9 +1,9 @@
 """The learning curve: skill on held-out worlds against the number of worlds that were learned from.
 
-Each point is a training of its own, by the recipe of `smartmoney train --built-in`: the hidden Markov stage, the classifier and the head
-of the shortest horizon, on the first so many training worlds, families in turn. What it says is scored raw: without the smoothing,
-debouncing and calibration that a bundle adds. So it tells whether more worlds would help, not how good the bundle is. Few worlds may not
-hold every regime; then the training is refused as any other, and the point says why.
+Each point is a training of its own, by the recipe of `smartmoney train --built-in`: the hidden Markov stage, the detector as others read
+it, the classifier and the head of the shortest horizon, on the first so many training worlds, families in turn. What it says is scored raw:
+without the smoothing, debouncing and calibration that a bundle adds. So it tells whether more worlds would help, not how good the bundle
+is. Few worlds may not hold every regime; then the training is refused as any other, and the point says why.
 """
 
 import math
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from smartmoney.learning.boosting.trees import TrainingRefused
 from smartmoney.learning.calibration import weighted_auc
 from smartmoney.learning.fitting.heads import head_rows
-from smartmoney.learning.fitting.plan import Recipe, sample
+from smartmoney.learning.fitting.plan import Recipe, sample, whole
 from smartmoney.learning.fitting.run import f1_scores, fit_stage
-from smartmoney.learning.fitting.stages import fit_classifier, fit_head, layout, truth_rows
+from smartmoney.learning.fitting.stacked import asked, can_cross, cross_fit, crossed, write_flow
+from smartmoney.learning.fitting.stages import fit_classifier, fit_detector, fit_head, layout, truth_rows
 from smartmoney.learning.regimes.hmm import FitRefused
 from smartmoney.learning.regimes.observations import ObservationRefused
 from smartmoney.learning.sets.rows import Rows
@@ -72,7 +73,15 @@ def _skill(training: Sequence[Rows], held_out: Sequence[Rows], recipe: Recipe) -
     shape = layout(fitted.hmm, recipe)
     learned, tested = sample(training, fitted.hmm, recipe), sample(held_out, fitted.hmm, recipe)
     everything = np.ones(len(learned.row), np.bool_)
-    classifier = fit_classifier(learned, truth_rows(training, learned, recipe.every_s), everything, shape, recipe.classifier_trees())
+    known_truth = truth_rows(training, learned, recipe.every_s)
+    inner = crossed(training, whole(training), recipe.flow_parts)
+    if can_cross(learned, known_truth, inner):
+        said, step, calibrator = cross_fit(learned, known_truth, inner, shape, recipe)
+        settings = recipe.detector_trees()
+        detector = fit_detector(learned, known_truth, everything, shape, settings)
+        write_flow(learned, shape, calibrator, said[step])
+        write_flow(tested, shape, calibrator, asked(detector, tested.x, settings.rounds)[step])
+    classifier = fit_classifier(learned, known_truth, everything, shape, recipe.classifier_trees())
     labels = head_rows(training, learned, horizon, recipe.every_s, recipe.half_life_s)
     head = fit_head(learned, labels, everything, shape, recipe.head_trees(), horizon)
     truth = truth_rows(held_out, tested, recipe.every_s)

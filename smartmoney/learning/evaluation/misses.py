@@ -1,8 +1,12 @@
-"""What an evaluation stays below of the skill goals, in words. What was not measured is no miss, and is said elsewhere."""
+"""What an evaluation stays below of the skill goals, in words. What was not measured is no miss, and is said elsewhere.
+
+Calibration that was measured on too few independent labels to be told is one.
+"""
 
 import math
 from collections.abc import Iterator
 
+from smartmoney.learning.calibration_error import TOO_FEW
 from smartmoney.learning.evaluation.delay import POOLED, DelayScore
 from smartmoney.learning.evaluation.evaluate import Evaluation
 from smartmoney.learning.evaluation.filter_score import GOAL, GOAL_FLOOR, FilterScore
@@ -29,7 +33,7 @@ def misses(found: Evaluation) -> Iterator[str]:
     if found.regimes is not None:
         yield from _of_regimes(found.regimes)
     for head in found.heads:
-        yield from _of_head(head)
+        yield from misses_of_head(head)
     for base in found.baseline:
         if not base.gain_low > 0.0 or not base.gain >= 0.005:
             yield (
@@ -104,10 +108,13 @@ def _of_filter(one: FilterScore) -> str:
     )
 
 
-def _of_head(head: HeadScore) -> Iterator[str]:
+def misses_of_head(head: HeadScore) -> Iterator[str]:
+    """Yield what one horizon's forecasts stay below."""
     if not head.effective > 0.0:
         return
-    if not head.quality.ece <= 0.03:
+    if math.isnan(head.quality.ece):
+        yield f"calibration, {head.horizon_s} s: {TOO_FEW} the error, goal 0.03 (better 0.015)"
+    elif not head.quality.ece <= 0.03:
         yield f"calibration, {head.horizon_s} s: error {head.quality.ece:.3f}, goal 0.03 (better 0.015)"
     if not 0.9 <= head.quality.slope <= 1.1:
         yield f"calibration, {head.horizon_s} s: slope {head.quality.slope:.2f}, goal 0.9 to 1.1"

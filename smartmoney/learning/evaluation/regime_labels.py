@@ -36,10 +36,9 @@ class Labels(msgspec.Struct, frozen=True):
         return found
 
     def quality(self, times: Floats | None = None) -> Reliability:
-        """Return how true the labels' probabilities are, worlds counted so many `times`; without, with intervals over worlds."""
+        """Return how true the labels' probabilities are, worlds counted so many `times`; intervals are over worlds."""
         weight = np.full(len(self.label), THIN_S / 60.0) * (1.0 if times is None else times[self.world])
-        group = self.world if times is None else np.zeros_like(self.world)
-        return reliability(self.p, (self.label == self.truth).astype(np.float64), weight, group)
+        return reliability(self.p, (self.label == self.truth).astype(np.float64), weight, self.world)
 
 
 def scored_labels(worlds: Sequence[tuple[Rows, Said | RegimesSaid]]) -> Labels:

@@ -16,6 +16,7 @@ from smartmoney.core.domain.signals import Regime
 from smartmoney.core.models.bundle import Bundle
 from smartmoney.core.regime.parameters import RegimeParameters
 from smartmoney.learning.calibration import log_loss, reliability, row_losses
+from smartmoney.learning.calibration_error import time_blocks
 from smartmoney.learning.drift import DriftReport
 from smartmoney.learning.drift_monitors import ROW_S, DriftMonitors, Forecast, Reference
 from smartmoney.learning.evaluation.baseline import based, direction
@@ -114,18 +115,18 @@ def score_forecasts(sources: Sequence[Rows], challenger: Bundle, champion: Bundl
     up, weight, p, q, base, regime = (
         np.concatenate([getattr(one, name) for one in every]) for name in ("up", "weight", "ours", "theirs", "base", "regime")
     )
-    day = np.concatenate([one.second for one in every]) * SECOND_NS // DAY_NS
+    block = time_blocks(np.concatenate([one.second for one in every]) * SECOND_NS, max(by_horizon))
     is_first = champion is None
     return ForecastScore(
         gain=paired_gain(-ours, -theirs, _BLOCKS_OF_HORIZONS * max(by_horizon) // EVERY_S, _SEED),
         days=_days(seconds),
         hours=len(seconds) * EVERY_S / 3600.0,
-        ece=reliability(p, up, weight, day).ece,
+        ece=reliability(p, up, weight, block).ece,
         log_loss=log_loss(p, up, weight),
         base_rate_log_loss=log_loss(base, up, weight),
         logistic_log_loss=log_loss(q, up, weight) if is_first else _NAN,
         regime_loss={} if is_first else _by_regime(p, up, weight, regime),
-        champion_ece=_NAN if is_first else reliability(q, up, weight, day).ece,
+        champion_ece=_NAN if is_first else reliability(q, up, weight, block).ece,
         champion_regime_loss={} if is_first else _by_regime(q, up, weight, regime),
     )
 

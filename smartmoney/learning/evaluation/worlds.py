@@ -76,8 +76,8 @@ class Forecasts(msgspec.Struct, frozen=True):
         return Forecasts(self.up[chosen], self.came[chosen], self.weight[chosen], self.world[chosen], self.regime[chosen])
 
     def drawn(self, times: Floats) -> "Forecasts":
-        """Return the rows with each world counted so many times, as rows of one world: a draw has no interval of its own."""
-        return Forecasts(self.up, self.came, self.weight * times[self.world], np.zeros_like(self.world), self.regime)
+        """Return the rows with each world counted so many times."""
+        return Forecasts(self.up, self.came, self.weight * times[self.world], self.world, self.regime)
 
     @property
     def auc(self) -> float:

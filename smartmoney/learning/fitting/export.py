@@ -106,6 +106,7 @@ def _parameters(recipe: Recipe) -> dict[str, str | int | float | bool]:
         "every_s": recipe.every_s,
         "folds": recipe.folds,
         "unseen_share": recipe.unseen_share,
+        "flow_parts": recipe.flow_parts,
         "seed": recipe.seed,
     }
 

@@ -5,7 +5,8 @@ whose labels reach no nearer to a tested block than one horizon. Each block is t
 past, and their spread is what is told (López de Prado 2018, chapter 12). Some blocks are foretold by a forest that knows what came after:
 none of these numbers is a forecast's.
 
-The hidden Markov stage is the champion's, which has not seen the blocks; fitting one per split would take the most time by far.
+The hidden Markov stage and the detector are the champion's, which have not seen the blocks; fitting one stage per split would take the most
+time by far.
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from smartmoney.learning.fitting.heads import HeadRows, head_rows
 from smartmoney.learning.fitting.plan import Recipe, Sample, sample
 from smartmoney.learning.fitting.stages import fit_head, layout
 from smartmoney.learning.sets.rows import SECOND_NS, Rows
+from smartmoney.learning.staging import StandingDetector
 from smartmoney.learning.validation.splits import Split, combinatorial
 
 BLOCKS, TESTED = 8, 2
@@ -36,9 +38,11 @@ class Paths(msgspec.Struct, frozen=True, kw_only=True):
     aucs: tuple[float, ...]
 
 
-def combinatorial_paths(sources: Sequence[Rows], stage: HiddenMarkov, recipe: Recipe, horizon_s: int) -> Paths:
+def combinatorial_paths(
+    sources: Sequence[Rows], stage: HiddenMarkov, recipe: Recipe, horizon_s: int, standing: StandingDetector | None = None
+) -> Paths:
     """Return the AUCs of all histories of recordings at one horizon; instruments of the same time are in the same block."""
-    made = sample(sources, stage, recipe)
+    made = sample(sources, stage, recipe, standing)
     rows = head_rows(sources, made, horizon_s, recipe.every_s, recipe.half_life_s)
     order = np.argsort(made.times[rows.at], kind="stable")
     starts = made.times[rows.at][order] // SECOND_NS

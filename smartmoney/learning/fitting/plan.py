@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from smartmoney.core.features.interactions import Interaction, interactions
 from smartmoney.core.models.bundle import HiddenMarkov
 from smartmoney.learning.boosting.trees import Matrix, TrainingRefused, TreeSettings
+from smartmoney.learning.calibration_error import BLOCK_REACHES, time_blocks
 from smartmoney.learning.sets.labels import HORIZONS_S
 from smartmoney.learning.sets.rows import SECOND_NS, Rows
-from smartmoney.learning.staging import stage, stage_spec
+from smartmoney.learning.staging import StandingDetector, stage, stage_spec
 
 FOREVER_NS = 2**62
 BLOCK_S = 1800
@@ -30,8 +31,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """Configure a training; the first five are the configuration's keys of the same names.
 
     `folds` leave out families of worlds, or walk forward in time; `world_folds` leave out worlds of every family, and calibrate; heads are
-    calibrated with `unseen_share` of the weight on the former. `every_s` thins rows that say the same; `half_life_s` is that of a row's
-    weight with age, infinite for worlds, which have no age. `stage_without` names families that the hidden Markov stage is not fitted on.
+    calibrated with `unseen_share` of the weight on the former. Inside each fold detectors of `flow_parts` parts speak of each other's rows,
+    for classifier and heads to learn from; below 2 neither reads the detector. `every_s` thins rows that say the same; `half_life_s` is
+    that of a row's weight with age, infinite for worlds, which have no age. `stage_without` names families that the hidden Markov stage is
+    not fitted on.
     """
 
     hmm_components: int = 5
@@ -43,6 +46,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     folds: int = 4
     world_folds: int = 3
     unseen_share: float = 0.15
+    flow_parts: int = 3
     half_life_s: float = float("inf")
     horizons_s: tuple[int, ...] = HORIZONS_S
     hmm_rows: int = 16_000
@@ -143,13 +147,25 @@ def whole(sources: Sequence[Rows]) -> Fold:
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the chosen rows of all sources: wide columns `x`, source and row numbers, times, and `group`, what is independent."""
+    """Hold the chosen rows of all sources: wide columns `x`, source and row numbers, times, and `group`, what is learned from apart.
+
+    `is_world` tells rows of worlds from those of recordings.
+    """
 
     x: Matrix
     source: NDArray[np.int64]
     row: NDArray[np.int64]
     times: NDArray[np.int64]
     group: NDArray[np.int64]
+    is_world: NDArray[np.bool_]
+
+    def blocks(self, at: NDArray[np.int64], reach_s: float) -> NDArray[np.int64]:
+        """Return what of the rows `at` is independent where labels reach so far ahead: worlds, and of recordings blocks of time.
+
+        Instruments that were recorded at one time share a block.
+        """
+        numbers = time_blocks(self.times[at], max(reach_s, BLOCK_S / BLOCK_REACHES))
+        return np.where(self.is_world[at], -1 - self.source[at], numbers)
 
     def train(self, fold: Fold, reach_s: float) -> NDArray[np.bool_]:
         """Tell which rows a fold may learn from, with labels that reach so many seconds ahead, and as much embargo."""
@@ -162,9 +178,9 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
         return (self.times >= np.array(fold.test_from)[self.source]) & (self.times < np.array(fold.test_until)[self.source])
 
 
-def sample(sources: Sequence[Rows], hmm: HiddenMarkov, recipe: Recipe) -> Sample:
-    """Stage every source and choose every `every_s`-th second of it."""
-    numbers, rows, times, groups = [], [], [], []
+def sample(sources: Sequence[Rows], hmm: HiddenMarkov, recipe: Recipe, standing: StandingDetector | None = None) -> Sample:
+    """Stage every source and choose every `every_s`-th second of it. Flow columns are what a standing detector says, else NaN."""
+    numbers, rows, times, groups, worlds = [], [], [], [], []
     group = 0
     for place, one in enumerate(sources):
         seconds = (one.times - one.times[0]) // SECOND_NS
@@ -175,14 +191,16 @@ def sample(sources: Sequence[Rows], hmm: HiddenMarkov, recipe: Recipe) -> Sample
         # A world is one draw; a recording is as many as it has blocks.
         blocks = seconds[chosen] // BLOCK_S if one.truth is None else np.zeros(len(chosen), np.int64)
         groups.append(group + blocks)
+        worlds.append(np.full(len(chosen), one.truth is not None))
         group = int(groups[-1][-1]) + 1 if len(chosen) else group
     spec = stage_spec(hmm, recipe.feature_window, recipe.products())
     return Sample(
-        x=np.concatenate([one.x for one in stage(sources, spec, rows)]),
+        x=np.concatenate([one.x for one in stage(sources, spec, rows, standing)]),
         source=np.concatenate(numbers),
         row=np.concatenate(rows),
         times=np.concatenate(times),
         group=np.concatenate(groups),
+        is_world=np.concatenate(worlds),
     )
 
 

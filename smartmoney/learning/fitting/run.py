@@ -1,7 +1,7 @@
 """Train everything: each fold's stages on its own train part, calibration on what the folds said of rows they had not seen, then the whole.
 
 Nothing is scored on rows that any part of its model was fitted on: the hidden Markov stage, scales, column choice and forests of a fold see
-the fold's train rows only.
+the fold's train rows only. No forest learns from what a detector says of worlds that it has seen (`stacked`).
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from smartmoney.core.domain.signals import Regime
 from smartmoney.core.models.bundle import Calibrator, HiddenMarkov
 from smartmoney.learning.boosting.models import FlowDetector, HeadModel, Layout, RegimeClassifier, softmax
-from smartmoney.learning.boosting.trees import TrainingRefused, cut
+from smartmoney.learning.boosting.trees import Matrix, TrainingRefused, cut
 from smartmoney.learning.calibration import (
     Reliability,
     calibrate,
@@ -36,11 +36,13 @@ from smartmoney.learning.fitting.plan import (
     world_folds,
 )
 from smartmoney.learning.fitting.regime import RegimeFit, fit_on_champion, fit_on_truth
+from smartmoney.learning.fitting.stacked import asked, can_cross, crossed, flow_scores, flow_step, stack, write_flow
 from smartmoney.learning.fitting.stages import TruthRows, fit_classifier, fit_detector, fit_head, layout, truth_rows
 from smartmoney.learning.fitting.told import Told, binary_losses, enough, margin_losses, steps_of
 from smartmoney.learning.regimes.hmm import FitRefused
 from smartmoney.learning.regimes.observations import ObservationRefused
 from smartmoney.learning.sets.rows import Rows
+from smartmoney.learning.staging import StandingDetector
 
 Floats = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
@@ -83,7 +85,8 @@ class RegimeResult(msgspec.Struct, frozen=True, kw_only=True):
 class Learned(msgspec.Struct, frozen=True, kw_only=True):
     """Hold everything that a training made. `regime` is None where there was no truth; then the champion's forests stay.
 
-    `stage_kept` says why the champion's hidden Markov stage was kept, None where it was fitted anew.
+    `stage_kept` says why the champion's hidden Markov stage was kept, None where it was fitted anew. `flow` is what detectors that had not
+    seen a row said of it, calibrated, `(rows of a sample, 2)`; None where classifier and heads read no detector that was learned here.
     """
 
     stage: RegimeFit | None
@@ -91,6 +94,7 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True):
     hmm: HiddenMarkov
     regime: RegimeResult | None
     heads: tuple[HeadResult, ...]
+    flow: Matrix | None
     skipped: dict[int, str]
     sources: int
     rows: int
@@ -106,8 +110,9 @@ def learn(
     progress: Progress,
     champion: HiddenMarkov | None = None,
     published: Published | None = None,
+    standing: StandingDetector | None = None,
 ) -> Learned:
-    """Train on worlds with truth, or on recordings with the champion's stage to stand on.
+    """Train on worlds with truth, or on recordings with the champion's stage and detector to stand on.
 
     `published` says which regime a champion on another stage publishes at each row of each source: without truth its classifier stays, and
     decisions choose a conformal threshold by what it makes of the stage that is learned here.
@@ -119,7 +124,8 @@ def learn(
     has_truth = has_regimes(sources)
     folds = folds_of(sources, recipe)
     fresh = world_folds(sources, recipe.world_folds) if has_truth else ()
-    told = _OutOfFold(sources, recipe, None if has_truth else published)
+    told = _OutOfFold(sources, recipe, *((None, None) if has_truth else (published, standing)))
+    told.cross((*folds, *fresh))
     count = len(folds) + len(fresh) + 1
     for number, (kind, fold) in enumerate([*((told.unseen, one) for one in folds), *((told.fresh, one) for one in fresh)]):
         progress("folds", number, count)
@@ -169,13 +175,21 @@ class _OutOfFold:
     both, for the market that they will be asked about is none of them.
     """
 
-    def __init__(self, sources: Sequence[Rows], recipe: Recipe, published: Published | None = None) -> None:
-        self._sources, self._recipe, self._publish = sources, recipe, published
+    def __init__(
+        self, sources: Sequence[Rows], recipe: Recipe, published: Published | None = None, standing: StandingDetector | None = None
+    ) -> None:
+        self._sources, self._recipe, self._publish, self._standing = sources, recipe, published, standing
+        self._crossed: dict[Fold, tuple[Fold, ...]] = {}
+        self._is_stacked: bool | None = None
         self._published: Sequence[NDArray[np.int64]] | None = None
         self.unseen, self.fresh = Told(), Told()
         self._head_rows: dict[int, HeadRows] = {}
         self._truth: TruthRows | None = None
         self.skipped: dict[int, str] = {}
+
+    def cross(self, folds: Sequence[Fold]) -> None:
+        """Divide what each fold learns from into the parts of which each other's detectors speak."""
+        self._crossed = {one: crossed(self._sources, one, self._recipe.flow_parts) for one in folds}
 
     def take(self, told: Told, fold: Fold, champion: HiddenMarkov | None, *, has_truth: bool) -> None:
         """Fit on a fold's train part and note what it says of the test part."""
@@ -220,6 +234,7 @@ class _OutOfFold:
             hmm=hmm,
             regime=regime,
             heads=tuple(heads),
+            flow=made.x[:, shape.columns(("flow:",), features=False)] if regime is not None and self._stacks(made) else None,
             skipped=self.skipped,
             sources=len(self._sources),
             rows=sum(len(one) for one in self._sources),
@@ -251,8 +266,15 @@ class _OutOfFold:
         fitted, kept = fit_stage(self._sources, usable, self._recipe, champion, has_truth=has_truth)
         hmm = fitted.hmm if fitted is not None else champion
         assert hmm is not None
-        made = sample(self._sources, hmm, self._recipe)
+        made = sample(self._sources, hmm, self._recipe, self._standing)
         return made, hmm, (fitted, kept)
+
+    def _stacks(self, made: Sample) -> bool:
+        """Tell whether classifier and heads read the detector: in all folds and in the bundle, or nowhere."""
+        if self._is_stacked is None:
+            rows = self._truth_of(made)
+            self._is_stacked = all(can_cross(made, rows, inner) for inner in self._crossed.values())
+        return self._is_stacked
 
     def _rows_of(self, made: Sample, horizon: int) -> HeadRows:
         if horizon not in self._head_rows:
@@ -272,15 +294,17 @@ class _OutOfFold:
         return self._truth
 
     def _take_regime(self, told: Told, made: Sample, fold: Fold, shape: Layout, test: NDArray[np.bool_]) -> None:
-        rows, usable, x = self._truth_of(made), made.train(fold, 0.0), made.x[test]
+        rows, usable = self._truth_of(made), made.train(fold, 0.0)
+        settings = self._recipe.detector_trees()
+        flow = asked(fit_detector(made, rows, usable, shape, settings), made.x[test], settings.rounds)
+        told.take_flow(test, flow)
+        if self._stacks(made):
+            stack(made, rows, self._crossed[fold], shape, self._recipe, test, flow)
         settings = self._recipe.classifier_trees()
         classifier = fit_classifier(made, rows, usable, shape, settings)
+        x = made.x[test]
         sizes = [msgspec.structs.replace(classifier, grown=cut(classifier.grown, n)) for n in steps_of(settings.rounds)]
         told.take_margins(test, np.stack([one.margins(x) for one in sizes]))
-        settings = self._recipe.detector_trees()
-        detector = fit_detector(made, rows, usable, shape, settings)
-        flows = [msgspec.structs.replace(detector, grown=cut(detector.grown, n)) for n in steps_of(settings.rounds)]
-        told.take_flow(test, np.stack([np.column_stack(one.raw(x)) for one in flows]))
 
     def _regime(self, made: Sample, everything: NDArray[np.bool_], shape: Layout) -> RegimeResult:
         rows = self._truth_of(made)
@@ -289,8 +313,11 @@ class _OutOfFold:
         scores = f1_scores(p.argmax(axis=1), y, weight)
         top = p.argmax(axis=1)
         share = np.bincount(y, weight, 5) / weight.sum()
-        flow_step, flow_rounds = self._detector_size(rows)
-        calibrator, auc, direction, flow_quality = self._flow_facts(made, rows, flow_step)
+        size, flow_rounds = self._detector_size(rows)
+        calibrator, auc, direction, flow_quality = self._flow_facts(made, rows, size)
+        if self._stacks(made):
+            assert self._known.flow is not None
+            write_flow(made, shape, calibrator, self._known.flow[size])
         classifier = fit_classifier(made, rows, everything, shape, self._recipe.classifier_trees(), rounds)
         detector = fit_detector(made, rows, everything, shape, self._recipe.detector_trees(), flow_rounds)
         assert self.unseen.filtered is not None
@@ -302,7 +329,7 @@ class _OutOfFold:
             filter_macro_f1=float(f1_scores(self.unseen.filtered[at].argmax(axis=1), y, weight).mean()),
             log_loss=float(np.average(-np.log(np.maximum(p[np.arange(len(y)), y], 1e-9)), weights=weight)),
             base_log_loss=float(-(share[share > 0] * np.log(share[share > 0])).sum()),
-            quality=reliability(p.max(axis=1), (top == y).astype(np.float64), weight, made.group[at]),
+            quality=reliability(p.max(axis=1), (top == y).astype(np.float64), weight, made.blocks(at, 0.0)),
             detector_auc=auc,
             detector_direction=direction,
             detector_quality=flow_quality,
@@ -319,13 +346,7 @@ class _OutOfFold:
         return step, steps_of(self._recipe.classifier_trees().rounds)[step]
 
     def _detector_size(self, rows: TruthRows) -> tuple[int, int]:
-        losses = []
-        for told in self._told:
-            assert told.flow is not None
-            flow = np.concatenate((told.flow[:, rows.at, 0], told.flow[:, rows.at, 1]), axis=1)
-            came = np.concatenate((rows.buying, rows.selling)).astype(np.float64)
-            losses.append(binary_losses(flow, came, np.tile(rows.weight, 2) / 2.0))
-        step = enough(losses, float(rows.weight.sum()))
+        step = flow_step(rows, [told.flow for told in self._told if told.flow is not None])
         return step, steps_of(self._recipe.detector_trees().rounds)[step]
 
     def _temperature(self, rows: TruthRows, step: int) -> float:
@@ -358,19 +379,12 @@ class _OutOfFold:
         apart = np.full((2, len(rows.at)), np.nan)
         apart[:, fitted_on] = fitted[0].reshape(2, -1)
         p = calibrated_apart(apart[:, chosen].ravel(), came, weight, groups, judged=score)
-        quality = reliability(p, came, weight, groups)
+        quality = reliability(p, came, weight, np.tile(made.blocks(at, 0.0), 2))
         return calibrator, weighted_auc(score, came, weight), float(right.mean()) if len(right) else float("nan"), quality
 
     def _flow_scores(self, rows: TruthRows, step: int, told: Told) -> tuple[NDArray[np.bool_], Floats, Floats, Floats]:
-        """Return which truth rows count, and of buying, then of selling: score, what came true, weight."""
         assert told.flow is not None
-        flow = told.flow[step, rows.at]
-        chosen = (rows.weight > 0.0) & np.isfinite(flow[:, 0]) & ~rows.is_window
-        if not chosen.any():
-            chosen = (rows.weight > 0.0) & np.isfinite(flow[:, 0])
-        score = np.concatenate((flow[chosen, 0], flow[chosen, 1]))
-        came = np.concatenate((rows.buying[chosen], rows.selling[chosen])).astype(np.float64)
-        return chosen, score, came, np.tile(rows.weight[chosen], 2) / 2.0
+        return flow_scores(rows, told.flow[step])
 
     def _head(self, made: Sample, everything: NDArray[np.bool_], shape: Layout, horizon: int) -> HeadResult:
         rows = self._rows_of(made, horizon)
@@ -383,6 +397,7 @@ class _OutOfFold:
             regime=tuple(self._regimes(made, one)[rows.at] for one, _ in self._calibrating),
             share=tuple(share for _, share in self._calibrating),
         )
+        blocks = made.blocks(rows.at, horizon)
         facts = fit_facts(told, rows, made, family)
         model = fit_head(made, rows, everything, shape, settings, horizon, steps_of(settings.rounds)[step])
         unseen = self.unseen.up[horizon][step, rows.at]
@@ -394,10 +409,10 @@ class _OutOfFold:
             model=msgspec.structs.replace(model, calibrator=facts.calibrator),
             facts=facts,
             auc=weighted_auc(unseen, rows.up, rows.weight),
-            quality=reliability(*judged, groups),
-            by_regime=reliability_by(*judged, groups, told.regime[0], [one.value for one in Regime]),
+            quality=reliability(*judged, blocks),
+            by_regime=reliability_by(*judged, blocks, told.regime[0], [one.value for one in Regime]),
             fresh_auc=None if fresh is None else weighted_auc(fresh[step, rows.at], rows.up, rows.weight),
-            fresh_quality=None if fresh is None else reliability(*_judged(told, fresh[step, rows.at], rows, family, groups), groups),
+            fresh_quality=None if fresh is None else reliability(*_judged(told, fresh[step, rows.at], rows, family, groups), blocks),
             labels=int(known.sum()),
             effective=float(rows.weight[known].sum()),
         )

@@ -22,6 +22,8 @@ Floats = NDArray[np.float64]
 TRUTH_TO_REGIME = np.array([4, 0, 1, 2, 3])
 """From `simulation.truth.REGIMES` to the order of `Regime`."""
 assert truth.REGIMES == ("neutral", "accumulation", "distribution", "trending", "volatile")
+BEFORE_DETECTOR = ("window:", "hmm:")
+"""Columns of earlier stages that the detector reads; classifier and heads read what it said, too."""
 _TRUTH_REACH_S = 60
 """Truth of neighbouring seconds is the same for about this long, the trailing minute of participation."""
 _SETTLED_S = 15
@@ -92,12 +94,14 @@ def fit_classifier(
 ) -> RegimeClassifier:
     """Fit the regime classifier on usable rows of the sample and their mirrors.
 
+    Flow columns must be of detectors that had not seen the rows' worlds.
+
     Raises:
         TrainingRefused: only one regime is there.
     """
     chosen = usable[rows.at] & (rows.regime >= 0)
     at, y, weight = rows.at[chosen], rows.regime[chosen], rows.weight[chosen]
-    columns = shape.columns(("window:", "hmm:"))
+    columns = shape.columns((*BEFORE_DETECTOR, "flow:"))
     x, labels, weights = _doubled(made.x[at], shape, y, MIRRORED[y], weight)
     return RegimeClassifier(grown=_grown(x, columns, labels, weights, settings, 5, rounds), layout=shape)
 
@@ -113,7 +117,7 @@ def fit_detector(
     chosen = usable[rows.at] & (rows.weight > 0.0)
     at, buying, selling, weight = rows.at[chosen], rows.buying[chosen], rows.selling[chosen], rows.weight[chosen]
     window = rows.is_window[chosen]
-    columns = shape.columns(("window:", "hmm:"))
+    columns = shape.columns(BEFORE_DETECTOR)
     x, there, weights = _doubled(made.x[at], shape, buying.astype(np.int64), selling.astype(np.int64), weight)
     labels, twice = there.astype(np.float64), np.tile(window, 2)
     if window.any():
@@ -135,6 +139,8 @@ def fit_head(
 ) -> HeadModel:
     """Fit one horizon's forest on usable rows and their mirrors.
 
+    Flow columns must be of detectors that had not seen the rows' worlds.
+
     Raises:
         TrainingRefused: there are too few independent rows, or only one direction.
     """
@@ -144,7 +150,7 @@ def fit_head(
         raise TrainingRefused(f"{horizon_s} s ahead: {weight.sum():.1f} independent labels, at least 4 are needed; give a longer recording")
     if len(np.unique(up)) < 2:
         raise TrainingRefused(f"{horizon_s} s ahead: the mid only ever moved one way; give a longer recording")
-    columns = shape.columns(("window:", "hmm:"), products=True)
+    columns = shape.columns((*BEFORE_DETECTOR, "flow:"), products=True)
     x, labels, weights = _doubled(made.x[at], shape, up, 1 - up, weight)
     return HeadModel(grown=_grown(x, columns, labels, weights, settings, 2, rounds), layout=shape, horizon_s=horizon_s)
 

@@ -67,7 +67,7 @@ def _said(known_unseen, rows=1200, families=6, seed=8):
     x = np.zeros((count, len(COLUMNS)), np.float32)
     x[:, [FEATURE_INDEX[name] for name in SIGMA_FEATURES]] = rng.uniform(1.0, 3.0, (count, 1))
     at = np.arange(count)
-    made = Sample(x=x, source=family, row=at, times=at, group=family)
+    made = Sample(x=x, source=family, row=at, times=at, group=family, is_world=family >= 0)
     lean = np.where(raw >= 0.5, 1.0, -1.0) * (2 * np.abs(raw - 0.5))
     head = HeadRows(at=at, up=up, moved_bps=lean * 5.0 + rng.standard_normal(count), weight=np.full(count, 0.2))
     return head, made, family, unseen, raw
