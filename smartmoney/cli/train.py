@@ -154,6 +154,9 @@ def _kept(made: "Training", store: Path, out: Path | None) -> Path:
 
 
 def _say(report: "TrainingReport", where: Path) -> None:
+    from smartmoney.learning.model_card import DISPLAY_ONLY, left_out
+    from smartmoney.learning.sets.labels import TRADABLE_S
+
     print(f"{report.name}: {report.sources} sources, {report.rows} rows, {report.folds} folds; {where}")
     print(f"  regime stage {report.stage}, naming margin {report.naming_margin:.2f}")
     if report.has_truth:
@@ -169,8 +172,14 @@ def _say(report: "TrainingReport", where: Path) -> None:
             f"{one.effective:.0f} independent labels, {one.columns} columns"
             + ("" if one.fresh_auc is None else f"; fresh worlds of known families: AUC {one.fresh_auc:.3f}")
         )
+        if one.left_out:
+            print(f"          {left_out(one, report.folds)}")
     for horizon, why in report.skipped.items():
         print(f"  {horizon:>5} s: none: {why}")
+    if not any(one.horizon_s in TRADABLE_S for one in report.heads):
+        print(f"  it can never trade: {DISPLAY_ONLY}")
+    if report.still:
+        print(f"  constant or unknown in all rows: {', '.join(report.still)}")
     if report.paths is not None and report.paths.aucs:
         aucs = report.paths.aucs
         print(
@@ -178,7 +187,10 @@ def _say(report: "TrainingReport", where: Path) -> None:
             f"{aucs[-1]:.3f}, median {aucs[len(aucs) // 2]:.3f}"
         )
     if report.canaries is not None:
-        print(f"  canaries caught: future feature, shuffled labels (AUC off by {report.canaries.shuffled_most:.3f}), time reversed")
+        print(
+            f"  canaries caught: future feature, shuffled labels (AUC off by {report.canaries.shuffled_most:.3f}), time reversed; no "
+            f"column knows the future at {', '.join(str(one) for one in report.canaries.horizons_s)} s"
+        )
     print("a challenger: `smartmoney evaluate` measures it, `models gate` judges it, and `models promote` makes it decide")
 
 

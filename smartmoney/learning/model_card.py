@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from smartmoney.core.domain.instruments import BUILT_IN_VENUE
 from smartmoney.core.models.bundle import Bundle
 from smartmoney.learning.calibration_error import TOO_FEW, in_words
+from smartmoney.learning.fitting.stages import LABELS_MIN
 
 if TYPE_CHECKING:
-    from smartmoney.learning.trainer import TrainingReport
+    from smartmoney.learning.trainer import HeadReport, TrainingReport
 
+DISPLAY_ONLY = "the horizons that can be traded could not be learned, and the other is for display, so such a model never opens a position"
 _TOP = 12
 
 
@@ -54,7 +56,7 @@ def _lines(bundle: Bundle, report: "TrainingReport") -> Iterator[str]:
         )
         yield ""
     yield from _regimes(report)
-    yield from _heads(report)
+    yield from _heads(bundle, report)
     yield from _paths(report)
     yield from _checks(report)
     yield "## What it does not know"
@@ -107,7 +109,16 @@ def _readers(report: "TrainingReport") -> str:
     return f"Classifier and heads may read {whose} (`flow:buying`, `flow:selling`); its share of each one's gain: {shares}.{seen}"
 
 
-def _heads(report: "TrainingReport") -> Iterator[str]:
+def left_out(head: "HeadReport", folds: int) -> str:
+    """Say which folds were too small for a head, and on how much it is calibrated instead."""
+    which = "; ".join(f"fold {number}: {why}" for number, why in head.left_out.items())
+    return (
+        f"{len(head.left_out)} of {folds} folds could not be fitted and are left out ({which}), so {head.effective:.1f} of "
+        f"{head.whole:.1f} independent labels are out of fold, which it is calibrated on (no fewer than {LABELS_MIN:.0f} are allowed)"
+    )
+
+
+def _heads(bundle: Bundle, report: "TrainingReport") -> Iterator[str]:
     yield "## Forecasts"
     yield ""
     yield "| horizon | AUC | independent labels | calibration error [95 %] | slope | Brier skill | scale of returns | calibration |"
@@ -118,6 +129,13 @@ def _heads(report: "TrainingReport") -> Iterator[str]:
             f"{_shown(one.slope)} | {one.skill:+.3f} | {one.return_scale:.2f} | {one.calibration} |"
         )
     yield ""
+    if not any(one.tradable for one in bundle.spec.heads):
+        yield f"**None of these can be traded**: {DISPLAY_ONLY}."
+        yield ""
+    for one in report.heads:
+        if one.left_out:
+            yield f"{one.horizon_s} s: {left_out(one, report.folds)}."
+            yield ""
     fresh = [
         f"{one.horizon_s} s: AUC {one.fresh_auc:.3f}, slope {_shown(one.fresh_slope)}"
         for one in report.heads
@@ -134,6 +152,10 @@ def _heads(report: "TrainingReport") -> Iterator[str]:
         yield f"No head for {horizon} s: {why}."
         yield ""
     shown = ", ".join(f"`{name}` {share:.0%}" for name, share in list(report.importance.items())[:_TOP])
+    if report.still:
+        names = ", ".join(f"`{name}`" for name in report.still)
+        yield f"Constant or unknown in all of these rows, so that nothing was learned from them: {names}."
+        yield ""
     yield f"Columns by share of all gain: {shown}. Columns that hardly matter were dropped, and the forests grown anew without them."
     yield ""
 
@@ -181,9 +203,10 @@ def _checks(report: "TrainingReport") -> Iterator[str]:
         yield ""
         return
     yield (
-        f"At {found.horizon_s} s: a planted feature of the future was found, and no real column looks like one; shuffled labels gave an "
-        f"AUC at most {found.shuffled_most:.3f} from one half (chance allows {found.shuffled_limit:.3f}); the future is foretold with an "
-        f"AUC of {found.forward_auc:.3f}, the past with {found.reversed_auc:.3f}."
+        f"At {found.horizon_s} s: a planted feature of the future was found; shuffled labels gave an AUC at most "
+        f"{found.shuffled_most:.3f} from one half (chance allows {found.shuffled_limit:.3f}); the future is foretold with an AUC of "
+        f"{_shown(found.forward_auc)}, the past with {_shown(found.reversed_auc)}. No real column looks like the future at "
+        f"{', '.join(str(horizon) for horizon in found.horizons_s)} s, neither by its level nor by what it changes with."
     )
     yield ""
 

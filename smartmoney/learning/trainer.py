@@ -21,12 +21,12 @@ from smartmoney.learning.boosting.trees import TrainingRefused
 from smartmoney.learning.calibration import Reliability
 from smartmoney.learning.drift_monitors import Reference, reference_of
 from smartmoney.learning.evaluation.said import ask
-from smartmoney.learning.fitting.canaries import Canaries, canaries
+from smartmoney.learning.fitting.canaries import Canaries, canaries, canary_fold
 from smartmoney.learning.fitting.export import parts_of
 from smartmoney.learning.fitting.heads import head_rows
 from smartmoney.learning.fitting.paths import Paths, combinatorial_paths
 from smartmoney.learning.fitting.plan import Recipe, sample
-from smartmoney.learning.fitting.run import Learned, Progress, Published, folds_of, learn
+from smartmoney.learning.fitting.run import Learned, Progress, Published, learn
 from smartmoney.learning.fitting.stages import layout
 from smartmoney.learning.model_card import card_of
 from smartmoney.learning.sets.rows import Rows, check_rows
@@ -79,6 +79,10 @@ class HeadReport(msgspec.Struct, frozen=True, kw_only=True):
     fresh_slope: float | None
     brier: float
     by_regime: dict[str, RegimeCalibration]
+    whole: float
+    """Independent labels that there are; `effective` of them are out of fold."""
+    left_out: dict[str, str]
+    """Folds that were too small to be fitted for this head, by number from 1, and why."""
 
 
 class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +109,8 @@ class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
     detector_ece: float
     heads: tuple[HeadReport, ...]
     skipped: dict[str, str]
+    still: tuple[str, ...]
+    """Features that are constant or unknown in all rows: no forest can learn from them."""
     canaries: Canaries | None
     paths: Paths | None
     """Histories of combinatorial purged cross-validation; None for worlds, which are no one past, and where there is no head."""
@@ -186,9 +192,10 @@ def _canaries(sources: Sequence[Rows], recipe: Recipe, learned: Learned, standin
     made, shape = sample(sources, learned.hmm, recipe, None if learned.regime is not None else standing), layout(learned.hmm, recipe)
     if learned.flow is not None:
         made.x[:, shape.columns(("flow:",), features=False)] = learned.flow
-    rows = head_rows(sources, made, horizon, recipe.every_s, recipe.half_life_s)
-    fold = folds_of(sources, recipe)[-1]
-    return canaries(sources, made, rows, fold, shape, recipe, horizon)
+    horizons = [one.model.horizon_s for one in learned.heads]
+    asked = {h: head_rows(sources, made, h, recipe.every_s, recipe.half_life_s) for h in horizons}
+    fold = canary_fold(sources, made, asked[horizon], recipe, horizon)
+    return canaries(sources, made, asked, fold, shape, recipe, horizon)
 
 
 def _paths(
@@ -278,10 +285,13 @@ def _report(bundle: Bundle, learned: Learned, found: Canaries | None, paths: Pat
                 fresh_slope=None if one.fresh_quality is None else one.fresh_quality.slope,
                 brier=one.quality.brier,
                 by_regime={name: _in_regime(quality) for name, quality in one.by_regime.items()},
+                whole=one.whole,
+                left_out={str(number): why for number, why in one.left_out.items()},
             )
             for one in learned.heads
         ),
         skipped={str(horizon): why for horizon, why in learned.skipped.items()},
+        still=learned.still,
         canaries=found,
         paths=paths,
         importance={name: gain / total for name, gain in sorted(bundle.spec.importance.items(), key=lambda item: -item[1])},

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smartmoney.core.features.interactions import Interaction, interactions
+from smartmoney.core.features.schema import COLUMNS, FEATURE_INDEX, FEATURES
 from smartmoney.core.models.bundle import HiddenMarkov
-from smartmoney.learning.boosting.trees import Matrix, TrainingRefused, TreeSettings
+from smartmoney.learning.boosting.trees import Matrix, TrainingRefused, TreeSettings, usable_columns
 from smartmoney.learning.calibration_error import BLOCK_REACHES, time_blocks
 from smartmoney.learning.sets.labels import HORIZONS_S
 from smartmoney.learning.sets.rows import SECOND_NS, Rows
@@ -204,11 +205,15 @@ def sample(sources: Sequence[Rows], hmm: HiddenMarkov, recipe: Recipe, standing:
     )
 
 
-def check_sources(sources: Sequence[Rows]) -> None:
-    """Refuse what is too little to learn from.
+def check_sources(sources: Sequence[Rows], observed: Sequence[str] = ()) -> tuple[str, ...]:
+    """Refuse what is too little to learn from; return the features that are constant or unknown in every source.
+
+    Args:
+        sources: what is to be learned from.
+        observed: the features that the regime stage needs, which must not be among them, unless what they count never happens.
 
     Raises:
-        TrainingRefused: no source, or one that is too short or holds no feature that varies.
+        TrainingRefused: no source, or one that is too short or holds no feature that varies; or a feature of `observed` stands still.
     """
     if not sources:
         raise TrainingRefused("there is nothing to learn from; name recordings, a run, or --built-in")
@@ -217,3 +222,22 @@ def check_sources(sources: Sequence[Rows]) -> None:
             raise TrainingRefused(f"{one.name}: {len(one)} seconds of rows, at least {ROWS_MIN} are needed; give a longer recording")
         if not np.isfinite(one.mid_after).any():
             raise TrainingRefused(f"{one.name}: there is never a book, so nothing can be foretold; is --market right?")
+    varies = [frozenset(usable_columns(one.values).tolist()) for one in sources]
+    for one, found in zip(sources, varies, strict=True):
+        if not found:
+            raise TrainingRefused(f"{one.name}: every feature is constant or unknown; is the recording whole?")
+    still = tuple(name for k, name in enumerate(COLUMNS) if not any(k in found for found in varies))
+    for name in observed:
+        if name in still and not _is_absent(sources, name):
+            raise TrainingRefused(
+                f"{name} is constant or unknown in all rows, and regimes are told by it; a feed that stands still says nothing: "
+                "give another recording"
+            )
+    return still
+
+
+def _is_absent(sources: Sequence[Rows], name: str) -> bool:
+    """Tell whether an odd feature is known and always 0: nothing of its kind ever happens there (no refills, say), which is no fault."""
+    column = np.concatenate([one.values[:, FEATURE_INDEX[name]] for one in sources])
+    known = column[np.isfinite(column)]
+    return FEATURES[FEATURE_INDEX[name]].parity == "odd" and len(known) > 0 and not known.any()

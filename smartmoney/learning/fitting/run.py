@@ -37,7 +37,7 @@ from smartmoney.learning.fitting.plan import (
 )
 from smartmoney.learning.fitting.regime import RegimeFit, fit_on_champion, fit_on_truth
 from smartmoney.learning.fitting.stacked import asked, can_cross, crossed, flow_scores, flow_step, stack, write_flow
-from smartmoney.learning.fitting.stages import TruthRows, fit_classifier, fit_detector, fit_head, layout, truth_rows
+from smartmoney.learning.fitting.stages import TruthRows, fit_classifier, fit_detector, fit_head, lacking, layout, truth_rows
 from smartmoney.learning.fitting.told import Told, binary_losses, enough, margin_losses, steps_of
 from smartmoney.learning.regimes.hmm import FitRefused
 from smartmoney.learning.regimes.observations import ObservationRefused
@@ -52,7 +52,8 @@ class HeadResult(msgspec.Struct, frozen=True, kw_only=True):
     """Hold a head, what was fitted on its out-of-fold rows, and how good those were.
 
     `auc` and `quality` are of families that a fold had not seen, or of later time; `fresh_…` of fresh worlds of families that it had
-    seen, None for recordings. `by_regime` is `quality` in each regime that holds enough independent rows.
+    seen, None for recordings. `by_regime` is `quality` in each regime that holds enough independent rows. `effective` is independent rows
+    that folds foretold, `whole` all of them; `left_out` says why folds of the first kind, by number, could not be fitted.
     """
 
     model: HeadModel
@@ -64,6 +65,8 @@ class HeadResult(msgspec.Struct, frozen=True, kw_only=True):
     fresh_quality: Reliability | None
     labels: int
     effective: float
+    whole: float
+    left_out: dict[int, str]
 
 
 class RegimeResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +102,8 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True):
     sources: int
     rows: int
     folds: int
+    still: tuple[str, ...] = ()
+    """Features that are constant or unknown in every source."""
 
 
 Published = Callable[[HiddenMarkov], Sequence[NDArray[np.int64]]]
@@ -120,8 +125,8 @@ def learn(
     Raises:
         TrainingRefused, FitRefused, ObservationRefused: the rows cannot be learned from; the text says why and what to do.
     """
-    check_sources(sources)
     has_truth = has_regimes(sources)
+    still = check_sources(sources, () if has_truth or champion is None else [one.feature for one in champion.observed])
     folds = folds_of(sources, recipe)
     fresh = world_folds(sources, recipe.world_folds) if has_truth else ()
     told = _OutOfFold(sources, recipe, *((None, None) if has_truth else (published, standing)))
@@ -133,7 +138,7 @@ def learn(
     progress("folds", count - 1, count)
     learned = told.finish(whole(sources), champion, has_truth=has_truth, folds=len(folds))
     progress("folds", count, count)
-    return learned
+    return msgspec.structs.replace(learned, still=still)
 
 
 def has_regimes(sources: Sequence[Rows]) -> bool:
@@ -185,14 +190,14 @@ class _OutOfFold:
         self.unseen, self.fresh = Told(), Told()
         self._head_rows: dict[int, HeadRows] = {}
         self._truth: TruthRows | None = None
-        self.skipped: dict[int, str] = {}
 
     def cross(self, folds: Sequence[Fold]) -> None:
         """Divide what each fold learns from into the parts of which each other's detectors speak."""
         self._crossed = {one: crossed(self._sources, one, self._recipe.flow_parts) for one in folds}
 
     def take(self, told: Told, fold: Fold, champion: HiddenMarkov | None, *, has_truth: bool) -> None:
-        """Fit on a fold's train part and note what it says of the test part."""
+        """Fit on a fold's train part and note what it says of the test part; a head whose part of it is too small is left out of it."""
+        told.folds += 1
         made, hmm, _ = self._staged(fold, champion, has_truth=has_truth)
         shape, test = layout(hmm, self._recipe), made.test(fold)
         if not test.any():
@@ -205,12 +210,11 @@ class _OutOfFold:
         for horizon in self._recipe.horizons_s:
             rows = self._rows_of(made, horizon)
             usable = made.train(fold, horizon)
-            if horizon in self.skipped:
-                continue
             try:
                 head = fit_head(made, rows, usable, shape, settings, horizon)
             except TrainingRefused as refused:
-                self.skipped[horizon] = str(refused)
+                chosen = usable[rows.at]
+                told.left_out.setdefault(horizon, {})[told.folds] = lacking(rows.up[chosen], rows.weight[chosen]) or str(refused)
                 continue
             sizes = [msgspec.structs.replace(head, grown=cut(head.grown, n)) for n in steps_of(settings.rounds)]
             told.take_up(horizon, test, np.stack([one.raw(made.x[test]) for one in sizes]))
@@ -222,12 +226,8 @@ class _OutOfFold:
         shape = layout(hmm, self._recipe)
         everything = np.ones(len(made.row), np.bool_)
         regime = self._regime(made, everything, shape) if has_truth else None
-        heads = []
-        for horizon in self._recipe.horizons_s:
-            if horizon in self.skipped or horizon not in self.unseen.up:
-                self.skipped.setdefault(horizon, "no fold had rows to test on; give a longer recording")
-                continue
-            heads.append(self._head(made, everything, shape, horizon))
+        asked = {horizon: self._lacking(self._rows_of(made, horizon), horizon) for horizon in self._recipe.horizons_s}
+        heads = [self._head(made, everything, shape, horizon) for horizon, lack in asked.items() if not lack]
         return Learned(
             stage=stage[0],
             stage_kept=stage[1],
@@ -235,7 +235,7 @@ class _OutOfFold:
             regime=regime,
             heads=tuple(heads),
             flow=made.x[:, shape.columns(("flow:",), features=False)] if regime is not None and self._stacks(made) else None,
-            skipped=self.skipped,
+            skipped={horizon: f"{horizon} s ahead: {lack}; give a longer recording" for horizon, lack in asked.items() if lack},
             sources=len(self._sources),
             rows=sum(len(one) for one in self._sources),
             folds=folds,
@@ -280,6 +280,16 @@ class _OutOfFold:
         if horizon not in self._head_rows:
             self._head_rows[horizon] = head_rows(self._sources, made, horizon, self._recipe.every_s, self._recipe.half_life_s)
         return self._head_rows[horizon]
+
+    def _lacking(self, rows: HeadRows, horizon: int) -> str:
+        """Say what a head lacks: labels in all, or labels that the folds which could be fitted foretold, on which it is calibrated."""
+        if lack := lacking(rows.up, rows.weight):
+            return lack
+        for told in self._told:
+            known = np.isfinite(told.up[horizon][-1, rows.at]) if horizon in told.up else np.zeros(len(rows.at), np.bool_)
+            if lack := lacking(rows.up[known], rows.weight[known]):
+                return f"{lack} among those that folds foretold, to be calibrated on; there are {rows.effective:.1f} in all"
+        return ""
 
     def _family_of(self, made: Sample) -> NDArray[np.int64]:
         """Return each row's family by number. Recordings are of one: they are the market that is asked about, in whatever pieces."""
@@ -389,7 +399,8 @@ class _OutOfFold:
     def _head(self, made: Sample, everything: NDArray[np.bool_], shape: Layout, horizon: int) -> HeadResult:
         rows = self._rows_of(made, horizon)
         losses = [binary_losses(told.up[horizon][:, rows.at], rows.up, rows.weight) for told in self._told]
-        step = enough(losses, rows.effective)
+        unseen_at = np.isfinite(self.unseen.up[horizon][-1, rows.at])
+        step = enough(losses, float(rows.weight[unseen_at].sum()))
         settings = self._recipe.head_trees()
         family, groups = self._family_of(made)[rows.at], made.group[rows.at]
         told = Calibrating(
@@ -415,6 +426,8 @@ class _OutOfFold:
             fresh_quality=None if fresh is None else reliability(*_judged(told, fresh[step, rows.at], rows, family, groups), blocks),
             labels=int(known.sum()),
             effective=float(rows.weight[known].sum()),
+            whole=rows.effective,
+            left_out=self.unseen.left_out.get(horizon, {}),
         )
 
     def _regimes(self, made: Sample, told: Told) -> NDArray[np.int64]:

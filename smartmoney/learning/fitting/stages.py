@@ -28,6 +28,8 @@ _TRUTH_REACH_S = 60
 """Truth of neighbouring seconds is the same for about this long, the trailing minute of participation."""
 _SETTLED_S = 15
 """A target's first seconds are hardly in the features yet; such rows teach noise."""
+LABELS_MIN = 4.0
+"""Independent labels, of both directions, without which a head is not fitted, nor calibrated."""
 
 
 class TruthRows(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +130,13 @@ def fit_detector(
     return FlowDetector(grown=_grown(x, columns, labels, weights, settings, 2, rounds), layout=shape)
 
 
+def lacking(up: Floats, weight: Floats) -> str:
+    """Say why labels are too few to fit or to calibrate a head, or of one direction only; empty where they are enough."""
+    if weight.sum() < LABELS_MIN:
+        return f"{weight.sum():.1f} independent labels, at least {LABELS_MIN:.0f} are needed"
+    return "the mid only ever moved one way" if len(np.unique(up)) < 2 else ""
+
+
 def fit_head(
     made: Sample,
     rows: HeadRows,
@@ -146,10 +155,8 @@ def fit_head(
     """
     chosen = usable[rows.at]
     at, up, weight = rows.at[chosen], rows.up[chosen].astype(np.int64), rows.weight[chosen]
-    if weight.sum() < 4.0:
-        raise TrainingRefused(f"{horizon_s} s ahead: {weight.sum():.1f} independent labels, at least 4 are needed; give a longer recording")
-    if len(np.unique(up)) < 2:
-        raise TrainingRefused(f"{horizon_s} s ahead: the mid only ever moved one way; give a longer recording")
+    if lack := lacking(rows.up[chosen], weight):
+        raise TrainingRefused(f"{horizon_s} s ahead: {lack}; give a longer recording")
     columns = shape.columns((*BEFORE_DETECTOR, "flow:"), products=True)
     x, labels, weights = _doubled(made.x[at], shape, up, 1 - up, weight)
     return HeadModel(grown=_grown(x, columns, labels, weights, settings, 2, rounds), layout=shape, horizon_s=horizon_s)

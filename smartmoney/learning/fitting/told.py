@@ -35,6 +35,9 @@ class Told:
         self.margins: Floats | None = None
         self.flow: Floats | None = None
         self.up: dict[int, Floats] = {}
+        self.folds = 0
+        self.left_out: dict[int, dict[int, str]] = {}
+        """By horizon the folds, from 1 on, that were too small to fit its head, and why."""
 
     @property
     def is_empty(self) -> bool:

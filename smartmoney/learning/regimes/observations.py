@@ -57,7 +57,8 @@ def fit_scales(values: NDArray[np.float32], names: Sequence[str] = OBSERVED) -> 
             )
         median = 0.0 if parity < 0 else float(np.median(known))
         mad = float(np.median(np.abs(known - median)))
-        if not mad > _MAD_MIN:
+        # The MAD of an odd dimension is about 0: where it stands at 3, that is 3.
+        if not (mad > _MAD_MIN and np.ptp(known) > 0.0):
             raise ObservationRefused(f"{name}: constant at {median:g}; a feed that stands still says nothing: give another recording")
         found.append(Observed(feature=name, signed_log=True, median=median, mad=mad))
     return tuple(found)

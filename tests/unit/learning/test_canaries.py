@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from smartmoney.core.features.schema import COLUMNS, FEATURE_INDEX, FEATURES
-from smartmoney.learning.fitting.canaries import Canaries, canaries
+from smartmoney.learning.fitting.canaries import Canaries, canaries, canary_fold
 from smartmoney.learning.fitting.heads import head_rows
+from smartmoney.learning.fitting.leaks import Leak
 from smartmoney.learning.fitting.plan import FOREVER_NS, Fold, Recipe, sample
-from smartmoney.learning.fitting.run import folds_of
 from smartmoney.learning.fitting.stages import layout
 
 from .made_rows import made_rows
@@ -16,7 +16,14 @@ from .made_rows import made_rows
 RECIPE = Recipe(every_s=10, folds=2, horizons_s=(300,), interaction_depth=1)
 HORIZON_S = 300
 CLEAN = Canaries(
-    horizon_s=300, future_found=True, innocent_named=(), shuffled_most=0.03, shuffled_limit=0.08, forward_auc=0.55, reversed_auc=0.9
+    horizon_s=300,
+    horizons_s=(60, 300),
+    future_found=True,
+    named=(),
+    shuffled_most=0.03,
+    shuffled_limit=0.08,
+    forward_auc=0.55,
+    reversed_auc=0.9,
 )
 
 
@@ -25,7 +32,10 @@ CLEAN = Canaries(
     [
         ({}, None),
         ({"future_found": False}, "future was not noticed"),
-        ({"innocent_named": ("microprice_bps",)}, "microprice_bps foretells"),
+        (
+            {"named": tuple(Leak(column="microprice_bps", horizon_s=h, auc=0.95, agrees=0.5) for h in (60, 1800))},
+            "microprice_bps foretells the direction of 60 s, 1800 s as only the future can",
+        ),
         ({"shuffled_most": 0.09}, "shuffled labels were learned: AUC 0.090"),
         ({"forward_auc": 0.99}, "the future (AUC 0.990) is better known than the past (0.900)"),
     ],
@@ -40,7 +50,8 @@ def look(bundles, sources, fold=None):
     hmm = bundles.hidden_markov()
     made = sample(sources, hmm, RECIPE)
     rows = head_rows(sources, made, HORIZON_S, RECIPE.every_s, RECIPE.half_life_s)
-    return canaries(sources, made, rows, fold or folds_of(sources, RECIPE)[-1], layout(hmm, RECIPE), RECIPE, HORIZON_S)
+    used = fold or canary_fold(sources, made, rows, RECIPE, HORIZON_S)
+    return canaries(sources, made, {HORIZON_S: rows}, used, layout(hmm, RECIPE), RECIPE, HORIZON_S)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +101,6 @@ def test_a_column_of_the_future_too_noisy_to_be_named_by_itself_is_found_by_turn
         values[:, FEATURE_INDEX["microprice_bps"]] = move + 0.85 * move.std() * rng.standard_normal(len(one))
 
     found = look(bundles, changed(sources, look_ahead))
-    assert found.innocent_named == ()
+    assert found.named == ()
     assert len(found.problems) == 1
     assert "is better known than the past" in found.problems[0]
