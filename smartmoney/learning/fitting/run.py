@@ -226,8 +226,8 @@ class _OutOfFold:
         shape = layout(hmm, self._recipe)
         everything = np.ones(len(made.row), np.bool_)
         regime = self._regime(made, everything, shape) if has_truth else None
-        asked = {horizon: self._lacking(self._rows_of(made, horizon), horizon) for horizon in self._recipe.horizons_s}
-        heads = [self._head(made, everything, shape, horizon) for horizon, lack in asked.items() if not lack]
+        lacks = {horizon: self._lacking(self._rows_of(made, horizon), horizon) for horizon in self._recipe.horizons_s}
+        heads = [self._head(made, everything, shape, horizon) for horizon, lack in lacks.items() if not lack]
         return Learned(
             stage=stage[0],
             stage_kept=stage[1],
@@ -235,7 +235,7 @@ class _OutOfFold:
             regime=regime,
             heads=tuple(heads),
             flow=made.x[:, shape.columns(("flow:",), features=False)] if regime is not None and self._stacks(made) else None,
-            skipped={horizon: f"{horizon} s ahead: {lack}; give a longer recording" for horizon, lack in asked.items() if lack},
+            skipped={horizon: f"{horizon} s ahead: {lack}; give a longer recording" for horizon, lack in lacks.items() if lack},
             sources=len(self._sources),
             rows=sum(len(one) for one in self._sources),
             folds=folds,
