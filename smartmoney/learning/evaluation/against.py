@@ -91,8 +91,10 @@ def _contests(first: Contender, other: Contender) -> Iterator[Contest[Any]]:
         yield from _heads(first, other)
     if first.held.null_trades and other.held.null_trades:
         yield _nulls(first, other)
+        yield overfittings(_NOTHING, *(np.array(pbos(one.bundle, one.heard.nulls)) for one in (first, other)))
     if first.held.planted_trades and other.held.planted_trades:
         yield _planted(first, other)
+        yield overfittings(_PLANTED, *(np.array(pbos(one.bundle, one.heard.planted)) for one in (first, other)))
 
 
 def _flow(first: Heard, other: Heard) -> Contest[list[Picks]]:
@@ -116,14 +118,16 @@ def _flow(first: Heard, other: Heard) -> Contest[list[Picks]]:
 
         return of
 
+    areas_of = [f"{kind}: AUC" for kind in kinds]
     return Contest(
         part="planted flow",
-        names=(*(f"{kind}: AUC" for kind in kinds), *(f"{kind}: efficiency" for kind in kinds), "all kinds: AUC", "all kinds: efficiency"),
+        names=(*areas_of, *(f"{kind}: efficiency" for kind in kinds), "all kinds: AUC", "all kinds: efficiency"),
         first=values(mine),
         other=values(others),
         whole=places,
         draw=draw,
         units=sum(len(one.model) for one in mine),
+        shares=(*areas_of, "all kinds: AUC"),
     )
 
 
@@ -148,15 +152,17 @@ def _delays(first: Sequence[Rehearsed], other: Sequence[Rehearsed]) -> Contest[l
         return of
 
     names = [one.kind for one in first]
+    noticed = [f"{kind}: noticed" for kind in names]
     return Contest(
         part="alarm",
-        names=(*(f"{kind}: times the oracle's delay" for kind in names), *(f"{kind}: noticed" for kind in names),
+        names=(*(f"{kind}: times the oracle's delay" for kind in names), *noticed,
                "all kinds: times the oracle's delay", "all kinds: noticed"),
         first=values(first),
         other=values(other),
         whole=[everything(one) for one in first],
         draw=draw,
         units=sum(len(one.sides) for one in first),
+        shares=(*noticed, "all kinds: noticed"),
     )  # fmt: skip
 
 
@@ -171,9 +177,11 @@ def _traps(first: Heard, other: Heard) -> Contest[Sequence[int]]:
 
         return of
 
+    names = (f"warned of in time by {OF_A_MODEL}", f"warned of in time by {LABEL}")
     return Contest(
         part="traps",
-        names=(f"warned of in time by {OF_A_MODEL}", f"warned of in time by {LABEL}"),
+        names=names,
+        shares=names,
         first=values(first),
         other=values(other),
         whole=range(worlds),
@@ -202,14 +210,11 @@ def _regimes(first: Contender, other: Contender) -> Contest[Floats]:
 
         return of
 
+    names = ("macro F1", *(f"F1 {one.value}" for one in Regime), "calibration error")
     return Contest(
         part="regimes",
-        names=(
-            "macro F1",
-            *(f"F1 {one.value}" for one in Regime),
-            "calibration error",
-            *(["share of the filter's macro F1, at most"] if has_filter.any() else []),
-        ),
+        names=(*names, *(["share of the filter's macro F1, at most"] if has_filter.any() else [])),
+        shares=names,
         first=values(first),
         other=values(other),
         whole=whole,
@@ -247,6 +252,7 @@ def _forecasts(part: str, first: Forecasts, other: Forecasts, worlds: int) -> Co
     return Contest(
         part=part,
         names=("AUC", "calibration error", "slope", "intercept", "Brier skill", "log-loss"),
+        shares=("AUC", "calibration error"),
         first=values(first),
         other=values(other),
         whole=whole,
@@ -260,16 +266,15 @@ def _nulls(first: Contender, other: Contender) -> Contest[Floats]:
 
     def values(one: Contender) -> Callable[[Floats], list[float]]:
         opened, normal = (_Sums([getattr(world, name) for world in one.held.null_trades]) for name in ("opened", "normal"))
-        overfitting = np.array(pbos(one.bundle, one.heard.nulls))
 
         def of(times: Floats) -> list[float]:
-            return [*opened.a_trade(times), *normal.in_all(times), *normal.a_trade(times), _weighted(overfitting, times)]
+            return [*opened.a_trade(times), *normal.in_all(times), *normal.a_trade(times)]
 
         return of
 
     return Contest(
-        part="nothing to find",
-        names=(*_OPENED, *_IN_ALL, *_A_TRADE, "overfitting"),
+        part=_NOTHING,
+        names=(*_OPENED, *_IN_ALL, *_A_TRADE),
         first=values(first),
         other=values(other),
         whole=whole,
@@ -285,18 +290,17 @@ def _planted(first: Contender, other: Contender) -> Contest[Floats]:
         traded = one.held.planted_trades
         opened, normal = (_Sums([getattr(world, name) for world in traded]) for name in ("opened", "normal"))
         best = np.array([world.oracle.net if world.oracle is not None else math.nan for world in traded])
-        overfitting = np.array(pbos(one.bundle, one.heard.planted))
 
         def of(times: Floats) -> list[float]:
             oracles = float(times @ best)
             share = float(times @ normal.net) / oracles if oracles > 0.0 else math.nan
-            return [share, *opened.a_trade(times), *normal.in_all(times), *normal.a_trade(times), _weighted(overfitting, times)]
+            return [share, *opened.a_trade(times), *normal.in_all(times), *normal.a_trade(times)]
 
         return of
 
     return Contest(
-        part="edge planted",
-        names=("share of the oracle's net", *_OPENED, *_IN_ALL, *_A_TRADE, "overfitting"),
+        part=_PLANTED,
+        names=("share of the oracle's net", *_OPENED, *_IN_ALL, *_A_TRADE),
         first=values(first),
         other=values(other),
         whole=whole,
@@ -305,6 +309,25 @@ def _planted(first: Contender, other: Contender) -> Contest[Floats]:
     )
 
 
+def overfittings(part: str, first: Floats, other: Floats) -> Contest[Floats]:
+    """Compare the probabilities of overfitting of worlds, NaN where there is nothing to choose among.
+
+    Worlds in which one of the two has nothing to choose among say nothing of the difference: they are no units of it.
+    """
+    whole, draw = counts_of(len(first))
+    return Contest(
+        part=part,
+        names=(_OVERFITTING,),
+        first=lambda times: [_weighted(first, times)],
+        other=lambda times: [_weighted(other, times)],
+        whole=whole,
+        draw=draw,
+        units=int((np.isfinite(first) & np.isfinite(other)).sum()),
+        shares=(_OVERFITTING,),
+    )
+
+
+_NOTHING, _PLANTED, _OVERFITTING = "nothing to find", "edge planted", "overfitting"
 _OPENED = ("gates forced open: gross a trade, bps", "gates forced open: net a trade, bps")
 _IN_ALL = ("net of the account", "trades a day")
 _A_TRADE = ("gross a trade, bps", "net a trade, bps")

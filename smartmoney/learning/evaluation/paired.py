@@ -5,11 +5,12 @@ very same draw, so that what a world makes easy or hard for both falls out of th
 formulas. Intervals are 95 %, and say nothing about families that nobody drew. Draws of few units vary less than the units do, by n - 1
 for n, and normal quantiles are too narrow for few: the difference's interval is stretched by both (as the expanded percentile
 interval of T. Hesterberg, "What teachers should know about the bootstrap", 2015), else every fourth number of three worlds without any
-difference would be told apart. Many numbers are compared: of twenty without any difference one leaves out zero by chance.
+difference would be told apart. Of shares and areas, which lie between 0 and 1, it ends where no difference can be. Many numbers are
+compared: of twenty without any difference one leaves out zero by chance.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Generic, TypeVar
 
 import msgspec
@@ -52,7 +53,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 class Contest(msgspec.Struct, Generic[Draw], frozen=True, kw_only=True):
     """Hold one part of the table: its numbers' names, and how both bundles get them from a draw of units.
 
-    `whole` is the draw of every unit once; `draw` draws as many with replacement.
+    `whole` is the draw of every unit once; `draw` draws as many with replacement. `shares` are the names of what lies between 0 and 1.
     """
 
     part: str
@@ -62,6 +63,7 @@ class Contest(msgspec.Struct, Generic[Draw], frozen=True, kw_only=True):
     whole: Draw
     draw: Callable[[np.random.Generator], Draw]
     units: int
+    shares: Collection[str] = ()
 
 
 def judge(contest: Contest[Draw], resamples: int = RESAMPLES, seed: int = 31) -> Iterator[Difference]:
@@ -84,7 +86,7 @@ def judge(contest: Contest[Draw], resamples: int = RESAMPLES, seed: int = 31) ->
             name=name,
             first=ranged(float(mine[k]), again[0, :, k]),
             other=ranged(float(others[k]), again[1, :, k]),
-            difference=ranged(float(gap[k]), gaps[:, k], stretch(contest.units)),
+            difference=_within(ranged(float(gap[k]), gaps[:, k], stretch(contest.units)), 1.0 if name in contest.shares else math.inf),
             units=contest.units,
         )
 
@@ -107,6 +109,11 @@ def ranged(value: float, again: Floats, wider: float = 1.0) -> Ranged:
     if math.isinf(middle):
         return Ranged(value, low, high)
     return Ranged(value, middle - wider * (middle - low), middle + wider * (high - middle))
+
+
+def _within(found: Ranged, most: float) -> Ranged:
+    """Return a difference whose interval ends where none can be; what few units do not tell is told by all of what is possible."""
+    return found if math.isnan(found.low) else Ranged(found.value, max(found.low, -most), min(found.high, most))
 
 
 def stretch(units: int) -> float:

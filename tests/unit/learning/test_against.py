@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from smartmoney.adapters.model_store import ModelStore
 from smartmoney.core.regime.parameters import RegimeParameters
-from smartmoney.learning.evaluation.against import Contender, compare, differences
+from smartmoney.learning.evaluation.against import Contender, compare, differences, overfittings
 from smartmoney.learning.evaluation.evaluate import Heard, HeldOut, evaluate
 from smartmoney.learning.evaluation.paired import Contest, counts_of, judge
 from smartmoney.learning.evaluation.summary import summary_of, summary_of_both
@@ -145,6 +145,34 @@ def test_who_knows_more_is_told_apart_where_it_does(compared):
     assert found[f"{horizon} s, unseen families, AUC"].units == 3
     assert found["traps, warned of in time by regime volatile"].units == 1
     assert not found["nothing to find, gates forced open: gross a trade, bps"].is_told_apart
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "units", "known"),
+    [
+        ((0.9, 0.1), (0.2, 0.8), 2, True),
+        ((0.9, 0.1, 0.4), (0.1, 0.9, 0.5), 3, True),
+        # Only one world tells both: however many there are, that is a single unit.
+        ((0.9, math.nan, 0.2, math.nan), (0.2, 0.4, math.nan, math.nan), 1, False),
+    ],
+)
+def test_probabilities_of_overfitting_differ_by_no_more_than_probabilities_can(first, other, units, known):
+    (found,) = judge(overfittings("nothing to find", np.array(first), np.array(other)))
+    assert found.units == units
+    assert found.difference.value == pytest.approx(np.nanmean(first) - np.nanmean(other))
+    if known:
+        # Two or three worlds tell nothing: the interval is as wide as a difference can be, and no wider.
+        assert -1.0 <= found.difference.low < -0.5
+        assert 0.5 < found.difference.high <= 1.0
+    else:
+        assert math.isnan(found.difference.low)
+    assert not found.is_told_apart
+
+
+def test_no_share_differs_by_more_than_one(compared):
+    shares = [one for name, one in compared[2].items() if name.endswith(("AUC", "calibration error", "overfitting", "macro F1", "noticed"))]
+    assert len(shares) >= 8
+    assert all(math.isnan(one.difference.low) or -1.0 <= one.difference.low <= one.difference.high <= 1.0 for one in shares)
 
 
 def test_a_bundle_against_itself_differs_in_nothing(bundles):
