@@ -22,7 +22,7 @@ class AlertSecretRefused(Exception):
 
     def __init__(self, reference: str, problem: str, remedy: str) -> None:
         """Build the one-line message."""
-        super().__init__(f"alerts: {reference}: {problem}; {remedy}")
+        super().__init__(f"alerts.urls: {reference}: {problem}; {remedy}")
 
 
 def read_addresses(reference: str, environ: Mapping[str, str]) -> list[str]:
@@ -55,7 +55,15 @@ def read_addresses(reference: str, environ: Mapping[str, str]) -> list[str]:
 def _find(reference: str, environ: Mapping[str, str]) -> Path:
     if reference.startswith("/"):
         return Path(reference)
-    for folder in (environ.get("CREDENTIALS_DIRECTORY"), "/run/secrets"):
+    credentials = environ.get("CREDENTIALS_DIRECTORY")
+    for folder in (credentials, "/run/secrets"):
         if folder and (Path(folder) / reference).is_file():
             return Path(folder) / reference
-    raise AlertSecretRefused(reference, "no credential and no container's secret has this name", "LoadCredential= it, or give a path")
+    kept = f"/etc/credstore/smartmoney.{reference}"
+    if credentials:
+        remedy = f"have the unit load it (LoadCredential={reference}:{kept})"
+    else:
+        as_it_does = f"systemd-run --pipe --wait -p DynamicUser=yes -p LoadCredential={reference}:{kept} COMMAND"
+        remedy = f"a service's credentials are seen by its own processes alone: do it as the service does, `{as_it_does}`"
+    problem = "no credential of this process and no container's secret has this name"
+    raise AlertSecretRefused(reference, problem, f"{remedy}, or name a file of mode 0600 by its whole path")

@@ -67,6 +67,20 @@ def read_index(segment: Path) -> SegmentIndex | None:
         raise msgspec.DecodeError(str(error)) from error
 
 
+def last_wall_ns(folder: Path) -> int:
+    """Return the wall time of a capture's last entry; of one that is not closed, of the last writing.
+
+    Raises:
+        OSError: there is no capture.
+        msgspec.MsgspecError: the last segment's index is damaged.
+    """
+    segments = segments_of(folder)
+    if not segments:
+        raise FileNotFoundError(f"{folder} holds no segments")
+    index = read_index(segments[-1])
+    return segments[-1].stat().st_mtime_ns if index is None else index.last_wall_ns
+
+
 class SegmentWriter:
     """Write one segment. Every method may raise OSError (disk full, for one); the segment must not be written after that."""
 

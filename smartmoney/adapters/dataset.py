@@ -140,41 +140,55 @@ class InstrumentDataset:
         self.tables = {name: ParquetTable(folder, name, columns, metadata) for name, columns in TABLES.items()}
         self._is_spot = instrument.market is Market.SPOT
         self._update_id = 0
+        self._day = -1
+        self._book: dict[int, dict[int, int]] = {ladder.BID: {}, ladder.ASK: {}}
+        """Lots by tick, for the days that begin with it."""
 
     def start(self, depth: Depth, at_ns: int) -> None:
         """Write the book as it stands, before its changes."""
-        self._update_id = depth.update_id
+        self._update_id, self._day = depth.update_id, at_ns // DAY_NS
         for side, levels in ((ladder.BID, depth.bids), (ladder.ASK, depth.asks)):
-            count = len(levels)
-            stamps, own = np.full(count, at_ns), np.full(count, depth.update_id)
-            columns = (
-                stamps,
-                stamps,
-                own,
-                np.full(count, -1),
-                own,
-                np.full(count, side),
-                levels[:, 0],
-                levels[:, 1],
-                np.ones(count, np.bool_),
-            )
-            self._write("depth", *columns)
+            self._book[side].update(levels.tolist())
+            self._write_side(side, levels, at_ns, -1)
 
     def write(self, rows: Rows) -> None:
         """Append a book's public rows, times on the wall clock. Of a trade's columns only the public ones are read."""
         of = {kind: rows[rows[:, ladder.KIND] == kind] for kind in (ladder.LEVEL, ladder.TRADE, ladder.TOUCH)}
         levels, trades, touch = of[ladder.LEVEL], of[ladder.TRADE], of[ladder.TOUCH]
-        if len(levels):
-            time, ids = levels[:, ladder.TIME], levels[:, ladder.ID]
-            before = np.concatenate([[self._update_id], ids[:-1]])
-            self._update_id = int(ids[-1])
-            plain = (levels[:, c] for c in (ladder.ID, ladder.SIDE, ladder.TICK, ladder.LOTS))
-            # As the public stream tells them: at the end of their interval; spot's ids have no holes, futures ids jump.
-            first = before + 1 if self._is_spot else ids
-            self._write("depth", (time // FRAME_NS + 1) * FRAME_NS, time, first, before, *plain, np.zeros(len(levels), np.bool_))
+        # As the public stream tells them: at the end of their interval.
+        walls = (levels[:, ladder.TIME] // FRAME_NS + 1) * FRAME_NS
+        for day in np.unique(walls // DAY_NS).tolist():
+            is_of = walls // DAY_NS == day
+            self._write_levels(day, levels[is_of], walls[is_of])
         self._write("trades", *(trades[:, c] for c in (ladder.TIME, ladder.TIME, ladder.ID, ladder.SIDE, ladder.TICK, ladder.LOTS)))
         best = (ladder.TIME, ladder.TIME, ladder.ID, ladder.TICK, ladder.LOTS, ladder.MAKER, ladder.TAKER)
         self._write("touch", *(touch[:, c] for c in best))
+
+    def _write_levels(self, day: int, levels: Rows, walls: npt.NDArray[np.int64]) -> None:
+        """Append level changes of one day, which begins with the book that stands."""
+        if day != self._day:
+            self._day = day
+            for side, best_first in ((ladder.BID, -1), (ladder.ASK, 1)):
+                held = [one for one in sorted(self._book[side].items(), key=lambda one: best_first * one[0]) if one[1]]
+                self._book[side] = dict(held)
+                self._write_side(side, np.array(held, np.int64).reshape(-1, 2), int(walls[0]), self._update_id)
+        time, ids = levels[:, ladder.TIME], levels[:, ladder.ID]
+        before = np.concatenate([[self._update_id], ids[:-1]])
+        self._update_id = int(ids[-1])
+        plain = [levels[:, c] for c in (ladder.ID, ladder.SIDE, ladder.TICK, ladder.LOTS)]
+        # Spot's ids have no holes, futures ids jump.
+        first = before + 1 if self._is_spot else ids
+        self._write("depth", walls, time, first, before, *plain, np.zeros(len(levels), np.bool_))
+        for side, book in self._book.items():
+            is_side = levels[:, ladder.SIDE] == side
+            book.update(zip(levels[is_side, ladder.TICK].tolist(), levels[is_side, ladder.LOTS].tolist(), strict=True))
+
+    def _write_side(self, side: int, levels: npt.NDArray[np.int64], at_ns: int, previous_id: int) -> None:
+        """Append one side of the book as it stands: `levels` are (tick, lots)."""
+        count = len(levels)
+        stamps, own = np.full(count, at_ns), np.full(count, self._update_id)
+        ids = (own, np.full(count, previous_id), own)
+        self._write("depth", stamps, stamps, *ids, np.full(count, side), levels[:, 0], levels[:, 1], np.ones(count, np.bool_))
 
     def close(self) -> None:
         """Close every file."""

@@ -200,7 +200,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def record_gate(folder: Path, gate: Gate) -> None:
-    """Add what a gate said to a bundle's manifest; its identity stays.
+    """Add what a gate said to a bundle's manifest; its identity stays. Of two that do so at once one is lost: `ModelStore` takes turns.
 
     Raises:
         BundleRefused: there is no such bundle.

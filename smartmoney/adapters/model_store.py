@@ -1,17 +1,19 @@
 """The model store: every bundle that was trained or used here, in a folder named by its hash, and which of them is the champion.
 
 Invariants: a bundle under its hash never changes, so a run can always be replayed with the model that it had; the champion changes by one
-rename; whoever stood before can be put back.
+rename; whoever stood before can be put back. What is read to be written anew (who stands, what gates said) is one holder's at a time: of
+two judges, or a judge and a person, neither's word is lost.
 """
 
 import shutil
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import msgspec
 
 from smartmoney.adapters.model_files import BundleRefused, Manifest, read_bundle, read_manifest, record_gate, replace_durably, write_bundle
 from smartmoney.adapters.model_reference import ReferenceKind, read_reference
-from smartmoney.adapters.state_directory import make_private_folder
+from smartmoney.adapters.state_directory import alone_in, make_private_folder
 from smartmoney.core.models.bundle import Bundle, Gate
 
 CHAMPIONS = "champions.json"
@@ -79,10 +81,13 @@ class ModelStore:
             BundleRefused: what stands under its hash is damaged.
         """
         folder = self.folder / bundle.hash
-        if folder.exists():
-            read_bundle(folder)
-        else:
-            write_bundle(folder, bundle)
+        if not folder.exists():
+            make_private_folder(self.folder)
+            with self._alone():
+                if not folder.exists():
+                    write_bundle(folder, bundle)
+                    return folder
+        read_bundle(folder)
         return folder
 
     def forget(self, hash_: str) -> bool:
@@ -92,12 +97,16 @@ class ModelStore:
             BundleRefused: nobody knows who stood.
             OSError: it cannot be removed.
         """
-        champions, folder = self.champions(), self.folder / hash_
-        if hash_ in {*champions.standing, *(one.hash for one in champions.log)} or not folder.is_dir():
+        folder = self.folder / hash_
+        if not folder.is_dir():
             return False
-        # By its name at once: half a bundle is never found under a hash.
-        gone = folder.with_name(f".gone-{hash_}")
-        folder.rename(gone)
+        with self._alone():
+            champions = self.champions()
+            if hash_ in {*champions.standing, *(one.hash for one in champions.log)} or not folder.is_dir():
+                return False
+            # By its name at once: half a bundle is never found under a hash.
+            gone = folder.with_name(f".gone-{hash_}")
+            folder.rename(gone)
         shutil.rmtree(gone)
         return True
 
@@ -144,11 +153,14 @@ class ModelStore:
         bundle = self.load(asked)
         check_gate(bundle)
         self.add(bundle)
-        before = self.champions()
-        standing = before.standing if before.standing[-1:] == (bundle.hash,) else (*before.standing, bundle.hash)
-        self._write(
-            Champions(standing=standing, log=before.log), Change(act="promote", hash=bundle.hash, at_wall_ns=at_wall_ns, reason=reason)
-        )
+        with self._alone():
+            # Once more: a gate may have failed it a moment ago.
+            bundle = self.load(bundle.hash)
+            check_gate(bundle)
+            before = self.champions()
+            standing = before.standing if before.standing[-1:] == (bundle.hash,) else (*before.standing, bundle.hash)
+            change = Change(act="promote", hash=bundle.hash, at_wall_ns=at_wall_ns, reason=reason)
+            self._write(Champions(standing=standing, log=before.log), change)
         return bundle
 
     def rollback(self, reason: str, at_wall_ns: int) -> Bundle:
@@ -159,12 +171,13 @@ class ModelStore:
             BundleRefused: it is damaged.
             OSError: the change cannot be written.
         """
-        before = self.champions()
-        if len(before.standing) < 2:
-            raise ModelNotFound("no champion stood before this one; promote another, or set `model: prior`")
-        bundle = self.load(before.standing[-2])
-        change = Change(act="rollback", hash=bundle.hash, at_wall_ns=at_wall_ns, reason=reason)
-        self._write(Champions(standing=before.standing[:-1], log=before.log), change)
+        with self._alone():
+            before = self.champions()
+            if len(before.standing) < 2:
+                raise ModelNotFound("no champion stood before this one; promote another, or set `model: prior`")
+            bundle = self.load(before.standing[-2])
+            change = Change(act="rollback", hash=bundle.hash, at_wall_ns=at_wall_ns, reason=reason)
+            self._write(Champions(standing=before.standing[:-1], log=before.log), change)
         return bundle
 
     def listed(self) -> tuple[Listed, ...]:
@@ -206,7 +219,8 @@ class ModelStore:
             BundleRefused: there is no such bundle.
             OSError: it cannot be written.
         """
-        record_gate(self.folder / hash_, gate)
+        with self._alone():
+            record_gate(self.folder / hash_, gate)
 
     def reference(self, hash_: str, kind: type[ReferenceKind]) -> ReferenceKind | None:
         """Return what is known of a bundle's features in training, of the store or the package; None where there is nothing.
@@ -279,8 +293,11 @@ class ModelStore:
             raise BundleRefused(folder, f"holds the bundle {bundle.hash}, not the one that its name says", "restore the folder from a copy")
         return bundle
 
+    def _alone(self) -> AbstractContextManager[None]:
+        """Return what holds the store for its `with` block; a store that is not there has nothing to lose."""
+        return alone_in(self.folder) if self.folder.is_dir() else nullcontext()
+
     def _write(self, champions: Champions, change: Change) -> None:
-        make_private_folder(self.folder)
         content = msgspec.structs.replace(champions, log=(*champions.log, change)[-_LOG_MAX:])
         replace_durably(self.folder / CHAMPIONS, msgspec.json.format(msgspec.json.encode(content), indent=1))
 

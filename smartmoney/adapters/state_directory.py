@@ -13,7 +13,7 @@ import stat
 import struct
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -258,6 +258,23 @@ def make_private_folder(folder: Path) -> None:
     for one in reversed([folder, *folder.parents]):
         if not one.exists():
             one.mkdir(mode=0o700, exist_ok=True)
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Have what is read from a folder's files and then written to oneself: whoever else asks, process or thread, waits meanwhile.
+
+    The folder itself is locked, so there is no file to leave behind, and a person and the daemon's user can both ask. Not re-entrant.
+
+    Raises:
+        OSError: there is no such folder, or its file system has no locks.
+    """
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def write_durably(path: Path, content: bytes, mode: int = _OWN) -> None:

@@ -42,14 +42,15 @@ def import_history(
     is_dataset = _is_dataset(market, out, ".gz")
     import msgspec
 
-    from smartmoney.adapters.history.assembly import by_update_id, of_symbol, write_recording
+    from smartmoney.adapters.history.assembly import by_trade_id, by_update_id, of_symbol, write_recording
     from smartmoney.adapters.history.events import Repairs
     from smartmoney.adapters.history.order import in_order
     from smartmoney.core.domain.instruments import Market
 
     repairs = Repairs()
     read = _reader(form, symbol, files)
-    events = by_update_id(of_symbol(in_order([_not_empty(read(path, repairs), path, repairs) for path in files], repairs), symbol), repairs)
+    chosen = of_symbol(in_order([_not_empty(read(path, repairs), path, repairs) for path in files], repairs), symbol)
+    events = by_trade_id(by_update_id(chosen, repairs))
     with tempfile.TemporaryDirectory(prefix="smartmoney-import-") as folder:
         recording = Path(folder) / "recording.gz" if is_dataset else out
         found = write_recording(events, Market(market), recording, repairs, trades_follow=form == "binance")

@@ -30,7 +30,7 @@ from smartmoney.core.engine.parameters import encode_parameters
 from smartmoney.learning.evaluation.passed_by import Moments
 from smartmoney.learning.matched_null import NullTest, judged
 from smartmoney.runtime.assembly import engine_parameters, strategy_factory
-from smartmoney.runtime.backtest_sources import WARM_NS, by_turns, captured_items, record_built_in, split_start, stretch_of
+from smartmoney.runtime.backtest_sources import WARM_NS, by_turns, captured_items, end_of, record_built_in, split_start, stretch_of
 from smartmoney.runtime.beside_the_run import OwnFills, recorded_latency, waits_in_words
 from smartmoney.runtime.cached_files import prepared_recordings
 from smartmoney.runtime.chronicle import Chronicle, cost_sums, counted
@@ -45,7 +45,7 @@ from smartmoney.runtime.models import Models, Turn, TurnedModels
 from smartmoney.runtime.offline import OfflineRun
 from smartmoney.runtime.paper_words import paper_assumptions
 from smartmoney.runtime.replay_frames import FrameReplay, frame_replay
-from smartmoney.runtime.stretch_shares import LOOK_S, OnShare, begin_worker, by_frames, by_time, shares_of, teller
+from smartmoney.runtime.stretch_shares import LOOK_S, OnShare, begin_worker, by_frames, by_stamps, by_time, shares_of, teller
 from smartmoney.settings.build import paper_parameters
 from smartmoney.settings.effective import config_hash
 from smartmoney.settings.models import Settings
@@ -210,8 +210,8 @@ def run_job(
 ) -> JobResult:
     """Run one job. Fees and rules are those of its source's market, whatever the settings name.
 
-    `on_ready` may hook into the engine once a run over recordings is open; `on_share` is told how much of recordings or days is done;
-    `moments` are told each of its decisions.
+    `on_ready` may hook into the engine once a run over recordings is open; `on_share` is told how much of its source is done; `moments` are
+    told each of its decisions.
 
     Raises:
         BacktestRefused, DatasetRefused, ReplayRefused: it has nothing to test.
@@ -219,7 +219,7 @@ def run_job(
     """
     load_backtest_kernels()
     if isinstance(job.source, CapturedRun):
-        return _run_capture(job, job.source)
+        return _run_capture(job, job.source, on_share)
     if isinstance(job.source, Recordings):
         return _run_recordings(job, job.source, on_ready, on_share, moments)
     if isinstance(job.source, StoredDays):
@@ -273,8 +273,7 @@ def _run_recordings(
         raise BacktestRefused(f"{job.name}: its frames do not say when they were received; `<receive time, ns> <frame>` a line is wanted")
     speed = Speed(perf_counter() - started, started - opened, replay.origin)
     notes = [f"{one.symbol}: tick and lot size inferred from the frames" for one in replay.instruments if one.provisional]
-    told_of = [f"{job.name}: {line}" for line in feed_notes(replay.engine, replay.message_types, replay.backwards)]
-    assumed = (*_assumptions(job, replay.engine), *notes, *told_of, *replay.damage)
+    assumed = (*_assumptions(job, replay.engine), *notes, *_noted(job, replay), *replay.damage)
     return told(job.name, replay.engine, watch, job.settings.equity_start, speed, assumed)
 
 
@@ -301,11 +300,16 @@ def _run_stored(job: BacktestJob, source: StoredDays, on_share: OnShare) -> JobR
     origin = "dataset" if job.prepares else "dataset, as text"
     inferred = [f"{one.symbol}: tick and lot size inferred from the frames" for one in replay.instruments if one.provisional]
     mended = [f"{symbol}: {line}" if len(stored) > 1 else line for symbol, of in repairs.items() for line in of.lines()]
-    assumed = (*_assumptions(job, replay.engine), *inferred, *feed_notes(replay.engine), *mended)
+    assumed = (*_assumptions(job, replay.engine), *inferred, *_noted(job, replay), *mended)
     return told(job.name, replay.engine, watch, job.settings.equity_start, Speed(perf_counter() - started, 0.0, origin), assumed)
 
 
-def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
+def _noted(job: BacktestJob, replay: FrameReplay) -> list[str]:
+    """Return what was wrong with a stretch's frames, which of the stretches it was first."""
+    return [f"{job.name}: {line}" for line in feed_notes(replay.engine, replay.message_types, replay.backwards)]
+
+
+def _run_capture(job: BacktestJob, source: CapturedRun, on_share: OnShare) -> JobResult:
     try:
         entries = read_capture(Path(source.folder), max(source.since_ns - WARM_NS, 0))
     except CaptureDamaged as damage:
@@ -323,7 +327,8 @@ def _run_capture(job: BacktestJob, source: CapturedRun) -> JobResult:
     run = OfflineRun(engine, begun, job.paper(), latency=_seen_latency(job), watcher=watch)
     started = perf_counter()
     own = OwnFills(start.instruments)
-    items = stretch_of(captured_items(own.noting(rest)), source.since_ns, source.until_ns)
+    stretch = stretch_of(captured_items(own.noting(rest)), source.since_ns, source.until_ns)
+    items = by_stamps(stretch, source.until_ns or end_of(Path(source.folder)), on_share)
     if not run.run(by_turns(items, [(one.since_ns, one.bundle.hash) for one in job.turns[1:]])):
         raise BacktestRefused(f"{source.folder} holds no frames")
     lost = sum(gap.count for gap in entries.gaps)

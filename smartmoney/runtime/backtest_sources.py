@@ -7,6 +7,9 @@ end of the run: a backtest asks what the strategy would have done.
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
+
+from smartmoney.adapters.capture_segment import last_wall_ns
 from smartmoney.adapters.exchange_warm import capture_path, prerun
 from smartmoney.adapters.market_recorder import ORIGIN_NS
 from smartmoney.core.domain.entries import (
@@ -31,6 +34,14 @@ WARM_NS = 1_800_000_000_000
 """What a stretch from the middle of a run is warmed with: thirty minutes, as a start is."""
 FROM_OUTSIDE = (Tick, WarmUpEnded, FeedConnected, FeedDisconnected, FeedOverflowed, SnapshotFailed)
 """Events that did not depend on what the run did."""
+
+
+def end_of(folder: Path) -> int:
+    """Return the wall time of a capture's last entry, in ns; 0 where that cannot be told."""
+    try:
+        return last_wall_ns(folder)
+    except (OSError, msgspec.MsgspecError):
+        return 0
 
 
 def captured_items(entries: Iterable[Entry], also: tuple[type, ...] = ()) -> Iterator[Item]:

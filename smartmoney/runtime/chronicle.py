@@ -105,6 +105,8 @@ class Chronicle(msgspec.Struct, frozen=True, kw_only=True):
     entries: tuple[EntryCost, ...] = ()
     forecasts: Reliability = Reliability()
     null: NullDraws = NullDraws()
+    payments: tuple[tuple[int, float], ...] = ()
+    """Funding, and what liquidations cost: when it was booked (our wall clock, ns), and in quote what was received; the first ones."""
     missing: tuple[str, ...] = ()
 
     @property

@@ -158,6 +158,7 @@ class Chronicler:
         self._entries = EntryCosts()
         self.equity = EquityCurve()
         self.fundings = FundingSources()
+        self._payments: list[tuple[int, float]] = []
         self.first_wall = self.last_wall = 0
         self._trips = TripBook()
         self._forecasts = ForecastWatch()
@@ -202,6 +203,8 @@ class Chronicler:
             self._trips.fill(payload.fill, entry.ts_wall_ns)
         elif isinstance(payload, FundingPaid):
             self.fundings = added((self.fundings, sources_of((payload.reference,))))
+            if len(self._payments) < TRIPS_MAX:
+                self._payments.append((entry.ts_wall_ns, float(payload.amount)))
 
     def pass_over(self, passed: Passed) -> None:
         """See that frames and ticks went by of which nothing came but refusals.
@@ -293,6 +296,7 @@ class Chronicler:
             entries=self._entries.told(),
             forecasts=self._forecasts.told(),
             null=self._null(name),
+            payments=tuple(self._payments),
         )
 
     def _by_regime(self) -> dict[str, TripSums]:

@@ -8,6 +8,7 @@ job alone; worlds are made in processes of their own at low priority, and nothin
 
 import multiprocessing
 import tempfile
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -34,6 +35,7 @@ from smartmoney.runtime.training_jobs import Progress, begin_worker
 from smartmoney.settings.models import Settings
 from smartmoney.simulation.market import SyntheticMarket
 from smartmoney.simulation.order_latency import OrderLatency
+from smartmoney.simulation.paper_funding import SETTLED_WITHIN_NS
 
 _BPS = 1e4
 OPEN_CONFIDENCE = 0.9
@@ -178,14 +180,32 @@ def _beside(
 
 
 def account_of(result: JobResult) -> Account:
-    """Return what a run's account did: from flat to flat by its own books, and what it still holds, at what it is worth."""
-    held = [Held(sign=one.side.sign, entry_ns=one.entry_ns, exit_ns=one.exit_ns, net=one.net) for one in result.chronicle.trips]
-    position, since = positions_of(result.fills, {one.exit_ns for one in result.chronicle.trips})
+    """Return what a run's account did: from flat to flat by its own books, and what it still holds, at what it is worth.
+
+    Funding is of the trade that was held when it was paid.
+    """
+    trips = result.chronicle.trips
+    funding = _funding_of(trips, result.chronicle.payments)
+    held = [
+        Held(sign=one.side.sign, entry_ns=one.entry_ns, exit_ns=one.exit_ns, net=one.net + paid)
+        for one, paid in zip(trips, funding, strict=True)
+    ]
+    position, since = positions_of(result.fills, {one.exit_ns for one in trips})
     if position and position[-1][1]:
         rest = result.result.net_pnl - sum(one.net for one in held)
         held.append(Held(sign=1 if position[-1][1] > 0.0 else -1, entry_ns=since, exit_ns=result.chronicle.end_ns, net=rest))
     # Before the first fill nothing was held.
     return Account(held=held, worth=result.equity, position=[(0, 0.0), *position])
+
+
+def _funding_of(trips: Sequence[RoundTrip], payments: Sequence[tuple[int, float]]) -> list[float]:
+    """Return what each trade received in funding, while it was held or a moment after: the venue may be late to say at what it settled."""
+    begun, received = [one.entry_ns for one in trips], [0.0] * len(trips)
+    for at_ns, amount in payments:
+        place = bisect_left(begun, at_ns) - 1
+        if place >= 0 and at_ns <= trips[place].exit_ns + SETTLED_WITHIN_NS:
+            received[place] += amount
+    return received
 
 
 def positions_of(fills: Sequence[FillCost], flat_ns: AbstractSet[int] = frozenset()) -> tuple[list[tuple[int, float]], int]:

@@ -23,7 +23,8 @@ from smartmoney.runtime.backtest import BacktestJob, BacktestRefused, BuiltIn, J
 from smartmoney.runtime.backtest_sources import record_built_in
 from smartmoney.runtime.models import BundleRefused, ModelNotFound
 from smartmoney.runtime.replay import ReplayRefused
-from smartmoney.runtime.tuning_worker import EvaluationRefused
+from smartmoney.runtime.stretch_shares import OnShare
+from smartmoney.runtime.tuning_worker import EvaluationRefused, unheard
 from smartmoney.settings.errors import ConfigurationError
 from smartmoney.settings.models import Settings
 from smartmoney.settings.scenario import load_scenario
@@ -122,8 +123,8 @@ def past_of(jobs: Sequence[BacktestJob], contents: Sequence[Content]) -> str:
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
-def run_evaluation(evaluation: Evaluation) -> Marks:
-    """Run one evaluation.
+def run_evaluation(evaluation: Evaluation, on_share: OnShare = unheard) -> Marks:
+    """Run one evaluation; `on_share` is told how much of its stretch is done.
 
     Raises:
         EvaluationRefused: this machine lacks the source or has another build, or there is nothing to test.
@@ -135,7 +136,7 @@ def run_evaluation(evaluation: Evaluation) -> Marks:
         if isinstance(job.source, BuiltIn):
             notes = (f"market: synthetic, {job.source.scenario}, seed {job.source.seed}: proves nothing about yours",)
             job = msgspec.structs.replace(job, source=recorded(job.source))
-        result = run_job(job)
+        result = run_job(job, on_share=on_share)
     except (BacktestRefused, ReplayRefused, DatasetRefused, ConfigurationError, OSError) as problem:
         raise EvaluationRefused(str(problem)) from None
     return marks_of(result, float(job.settings.equity_start), notes)

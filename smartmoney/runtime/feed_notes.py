@@ -1,12 +1,16 @@
 """Say in words what was wrong with frames from the past: what a result over them has to be read with."""
 
-from collections.abc import Mapping
+import datetime as dt
+from collections.abc import Iterator, Mapping
 
 from smartmoney.core.book.codes import FoldCode
 from smartmoney.core.engine.engine import Engine
 
 _COUNTED = ("depthUpdate", "trade", "snapshot")
 _APPLIED_SHARE_MIN = 0.01
+_BOOKLESS_S_MIN = 10
+"""Every recording has some updates before its first snapshot, and every run some after a gap."""
+_MEND = "put the venue's depth reply before the updates, or begin with a day of the dataset that holds a book"
 
 
 def feed_notes(engine: Engine, message_types: Mapping[str, int] | None = None, backwards: int = 0) -> tuple[str, ...]:
@@ -23,15 +27,27 @@ def feed_notes(engine: Engine, message_types: Mapping[str, int] | None = None, b
         "frames malformed, or without a field that they need, left out": codes[FoldCode.MALFORMED],
         "frames off the tick or lot size, left out": codes[FoldCode.OFF_GRID],
         "gaps in the updates, no book from there to the next snapshot": codes[FoldCode.GAP],
-        "updates and trades that book and tape had already, left out": _seen_before(engine, message_types),
+        "updates and trades that book and tape had already, or had passed by their ids, left out": _seen_before(engine, message_types),
     }
     lines = [f"{what}: {count:,}" for what, count in told.items() if count > 0]
+    lines += _bookless(engine)
     depth = 0 if message_types is None else message_types.get("depthUpdate", 0)
-    if depth and not codes[FoldCode.SNAPSHOT]:
-        lines.append("no snapshot of the book, so there was none: put the venue's depth reply before the updates")
-    elif codes[FoldCode.GAP] and codes[FoldCode.APPLIED] < _APPLIED_SHARE_MIN * depth:
+    if codes[FoldCode.GAP] and codes[FoldCode.APPLIED] < _APPLIED_SHARE_MIN * depth:
         lines.append("next to none of the updates follows the one before it: is the market (--market) the one that was recorded?")
     return tuple(lines)
+
+
+def _bookless(engine: Engine) -> Iterator[str]:
+    """Yield a line for each instrument whose updates found no book for long, or never."""
+    instruments = engine.market.instruments
+    for index, instrument in enumerate(instruments):
+        whose = f"{instrument.symbol}: " if len(instruments) > 1 else ""
+        found = engine.market.bookless(index)
+        if found.updates and found.is_for_good:
+            yield f"{whose}no snapshot of the book, so there was none: {_MEND}"
+        elif found.lasted_ns >= _BOOKLESS_S_MIN * 10**9:
+            lasted = dt.timedelta(seconds=round(found.lasted_ns / 10**9))
+            yield f"{whose}no book for {lasted} in which {found.updates:,} updates came, for want of a snapshot before them: {_MEND}"
 
 
 def _seen_before(engine: Engine, message_types: Mapping[str, int] | None) -> int:

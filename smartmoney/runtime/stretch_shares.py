@@ -9,6 +9,7 @@ from typing import Any
 
 from smartmoney.adapters.recording_blocks import Block
 from smartmoney.runtime import logs
+from smartmoney.runtime.inbox import Item
 from smartmoney.runtime.worker_ends import end_with_the_parent
 from smartmoney.venues.recorded_lines import WALLS
 
@@ -40,6 +41,18 @@ def teller(number: int) -> OnShare:
         shares[number] = share
 
     return tell
+
+
+def by_stamps(items: Iterable[Item], last_ns: int, on_share: OnShare) -> Iterator[Item]:
+    """Pass on items that were received until `last_ns`, and tell how much of that time is done, each half a percent."""
+    first_ns = due_ns = 0
+    for item in items:
+        yield item
+        now_ns = item.stamp.wall_ns
+        first_ns = first_ns or now_ns
+        if now_ns >= due_ns and last_ns > first_ns:
+            due_ns = now_ns + (last_ns - first_ns) // 200
+            on_share(min((now_ns - first_ns) / (last_ns - first_ns), 1.0))
 
 
 def by_frames(blocks: Iterable[Block], frames: int, on_share: OnShare) -> Iterator[Block]:

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from smartmoney.adapters.capture import CaptureDamaged, read_capture
-from smartmoney.adapters.capture_segment import read_index, segments_of
+from smartmoney.adapters.capture_segment import last_wall_ns
 from smartmoney.adapters.control import ControlError
 from smartmoney.adapters.journal_reader import TrainingRow
 from smartmoney.adapters.journal_rows import TrainingNote
@@ -235,7 +235,5 @@ def captured_hours(captures: Path, now_wall_ns: int, settings: Settings) -> floa
 
 def _span_ns(folder: Path, now_wall_ns: int) -> tuple[int, int]:
     """Return the wall times of a run's first frame, its warm start's included, and of its last entry; an open one's last writing."""
-    segments = segments_of(folder)
     first = next((entry.ts_wall_ns for entry in read_capture(folder) if entry.kind is EntryKind.FRAME), now_wall_ns)
-    index = read_index(segments[-1])
-    return first, segments[-1].stat().st_mtime_ns if index is None else index.last_wall_ns
+    return first, last_wall_ns(folder)

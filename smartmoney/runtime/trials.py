@@ -63,8 +63,8 @@ class Evaluator:
         """Return their names."""
         return tuple(job.name for job in self._jobs)
 
-    def evaluate(self, sets: Sequence[Mapping[str, Value]], on_done: Callable[[int, int], None]) -> list[LoggedTrial | Unmade]:
-        """Return a trial for each parameter set, where there can be one; `on_done(done, of)` is called as they become whole.
+    def evaluate(self, sets: Sequence[Mapping[str, Value]], on_done: Callable[[float, int], None]) -> list[LoggedTrial | Unmade]:
+        """Return a trial for each parameter set, where there can be one; `on_done(done, of)` is called as they become whole, and between.
 
         Raises:
             EvaluationRefused, ClusterFailed: as the workers.
@@ -88,21 +88,32 @@ class Evaluator:
         work = [(name, index) for name in wanted for index in range(len(self._jobs))]
         jobs = [self._job(wanted[name][0], index) for name, index in work]
 
+        shares: dict[int, float] = {}
+
+        def tell() -> None:
+            parts_done = sum(len(of) for name, of in parts.items() if name not in made) + sum(shares.values())
+            on_done(whole + parts_done / len(self._jobs), len(sets))
+
+        def moved(number: int, share: float) -> None:
+            shares[number] = share
+            tell()
+
         def came(number: int, encoded: bytes) -> None:
             nonlocal whole
             name, index = work[number]
+            shares.pop(number, None)
             parts[name][index] = pickle.loads(encoded)  # noqa: S301  # of our own workers
             if len(parts[name]) == len(self._jobs):
                 made[name] = self._keep(name, wanted[name][1], [parts[name][index] for index in range(len(self._jobs))])
                 whole += 1
-                on_done(whole, len(sets))
+            tell()
 
         idle = [number for number, job in enumerate(jobs) if job is None]
         for number in idle:
             came(number, pickle.dumps(self._idle(work[number][1])))
         run = [number for number, job in enumerate(jobs) if job is not None]
         encoded = [self._encoded(job, index) for job, (_, index) in zip(jobs, work, strict=True) if job is not None]
-        self._workers.run(encoded, lambda number, told: came(run[number], told))
+        self._workers.run(encoded, lambda number, told: came(run[number], told), lambda number, share: moved(run[number], share))
         return [found if isinstance(found, Unmade) else made[found[0]] for found in settled]
 
     def every_trial(self) -> tuple[Floats, int]:

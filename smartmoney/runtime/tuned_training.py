@@ -31,6 +31,7 @@ from smartmoney.runtime.backtest import BuiltIn, CapturedRun, Recordings, Source
 from smartmoney.runtime.cached_files import AS_IT_COMES, bound_rows, prepared_recordings, rows_folder
 from smartmoney.runtime.codecs import recorded_binance
 from smartmoney.runtime.evaluations import Content, Evaluation, check_build, check_content, code_hash, recorded, run_evaluation
+from smartmoney.runtime.stretch_shares import OnShare
 from smartmoney.runtime.training_jobs import between, captured_rows, recorded_rows, stored_rows, train_apart, world_rows
 from smartmoney.runtime.tuning_worker import EvaluationRefused
 from smartmoney.settings.caches import CacheSettings
@@ -89,13 +90,13 @@ class TrainedModel(msgspec.Struct, frozen=True, kw_only=True):
     took_s: float
 
 
-def perform(work: Any) -> Any:
-    """Do whatever a search wants of a worker.
+def perform(work: Any, on_share: OnShare) -> Any:
+    """Do whatever a search wants of a worker; `on_share` is told how much of an evaluation's stretch is done.
 
     Raises:
         EvaluationRefused: this machine lacks a source or has another build, or there is nothing to test or to learn from.
     """
-    return _DOERS[type(work)](work)
+    return run_evaluation(work, on_share) if isinstance(work, Evaluation) else _DOERS[type(work)](work)
 
 
 def make_rows(work: RowsWork) -> None:
@@ -215,7 +216,6 @@ def _quiet(_what: str, _done: int, _of: int) -> None:
 
 
 _DOERS: dict[type, Callable[[Any], Any]] = {
-    Evaluation: run_evaluation,
     RowsWork: make_rows,
     TrainingWork: run_training,
     BaseWork: run_base_training,

@@ -50,7 +50,7 @@ Integers = NDArray[np.int64]
 
 CURRENT = -1
 """The number of the trial that is the settings as they are."""
-OnProgress = Callable[[int, int], None]
+OnProgress = Callable[[float, int], None]
 Say = Callable[[str], None]
 _S = 1_000_000_000
 _LABELS_SAID = "four independent labels in the first of the five stretches that a training judges itself by"

@@ -5,6 +5,7 @@ It imports nothing that needs numba before the worker's own kernel cache is prep
 
 import functools
 import pickle
+from collections.abc import Callable
 
 
 class EvaluationRefused(Exception):
@@ -13,8 +14,14 @@ class EvaluationRefused(Exception):
     exit_code = 1
 
 
-def evaluate(encoded: bytes) -> bytes:
+def unheard(_share: float) -> None:
+    """Take a share that nobody asks for."""
+
+
+def evaluate(encoded: bytes, on_share: Callable[[float], None] = unheard) -> bytes:
     """Do one pickled piece of work, such as an `evaluations.Evaluation`; return pickled what came of it, such as `evaluations.Marks`.
+
+    `on_share` is told how much of an evaluation is done, between 0 and 1, where the work is one.
 
     Raises:
         EvaluationRefused: this machine lacks a source or has another build, or there is nothing to test.
@@ -23,7 +30,7 @@ def evaluate(encoded: bytes) -> bytes:
     from smartmoney.runtime.tuned_training import perform
 
     # A scheduler runs any code of its clients already: pickle opens no new door.
-    return pickle.dumps(perform(pickle.loads(encoded)))  # noqa: S301
+    return pickle.dumps(perform(pickle.loads(encoded), on_share))  # noqa: S301
 
 
 @functools.cache

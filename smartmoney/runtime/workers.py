@@ -9,12 +9,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 
+from smartmoney.runtime.stretch_shares import LOOK_S, begin_worker, shares_of, teller
 from smartmoney.runtime.tuning_worker import evaluate
-from smartmoney.runtime.worker_ends import end_with_the_parent
 
 OnResult = Callable[[int, bytes], None]
+OnPartDone = Callable[[int, float], None]
+_SHARES = 1024
+"""Room for the shares of what is under way: far more than there are processes."""
 _CONNECT_S = 10
 _WORKERS_S = 60
 _LOOK_S = 30
@@ -38,11 +42,17 @@ class ClusterFailed(Exception):
     exit_code = 1
 
 
+def _nobody(_index: int, _share: float) -> None:
+    """Take a share that nobody asks for."""
+
+
 class Workers(Protocol):
     """Run evaluations."""
 
-    def run(self, work: Sequence[bytes], on_result: OnResult) -> None:
+    def run(self, work: Sequence[bytes], on_result: OnResult, on_share: OnPartDone = _nobody) -> None:
         """Evaluate everything; `on_result(index, result)` is called as results come, in any order.
+
+        `on_share(index, share)` is told how far those are that have not come yet, where workers can say.
 
         Raises:
             EvaluationRefused: an evaluation could not be done.
@@ -53,28 +63,33 @@ class Workers(Protocol):
 class ThisProcess:
     """Run evaluations here, one after the other."""
 
-    def run(self, work: Sequence[bytes], on_result: OnResult) -> None:
+    def run(self, work: Sequence[bytes], on_result: OnResult, on_share: OnPartDone = _nobody) -> None:
         """Evaluate everything."""
         for index, encoded in enumerate(work):
-            on_result(index, evaluate(encoded))
+            on_result(index, evaluate(encoded, partial(on_share, index)))
 
 
 class LocalProcesses:
     """Run evaluations in processes of this machine."""
 
-    def __init__(self, pool: ProcessPoolExecutor) -> None:
-        """Take a pool; use `local_workers`."""
-        self._pool = pool
+    def __init__(self, pool: ProcessPoolExecutor, shares: Any) -> None:
+        """Take a pool, and where its processes tell their shares; use `local_workers`."""
+        self._pool, self._shares = pool, shares
 
-    def run(self, work: Sequence[bytes], on_result: OnResult) -> None:
+    def run(self, work: Sequence[bytes], on_result: OnResult, on_share: OnPartDone = _nobody) -> None:
         """Evaluate everything."""
-        index_of: dict[Future[bytes], int] = {self._pool.submit(evaluate, encoded): index for index, encoded in enumerate(work)}
+        index_of: dict[Future[bytes], int] = {
+            self._pool.submit(_evaluate_telling, index % _SHARES, encoded): index for index, encoded in enumerate(work)
+        }
         pending = set(index_of)
         try:
             while pending:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                done, pending = wait(pending, LOOK_S, FIRST_COMPLETED)
                 for future in done:
+                    self._shares[index_of[future] % _SHARES] = 0.0
                     on_result(index_of[future], future.result())
+                for index in (index_of[future] for future in pending if future.running()):
+                    on_share(index, self._shares[index % _SHARES])
         except BrokenProcessPool:
             raise ClusterFailed("a worker process died, of too little memory perhaps; run it again with fewer --processes") from None
         finally:
@@ -90,8 +105,8 @@ class DaskCluster:
         self._client = client
         self._address = address
 
-    def run(self, work: Sequence[bytes], on_result: OnResult) -> None:
-        """Evaluate everything. A worker that dies is survived; evaluations that killed several are given up."""
+    def run(self, work: Sequence[bytes], on_result: OnResult, _on_share: OnPartDone = _nobody) -> None:
+        """Evaluate everything, without shares of it. A worker that dies is survived; evaluations that killed several are given up."""
         from distributed import KilledWorker
         from distributed import wait as wait_for
 
@@ -132,15 +147,20 @@ class DaskCluster:
         return ClusterFailed(f"the scheduler at {self._address} is gone; start it, and run the same command again: it goes on")
 
 
+def _evaluate_telling(slot: int, encoded: bytes) -> bytes:
+    return evaluate(encoded, teller(slot))
+
+
 @contextmanager
 def local_workers(processes: int) -> Iterator[Workers]:
     """Give workers of this machine."""
     if processes <= 1:
         yield ThisProcess()
         return
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_the_parent) as pool:
+    spawn, shares = multiprocessing.get_context("spawn"), shares_of(_SHARES)
+    with ProcessPoolExecutor(processes, spawn, initializer=begin_worker, initargs=(shares,)) as pool:
         try:
-            yield LocalProcesses(pool)
+            yield LocalProcesses(pool, shares)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("optuna")
 pytest.importorskip("distributed")
 
+from smartmoney.adapters import recording_blocks
 from smartmoney.adapters.exchange_warm import capture_path, prerun
 from smartmoney.adapters.trial_log import TrialLog
 from smartmoney.core.domain.instruments import Market
@@ -72,6 +73,20 @@ def alone(search):
     """Be the result of this process alone."""
     with local_workers(1) as workers:
         return search("alone", workers)
+
+
+def test_the_bar_moves_within_a_trial_and_never_back(search, monkeypatch):
+    monkeypatch.setattr(recording_blocks, "BLOCK_BYTES", 1 << 16)
+    told = []
+    with local_workers(1) as workers:
+        search("bar", workers, lambda done, of: told.append((done, of)))
+    # The settings as they are come first, and are no trial of the plan.
+    begins = [0, *(at for at in range(1, len(told)) if told[at][0] < told[at - 1][0])]
+    assert len(begins) == 2
+    shares = [done for done, _ in told[begins[1] :]]
+    assert {of for _, of in told} == {TRIALS}
+    assert len({done for done in shares if done % 1.0}) > 2 * TRIALS
+    assert shares[-1] == TRIALS
 
 
 @contextlib.contextmanager
@@ -151,7 +166,7 @@ def test_two_processes_give_the_result_of_one_and_nothing_is_done_twice(search, 
         assert msgspec.json.encode(two) == msgspec.json.encode(alone)
 
     class Nobody:
-        def run(self, work, on_result):
+        def run(self, work, on_result, on_share):
             assert not work
 
     assert msgspec.json.encode(search("two", Nobody())) == msgspec.json.encode(two)
@@ -166,9 +181,9 @@ def test_a_worker_without_the_recording_says_which_one(search, folder, alone, tm
             def __init__(self, change):
                 self.change = change
 
-            def run(self, work, on_result):
+            def run(self, work, on_result, on_share):
                 with self.change():
-                    workers.run(work, on_result)
+                    workers.run(work, on_result, on_share)
 
         @contextlib.contextmanager
         def away():

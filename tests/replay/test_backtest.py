@@ -13,6 +13,7 @@ from smartmoney.adapters.exchange_warm import capture_path, prerun
 from smartmoney.adapters.history.events import Repairs
 from smartmoney.adapters.market_recorder import record
 from smartmoney.adapters.recordings import RecordedFrame
+from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.instruments import Market
 from smartmoney.learning.recorded import find_instruments, read_frames
 from smartmoney.reports.backtest import result_lines, write_report
@@ -24,6 +25,7 @@ from smartmoney.runtime.replay_frames import frame_replay, frame_summary
 from smartmoney.settings.load import load_settings
 from smartmoney.simulation.market import SyntheticMarket
 from smartmoney.simulation.order_latency import OrderLatency
+from tests.captured_past import capture_past
 
 from .test_same_inbox import EAGER
 
@@ -147,6 +149,18 @@ def test_shares_of_a_stretch_are_told_while_it_runs(settings, files, tmp_path, m
         assert len({share for share in shares if 0.0 < share < 1.0}) > 2
         assert 1.0 in shares
         assert shares[-1] == 2.0
+
+
+def test_shares_of_a_captured_run_are_told_as_its_time_passes(settings, tmp_path):
+    layout, ends_ns = StateLayout(tmp_path), 1_700_000_600 * 10**9
+    whole = CapturedRun(str(layout.capture(capture_past(layout, settings, 600, ends_ns))))
+    for source in (whole, msgspec.structs.replace(whole, until_ns=ends_ns - 300 * 10**9)):
+        told = []
+        run_backtest([job(settings, (), source=source)], 1, lambda *one, told=told: told.append(one))
+        shares = [done for done, _ in told]
+        assert shares == sorted(shares)
+        assert 50 < len({share for share in shares if 0.0 < share < 1.0}) < 250
+        assert shares[-1] == 1.0
 
 
 @pytest.mark.slow

@@ -2,12 +2,14 @@
 
 import gzip
 import json
+import re
 
+import pyarrow.parquet as pq
 import pytest
 
 from smartmoney.adapters.market_recorder import record
 from smartmoney.core.domain.instruments import Market
-from smartmoney.runtime.backtest import BacktestJob, BacktestRefused, Recordings, run_job
+from smartmoney.runtime.backtest import BacktestJob, BacktestRefused, Recordings, StoredDays, run_job
 from smartmoney.runtime.replay import ReplayRefused
 from smartmoney.settings.load import load_settings
 from smartmoney.simulation.market import SyntheticMarket
@@ -47,7 +49,7 @@ def test_frames_out_of_order_and_frames_that_are_there_twice(lines, said):
     middle = len(lines) // 2
     assert said([*lines[:middle], *lines[middle - 40 : middle], *lines[middle:]]) == [
         "frames received before the one above them, stamped with its time: 39",
-        f"updates and trades that book and tape had already, left out: {_told(lines[middle - 40 : middle])}",
+        f"updates and trades that book and tape had already, or had passed by their ids, left out: {_told(lines[middle - 40 : middle])}",
     ]
 
 
@@ -58,10 +60,48 @@ def _told(lines):
 def test_frames_that_lack_a_field_and_the_gap_that_they_leave(lines, said):
     updates = of_kind(lines, b"depthUpdate")
     broken = {at: lines[at].replace(b'"u":', b'"no":') for at in updates[10:13]}
-    assert said([broken.get(at, line) for at, line in enumerate(lines)]) == [
+    *counted, bookless = said([broken.get(at, line) for at, line in enumerate(lines)])
+    assert counted == [
         "frames malformed, or without a field that they need, left out: 3",
         "gaps in the updates, no book from there to the next snapshot: 1",
     ]
+    assert re.match(r"no book for 0:00:1[89] in which 1\d\d updates came, for want of a snapshot before them: ", bookless)
+
+
+def test_a_snapshot_that_comes_late_is_told_with_the_time_without_a_book(lines, said):
+    [at] = [at for at, line in enumerate(lines) if b"lastUpdateId" in line]
+    start_ns, updates = int(lines[0].partition(b" ")[0]), of_kind(lines, b"depthUpdate")
+    late = next(at for at in updates if int(lines[at].partition(b" ")[0]) - start_ns > 12 * 10**9)
+    book = json.loads(lines[at].partition(b" ")[2])
+    book["lastUpdateId"] = json.loads(lines[late].partition(b" ")[2])["data"]["u"]
+    stamp = lines[late].partition(b" ")[0]
+    moved = [*lines[:at], *lines[at + 1 : late + 1], stamp + b" " + json.dumps(book).encode(), *lines[late + 1 :]]
+    [told] = said(moved)
+    count = sum(at <= late for at in updates)
+    assert told.startswith(f"no book for 0:00:12 in which {count} updates came, for want of a snapshot before them: put the venue's")
+
+
+def test_a_day_of_a_dataset_without_a_book_is_told_when_it_is_read_alone(tmp_path):
+    midnight_ns = 20_000 * 86_400 * 10**9
+    market = SyntheticMarket(3, symbols=("BTCUSDT",), markets=(Market.SPOT,))
+    record(market, tmp_path / "one", 60, origin_ns=midnight_ns - 30 * 10**9, with_truth=False)
+    root = tmp_path / "one" / "feed" / "dataset"
+    path = root / "binance" / "spot" / "BTCUSDT" / "2024-10-04" / "depth.parquet"
+    table = pq.read_table(path)
+    settings = load_settings(overrides={"model": "prior", "market": "spot"})
+
+    def said_of(first):
+        source = StoredDays(str(root), "spot", "BTCUSDT", first, "2024-10-04")
+        done = run_job(BacktestJob(name=first, source=source, settings=settings, latency=OrderLatency()))
+        return [line for line in done.result.assumptions if line.startswith(first)]
+
+    assert said_of("2024-10-04") == [], "the book was carried into it"
+    is_update = [not whole for whole in table["is_snapshot"].to_pylist()]
+    pq.write_table(table.filter(is_update), path)
+    assert said_of("2024-10-03") == [], "the book is that of the day before"
+    [line] = said_of("2024-10-04")
+    assert line.startswith("2024-10-04: no snapshot of the book, so there was none: ")
+    assert "begin with a day of the dataset that holds a book" in line
 
 
 def test_no_snapshot_and_the_wrong_market(lines, said):

@@ -21,7 +21,7 @@ from smartmoney.venues.binance.wire import envelope
 _IDS_KEPT = 100_000
 _MS = 1_000_000
 _LINES_AT_ONCE = 2_000
-_UPDATES_KEPT = 4_096
+_UPDATES_KEPT = _TRADES_AT_ONCE = 4_096
 
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +49,28 @@ def by_update_id(events: Iterable[Event], repairs: Repairs) -> Events:
             yield event
         else:
             yield from followed.setdefault(event.symbol.upper(), _Sequence(repairs)).take(event)
+
+
+def by_trade_id(events: Iterable[Event]) -> Events:
+    """Yield events with trades of one receive time that follow each other in the order of their ids: so they were made.
+
+    Files have them otherwise now and then, and a reader passes over a trade whose id is below the one before it.
+    """
+    waiting: list[Printed] = []
+    for event in events:
+        is_more = isinstance(event, Printed) and event.trade_id >= 0
+        if waiting and (not is_more or event.wall_ns != waiting[0].wall_ns or len(waiting) >= _TRADES_AT_ONCE):
+            yield from sorted(waiting, key=_trade_id)
+            waiting.clear()
+        if isinstance(event, Printed) and is_more:
+            waiting.append(event)
+        else:
+            yield event
+    yield from sorted(waiting, key=_trade_id)
+
+
+def _trade_id(event: Printed) -> int:
+    return event.trade_id
 
 
 class _Sequence:
@@ -235,6 +257,8 @@ class _Scribe:
                 self._repairs.note("trades seen twice, left out")
                 return
             self._remember(event.trade_id)
+            if event.trade_id < self._ids[1]:
+                self._repairs.note("trades that came after one of a higher id, which readers pass over")
             self._trade_id = event.trade_id
             self._ids = (min(self._ids[0], event.trade_id), max(self._ids[1], event.trade_id), self._ids[2] + 1)
         else:

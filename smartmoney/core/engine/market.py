@@ -61,11 +61,24 @@ class VenueCodec(msgspec.Struct, frozen=True, kw_only=True):
     proves_sequence: bool
 
 
+class Bookless(msgspec.Struct, frozen=True):
+    """Count what a feed said while there was no book to apply it to: updates, and for how long they came, in ns.
+
+    `is_for_good` says that no book was ever made of a snapshot.
+    """
+
+    updates: int = 0
+    lasted_ns: int = 0
+    is_for_good: bool = True
+
+
 class _Feed:
     """Hold what is known of one instrument's feed beside its compiled state."""
 
     __slots__ = (
         "attempts",
+        "bookless",
+        "bookless_from_ns",
         "crossed_since",
         "depth_mono",
         "frame_mono",
@@ -86,6 +99,9 @@ class _Feed:
         self.depth_mono: int | None = None
         self.is_probing = False
         self.crossed_since: int | None = None
+        self.bookless = Bookless()
+        self.bookless_from_ns = 0
+        """When an update last found no book, our wall clock; 0 while there is one."""
 
     def forget_kept(self) -> None:
         """Drop the kept frames."""
@@ -203,7 +219,10 @@ class Market:
             feed.depth_mono = self._now  # there each book is whole; elsewhere a snapshot alone proves no feed
         self.is_moved = True
         self.resyncs += 1
-        return self._fold_kept(index)
+        commands = self._fold_kept(index)
+        if self._phases.item(index) == 1:
+            self._note_book(index, entry.ts_wall_ns)
+        return commands
 
     def on_feed_lost(self, instruments: Sequence[int], mono_ns: int) -> None:
         """Drop the books of a feed that may have missed frames."""
@@ -284,7 +303,12 @@ class Market:
         self.frames = self.trades = self.gaps = self.resyncs = 0
         self.codes = dict.fromkeys(FoldCode, 0)
         for feed in self._feeds:
-            feed.attempts = 0
+            feed.attempts = feed.bookless_from_ns = 0
+            feed.bookless = Bookless()
+
+    def bookless(self, index: int) -> Bookless:
+        """Return what came of one instrument's updates while it had no book, as of the last of them."""
+        return self._feeds[index].bookless
 
     def is_synced(self, index: int) -> bool:
         """Tell whether a book may be traded on."""
@@ -337,6 +361,7 @@ class Market:
             return []
         if code is FoldCode.SNAPSHOT:
             self.resyncs += 1
+            self._note_book(index, entry.ts_wall_ns)
             return []
         if code in {FoldCode.MALFORMED, FoldCode.OFF_GRID, FoldCode.UNKNOWN}:
             self._malformed_mono = entry.ts_mono_ns
@@ -344,7 +369,20 @@ class Market:
         if code is FoldCode.GAP:
             self.gaps += 1
             self._feeds[index].forget_kept()
+        self._note_bookless(index, entry.ts_wall_ns)
         return self._keep(index, entry.frame, entry.ts_wall_ns, "sequence gap" if code is FoldCode.GAP else "first frames")
+
+    def _note_bookless(self, index: int, wall_ns: int) -> None:
+        feed, said = self._feeds[index], self._feeds[index].bookless
+        since_ns = feed.bookless_from_ns or wall_ns
+        feed.bookless_from_ns = wall_ns
+        feed.bookless = Bookless(said.updates + 1, said.lasted_ns + wall_ns - since_ns, said.is_for_good)
+
+    def _note_book(self, index: int, wall_ns: int) -> None:
+        feed, said = self._feeds[index], self._feeds[index].bookless
+        lasted_ns = wall_ns - feed.bookless_from_ns if feed.bookless_from_ns else 0
+        feed.bookless_from_ns = 0
+        feed.bookless = Bookless(said.updates, said.lasted_ns + lasted_ns, is_for_good=False)
 
     def _keep(self, index: int, frame: bytes, ts_wall_ns: int, reason: str) -> list[Command]:
         feed = self._feeds[index]

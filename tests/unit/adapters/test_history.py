@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smartmoney.adapters.history import hftbacktest, order
-from smartmoney.adapters.history.assembly import by_update_id, of_symbol, write_recording
+from smartmoney.adapters.history.assembly import by_trade_id, by_update_id, of_symbol, write_recording
 from smartmoney.adapters.history.binance_frames import events_of
 from smartmoney.adapters.history.binance_public import read_binance_public
 from smartmoney.adapters.history.bitstamp import read_bitstamp
@@ -23,6 +23,7 @@ from smartmoney.adapters.history.hftbacktest import read_hftbacktest, write_hftb
 from smartmoney.adapters.history.order import in_order
 from smartmoney.adapters.history.tardis import read_tardis
 from smartmoney.adapters.recordings import read_recording
+from smartmoney.core.book.codes import FoldCode, code_of
 from smartmoney.core.domain.instruments import Market
 from smartmoney.core.features.parameters import FeatureParameters
 from smartmoney.simulation.kernel_depth import KernelDepth
@@ -497,6 +498,24 @@ def test_what_is_misplaced_by_more_than_the_window_is_stamped_and_told(tmp_path,
     assert walls == sorted(walls)
     assert {one.trade_id for one in found} == set(range(50))
     assert repairs.lines() == ["events received before the one above them, stamped with its time: 1"]
+
+
+def test_trades_of_one_receive_time_are_put_into_the_order_of_their_ids_and_later_ones_counted(tmp_path):
+    header = "id,price,qty,quote_qty,time,is_buyer_maker"
+    rows = [
+        f"{number},100,{number},100,{US // 1000 + at},true"
+        for number, at in ((3, 0), (1, 0), (2, 0), (6, 1), (7, 1), (5, 2), (8, 3), (9, 3))
+    ]
+    found, repairs = events(read_binance_public, zipped(tmp_path / "X-trades-2024-01-02.zip", "t.csv", header, *rows))
+    write_recording(by_trade_id(iter(found)), Market.USDM, tmp_path / "out.gz", repairs)
+    frames = [line.partition(" ")[2].encode() for line in gzip.open(tmp_path / "out.gz", "rt")]
+    assert [json.loads(frame)["data"]["t"] for frame in frames] == [1, 2, 3, 6, 7, 5, 8, 9]
+    assert repairs.counts["trades that came after one of a higher id, which readers pass over"] == 1
+    states = new_states(infer_grid(((frame, "X") for frame in frames), Market.USDM), FeatureParameters())
+    codes = [code_of(fold_frame(frame, states, -1, T + at)) for at, frame in enumerate(frames)]
+    assert codes.count(FoldCode.TRADE) == 7
+    assert codes[5] is FoldCode.IGNORED
+    assert int(states[0]["trades"]) == 7
 
 
 def test_whole_books_of_many_files_do_not_fill_the_memory():

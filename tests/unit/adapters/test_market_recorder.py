@@ -179,3 +179,25 @@ def test_a_table_turns_to_a_new_file_at_midnight_and_groups_do_not_depend_on_the
     first = pq.ParquetFile(tmp_path / "whole" / "1970-01-01" / "t.parquet")
     assert [first.metadata.row_group(k).num_rows for k in range(first.num_row_groups)] == [GROUP_ROWS, 1000]
     assert Path(tmp_path / "whole" / "1970-01-02" / "t.parquet").is_file()
+
+
+def test_each_day_after_the_first_begins_with_the_book_that_stands(tmp_path):
+    record(market(), tmp_path / "one", 20, origin_ns=ORIGIN_NS - 10 * SECOND, with_truth=False)
+    days = tmp_path / "one" / "feed" / "dataset" / "binance" / "usdm" / "BTCUSDT"
+    before, after = (pq.read_table(days / day / "depth.parquet").to_pylist() for day in ("2024-12-31", "2025-01-01"))
+    carried = [row for row in after if row["is_snapshot"]]
+    assert after[: len(carried)] == carried
+    own, at_ns = after[len(carried)]["prev_update_id"], after[len(carried)]["ts_wall_ns"]
+    assert at_ns == ORIGIN_NS
+    assert {(row["first_update_id"], row["prev_update_id"], row["update_id"], row["ts_wall_ns"]) for row in carried} == {
+        (own,) * 3 + (at_ns,)
+    }
+    assert _book(carried) == _book(before)
+    assert min(len(levels) for levels in _book(carried).values()) > 20
+
+
+def _book(rows):
+    book = {0: {}, 1: {}}
+    for row in rows:
+        book[row["side"]][row["price_ticks"]] = row["lots"]
+    return {side: {tick: lots for tick, lots in levels.items() if lots} for side, levels in book.items()}

@@ -1,6 +1,10 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from subprocess import PIPE
 
 import msgspec
 import numpy as np
@@ -221,6 +225,47 @@ def test_what_a_gate_said_is_kept_and_does_not_change_the_identity(tmp_path, bun
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(BundleRefused, match="was changed after it was written"):
         store.load(small.hash)
+
+
+JUDGE = """
+import sys
+from pathlib import Path
+from smartmoney.adapters.model_store import ModelStore
+from smartmoney.core.models.bundle import Gate
+store, hash_, name = ModelStore(Path(sys.argv[1]), bundled=Path("/nowhere")), sys.argv[2], sys.argv[3]
+print("ready", flush=True)
+sys.stdin.readline()
+for turn in range(6):
+    store.record_gate(hash_, Gate(passed=True, venue=name, market="spot", instruments=(), at=str(turn), text=""))
+    store.promote(hash_, name, turn)
+"""
+
+
+def test_two_judges_and_promoters_at_once_lose_no_word_of_one_another(tmp_path, bundles):
+    store = ModelStore(tmp_path / "models", bundled=tmp_path / "none")
+    small = bundles.small_bundle()
+    store.add(small)
+    command = [sys.executable, "-c", JUDGE, str(store.folder), small.hash]
+    judges = [subprocess.Popen([*command, name], stdin=PIPE, stdout=PIPE, text=True) for name in ("one", "other")]
+    for judge in judges:
+        assert judge.stdout.readline() == "ready\n"
+    for judge in judges:
+        judge.stdin.write("\n")
+        judge.stdin.flush()
+    for judge in judges:
+        judge.communicate()
+    assert [judge.returncode for judge in judges] == [0, 0]
+    every = {(name, turn) for name in ("one", "other") for turn in range(6)}
+    assert {(gate.venue, int(gate.at)) for gate in store.load(small.hash).gates} == every
+    assert {(change.reason, change.at_wall_ns) for change in store.champions().log} == every
+
+
+def test_a_bundle_that_several_keep_at_once_is_kept_once(tmp_path, bundles):
+    small = bundles.small_bundle()
+    with ThreadPoolExecutor(8) as pool:
+        turns = [pool.submit(ModelStore(tmp_path / f"{turn}" / "models").add, small) for turn in range(2) for _ in range(4)]
+    for turn in turns:
+        assert read_bundle(turn.result()).hash == small.hash
 
 
 def test_no_store_at_all_knows_the_package_alone(tmp_path, bundles):

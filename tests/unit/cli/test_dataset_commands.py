@@ -49,6 +49,15 @@ def test_an_export_keeps_to_the_bounds_of_the_cache_that_are_configured(call, ca
     assert (code, len(list(tmp_path.glob("cache/recordings/*.frames")))) == (0, 1), err
 
 
+def test_an_import_puts_trades_of_one_moment_into_the_order_of_their_ids(call, tmp_path):
+    table = tmp_path / "t.csv"
+    rows = [f"binance,X,{T // 1000},{T // 1000},{number},buy,1,1" for number in (3, 1, 2)]
+    table.write_text("\n".join(["exchange,symbol,timestamp,local_timestamp,id,side,price,amount", *rows]) + "\n")
+    assert said(call, "import", "tardis", table, "--out", tmp_path / "one.gz")["trades"] == 3
+    lines = gzip.decompress((tmp_path / "one.gz").read_bytes()).splitlines()
+    assert [json.loads(line.partition(b" ")[2])["data"]["t"] for line in lines] == [1, 2, 3]
+
+
 def test_an_export_is_listed_described_verified_and_tested(call, capture, root):
     [held] = said(call, "dataset", "ls", root)
     assert (held["symbol"], held["days"], held["missing_days"]) == ("BTCUSDT", 2, [])

@@ -144,6 +144,18 @@ def test_addresses_come_from_private_files_and_credentials_only(tmp_path):
             read_addresses(wrong, {})
 
 
+async def test_a_credential_that_only_the_service_sees_is_told_with_the_field_and_how_to_try_it(monkeypatch, tmp_path):
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    for inside, remedy in ((False, "-p LoadCredential=alerts:/etc/credstore/smartmoney.alerts COMMAND"), (True, "have the unit load it")):
+        if inside:
+            monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+        channel = AlertChannel(("alerts",), 5.0)
+        with pytest.raises(AlertsUnusable, match=r"^alerts\.urls: alerts: no credential of this process") as refused:
+            await channel.open()
+        assert remedy in str(refused.value)
+        assert ("systemd-run" in str(refused.value)) != inside
+
+
 async def test_an_alert_arrives_and_a_dead_and_a_hanging_address_hold_nothing_up(tmp_path, dead_address):
     with Receiver() as good, Receiver(hangs=True) as slow:
         reference = private(tmp_path / "urls", slow.address, dead_address, good.address)

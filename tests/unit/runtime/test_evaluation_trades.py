@@ -5,16 +5,27 @@ from collections import Counter
 
 import pytest
 
+from smartmoney.adapters.exchange_warm import capture_path, prerun
 from smartmoney.adapters.model_store import ModelStore
+from smartmoney.core.domain.instruments import Market
 from smartmoney.core.domain.orders import Side
 from smartmoney.learning.evaluation.passed_by import Moments
 from smartmoney.learning.sets.families import held_out_planted
 from smartmoney.learning.sets.synthetic import World
-from smartmoney.runtime.backtest import BacktestJob, BuiltIn, run_job
+from smartmoney.runtime.backtest import BacktestJob, BuiltIn, Recordings, run_job
 from smartmoney.runtime.chronicle import RoundTrip
-from smartmoney.runtime.evaluation_trades import OPEN_CONFIDENCE, forced_open, positions_of, trade_worlds, trades_of, with_gates_open
+from smartmoney.runtime.evaluation_trades import (
+    OPEN_CONFIDENCE,
+    account_of,
+    forced_open,
+    positions_of,
+    trade_worlds,
+    trades_of,
+    with_gates_open,
+)
 from smartmoney.settings.load import load_settings
 from smartmoney.settings.scenario import load_scenario
+from smartmoney.simulation.market import SyntheticMarket
 from smartmoney.simulation.order_latency import OrderLatency
 from tests.fills import cost_of
 
@@ -82,6 +93,40 @@ def test_forced_open_keeps_the_side_and_takes_every_doubt(bundles):
     assert settings.strategy.min_liquidity_score == 0.0
     assert settings.advanced_features.feature_engine.risk_adjustment_factor == 0.0
     assert settings.fees == load_settings().fees
+
+
+EAGER = {
+    "model": "prior",
+    "strategy.confidence_threshold": 0.05,
+    "strategy.min_liquidity_score": 0.01,
+    "advanced_features.signal_generation.min_confidence": 0.05,
+    "advanced_features.feature_engine.confidence_threshold": 0.05,
+    "advanced_features.liquidity_patterns.mm_confidence_threshold": 0.01,
+}
+EIGHT_HOURS_NS = 8 * 3_600 * 10**9
+
+
+def test_funding_is_of_the_trade_that_was_held_when_it_was_paid(tmp_path):
+    settings = load_settings(overrides={"market": "usdm", **EAGER, "execution.max_holding_s": 20, "paper.funding_bps": 100})
+
+    def run(origin_ns):
+        prerun(SyntheticMarket(5, symbols=("BTCUSDT",), markets=(Market.USDM,)), origin_ns, 150, tmp_path / f"{origin_ns}")
+        source = Recordings((str(capture_path(tmp_path / f"{origin_ns}", Market.USDM, "BTCUSDT")),), "usdm")
+        return run_job(BacktestJob(name="w", source=source, settings=settings, latency=OrderLatency()))
+
+    origin_ns = 1_700_000_000 * 10**9
+    without = run(origin_ns)
+    _, kept, *_ = without.chronicle.trips
+    done = run(origin_ns - (kept.entry_ns + kept.exit_ns) // 2 % EIGHT_HOURS_NS)
+    ((paid_ns, amount),) = done.chronicle.payments
+    assert amount == pytest.approx(-done.result.funding)
+    assert abs(amount) > 1.0
+    account = account_of(done)
+    assert sum(one.net for one in account.held) == pytest.approx(done.result.net_pnl)
+    added = [one.net - trip.net for one, trip in zip(account.held, done.chronicle.trips, strict=False)]
+    over = [one.entry_ns < paid_ns <= one.exit_ns for one in done.chronicle.trips]
+    assert sum(over) == 1
+    assert added == [pytest.approx(amount if was else 0.0) for was in over]
 
 
 @pytest.mark.slow

@@ -101,7 +101,7 @@ class Counted:
     def __init__(self, dies_before=None):
         self.works, self.dies_before = [], dies_before
 
-    def run(self, work, on_result):
+    def run(self, work, on_result, on_share=None):
         for number, encoded in enumerate(work):
             if len(self.works) == self.dies_before:
                 raise KeyboardInterrupt

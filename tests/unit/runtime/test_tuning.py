@@ -32,7 +32,7 @@ class Worlds:
         self.edge, self.seed, self.backwards, self.dies_after, self.late = edge, seed, backwards, dies_after, late
         self.evaluated = []
 
-    def run(self, work, on_result):
+    def run(self, work, on_result, on_share):
         for index in reversed(range(len(work))) if self.backwards else range(len(work)):
             if self.dies_after is not None and len(self.evaluated) >= self.dies_after:
                 raise KeyboardInterrupt
