@@ -1,8 +1,9 @@
 """Make one recording of events: in order, each trade once, the book proven by a snapshot and numbered updates.
 
 The recording has Binance's frames (venues/binance), a line `<receive ns> <frame>` each, whatever venue it came from, so that every command
-reads it. Whole books after the first become the updates that lead to them: nothing is lost, and the sequence stays unbroken. Invariant: the
-book that a reader holds after a line is the book that the events have made by then.
+reads it. Whole books after the first become the updates that lead to them: nothing is lost, and the sequence stays unbroken. Invariants:
+the book that a reader holds after a line is the book that the events have made by then; ids that are made up here begin with the time of
+their first event in µs and count on, so those of a later import are higher, and days imported one by one can be read together.
 """
 
 import gzip
@@ -20,6 +21,7 @@ from smartmoney.venues.binance.wire import envelope
 
 _IDS_KEPT = 100_000
 _MS = 1_000_000
+_US = 1_000
 _LINES_AT_ONCE = 2_000
 _UPDATES_KEPT = _TRADES_AT_ONCE = 4_096
 
@@ -215,7 +217,7 @@ class _Scribe:
                 if not event.is_whole:
                     self._repairs.note("books without a snapshot at the beginning, grown from their updates")
                 self.has_book = True
-                self._update_id = 1
+                self._update_id = event.wall_ns // _US
                 yield f"{event.wall_ns} {self._snapshot(event)}\n"
             return
         if not changes[0] and not changes[1]:
@@ -262,7 +264,7 @@ class _Scribe:
             self._trade_id = event.trade_id
             self._ids = (min(self._ids[0], event.trade_id), max(self._ids[1], event.trade_id), self._ids[2] + 1)
         else:
-            self._trade_id += 1
+            self._trade_id = self._trade_id + 1 if self._trade_id else event.wall_ns // _US
         self.trades += 1
         stamp = event.event_ns // _MS
         maker = "true" if event.buyer_is_maker else "false"

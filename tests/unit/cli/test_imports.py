@@ -1,0 +1,103 @@
+"""What `smartmoney import` writes of files as people have them, and what the commands after it make of that."""
+
+import gzip
+import json
+import re
+
+import numpy as np
+import pytest
+
+from smartmoney.adapters.history import hftbacktest
+
+DAY_US = 86_400 * 10**6
+US = 20_000 * DAY_US + 3_600 * 10**6
+BOOK = "exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount"
+TRADES = "exchange,symbol,timestamp,local_timestamp,id,side,price,amount"
+
+
+def said(call, *words):
+    code, out, err = call(*words, "--json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def write(path, *lines):
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def book_rows(at, count=60, symbol="BTCUSDT", exchange="binance"):
+    """Return rows of a book of two levels, and an update each second."""
+    rows = [
+        f"{exchange},{symbol},{at},{at},true,{side},{price},5" for side, price in (("bid", 100), ("bid", 99), ("ask", 101), ("ask", 102))
+    ]
+    for n in range(1, count):
+        rows.append(f"{exchange},{symbol},{at + n * 10**6},{at + n * 10**6},false,{'bid' if n % 2 else 'ask'},{99 + 3 * (n % 2 == 0)},{n}")
+    return rows
+
+
+def trade_rows(at, count=50, symbol="BTCUSDT", exchange="binance", name=lambda n: f"{n:08x}-0000-4000-8000-000000000000"):
+    return [f"{exchange},{symbol},{at + n * 10**6},{at + n * 10**6 + 5},{name(at + n)},buy,101,1" for n in range(count)]
+
+
+@pytest.fixture
+def days(tmp_path):
+    """Return the files of two days, each in its own order: books, and trades whose ids are no numbers."""
+    return [
+        (
+            write(tmp_path / f"book{day}.csv", BOOK, *book_rows(US + day * DAY_US)),
+            write(tmp_path / f"trades{day}.csv", TRADES, *trade_rows(US + day * DAY_US)),
+        )
+        for day in range(2)
+    ]
+
+
+def test_days_that_were_imported_one_by_one_are_one_dataset(call, tmp_path, days):
+    for files in days:
+        said(call, "import", "tardis", *files, "--market", "usdm", "--out", tmp_path / "data")
+    told = said(call, "dataset", "stats", tmp_path / "data")["binance/usdm/BTCUSDT"]["days"]
+    assert [(day["snapshots"], day["updates"], day["trades"], day["gaps"], day["repairs"]) for day in told] == [(1, 59, 50, 0, [])] * 2
+    tested = said(call, "backtest", "--dataset", tmp_path / "data")
+    assert not [line for line in tested["assumptions"] if "no book" in line or "already" in line or "twice" in line], tested["assumptions"]
+    ids = []
+    for table in sorted((tmp_path / "data").rglob("trades.parquet")):
+        import pyarrow.parquet
+
+        ids += pyarrow.parquet.read_table(table).column("trade_id").to_pylist()
+    assert ids == sorted(set(ids))
+
+
+def test_recordings_that_were_imported_one_by_one_are_one_session(call, tmp_path, days):
+    for number, files in enumerate(days):
+        said(call, "import", "tardis", *files, "--market", "usdm", "--out", tmp_path / f"{number}.gz")
+    lines = [line.split(" ", 1)[1] for number in range(2) for line in gzip.open(tmp_path / f"{number}.gz", "rt")]
+    frames = [json.loads(line) for line in lines]
+    books = [frame["lastUpdateId"] for frame in frames if "lastUpdateId" in frame]
+    updates = [frame["data"]["u"] for frame in frames if frame.get("data", {}).get("e") == "depthUpdate"]
+    assert books[0] < updates[0] < updates[58] < books[1] < updates[59]
+    tested = said(call, "backtest", tmp_path / "0.gz", tmp_path / "1.gz", "--market", "usdm")
+    assert not [line for line in tested["assumptions"] if "no book" in line or "already" in line or "twice" in line], tested["assumptions"]
+
+    # So were recordings numbered that were imported before ids began with a time.
+    for number, book in enumerate(books):
+        whole = gzip.decompress((tmp_path / f"{number}.gz").read_bytes()).decode()
+        old = re.sub(r'"(lastUpdateId|U|u|pu)":(\d+)', lambda found, book=book: f'"{found[1]}":{int(found[2]) - book + 1}', whole)
+        (tmp_path / f"old{number}.gz").write_bytes(gzip.compress(old.encode()))
+    again = said(call, "backtest", tmp_path / "old0.gz", tmp_path / "old1.gz", "--market", "usdm")
+    assert not [line for line in again["assumptions"] if "no book" in line or "already" in line or "twice" in line], again["assumptions"]
+
+
+def test_days_of_an_npz_whose_trades_have_no_ids_go_on_from_each_other(call, tmp_path):
+    both = hftbacktest.EXCHANGE | hftbacktest.LOCAL
+    for day in range(2):
+        at = (US + day * DAY_US) * 1000
+        rows = [
+            (both | hftbacktest.SNAPSHOT | hftbacktest.BUY, at, at, 100.0, 1.0, 0, 0, 0.0),
+            (both | hftbacktest.SNAPSHOT | hftbacktest.SELL, at, at, 101.0, 1.0, 0, 0, 0.0),
+        ]
+        rows += [(both | hftbacktest.TRADE | hftbacktest.BUY, at + n, at + n, 101.0, 1.0, 0, 0, 0.0) for n in range(1, 21)]
+        path = tmp_path / f"btcusdt_{day}.npz"
+        np.savez_compressed(path, data=np.array(rows, hftbacktest.EVENT))
+        said(call, "import", "hftbacktest", path, "--market", "usdm", "--out", tmp_path / "data")
+    told = said(call, "dataset", "stats", tmp_path / "data")["binance/usdm/BTCUSDT"]["days"]
+    assert [(day["snapshots"], day["trades"], day["repairs"]) for day in told] == [(1, 20, [])] * 2
