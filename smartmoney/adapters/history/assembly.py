@@ -87,6 +87,9 @@ class _Sequence:
         """Yield what an event adds."""
         if event.is_whole:
             self._reached = event.update_id
+            if event.is_anew:
+                self._last = event.update_id
+                self._recent.clear()
             yield event
             for update in self._recent:
                 if update.update_id > event.update_id:
@@ -100,7 +103,8 @@ class _Sequence:
             return
         # One update may stand in several parts, which share its id.
         if event.update_id != self._last and -1 < self._last != event.previous_id > -1:
-            self._repairs.note("gaps in the update ids, after which levels may be wrong until a whole book")
+            self._repairs.note("gaps in the update ids, after which there is no book until a whole one")
+            event = msgspec.structs.replace(event, follows_gap=True)
         self._last = event.update_id
         self._recent.append(event)
         yield event
@@ -177,6 +181,8 @@ class _Scribe:
         self.first_ns = self.last_ns = 0
         self.updates = self.trades = 0
         self.has_book = False
+        self._is_broken = False
+        """Whether updates are missing since the last whole book."""
         self._market = market
         self._repairs = repairs
         self._sides: tuple[dict[str, str], dict[str, str]] = ({}, {})
@@ -220,6 +226,15 @@ class _Scribe:
                 self._update_id = event.wall_ns // _US
                 yield f"{event.wall_ns} {self._snapshot(event)}\n"
             return
+        if event.is_whole and self._is_broken:
+            self._is_broken = False
+            self._update_id += 1
+            yield f"{event.wall_ns} {self._snapshot(event)}\n"
+            return
+        if event.follows_gap:
+            # An id that nothing has: readers see the gap, and wait for a whole book as they do of the venue itself.
+            self._is_broken = True
+            self._update_id += 1
         if not changes[0] and not changes[1]:
             return
         self._update_id += 1

@@ -26,7 +26,8 @@ class HistoryRefused(Exception):
 class LevelsChanged(msgspec.Struct, frozen=True):
     """Be a book change, or with `is_whole` a whole book: of both sides, or of `only_side` (0 bids, 1 asks) alone.
 
-    `update_id` is the venue's last id in it, `previous_id` the one that it must follow; -1 where the format has none.
+    `update_id` is the venue's last id in it, `previous_id` the one that it must follow; -1 where the format has none. `is_anew` is a whole
+    book in the stream of the updates, with which their ids may begin anew; before one that `follows_gap` updates are missing.
     """
 
     wall_ns: int
@@ -38,6 +39,8 @@ class LevelsChanged(msgspec.Struct, frozen=True):
     only_side: int = -1
     update_id: int = -1
     previous_id: int = -1
+    is_anew: bool = False
+    follows_gap: bool = False
 
 
 class Printed(msgspec.Struct, frozen=True):
