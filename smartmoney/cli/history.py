@@ -44,13 +44,14 @@ def import_history(
 
     from smartmoney.adapters.history.assembly import by_trade_id, by_update_id, of_symbol, write_recording
     from smartmoney.adapters.history.events import Repairs
+    from smartmoney.adapters.history.noise import without_noise
     from smartmoney.adapters.history.order import in_order
     from smartmoney.core.domain.instruments import Market
 
     repairs = Repairs()
     read = _reader(form, symbol, files)
     chosen = of_symbol(in_order([_not_empty(read(path, repairs), path, repairs) for path in files], repairs), symbol)
-    events = by_trade_id(by_update_id(chosen, repairs))
+    events = without_noise(by_trade_id(by_update_id(chosen, repairs)), repairs)
     with tempfile.TemporaryDirectory(prefix="smartmoney-import-") as folder:
         recording = Path(folder) / "recording.gz" if is_dataset else out
         found = write_recording(events, Market(market), recording, repairs, trades_follow=form == "binance")

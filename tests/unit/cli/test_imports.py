@@ -101,3 +101,13 @@ def test_days_of_an_npz_whose_trades_have_no_ids_go_on_from_each_other(call, tmp
         said(call, "import", "hftbacktest", path, "--market", "usdm", "--out", tmp_path / "data")
     told = said(call, "dataset", "stats", tmp_path / "data")["binance/usdm/BTCUSDT"]["days"]
     assert [(day["snapshots"], day["trades"], day["repairs"]) for day in told] == [(1, 20, [])] * 2
+
+
+def test_one_number_with_float_noise_does_not_spoil_the_rest(call, tmp_path):
+    rows = book_rows(US)
+    rows[20] = rows[20].rpartition(",")[0] + ",0.30000000000000004"
+    book, trades = write(tmp_path / "book.csv", BOOK, *rows), write(tmp_path / "trades.csv", TRADES, *trade_rows(US))
+    told = said(call, "import", "tardis", book, trades, "--out", tmp_path / "day.gz")
+    assert "numbers with the noise of binary floating point, rounded to what they were: 1" in told["repairs"]
+    tested = said(call, "backtest", tmp_path / "day.gz", "--market", "spot")
+    assert not [line for line in tested["assumptions"] if "malformed" in line or "snapshot" in line]
