@@ -279,6 +279,12 @@ class _Scribe:
             self._trade_id = event.trade_id
             self._ids = (min(self._ids[0], event.trade_id), max(self._ids[1], event.trade_id), self._ids[2] + 1)
         else:
+            if event.name:
+                named = hash(event.name)
+                if named in self._seen:
+                    self._repairs.note("trades seen twice, left out")
+                    return
+                self._remember(named)
             self._trade_id = self._trade_id + 1 if self._trade_id else event.wall_ns // _US
         self.trades += 1
         stamp = event.event_ns // _MS

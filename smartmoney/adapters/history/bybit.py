@@ -1,7 +1,8 @@
 """Bybit's historical order-book files: JSON lines in a zip, `orderbook.500.<SYMBOL>` snapshots and deltas.
 
 `ts` is when the gateway sent it, `cts` when the engine made it, both in ms. A snapshot in the middle of a file replaces the book; with
-`u` 1 the venue began to count anew. `u` of each delta is one more than that before it: the documentation does not promise it, files have it.
+`u` 1 the venue began to count anew. `u` of each delta is one more than that before it: the documentation does not promise it,
+files have it.
 Source: Bybit, "Historical data" and API v5 "Orderbook" (2026).
 """
 

@@ -16,6 +16,10 @@ _LATEST_NS = 2_524_608_000 * 1_000_000_000
 _NS_PER = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 _BELOW = (("s", 10**11), ("ms", 10**14), ("us", 10**17), ("ns", 10**20))
 
+_EXCHANGE = "exchange"
+_MARKETS = {"binance": "spot", "binance-us": "spot", "binance-futures": "usdm", "binance-delivery": "coinm", "bybit-spot": "spot"}
+"""Markets of the exchanges that have only one, by Tardis' names."""
+
 
 class HistoryRefused(Exception):
     """Say what is wrong with a file, and the remedy."""
@@ -44,7 +48,7 @@ class LevelsChanged(msgspec.Struct, frozen=True):
 
 
 class Printed(msgspec.Struct, frozen=True):
-    """Be a public trade."""
+    """Be a public trade; `trade_id` is -1 where it has none, `name` what the venue calls it where that is no number."""
 
     wall_ns: int
     event_ns: int
@@ -53,6 +57,7 @@ class Printed(msgspec.Struct, frozen=True):
     price: str
     quantity: str
     buyer_is_maker: bool
+    name: str = ""
 
 
 class FundingTold(msgspec.Struct, frozen=True):
@@ -86,6 +91,19 @@ class Repairs:
         other = self._agreed.setdefault(subject, kind)
         if other != kind:
             raise HistoryRefused(f"{where}: {kind} beside {other} tell the same {subject} twice; give one of the two kinds")
+
+    def exchange(self, name: str, market: str | None, where: str) -> None:
+        """Note of which exchange rows are, in Tardis' words.
+
+        Raises:
+            HistoryRefused: rows before were of another one, or it is known to be of another market than the one that is meant.
+        """
+        other = self._agreed.setdefault(_EXCHANGE, name)
+        if other != name:
+            raise HistoryRefused(f"{where}: mixed instruments: rows of {name} beside those of {other}; give files of one exchange")
+        known = _MARKETS.get(name)
+        if market is not None and known is not None and known != market:
+            raise HistoryRefused(f"{where}: rows of {name}, whose market is {known}, not {market}; say --market {known}")
 
     def time(self, text: str | int, where: str, own: Sequence[str]) -> int:
         """Return a time in ns as `nanoseconds` does, and note a unit that is not the form's own.

@@ -1,8 +1,8 @@
 """Numbers that went through binary floating point lose what that added: 0.30000000000000004 was 0.3.
 
-A number of at most 15 digits comes out of such arithmetic as it went in; where that added something, 16 or 17 digits are printed, and all but
-the first dozen are zeros or nines. Invariants: texts of fewer digits are never touched; once one of as many digits is no such noise, the
-venue's grid is as fine as that, and nothing is touched from there on.
+A number of at most 15 digits comes out of such arithmetic as it went in; where that added something, 16 or 17 are printed, and all but the
+first dozen are zeros or nines. Invariants: texts of fewer digits are never touched; once one of as many digits is no such noise, the grid
+of the venue is as fine as that, and nothing is touched from there on.
 """
 
 from collections.abc import Sequence

@@ -26,7 +26,7 @@ def write(path, *lines):
     return path
 
 
-def book_rows(at, count=60, symbol="BTCUSDT", exchange="binance"):
+def book_rows(at, count=60, symbol="BTCUSDT", exchange="binance-futures"):
     """Return rows of a book of two levels, and an update each second."""
     rows = [
         f"{exchange},{symbol},{at},{at},true,{side},{price},5" for side, price in (("bid", 100), ("bid", 99), ("ask", 101), ("ask", 102))
@@ -36,7 +36,7 @@ def book_rows(at, count=60, symbol="BTCUSDT", exchange="binance"):
     return rows
 
 
-def trade_rows(at, count=50, symbol="BTCUSDT", exchange="binance", name=lambda n: f"{n:08x}-0000-4000-8000-000000000000"):
+def trade_rows(at, count=50, symbol="BTCUSDT", exchange="binance-futures", name=lambda n: f"{n:08x}-0000-4000-8000-000000000000"):
     return [f"{exchange},{symbol},{at + n * 10**6},{at + n * 10**6 + 5},{name(at + n)},buy,101,1" for n in range(count)]
 
 
@@ -107,7 +107,67 @@ def test_one_number_with_float_noise_does_not_spoil_the_rest(call, tmp_path):
     rows = book_rows(US)
     rows[20] = rows[20].rpartition(",")[0] + ",0.30000000000000004"
     book, trades = write(tmp_path / "book.csv", BOOK, *rows), write(tmp_path / "trades.csv", TRADES, *trade_rows(US))
-    told = said(call, "import", "tardis", book, trades, "--out", tmp_path / "day.gz")
+    told = said(call, "import", "tardis", book, trades, "--market", "usdm", "--out", tmp_path / "day.gz")
     assert "numbers with the noise of binary floating point, rounded to what they were: 1" in told["repairs"]
-    tested = said(call, "backtest", tmp_path / "day.gz", "--market", "spot")
+    tested = said(call, "backtest", tmp_path / "day.gz", "--market", "usdm")
     assert not [line for line in tested["assumptions"] if "malformed" in line or "snapshot" in line]
+
+
+def test_files_of_two_exchanges_or_of_another_market_are_refused(call, tmp_path):
+    book = write(tmp_path / "book.csv", BOOK, *book_rows(US))
+    trades = write(tmp_path / "trades.csv", TRADES, *trade_rows(US, exchange="binance"))
+    code, _, err = call("import", "tardis", book, trades, "--market", "usdm", "--out", tmp_path / "none.gz")
+    assert (code, "mixed instruments: rows of binance beside those of binance-futures" in err) == (1, True), err
+    code, _, err = call("import", "tardis", book, "--out", tmp_path / "none.gz")
+    assert (code, "rows of binance-futures, whose market is usdm, not spot; say --market usdm" in err) == (1, True), err
+    two = write(tmp_path / "two.csv", TRADES, *trade_rows(US), *trade_rows(US, exchange="bybit"))
+    code, _, err = call("import", "tardis", two, "--market", "usdm", "--out", tmp_path / "none.gz")
+    assert (code, "rows of bybit beside those of binance-futures" in err) == (1, True), err
+    assert not list(tmp_path.glob("*none*"))
+
+
+def test_what_is_given_twice_counts_once_and_is_told(call, tmp_path, days):
+    book, trades = days[0]
+    again = write(tmp_path / "again.csv", book.read_text().strip())
+    once = said(call, "import", "tardis", book, trades, "--market", "usdm", "--out", tmp_path / "once.gz")
+    told = said(call, "import", "tardis", book, trades, again, trades, "--market", "usdm", "--out", tmp_path / "told.gz")
+    assert (told["updates"], told["trades"]) == (once["updates"], once["trades"]) == (59, 50)
+    assert told["repairs"] == [
+        *once["repairs"],
+        "files given twice, left out, such as again.csv, which is book0.csv: 1",
+        "files given twice, left out, such as trades0.csv, which is trades0.csv: 1",
+    ]
+
+
+def test_trades_whose_ids_are_no_numbers_are_known_by_them_and_others_may_repeat(call, tmp_path):
+    rows = trade_rows(US)
+    for name, lines in (("twice", [line for row in rows for line in (row, row)]), ("block", rows + rows)):
+        found = said(
+            call, "import", "tardis", write(tmp_path / f"{name}.csv", TRADES, *lines), "--market", "usdm", "--out", tmp_path / f"{name}.gz"
+        )
+        assert found["trades"] == 50, name
+        assert sum(int(line.rpartition(" ")[2]) for line in found["repairs"] if "twice" in line) == 50, name
+    unnamed = [line for row in trade_rows(US, name=lambda n: "") for line in (row, row)]
+    found = said(call, "import", "tardis", write(tmp_path / "n.csv", TRADES, *unnamed), "--market", "usdm", "--out", tmp_path / "n.gz")
+    assert found["trades"] == 100
+
+
+def test_what_overlapping_files_tell_alike_counts_once(call, tmp_path):
+    rows, prints = book_rows(US), [line for row in trade_rows(US, name=lambda n: "") for line in (row, row)]
+    files = [
+        write(tmp_path / "a.csv", BOOK, *rows[:40]),
+        write(tmp_path / "b.csv", BOOK, *rows[20:]),
+        write(tmp_path / "c.csv", TRADES, *prints[:60]),
+        write(tmp_path / "d.csv", TRADES, *prints[40:]),
+    ]
+    found = said(call, "import", "tardis", *files, "--market", "usdm", "--out", tmp_path / "day.gz")
+    assert (found["updates"], found["trades"]) == (59, 100)
+    assert "rows or messages that another of the files holds alike, left out: 40" in found["repairs"]
+
+
+def test_pauses_between_files_and_books_that_trades_never_meet_are_told(call, tmp_path, days):
+    found = said(call, "import", "tardis", *days[0], *days[1], "--market", "usdm", "--out", tmp_path / "two.gz")
+    assert "pauses of more than a minute in all files together: 1" in found["repairs"]
+    assert not [line for line in found["repairs"] if "before any" in line]
+    found = said(call, "import", "tardis", days[0][0], days[1][1], "--market", "usdm", "--out", tmp_path / "never.gz")
+    assert "books that end at 2024-10-04 01:00:59, before any trades begin at 2024-10-05 01:00:00: 1" in found["repairs"]
