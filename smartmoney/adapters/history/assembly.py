@@ -22,6 +22,7 @@ from smartmoney.venues.binance.wire import envelope
 _IDS_KEPT = 100_000
 _MS = 1_000_000
 _US = 1_000
+_NO_TRADES = "recordings without trades: flows are unknown, and what a model decides rests on missing flows"
 _LINES_AT_ONCE = 2_000
 _UPDATES_KEPT = _TRADES_AT_ONCE = 4_096
 
@@ -153,9 +154,13 @@ def write_recording(events: Events, market: Market, path: Path, repairs: Repairs
                     lines.clear()
             file.write("".join(lines).encode())
         if not scribe.symbol:
-            raise HistoryRefused("the files hold no row: an empty day, or a download that broke off; take another one")
+            told = "; ".join(repairs.lines())
+            why = f"the files hold nothing that makes a book or a trade: {told}" if told else "the files hold no row"
+            raise HistoryRefused(f"{why}: an empty day, a download that broke off, or another kind of file; take another one")
         if not scribe.has_book:
             repairs.note("recordings without a book, trades alone")
+        elif not scribe.trades:
+            repairs.note(_NO_TRADES)
         if trades_follow:
             repairs.note("trades whose ids are missing between those that are there", scribe.missing_ids())
         unfinished.replace(path)

@@ -98,6 +98,8 @@ class Repairs:
         Raises:
             HistoryRefused: rows before were of another one, or it is known to be of another market than the one that is meant.
         """
+        if not name.isprintable():
+            raise HistoryRefused(f"{where}: {name[:20]!r} is no exchange; is the file damaged?")
         other = self._agreed.setdefault(_EXCHANGE, name)
         if other != name:
             raise HistoryRefused(f"{where}: mixed instruments: rows of {name} beside those of {other}; give files of one exchange")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smartmoney.adapters.history import hftbacktest, order
+from smartmoney.adapters.history import assembly, hftbacktest, order
 from smartmoney.adapters.history.assembly import by_trade_id, by_update_id, of_symbol, write_recording
 from smartmoney.adapters.history.binance_frames import events_of
 from smartmoney.adapters.history.binance_public import read_binance_public
@@ -334,7 +334,7 @@ def test_a_real_file_of_bybit(captures, tmp_path):
     path = captures / "nautilus_trader" / "market_data" / "xrpusdt-ob500.data.zip"
     found, repairs = events(read_bybit, path)
     done = write_recording(of_symbol(iter(found), None), Market.USDM, tmp_path / "out.gz", repairs)
-    assert (done.symbol, done.updates, done.repairs) == ("XRPUSDT", 49, ())
+    assert (done.symbol, done.updates, done.repairs) == ("XRPUSDT", 49, (assembly._NO_TRADES + ": 1",))
     for bids, asks in books(tmp_path / "out.gz"):
         assert max(bids) < min(asks)
         assert len(bids) >= 400

@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -171,3 +172,64 @@ def test_pauses_between_files_and_books_that_trades_never_meet_are_told(call, tm
     assert not [line for line in found["repairs"] if "before any" in line]
     found = said(call, "import", "tardis", days[0][0], days[1][1], "--market", "usdm", "--out", tmp_path / "never.gz")
     assert "books that end at 2024-10-04 01:00:59, before any trades begin at 2024-10-05 01:00:00: 1" in found["repairs"]
+
+
+def refused(call, form, *files):
+    code, _, err = call("import", form, *files, "--market", "usdm", "--out", files[0].with_name("none.gz"))
+    assert code == 1, err
+    return err
+
+
+def test_gzip_is_known_whatever_its_name_is(call, tmp_path):
+    path = tmp_path / "trades.csv"
+    path.write_bytes(gzip.compress("\n".join([TRADES, *trade_rows(US), ""]).encode()))
+    assert said(call, "import", "tardis", path, "--market", "usdm", "--out", tmp_path / "day.gz")["trades"] == 50
+
+
+def test_lines_that_are_none_are_refused_with_their_number_instead_of_eating_those_below(call, tmp_path):
+    rows = trade_rows(US)
+    long = write(tmp_path / "long.csv", TRADES, *rows[:5], "a" * 200_000, *rows[5:])
+    assert "long.csv: line 7 is no line of a table (field larger than field limit" in refused(call, "tardis", long)
+    open_quote = write(tmp_path / "quote.csv", TRADES, *rows[:5], rows[5].replace("buy", '"buy'), *rows[6:])
+    assert "quote.csv: line 7 has a quote that is not closed" in refused(call, "tardis", open_quote)
+    nul = write(tmp_path / "nul.csv", TRADES, *rows[:5], "\0" * 4096 + rows[5], *rows[6:])
+    assert "is no exchange; is the file damaged?" in refused(call, "tardis", nul)
+
+
+def zipped(path, how=zipfile.ZIP_DEFLATED, **members):
+    with zipfile.ZipFile(path, "w", how) as archive:
+        for name, lines in members.items():
+            archive.writestr(f"{name}.csv", "\n".join(lines) + "\n")
+    return path
+
+
+def binance_rows(first, count=500):
+    return [f"{number},100.{number % 7},1,50.0,{US // 1000 + number},true" for number in range(first, first + count)]
+
+
+def test_archives_of_several_tables_or_with_damage_or_of_another_form(call, tmp_path):
+    header = "id,price,qty,quote_qty,time,is_buyer_maker"
+    path = zipped(tmp_path / "X-trades-2025-01.zip", one=[header, *binance_rows(1)], two=[header, *binance_rows(501)])
+    found = said(call, "import", "binance", path, "--market", "usdm", "--out", tmp_path / "two.gz")
+    assert (found["trades"], found["repairs"][0]) == (1_000, "headers again, as of files put together, passed over: 1")
+    assert "no npz of hftbacktest, but an archive of one.csv" in refused(call, "hftbacktest", path)
+    whole = zipped(tmp_path / "whole.zip", zipfile.ZIP_STORED, one=[header, *binance_rows(1)])
+    (tmp_path / "Y-trades-2025-01.zip").write_bytes(whole.read_bytes().replace(b"\n5,100.5", b"\n5,1?0.5"))
+    assert "one.csv in it is damaged; download the archive again" in refused(call, "binance", tmp_path / "Y-trades-2025-01.zip")
+
+
+def test_sides_in_any_letters_and_what_was_left_out_of_a_file_that_gives_nothing(call, tmp_path):
+    rows = [row.replace(",buy,", ",Buy,") for row in trade_rows(US)]
+    found = said(call, "import", "tardis", write(tmp_path / "t.csv", TRADES, *rows), "--market", "usdm", "--out", tmp_path / "day.gz")
+    assert found["trades"] == 50
+    touch = hftbacktest.LOCAL | hftbacktest.EXCHANGE | hftbacktest.TOUCH | hftbacktest.BUY
+    path = tmp_path / "x_1.npz"
+    np.savez_compressed(
+        path, data=np.array([(touch, US * 1000 + n, US * 1000 + n, 100.0, 1.0, 0, 0, 0.0) for n in range(9)], hftbacktest.EVENT)
+    )
+    assert "nothing that makes a book or a trade: best quotes beside the book, left out: 9" in refused(call, "hftbacktest", path)
+
+
+def test_a_book_without_trades_is_told(call, tmp_path, days):
+    found = said(call, "import", "tardis", days[0][0], "--market", "usdm", "--out", tmp_path / "day.gz")
+    assert found["repairs"][-1] == "recordings without trades: flows are unknown, and what a model decides rests on missing flows: 1"
