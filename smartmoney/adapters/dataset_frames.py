@@ -60,10 +60,13 @@ _TRADE_WORDS = _HEAD_WORDS + 5
 _SIDES = 2
 
 
-def blocks_of_days(stored: StoredInstrument, repairs: Repairs, *, packs: bool = True) -> Iterator[Block]:
+def blocks_of_days(
+    stored: StoredInstrument, repairs: Repairs, *, packs: bool = True, reader: MessageReader | None = None
+) -> Iterator[Block]:
     """Yield the frames that the rows stand for; unless `packs`, each as text. The touch is not among them: no book is made of it.
 
-    A book that was carried over is left out where the day before it was read. Cost: about 1 µs a frame and 80 ns a level, text some 15 µs.
+    A book that was carried over is left out where the day before it was read. `reader` has read the days before these.
+    Cost: about 1 µs a frame and 80 ns a level, text some 15 µs.
 
     Raises:
         DatasetRefused: a file is damaged, or holds what cannot be.
@@ -71,7 +74,9 @@ def blocks_of_days(stored: StoredInstrument, repairs: Repairs, *, packs: bool = 
     for day in stored.missing_days():
         repairs.note(f"no day {day}")
     before = ""
-    reader, feed = MessageReader(repairs), _Feed(stored.instrument, packs=packs)
+    reader = reader or MessageReader(repairs)
+    reader.repairs = repairs
+    feed = _Feed(stored.instrument, packs=packs)
     for day in stored.days:
         reader.is_continued = bool(before) and dt.date.fromisoformat(day) - dt.date.fromisoformat(before) == dt.timedelta(days=1)
         before = day

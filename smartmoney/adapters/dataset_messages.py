@@ -1,8 +1,8 @@
 """What a dataset's rows say: the venue's messages, whole row groups at a time.
 
 Invariants: messages come in the order of their rows; of a level that one message tells several times the last word counts, as in the
-venue's own; what came before among the last messages is left out and counted, across days too. Memory: one row group, and the ids of
-those last messages.
+venue's own; what came before among the last messages is left out and counted, across days too; a day whose first book begins to count
+ids anew goes on from the days before it. Memory: one row group, and the ids of those last messages.
 """
 
 from collections import deque
@@ -21,6 +21,8 @@ from smartmoney.adapters.history.events import Repairs
 IDS_KEPT = 100_000
 _FROM_THE_VENUE = -1
 """What a snapshot that the venue sent has for the id that it follows; a book that was carried into its day has another."""
+_COUNTED_FROM = 1
+"""The id of the first trade of an import that counted trades itself; imports of today begin with a time."""
 
 Whole = NDArray[np.int64]
 
@@ -82,8 +84,11 @@ class MessageReader:
     def __init__(self, repairs: Repairs) -> None:
         self.is_continued = False
         """Whether the day before was read, so that a book carried over is known already."""
-        self._repairs = repairs
-        self._trade_id = -1
+        self.repairs = repairs
+        """What takes note of what is mended."""
+        self._trade_id = self._highest_trade = self._highest = -1
+        self._shift = self._trade_shift = 0
+        """What is added to ids: those of a part of the dataset that began to count anew go on from the days before it."""
         self._seen = _Seen()
 
     def updates(self, path: Path) -> Iterator[Updates]:
@@ -93,7 +98,8 @@ class MessageReader:
             DatasetRefused: the file is damaged, or holds what cannot be.
         """
         held: Columns | None = None
-        for columns in batches(path, self._repairs):
+        for number, columns in enumerate(batches(path, self.repairs)):
+            columns = self._numbered(columns, is_first=number == 0)
             if held is not None:
                 columns = {name: np.concatenate([held[name], columns[name]]) for name in columns}
             starts = _message_starts(columns)
@@ -110,11 +116,15 @@ class MessageReader:
         Raises:
             DatasetRefused: the file is damaged, or holds what cannot be.
         """
-        for columns in batches(path, self._repairs):
-            ids = columns["trade_id"]
+        for number, columns in enumerate(batches(path, self.repairs)):
+            first = int(columns["trade_id"][0])
+            if number == 0 and first == _COUNTED_FROM and first + self._trade_shift <= self._highest_trade:
+                self._trade_shift = self._highest_trade + 1 - first
+            ids = columns["trade_id"] + self._trade_shift
+            self._highest_trade = max(self._highest_trade, int(ids.max()))
             is_new = np.diff(ids, prepend=self._trade_id) != 0
             self._trade_id = int(ids[-1])
-            self._repairs.note("trades seen twice, left out", int(np.count_nonzero(~is_new)))
+            self.repairs.note("trades seen twice, left out", int(np.count_nonzero(~is_new)))
             yield Prints(
                 walls=columns["ts_wall_ns"][is_new],
                 events=columns["ts_event_ns"][is_new],
@@ -130,10 +140,25 @@ class MessageReader:
         Raises:
             DatasetRefused: the file is damaged, or holds what cannot be.
         """
-        for columns in batches(path, self._repairs):
+        for columns in batches(path, self.repairs):
             names = ("ts_wall_ns", "ts_event_ns", "next_ns", "rate_e16", "mark_e8")
             walls, events, next_ns, rates, marks = (columns[name] for name in names)
             yield Fundings(walls=walls, events=events, next_ns=next_ns, rates=rates, marks=marks)
+
+    def _numbered(self, columns: Columns, *, is_first: bool) -> Columns:
+        """Return a batch of depth with ids that go on from those before it, where a day's first book begins to count anew."""
+        ids, previous, whole = columns["update_id"], columns["prev_update_id"], columns["is_snapshot"]
+        is_fresh = is_first and bool(whole[0]) and (previous[0] == _FROM_THE_VENUE or not self.is_continued)
+        if is_fresh and int(ids[0]) + self._shift <= self._highest:
+            updates = ids[~whole]
+            # A book that came late is older, too, but what follows it is not.
+            if len(updates) and int(updates[0]) + self._shift <= self._highest:
+                self._shift = self._highest + 1 - int(ids[0])
+        self._highest = max(self._highest, int(ids.max()) + self._shift)
+        if not self._shift:
+            return columns
+        moved = {name: columns[name] + self._shift for name in ("update_id", "first_update_id")}
+        return {**columns, **moved, "prev_update_id": np.where(previous < 0, previous, previous + self._shift)}
 
     def _updates(self, columns: Columns, starts: Whole) -> Updates:
         """Return the messages between `starts`."""
@@ -141,7 +166,7 @@ class MessageReader:
         previous, ids, is_snapshot = columns["prev_update_id"][begins], columns["update_id"][lasts], columns["is_snapshot"][begins]
         is_kept = (previous == _FROM_THE_VENUE) | (not self.is_continued)
         is_new = self._seen.new_among(np.stack([previous, ids], axis=1)[~is_snapshot])
-        self._repairs.note("book updates seen twice, left out", int(np.count_nonzero(~is_new)))
+        self.repairs.note("book updates seen twice, left out", int(np.count_nonzero(~is_new)))
         is_kept[~is_snapshot] = is_new
         order, counts = _ordered(columns, starts, is_kept)
         return Updates(

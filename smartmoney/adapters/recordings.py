@@ -24,6 +24,7 @@ from zlib_ng import gzip_ng, zlib_ng
 _GZIP_ERROR: type[Exception] = zlib_ng.error  # type: ignore[assignment]  # its stub says that it is an instance
 DAMAGE = (EOFError, OSError, _GZIP_ERROR, lzma.LZMAError, zstandard.ZstdError)
 """What reading an archive raises that ends early or is corrupt."""
+_GZIP_MAGIC = b"\x1f\x8b\x08"
 LINE_BYTES_MAX = 16 * 1024 * 1024
 _US_BELOW = 100_000_000_000_000_000
 """A receive time below this is in microseconds (in ns it would lie before 1973)."""
@@ -120,7 +121,7 @@ def read_session(paths: Sequence[Path]) -> Iterator[RecordedFrame]:
 
 
 def open_recording(path: Path) -> IO[bytes]:
-    """Open a recording for reading, decompressed as its suffix says."""
+    """Open a recording for reading, decompressed as its suffix says; gzip is known by its first bytes where that says nothing."""
     opened: Any
     match path.suffix:
         case ".gz":
@@ -131,10 +132,17 @@ def open_recording(path: Path) -> IO[bytes]:
             opened = lzma.open(path, "rb")  # noqa: SIM115 - the caller closes it
         case ".zst":
             opened = io.BufferedReader(_ZstandardReader(path), 1 << 17)
+        case _ if _is_gzip(path):
+            opened = gzip_ng.open(path, "rb")  # type: ignore[no-untyped-call]  # it has no types
         case _:
             opened = path.open("rb")
     stream: IO[bytes] = opened
     return stream
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as opened:
+        return opened.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
 
 
 class _ZstandardReader(io.RawIOBase):

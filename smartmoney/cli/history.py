@@ -1,5 +1,6 @@
 """`smartmoney import` and `smartmoney export`: other people's history in, recordings and runs out, as tables and for others' tools."""
 
+import hashlib
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -45,13 +46,15 @@ def import_history(
     from smartmoney.adapters.history.assembly import by_trade_id, by_update_id, of_symbol, write_recording
     from smartmoney.adapters.history.binance_funding import beside_the_rest
     from smartmoney.adapters.history.events import Repairs
+    from smartmoney.adapters.history.noise import without_noise
     from smartmoney.adapters.history.order import in_order
     from smartmoney.core.domain.instruments import Market
 
     repairs = Repairs()
-    read = _reader(form, symbol, files)
+    files = _each_once(files, repairs)
+    read = _reader(form, symbol, files, market)
     chosen = of_symbol(in_order([_not_empty(read(path, repairs), path, repairs) for path in files], repairs), symbol)
-    events = by_trade_id(by_update_id(chosen, repairs))
+    events = without_noise(by_trade_id(by_update_id(chosen, repairs)), repairs)
     events = beside_the_rest(events, repairs)
     with tempfile.TemporaryDirectory(prefix="smartmoney-import-") as folder:
         recording = Path(folder) / "recording.gz" if is_dataset else out
@@ -197,6 +200,18 @@ def _say_dataset(written: "list[Exported]", repairs: "Repairs", *, as_json: bool
         print(f"  {line}")
 
 
+def _each_once(files: list[Path], repairs: "Repairs") -> list[Path]:
+    """Return files without those whose bytes are those of one before them, which are told."""
+    kept: dict[tuple[int, str], Path] = {}
+    for path in files:
+        with path.open("rb") as opened:
+            content = (path.stat().st_size, hashlib.file_digest(opened, "sha256").hexdigest())
+        if content in kept:
+            repairs.note(f"files given twice, left out, such as {path.name}, which is {kept[content].name}")
+        kept.setdefault(content, path)
+    return list(kept.values())
+
+
 def _not_empty(events: "Events", path: Path, repairs: "Repairs") -> "Events":
     """Yield a file's events; one that has none is told."""
     is_empty = True
@@ -207,12 +222,12 @@ def _not_empty(events: "Events", path: Path, repairs: "Repairs") -> "Events":
         repairs.note(f"files without a row, such as {path.name}")
 
 
-def _reader(form: str, symbol: str | None, files: list[Path]) -> "Callable[[Path, Repairs], Events]":
+def _reader(form: str, symbol: str | None, files: list[Path], market: str) -> "Callable[[Path, Repairs], Events]":
     """Return what reads a file. Where files tell no symbol theirs is the chosen one; if one of them is called so, each has its own name."""
     if form == "tardis":
         from smartmoney.adapters.history.tardis import read_tardis
 
-        return read_tardis
+        return lambda path, repairs: read_tardis(path, repairs, market)
     if form == "binance":
         from smartmoney.adapters.history.binance_public import plain_name, read_binance_public
 

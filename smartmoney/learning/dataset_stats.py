@@ -15,6 +15,7 @@ import numpy as np
 
 from smartmoney.adapters.dataset import TABLES
 from smartmoney.adapters.dataset_frames import blocks_of_days
+from smartmoney.adapters.dataset_messages import MessageReader
 from smartmoney.adapters.dataset_reader import DatasetRefused, StoredInstrument, batches, open_table
 from smartmoney.adapters.history.events import Repairs
 from smartmoney.adapters.recording_blocks import Block
@@ -109,13 +110,13 @@ def stats_of(stored: StoredInstrument, codec: RecordedCodec) -> Iterator[DayStat
     Raises:
         DatasetRefused: a file is damaged, or holds what cannot be.
     """
-    watch = _Watch()
+    watch, reader = _Watch(), MessageReader(Repairs())
     fold = GridFold(codec, stored.instrument, FeatureParameters(), _HOUR_NS, lambda _ts_ns: None, watch)
     for day in stored.days:
         one, repairs = msgspec.structs.replace(stored, days=(day,)), Repairs()
         before = {name: int(fold.states[0][name]) for name in _COUNTERS}
         watch.begin()
-        fold.run(watch.timed(blocks_of_days(one, repairs)))
+        fold.run(watch.timed(blocks_of_days(one, repairs, reader=reader)))
         counts = {name: int(fold.states[0][name]) - before[name] for name in _COUNTERS}
         unfit = counts["malformed"] + counts["off_grid"]
         repairs.note("frames that the decoder refuses", unfit)

@@ -19,7 +19,7 @@ from smartmoney.adapters.recording_blocks import Block, count_kinds
 from smartmoney.adapters.recordings import RecordedFrame, RecordingDamaged
 from smartmoney.core.book.kernel import shown_lots
 from smartmoney.core.book.state import ASK, BID
-from smartmoney.core.domain.entries import EntryKind, ModelActivated, RunStarted, Tick, WarmUpEnded
+from smartmoney.core.domain.entries import EntryKind, FeedDisconnected, ModelActivated, RunStarted, SnapshotFailed, Tick, WarmUpEnded
 from smartmoney.core.domain.instruments import Instrument, Market
 from smartmoney.core.engine.engine import Engine
 from smartmoney.core.engine.market import top_of_book
@@ -48,8 +48,18 @@ TICK_NS = 100_000_000
 QUIET_NS_MAX = 5_000_000_000
 """A recording that pauses for longer is taken to have a hole: timers jump over it."""
 _EVENT = re.compile(rb'"e"\s*:\s*"(\w{1,40})"')
+_COUNTED_FROM = 1
+"""The id of the first book of an import that counted from there; those of today begin with a time."""
+_ANEW = "the recording begins again"
 _LOOKED_AT = 160
 """Bytes of a frame in which its event type stands."""
+
+
+class _BookId(msgspec.Struct):
+    lastUpdateId: int = -1  # noqa: N815 - the venue's word
+
+
+_book_id = msgspec.json.Decoder(_BookId)
 
 
 class FrameReplay:
@@ -196,9 +206,29 @@ class FrameReplay:
             self._tick(timer, wall_ns)
         stamp = Stamp(wall_ns, wall_ns - self._origin_ns)
         if block.rows[SNAPSHOTS, at]:
-            self._run.step(Item(EntryKind.SNAPSHOT, stamp, instrument=self._whose(block.symbols.get(at)), frame=block.frame(at)))
+            index, frame = self._whose(block.symbols.get(at)), block.frame(at)
+            self._part_with_the_past(index, frame, stamp)
+            self._run.step(Item(EntryKind.SNAPSHOT, stamp, instrument=index, frame=frame))
         else:
             self._run.step(Item(EntryKind.FRAME, stamp, frame=block.frame(at)))
+
+    def _part_with_the_past(self, index: int, frame: bytes, stamp: Stamp) -> None:
+        """Say what a snapshot in a recording is, where the engine would take it for something else.
+
+        Nobody answers its requests here: a book that is further is no answer about a depth stream that died, but where recording, or the
+        import of another day, begins again. One that was numbered from 1 knows nothing of what was before it.
+        """
+        market = self.engine.market
+        if not 0 <= index < len(market.instruments) or not market.states[index]["phase"]:
+            return
+        try:
+            own, reached = _book_id.decode(frame).lastUpdateId, int(market.states[index]["last_update_id"])
+        except msgspec.MsgspecError:
+            return
+        if own == _COUNTED_FROM and own < reached:
+            self._run.step(Item(EntryKind.EVENT, stamp, payload=FeedDisconnected(connection=0, instruments=(index,), reason=_ANEW)))
+        elif own > reached and market.is_probing(index):
+            self._run.step(Item(EntryKind.EVENT, stamp, payload=SnapshotFailed(instrument=index, reason=_ANEW)))
 
     def _tick(self, timer: Timer, wall_ns: int) -> None:
         """Run the next tick; `wall_ns` is the time of the frame after it."""

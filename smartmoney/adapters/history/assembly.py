@@ -1,8 +1,9 @@
 """Make one recording of events: in order, each trade once, the book proven by a snapshot and numbered updates.
 
 The recording has Binance's frames (venues/binance), a line `<receive ns> <frame>` each, whatever venue it came from, so that every command
-reads it. Whole books after the first become the updates that lead to them: nothing is lost, and the sequence stays unbroken. Invariant: the
-book that a reader holds after a line is the book that the events have made by then.
+reads it. Whole books after the first become the updates that lead to them: nothing is lost, and the sequence stays unbroken. Invariants:
+the book that a reader holds after a line is the book that the events have made by then; ids that are made up here begin with the time of
+their first event in µs and count on, so those of a later import are higher, and days imported one by one can be read together.
 """
 
 import gzip
@@ -20,6 +21,8 @@ from smartmoney.venues.binance.wire import envelope
 
 _IDS_KEPT = 100_000
 _MS = 1_000_000
+_US = 1_000
+_NO_TRADES = "recordings without trades: flows are unknown, and what a model decides rests on missing flows"
 _LINES_AT_ONCE = 2_000
 _UPDATES_KEPT = _TRADES_AT_ONCE = 4_096
 
@@ -85,6 +88,9 @@ class _Sequence:
         """Yield what an event adds."""
         if event.is_whole:
             self._reached = event.update_id
+            if event.is_anew:
+                self._last = event.update_id
+                self._recent.clear()
             yield event
             for update in self._recent:
                 if update.update_id > event.update_id:
@@ -98,7 +104,8 @@ class _Sequence:
             return
         # One update may stand in several parts, which share its id.
         if event.update_id != self._last and -1 < self._last != event.previous_id > -1:
-            self._repairs.note("gaps in the update ids, after which levels may be wrong until a whole book")
+            self._repairs.note("gaps in the update ids, after which there is no book until a whole one")
+            event = msgspec.structs.replace(event, follows_gap=True)
         self._last = event.update_id
         self._recent.append(event)
         yield event
@@ -147,9 +154,13 @@ def write_recording(events: Events, market: Market, path: Path, repairs: Repairs
                     lines.clear()
             file.write("".join(lines).encode())
         if not scribe.symbol:
-            raise HistoryRefused("the files hold no row: an empty day, or a download that broke off; take another one")
+            told = "; ".join(repairs.lines())
+            why = f"the files hold nothing that makes a book or a trade: {told}" if told else "the files hold no row"
+            raise HistoryRefused(f"{why}: an empty day, a download that broke off, or another kind of file; take another one")
         if not scribe.has_book:
             repairs.note("recordings without a book, trades alone")
+        elif not scribe.trades:
+            repairs.note(_NO_TRADES)
         if trades_follow:
             repairs.note("trades whose ids are missing between those that are there", scribe.missing_ids())
         unfinished.replace(path)
@@ -175,6 +186,8 @@ class _Scribe:
         self.first_ns = self.last_ns = 0
         self.updates = self.trades = 0
         self.has_book = False
+        self._is_broken = False
+        """Whether updates are missing since the last whole book."""
         self._market = market
         self._repairs = repairs
         self._sides: tuple[dict[str, str], dict[str, str]] = ({}, {})
@@ -215,9 +228,18 @@ class _Scribe:
                 if not event.is_whole:
                     self._repairs.note("books without a snapshot at the beginning, grown from their updates")
                 self.has_book = True
-                self._update_id = 1
+                self._update_id = event.wall_ns // _US
                 yield f"{event.wall_ns} {self._snapshot(event)}\n"
             return
+        if event.is_whole and self._is_broken:
+            self._is_broken = False
+            self._update_id += 1
+            yield f"{event.wall_ns} {self._snapshot(event)}\n"
+            return
+        if event.follows_gap:
+            # An id that nothing has: readers see the gap, and wait for a whole book as they do of the venue itself.
+            self._is_broken = True
+            self._update_id += 1
         if not changes[0] and not changes[1]:
             return
         self._update_id += 1
@@ -262,7 +284,13 @@ class _Scribe:
             self._trade_id = event.trade_id
             self._ids = (min(self._ids[0], event.trade_id), max(self._ids[1], event.trade_id), self._ids[2] + 1)
         else:
-            self._trade_id += 1
+            if event.name:
+                named = hash(event.name)
+                if named in self._seen:
+                    self._repairs.note("trades seen twice, left out")
+                    return
+                self._remember(named)
+            self._trade_id = self._trade_id + 1 if self._trade_id else event.wall_ns // _US
         self.trades += 1
         stamp = event.event_ns // _MS
         maker = "true" if event.buyer_is_maker else "false"

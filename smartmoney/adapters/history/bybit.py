@@ -1,7 +1,9 @@
 """Bybit's historical order-book files: JSON lines in a zip, `orderbook.500.<SYMBOL>` snapshots and deltas.
 
-`ts` is when the gateway sent it, `cts` when the engine made it, both in ms. A snapshot in the middle of a file replaces the book. Source:
-Bybit, "Historical data" and API v5 "Orderbook" (2026).
+`ts` is when the gateway sent it, `cts` when the engine made it, both in ms. A snapshot in the middle of a file replaces the book; with
+`u` 1 the venue began to count anew. `u` of each delta is one more than that before it: the documentation does not promise it,
+files have it.
+Source: Bybit, "Historical data" and API v5 "Orderbook" (2026).
 """
 
 from pathlib import Path
@@ -16,6 +18,7 @@ class _Book(msgspec.Struct):
     s: str
     b: list[Level]
     a: list[Level]
+    u: int = -1
 
 
 class _Line(msgspec.Struct):
@@ -56,6 +59,8 @@ def read_bybit(path: Path, repairs: Repairs) -> Events:
         wall = repairs.time(line.ts, f"{where}: ts", _OWN)
         event = repairs.time(line.cts, f"{where}: cts", _OWN) if line.cts else wall
         bids, asks = (tuple(level_of(*level, where) for level in side) for side in (line.data.b, line.data.a))
-        yield LevelsChanged(wall, event, line.data.s, line.type == "snapshot", bids, asks)
+        is_whole, own = line.type == "snapshot", line.data.u
+        before = -1 if is_whole or own < 0 else own - 1
+        yield LevelsChanged(wall, event, line.data.s, is_whole, bids, asks, update_id=own, previous_id=before, is_anew=is_whole)
     if broken:
         repairs.note(ENDS_EARLY)

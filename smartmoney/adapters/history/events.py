@@ -16,6 +16,10 @@ _LATEST_NS = 2_524_608_000 * 1_000_000_000
 _NS_PER = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 _BELOW = (("s", 10**11), ("ms", 10**14), ("us", 10**17), ("ns", 10**20))
 
+_EXCHANGE = "exchange"
+_MARKETS = {"binance": "spot", "binance-us": "spot", "binance-futures": "usdm", "binance-delivery": "coinm", "bybit-spot": "spot"}
+"""Markets of the exchanges that have only one, by Tardis' names."""
+
 
 class HistoryRefused(Exception):
     """Say what is wrong with a file, and the remedy."""
@@ -26,7 +30,8 @@ class HistoryRefused(Exception):
 class LevelsChanged(msgspec.Struct, frozen=True):
     """Be a book change, or with `is_whole` a whole book: of both sides, or of `only_side` (0 bids, 1 asks) alone.
 
-    `update_id` is the venue's last id in it, `previous_id` the one that it must follow; -1 where the format has none.
+    `update_id` is the venue's last id in it, `previous_id` the one that it must follow; -1 where the format has none. `is_anew` is a whole
+    book in the stream of the updates, with which their ids may begin anew; before one that `follows_gap` updates are missing.
     """
 
     wall_ns: int
@@ -38,10 +43,12 @@ class LevelsChanged(msgspec.Struct, frozen=True):
     only_side: int = -1
     update_id: int = -1
     previous_id: int = -1
+    is_anew: bool = False
+    follows_gap: bool = False
 
 
 class Printed(msgspec.Struct, frozen=True):
-    """Be a public trade."""
+    """Be a public trade; `trade_id` is -1 where it has none, `name` what the venue calls it where that is no number."""
 
     wall_ns: int
     event_ns: int
@@ -50,6 +57,7 @@ class Printed(msgspec.Struct, frozen=True):
     price: str
     quantity: str
     buyer_is_maker: bool
+    name: str = ""
 
 
 class FundingTold(msgspec.Struct, frozen=True):
@@ -83,6 +91,21 @@ class Repairs:
         other = self._agreed.setdefault(subject, kind)
         if other != kind:
             raise HistoryRefused(f"{where}: {kind} beside {other} tell the same {subject} twice; give one of the two kinds")
+
+    def exchange(self, name: str, market: str | None, where: str) -> None:
+        """Note of which exchange rows are, in Tardis' words.
+
+        Raises:
+            HistoryRefused: rows before were of another one, or it is known to be of another market than the one that is meant.
+        """
+        if not name.isprintable():
+            raise HistoryRefused(f"{where}: {name[:20]!r} is no exchange; is the file damaged?")
+        other = self._agreed.setdefault(_EXCHANGE, name)
+        if other != name:
+            raise HistoryRefused(f"{where}: mixed instruments: rows of {name} beside those of {other}; give files of one exchange")
+        known = _MARKETS.get(name)
+        if market is not None and known is not None and known != market:
+            raise HistoryRefused(f"{where}: rows of {name}, whose market is {known}, not {market}; say --market {known}")
 
     def time(self, text: str | int, where: str, own: Sequence[str]) -> int:
         """Return a time in ns as `nanoseconds` does, and note a unit that is not the form's own.

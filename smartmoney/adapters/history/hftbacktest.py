@@ -136,6 +136,8 @@ def _rows(path: Path) -> npt.NDArray[Any]:
             rows: npt.NDArray[Any] = archive["data" if "data" in names else names[0]]
     except (ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as problem:
         raise HistoryRefused(f"{path}: no npz of hftbacktest ({problem}); is it whole?") from None
+    if not isinstance(rows, np.ndarray):
+        raise HistoryRefused(f"{path}: no npz of hftbacktest, but an archive of {names[0]}; which form is it? `smartmoney import --help`")
     missing = [name for name in ("ev", "exch_ts", "local_ts", "px", "qty") if name not in (rows.dtype.names or ())]
     if missing:
         raise HistoryRefused(f"{path}: its rows lack {', '.join(missing)}; version 2 of hftbacktest's form is wanted")

@@ -6,9 +6,10 @@ Invariants: receive time never runs backwards; memory is bounded, so what belong
 above it, and told.
 """
 
+import datetime as dt
 import heapq
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -23,8 +24,53 @@ LEVELS_HELD = 65_536
 
 
 def in_order(sources: Sequence[Events], repairs: Repairs) -> Events:
-    """Yield the events of several files by receive time; within a file time never runs backwards."""
-    return heapq.merge(*(_monotonic(_sorted(source, repairs), repairs) for source in sources), key=lambda event: event.wall_ns)
+    """Yield the events of several files by receive time; in a file time never runs backwards. What two files tell alike is told once."""
+    if len(sources) == 1:
+        return _monotonic(_sorted(sources[0], repairs), repairs)
+    numbered = (_numbered(_monotonic(_sorted(source, repairs), repairs), number) for number, source in enumerate(sources))
+    return _beside(_once(heapq.merge(*numbered, key=_wall_ns), repairs), repairs)
+
+
+def _numbered(events: Events, number: int) -> Iterator[tuple[int, Event]]:
+    return ((number, event) for event in events)
+
+
+def _wall_ns(one: tuple[int, Event]) -> int:
+    return one[1].wall_ns
+
+
+def _once(merged: Iterable[tuple[int, Event]], repairs: Repairs) -> Events:
+    """Yield events without those that a file before this one holds, equal in everything: as often as the file that has them most."""
+    at_ns, counts = 0, dict[int, dict[int, int]]()
+    for number, event in merged:
+        if event.wall_ns != at_ns:
+            at_ns = event.wall_ns
+            counts.clear()
+        held = counts.setdefault(hash(event), {})
+        held[number] = held.get(number, 0) + 1
+        # A merge gives what several have at one time file by file.
+        if held[number] > max((count for other, count in held.items() if other != number), default=0):
+            yield event
+        else:
+            repairs.note("rows or messages that another of the files holds alike, left out")
+
+
+def _beside(events: Events, repairs: Repairs) -> Events:
+    """Yield events; say where all files together pause, and of books and trades that never overlap."""
+    spans: dict[str, tuple[int, int]] = {}
+    last = 0
+    for event in events:
+        now = event.wall_ns
+        if last and now - last > PAUSE_NS:
+            repairs.note("pauses of more than a minute in all files together")
+        last = now
+        kind = "books" if isinstance(event, LevelsChanged) else "trades" if isinstance(event, Printed) else ""
+        spans[kind] = (spans[kind][0] if kind in spans else now, now)
+        yield event
+    for one, other in (("books", "trades"), ("trades", "books")):
+        if one in spans and other in spans and spans[one][1] < spans[other][0]:
+            ends, begins = (dt.datetime.fromtimestamp(at // 10**9, dt.UTC) for at in (spans[one][1], spans[other][0]))
+            repairs.note(f"{one} that end at {ends:%Y-%m-%d %H:%M:%S}, before any {other} begin at {begins:%Y-%m-%d %H:%M:%S}")
 
 
 def _sorted(events: Events, repairs: Repairs) -> Events:

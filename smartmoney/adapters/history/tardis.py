@@ -35,31 +35,46 @@ _SIDES = {"bid": 0, "ask": 1}
 _LEVEL = re.compile(r"(asks|bids)\[(\d+)\]\.(price|amount)")
 
 
-def read_tardis(path: Path, repairs: Repairs) -> Events:
-    """Yield the events of a file.
+def read_tardis(path: Path, repairs: Repairs, market: str | None = None) -> Events:
+    """Yield the events of a file; `market` is the one that is meant.
 
     Raises:
-        HistoryRefused: it is none of these, or holds something that cannot be.
+        HistoryRefused: it is none of these, of another market or exchange, or holds something that cannot be.
         OSError: it cannot be read.
     """
-    rows = CsvRows(path, repairs)
-    header = header_of(path, rows)
+    table = CsvRows(path, repairs)
+    header = header_of(path, table)
     names = [name.strip().lower() for name in header]
+    rows = _of_one_exchange(table, names, market, path, repairs)
     if "is_snapshot" in names:
         repairs.agree("books", "incremental_book_L2", str(path))
-        yield from located(_book(rows, columns_of(names, _BOOK, str(path)), path, repairs), rows)
+        yield from located(_book(rows, columns_of(names, _BOOK, str(path)), path, repairs), table)
     elif any(_LEVEL.fullmatch(name) for name in names):
         repairs.agree("books", "book_snapshot", str(path))
         places = columns_of(names, _STAMPS, str(path))
-        yield from located(_snapshots(rows, names, places, path, repairs), rows)
+        yield from located(_snapshots(rows, names, places, path, repairs), table)
     elif "funding_rate" in names:
-        yield from located(_funding(rows, columns_of(names, _FUNDING, str(path)), path, repairs), rows)
+        yield from located(_funding(rows, columns_of(names, _FUNDING, str(path)), path, repairs), table)
     elif "id" in names:
-        yield from located(_trades(rows, columns_of(names, _TRADES, str(path)), path, repairs), rows)
+        yield from located(_trades(rows, columns_of(names, _TRADES, str(path)), path, repairs), table)
     else:
         closest = lacking(header, {"incremental_book_L2": _BOOK, "trades": _TRADES})
         kinds = "neither incremental_book_L2, trades, derivative_ticker nor book_snapshot"
         raise HistoryRefused(f"{path}: {kinds}{closest}; its columns are {', '.join(header)}")
+
+
+def _of_one_exchange(
+    rows: Iterator[list[str]], names: Sequence[str], market: str | None, path: Path, repairs: Repairs
+) -> Iterator[list[str]]:
+    if "exchange" not in names:
+        yield from rows
+        return
+    at, known = names.index("exchange"), ""
+    for row in rows:
+        if row[at] != known:
+            known = row[at]
+            repairs.exchange(known, market, str(path))
+        yield row
 
 
 def _book(rows: Iterator[list[str]], at: Sequence[int], path: Path, repairs: Repairs) -> Iterator[Event]:
@@ -98,7 +113,8 @@ def _snapshots(rows: Iterator[list[str]], names: Sequence[str], stamps: Sequence
 def _trades(rows: Iterator[list[str]], at: Sequence[int], path: Path, repairs: Repairs) -> Iterator[Event]:
     symbol, stamp, local, name, side, price, amount = at
     for row in rows:
-        if row[side] not in {"buy", "sell"}:
+        aggressor = row[side].lower()
+        if aggressor not in {"buy", "sell"}:
             repairs.note("trades whose side is unknown, left out")
             continue
         yield Printed(
@@ -108,7 +124,8 @@ def _trades(rows: Iterator[list[str]], at: Sequence[int], path: Path, repairs: R
             int(row[name]) if row[name].isdecimal() else -1,
             decimal_text(row[price], f"{path}: price", may_be_zero=False),
             decimal_text(row[amount], f"{path}: amount", may_be_zero=False),
-            row[side] == "sell",
+            aggressor == "sell",
+            "" if row[name].isdecimal() else row[name],
         )
 
 

@@ -49,12 +49,17 @@ def text_lines(path: Path, repairs: Repairs, *, only_ended: bool = False) -> Ite
 
 
 class CsvRows:
-    """Iterate over the rows of a CSV file, all at least as wide as the first; empty lines and shorter rows are left out."""
+    """Iterate over the rows of a CSV file, all at least as wide as the first; empty lines, shorter rows and the header again are left out.
+
+    Raises HistoryRefused where a quote is not closed, or a field is longer than any can be.
+    """
 
     def __init__(self, path: Path, repairs: Repairs) -> None:
+        self.path = path
         self._rows = csv.reader(text_lines(path, repairs, only_ended=True))
         self._repairs = repairs
         self._width = 0
+        self._header: list[str] | None = None
 
     @property
     def line(self) -> int:
@@ -66,12 +71,27 @@ class CsvRows:
 
     def __next__(self) -> list[str]:
         while True:
-            row = next(self._rows)
+            row = self._next()
+            if row == self._header:
+                self._repairs.note("headers again, as of files put together, passed over")
+                continue
+            if not self._width and row and not any(map(_is_number, row)):
+                self._header = row
             self._width = self._width or len(row)
             if len(row) >= self._width > 0:
                 return row
             if row:
                 self._repairs.note("rows cut short, left out")
+
+    def _next(self) -> list[str]:
+        begins = self.line + 1
+        try:
+            row = next(self._rows)
+        except csv.Error as problem:
+            raise HistoryRefused(f"{self.path}: line {self.line} is no line of a table ({problem}); mend it, or leave it out") from None
+        if self.line > begins:
+            raise HistoryRefused(f"{self.path}: line {begins} has a quote that is not closed in it; mend that line, or leave it out")
+        return row
 
 
 def header_of(path: Path, rows: CsvRows) -> list[str]:
@@ -95,7 +115,24 @@ def located(events: Events, rows: CsvRows) -> Events:
     try:
         yield from events
     except HistoryRefused as refused:
+        if rows.path.suffix == ".zip" and (damaged := _damaged_member(rows.path)):
+            raise HistoryRefused(f"{rows.path}: {damaged} in it is damaged; download the archive again") from None
+        if str(rows.path) + ": line " in str(refused):
+            raise
         raise HistoryRefused(f"{refused} (about line {rows.line}: mend that row, or leave it out)") from None
+
+
+def _is_number(field: str) -> bool:
+    return field.replace(".", "", 1).isdecimal()
+
+
+def _damaged_member(path: Path) -> str | None:
+    """Return the first member of an archive that is not what was put into it; costs reading all of it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError):
+        return path.stem
 
 
 def _member_lines(member: IO[bytes], repairs: Repairs) -> Iterator[str]:

@@ -316,6 +316,10 @@ class Market:
         """Tell whether a book may be traded on."""
         return self.trust_state(index) is FeedTrust.SYNCED
 
+    def is_probing(self, index: int) -> bool:
+        """Tell whether a snapshot was asked for because a book's depth was quiet: the next one is judged as the answer."""
+        return self._feeds[index].is_probing
+
     def is_crossing(self, index: int) -> bool:
         """Tell whether a book was crossed or locked at the last tick: its trust may then end at any time."""
         return self._feeds[index].crossed_since is not None

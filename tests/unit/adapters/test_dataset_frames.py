@@ -166,3 +166,32 @@ def test_memory_does_not_grow_with_what_was_read_of_a_file(tmp_path):
         held.append(pa.total_allocated_bytes() - before)
     assert len(held) == 24
     assert max(held) < path.stat().st_size / 6
+
+
+def test_days_whose_ids_begin_anew_go_on_from_the_day_before(tmp_path):
+    """So stand in datasets the imports that counted from one."""
+    of, days = instrument(Market.USDM), []
+    for number in range(3):
+        wall = (DAY + number) * DAY_NS + 5
+        depth = [depth_row(wall, -1, 1, side, ticks, 5, is_snapshot=True) for side, ticks in ((0, 4), (1, 6))]
+        depth += [depth_row(wall + at, at, at + 1, 0, 4, 10 * number + at) for at in range(1, 8)]
+        days.append((depth, [(wall + at, wall + at, at, 0, 6, 1) for at in range(1, 9)]))
+    stored = write(tmp_path, of, days)
+    frames, mended = read(stored, packs=True)
+    assert mended == []
+    _, state = states_after(of, frames)
+    counts = {
+        name: int(np.frombuffer(state[name], np.int64)[0]) for name in ("snapshots", "depth", "trades", "gaps", "trade_gaps", "ignored")
+    }
+    assert counts == {"snapshots": 3, "depth": 21, "trades": 24, "gaps": 0, "trade_gaps": 0, "ignored": 0}
+    assert_same(of, stored)
+
+
+def test_a_book_that_came_late_at_the_beginning_of_a_day_does_not_begin_the_ids_anew(tmp_path):
+    of, wall = instrument(Market.USDM), DAY * DAY_NS + 5
+    first = [depth_row(wall, -1, 50, side, ticks, 5, is_snapshot=True) for side, ticks in ((0, 4), (1, 6))]
+    first.append(depth_row(wall + 1, 50, 55, 0, 4, 7))
+    second = [depth_row(wall + DAY_NS, -1, 54, 0, 4, 6, is_snapshot=True), depth_row(wall + DAY_NS + 1, 55, 56, 0, 4, 8)]
+    frames, _ = read(write(tmp_path, of, [(first, []), (second, [])]), packs=False)
+    assert [b'"u":56' in one.frame for one, _ in frames] == [False, False, False, True]
+    assert b'"lastUpdateId":54' in frames[2][0].frame
