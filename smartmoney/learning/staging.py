@@ -51,7 +51,7 @@ def stage(sources: Sequence[Rows], spec: BundleSpec, chosen: Sequence[NDArray[np
     """
     layout = lay_out(
         Bundle(spec=msgspec.structs.replace(spec, detector=None, classifier=None, heads=()), forests={}, card="", hash=""),
-        RegimeParameters(feature_window=spec.feature_window),
+        RegimeParameters(),
     )
     columns, states = layout.columns.flow, len(spec.hmm.names)
     found = []
