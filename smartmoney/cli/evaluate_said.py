@@ -1,7 +1,7 @@
 """An evaluation as text."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from smartmoney.learning.calibration_error import in_words
@@ -10,6 +10,7 @@ from smartmoney.learning.evaluation.baseline import BaselineScore
 from smartmoney.learning.evaluation.delay import POOLED, DelayScore
 from smartmoney.learning.evaluation.evaluate import Evaluation
 from smartmoney.learning.evaluation.filter_score import FilterScore
+from smartmoney.learning.evaluation.flow import ORACLE_AUC, FlowScore, with_efficiency
 from smartmoney.learning.evaluation.misses import misses
 from smartmoney.learning.evaluation.nulls import NullScore
 from smartmoney.learning.evaluation.passed_by import WAYS
@@ -42,6 +43,8 @@ def _lines(scores: Evaluation) -> Iterator[str]:
             f"planted flow, {one.kind:9} AUC {one.auc:.3f} [{one.auc_low:.3f}, {one.auc_high:.3f}], oracle {one.auc_oracle:.3f}, "
             f"efficiency {one.efficiency:.2f} [{one.efficiency_low:.2f}, {one.efficiency_high:.2f}], side {one.direction:.1%}"
         )
+    if scores.flow:
+        yield _mean_flow(scores.flow)
     for delay in scores.delays:
         yield _delay(delay)
     if scores.spoofs is not None:
@@ -67,6 +70,19 @@ def _lines(scores: Evaluation) -> Iterator[str]:
         yield f"missed: {miss}"
 
 
+def _mean_flow(flow: Sequence[FlowScore]) -> str:
+    """Say what the table's means are of: AUCs of every kind, efficiency of those that the oracle leaves something of."""
+    count, efficient = len(flow), with_efficiency(flow)
+    low, high = ORACLE_AUC
+    auc, oracle = (sum(getattr(one, name) for one in flow) / count for name in ("auc", "auc_oracle"))
+    mean = f"{sum(one.efficiency for one in efficient) / len(efficient):.2f}" if efficient else "unknown"
+    return (
+        f"planted flow, means: AUC {auc:.3f} and oracle {oracle:.3f} of {'all ' if count > 1 else ''}{count}; efficiency {mean} of the "
+        f"{len(efficient)} whose oracle has an AUC of {low:.2f} to {high:.2f}"
+        + (f" ({', '.join(one.kind for one in efficient)})" if efficient else "")
+    )
+
+
 def _head(head: HeadScore) -> Iterator[str]:
     quality = head.quality
     if not head.effective > 0.0:
@@ -83,7 +99,7 @@ def _head(head: HeadScore) -> Iterator[str]:
     if head.unseen is not None and head.unseen.effective > 0.0:
         unseen = head.unseen.quality
         yield (
-            f"         of families that no training had: AUC {head.unseen.auc:.3f}, slope {unseen.slope:.2f}, "
+            f"         of {head.unseen.name}: AUC {head.unseen.auc:.3f}, slope {unseen.slope:.2f}, "
             f"Brier skill {unseen.skill:+.4f}, {head.unseen.effective:.0f} independent"
         )
 
@@ -97,6 +113,7 @@ def _recordings(base: BaselineScore) -> Iterator[str]:
     for one in base.recordings:
         yield (
             f"  {one.name} ({60 * one.hours:.0f} min): AUC {one.auc:.3f}, logistic {one.auc_logistic:.3f}, {one.effective:.0f} independent"
+            + ("" if one.is_grown else "; too few for our learner, which grew nothing")
         )
 
 

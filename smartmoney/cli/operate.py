@@ -38,6 +38,8 @@ def status(
     table = Table.grid(padding=(0, 2))
     for key in _SHOWN:
         table.add_row(key, str(result[key]))
+    if note := result.get("model_note"):  # a daemon of an older build has none
+        table.add_row("model_note", note)
     for name, seen in result["instruments"].items():
         table.add_row(name, f"{seen['bid']} / {seen['ask']}  {seen['trust']}  regime {_regime(seen)}  last: {seen['last_decision']}")
         if seen.get("funding"):

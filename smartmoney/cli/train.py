@@ -158,6 +158,8 @@ def _say(report: "TrainingReport", where: Path) -> None:
     from smartmoney.learning.sets.labels import TRADABLE_S
 
     print(f"{report.name}: {report.sources} sources, {report.rows} rows, {report.folds} folds; {where}")
+    if report.note:
+        print(f"  {report.note}")
     print(f"  regime stage {report.stage}, naming margin {report.naming_margin:.2f}")
     if report.has_truth:
         shown = ", ".join(f"{name} {value:.2f}" for name, value in report.regime_f1.items())

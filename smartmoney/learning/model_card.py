@@ -38,6 +38,9 @@ def _lines(bundle: Bundle, report: "TrainingReport") -> Iterator[str]:
             "the synthetic market; only the hidden Markov stage (where the data allowed it) and the heads learned from these recordings."
         )
     yield ""
+    if report.note:
+        yield f"Other than configured: {report.note}."
+        yield ""
     yield "## How it was measured"
     yield ""
     by = "families of worlds that the fold had not seen" if report.has_truth else "time after everything that the fold had learned from"

@@ -69,7 +69,7 @@ def stage(
     detector, forests = (None, {}) if standing is None else (standing.spec, {"detector": standing.forest})
     layout = lay_out(
         Bundle(spec=msgspec.structs.replace(spec, detector=detector, classifier=None, heads=()), forests=forests, card="", hash=""),
-        RegimeParameters(feature_window=spec.feature_window),
+        RegimeParameters(),
     )
     columns, states = layout.columns.regime, len(spec.hmm.names)
     found = []

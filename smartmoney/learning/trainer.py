@@ -118,6 +118,8 @@ class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
     flow_gain: dict[str, float]
     """By forest that was grown here, the share of its gain that the detector's two columns have; empty where none reads them."""
     trees: dict[str, int]
+    note: str = ""
+    """What of the configuration was not followed, and why."""
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,6 +153,10 @@ def train(
     """
     for one in sources:
         check_rows(one)
+    note = "" if champion is None else _window_kept(recipe, champion)
+    if champion is not None:
+        # Its classifier and detector stay, and read means over the window that they learned with.
+        recipe = msgspec.structs.replace(recipe, feature_window=champion.spec.feature_window)
     standing = standing_of(champion)
     learned = learn(sources, recipe, progress, None if champion is None else champion.spec.hmm, _published_by(champion, sources), standing)
     if recipe.horizons_s and not learned.heads:
@@ -164,11 +170,22 @@ def train(
     trained = Trained(venue=origin.venue, market=origin.market, instruments=origin.instruments, data_hash=data_hash(sources))
     spec, forests = parts_of(learned, recipe, name, trained, sources, champion)
     draft = assemble(spec, forests, "")
-    report = _report(draft, learned, found, paths, recipe.unseen_share)
+    report = msgspec.structs.replace(_report(draft, learned, found, paths, recipe.unseen_share), note=note)
     # Oracle windows come from another generator, with one instrument's flow alone.
     tables = [one.values for one in sources if "target" not in one.extras]
     bundle = assemble(spec, forests, card_of(draft, report))
     return Training(bundle=bundle, report=report, reference=reference_of(bundle, tables))
+
+
+def _window_kept(recipe: Recipe, champion: Bundle) -> str:
+    """Return that a configuration's window was not used, empty where it is the champion's."""
+    asked, learned = recipe.feature_window, champion.spec.feature_window
+    if asked == learned:
+        return ""
+    return (
+        f"feature_window is {learned} as in {champion.name}, not {asked} as configured: its classifier and detector stay, and learned with "
+        f"that; `smartmoney train --built-in` makes one that learns with {asked}"
+    )
 
 
 def _why_none(learned: Learned) -> str:

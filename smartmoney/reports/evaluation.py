@@ -188,7 +188,7 @@ def _forecasts(scores: Evaluation) -> Iterator[str]:
                 (name, said(one.auc, ".3f"), _error(one.quality.ece), ranged(one.quality.ece_low, one.quality.ece_high, ".3f"),
                  said(one.quality.slope, ".2f"), said(one.quality.skill, "+.4f"), said(one.effective, ".0f"))
                 for head in scores.heads
-                for name, one in ((f"{head.horizon_s} s", head), ("… unseen families", head.unseen))
+                for name, one in ((f"{head.horizon_s} s", head), ("" if head.unseen is None else f"… {head.unseen.name}", head.unseen))
                 if one is not None and (one is head or one.effective > 0.0)
             ],
         )  # fmt: skip
@@ -245,7 +245,7 @@ def _recordings(found: Sequence[BaselineScore]) -> Iterator[str]:
         {"recording": "text", "horizon": "text", "minutes": "", "AUC": "", "logistic": "", "independent": ""},
         [
             (escape(one.name), f"{base.horizon_s} s", said(60.0 * one.hours, ".0f"), said(one.auc, ".3f"), said(one.auc_logistic, ".3f"),
-             said(one.effective, ".0f"))
+             said(one.effective, ".0f") + ("" if one.is_grown else ": nothing grew"))
             for base in found
             for one in base.recordings
         ],

@@ -219,13 +219,15 @@ class Daemon:
             "decision_to_send": self._sender.send_latency.percentiles(),
             "loop_lag": lag,
         }
+        view = self._engine.view()
         return summarise(
-            self._engine.view(),
+            view,
             loop_lag=lag,
             latency=latency,
             alerts=self._lookout.alert_counts,
             drift=self._drift.status(),
             training=self._training.status(),
+            model_note=self._models.note(self._options.settings, view.model_hash),
         )
 
     def _past(self) -> Iterator[Block]:

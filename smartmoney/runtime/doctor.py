@@ -45,6 +45,7 @@ async def examine(settings: Settings, layout: StateLayout) -> list[Check]:
     """Return every check of a configuration on this machine; those of the account in live mode only."""
     is_live = settings.mode == "live"
     checks = await asyncio.to_thread(machine_checks, layout, is_live=is_live)
+    checks += await asyncio.to_thread(_window, settings, layout)
     checks.append(await _alerts(settings))
     venue_checks, instruments, raw = await _venue(settings)
     checks += venue_checks
@@ -112,6 +113,16 @@ def _model(settings: Settings, layout: StateLayout) -> Check:
     if why is not None:
         return Check(name="model", ok=None, found=f"{chosen}; a rehearsal takes any, and live mode would refuse {why}", remedy=remedy)
     return Check(name="model", ok=True, found=f"{chosen} has passed its gate here")
+
+
+def _window(settings: Settings, layout: StateLayout) -> list[Check]:
+    """Say where the model does not follow the configuration; nothing where it does, or where there is none to be had."""
+    models = Models(layout.models)
+    try:
+        note = models.note(settings, models.choose(settings))
+    except (ModelNotFound, BundleRefused, OSError):
+        return []
+    return [Check(name="window", ok=None, found=note)] if note else []
 
 
 def _guard(settings: Settings, layout: StateLayout) -> Check:

@@ -71,7 +71,9 @@ class Models:
         bundle = self.store.load(asked)
         check_fit(settings, bundle)
         self.store.add(bundle)
-        return self._at_hand(bundle)
+        self._at_hand(bundle)
+        self._warn(settings, bundle.hash)
+        return bundle.hash
 
     def reference(self, model: str) -> Reference | None:
         """Return how a model's features were distributed in training; None where nobody knows, or it cannot be read."""
@@ -111,7 +113,17 @@ class Models:
         check_fit(settings, bundle)
         if bundle is not None:
             self.store.add(bundle)
+        self._warn(settings, chosen)
         return chosen
+
+    def note(self, settings: Settings, model: str) -> str:
+        """Return what of the configuration a model at hand does not follow, and what to do; empty where it follows all of it."""
+        bundle = self._ready.get(model)
+        return "" if bundle is None else window_note(settings, bundle)
+
+    def _warn(self, settings: Settings, model: str) -> None:
+        if note := self.note(settings, model):
+            log.warning("the model decides with what it learned", problem=note)
 
     def _asked(self, settings: Settings) -> str:
         """Return what the key `model` comes to: where the daemon trains, the prior decides until a champion was promoted."""
@@ -144,6 +156,17 @@ class TurnedModels(Models):
         """Return the first turn's."""
         del settings
         return self._first
+
+
+def window_note(settings: Settings, bundle: Bundle) -> str:
+    """Return how a configuration's `feature_window` differs from the one that a bundle learned with; empty where it does not."""
+    asked, learned = settings.advanced_features.regime_classification.feature_window, bundle.spec.feature_window
+    if asked == learned:
+        return ""
+    return (
+        f"feature_window is {asked} in the configuration, and {bundle.name} decides with {learned}, which it learned with; set "
+        f"advanced_features.regime_classification.feature_window to {learned}, or train with {asked} (`smartmoney train --built-in`)"
+    )
 
 
 def check_fit(settings: Settings, bundle: Bundle | None) -> None:

@@ -181,6 +181,8 @@ def _validated(past: Past, challenger: Bundle, champion: Bundle | None, settings
         return False, str(touched)
     score = score_forecasts(judged, challenger, champion, regime_parameters(settings))
     tradable = sum(head.tradable for head in challenger.spec.heads)
+    if not tradable:
+        return False, "it has no horizon that can be traded, so there is nothing to judge it by, and it would never trade"
     verdict = judge_on_paper(score, tradable=tradable, has_champion=champion is not None)
     held = "; ".join(one.text for one in verdict.conditions if one.holds)
     missed = "; ".join(one.text for one in verdict.failed)

@@ -19,7 +19,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     Units: `*_s` seconds, `*_ms` milliseconds, `equity`, `high_water_mark` in quote, `drawdown` a fraction. `position` is the signed base
     quantity of the only instrument, None with several; `positions` has each. `feed_trust` is the worst of all instruments. `funding` is
-    what was paid, in quote; negative was received. `size_factor` is what new entries are scaled by.
+    what was paid, in quote; negative was received. `size_factor` is what new entries are scaled by. `model_note` says what of the
+    configuration the model does not follow.
     """
 
     run_id: str
@@ -60,6 +61,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     alerts: Mapping[str, int] = {}
     drift: Mapping[str, object] = {}
     training: Mapping[str, object] = {}
+    model_note: str = ""
 
 
 def summarise(
@@ -70,6 +72,7 @@ def summarise(
     alerts: Mapping[str, int] | None = None,
     drift: Mapping[str, object] | None = None,
     training: Mapping[str, object] | None = None,
+    model_note: str = "",
 ) -> Summary:
     """Sum up what an engine shows and what the runtime measured."""
     account = view.account
@@ -114,6 +117,7 @@ def summarise(
         alerts=alerts or {},
         drift=drift or {},
         training=training or {},
+        model_note=model_note,
     )
 
 

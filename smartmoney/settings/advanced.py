@@ -32,7 +32,7 @@ class RegimeClassification(Section):
     hmm_components: int = Field(default=5, ge=2, le=20)
     """Hidden states of the Markov model."""
     feature_window: int = Field(default=100, ge=2, le=100_000)
-    """Bars of one second that the evidence is averaged over."""
+    """Bars of one second that the evidence is averaged over. A trained model decides with those that it learned with."""
     min_regime_duration: float = Field(default=30.0, ge=0, le=86_400)
     """Seconds that a label must stand before the next (volatile is believed at once)."""
     transition_smoothing: float = Field(default=0.1, ge=0, lt=1)

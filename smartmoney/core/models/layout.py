@@ -116,7 +116,7 @@ class Layout:
 
 
 def lay_out(bundle: Bundle, parameters: RegimeParameters) -> Layout:
-    """Return the layout of a checked bundle under a configuration."""
+    """Return the layout of a checked bundle under a configuration; its means are over the window that its forests learned with."""
     spec, columns = bundle.spec, columns_of(bundle.spec)
     model = np.zeros(1, MODEL)
     m = model[0]
@@ -125,7 +125,7 @@ def lay_out(bundle: Bundle, parameters: RegimeParameters) -> Layout:
     m["hmm_at"], m["flow_at"], m["regime_at"] = columns.hmm, columns.flow, columns.regime
     m["width"], m["heads"] = len(columns.names), len(spec.heads)
     m["smoothing"], m["duration_ns"] = parameters.transition_smoothing, round(parameters.min_regime_duration * 1e9)
-    m["window_s"], m["switch_margin"], m["switch_bars"] = parameters.feature_window, spec.switch_margin, spec.switch_bars
+    m["window_s"], m["switch_margin"], m["switch_bars"] = spec.feature_window, spec.switch_margin, spec.switch_bars
     m["temperature"] = 1.0 if spec.classifier is None else spec.classifier.temperature
     if spec.detector is not None:
         _fill_calibrator(m, 0, spec.detector.calibrator)

@@ -41,6 +41,8 @@ class RecordedScore(msgspec.Struct, frozen=True, kw_only=True):
     auc: float
     auc_logistic: float
     effective: float
+    is_grown: bool = True
+    """False where no fold's forest found anything to split at: it leans to neither side, and its AUC is one half exactly."""
 
 
 class BaselineScore(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,7 +227,15 @@ def _pooled(horizon: int, parts: Sequence[_Tested], three: Sequence[Floats]) -> 
         three_logistic=float(losses[1] / losses[3]),
         three_base=float(losses[2] / losses[3]),
         recordings=tuple(
-            RecordedScore(name=part.name, hours=part.hours, auc=one, auc_logistic=other, effective=rows) for part, one, other, rows in of
+            RecordedScore(
+                name=part.name,
+                hours=part.hours,
+                auc=one,
+                auc_logistic=other,
+                effective=rows,
+                is_grown=bool(np.nanmax(np.abs(part.ours)) > 0.0),
+            )
+            for part, one, other, rows in of
         ),
     )
 

@@ -240,5 +240,5 @@ def ratio_of(alarms: Sequence[Alarms]) -> float:
 
 
 def _median(delays: Floats) -> float:
-    """Return the lower median, infinite where fewer than half were noticed."""
+    """Return the upper median, infinite where not more than half were noticed."""
     return float(np.sort(delays)[len(delays) // 2])

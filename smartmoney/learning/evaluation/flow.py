@@ -94,6 +94,11 @@ def score_flow(kind: str, sources: Sequence[tuple[Rows, Said]], seed: int = 5) -
     )
 
 
+def with_efficiency(flow: Sequence[FlowScore]) -> tuple[FlowScore, ...]:
+    """Return the kinds that have an efficiency: whose oracle leaves something to find, and does not find everything."""
+    return tuple(one for one in flow if math.isfinite(one.efficiency))
+
+
 def is_scored(best: float) -> bool:
     """Tell whether an oracle of that AUC leaves something to find, and not everything."""
     return ORACLE_AUC[0] <= best <= ORACLE_AUC[1]

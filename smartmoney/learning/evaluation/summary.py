@@ -9,6 +9,7 @@ import msgspec
 from smartmoney.learning.evaluation.against import Compared
 from smartmoney.learning.evaluation.evaluate import Evaluation
 from smartmoney.learning.evaluation.filter_score import BOUND
+from smartmoney.learning.evaluation.flow import with_efficiency
 from smartmoney.learning.evaluation.misses import misses
 from smartmoney.learning.evaluation.nulls import NullScore
 from smartmoney.learning.evaluation.planted import PlantedScore
@@ -49,11 +50,13 @@ def summary_of_both(found: Compared) -> dict[str, object]:
 
 
 def _flow(found: Evaluation) -> dict[str, object]:
-    efficient = [one.efficiency for one in found.flow if math.isfinite(one.efficiency)]
+    efficient = with_efficiency(found.flow)
     return {
-        "efficiency": _mean(efficient),
+        "efficiency": _mean([one.efficiency for one in efficient]),
+        "efficiency_of": [one.kind for one in efficient],
         "auc": _mean([one.auc for one in found.flow]),
         "auc_oracle": _mean([one.auc_oracle for one in found.flow]),
+        "auc_of": [one.kind for one in found.flow],
         "delay_ratio": None if found.delay is None else _number(found.delay.ratio),
         "kinds": [_plain(one) for one in found.flow],
         "delays": [_plain(one) for one in found.delays],

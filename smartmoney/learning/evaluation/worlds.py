@@ -12,7 +12,7 @@ from smartmoney.learning.calibration import Reliability, reliability, reliabilit
 from smartmoney.learning.evaluation.filter_score import Filtered, FilterScore, score_filter
 from smartmoney.learning.evaluation.regime_labels import THIN_S, WARM_S, f1_of, macro_f1, scored_labels
 from smartmoney.learning.evaluation.said import Said
-from smartmoney.learning.sets.families import is_unseen
+from smartmoney.learning.sets.families import is_held_out, is_unseen
 from smartmoney.learning.sets.labels import labels_of
 from smartmoney.learning.sets.rows import Rows
 
@@ -41,11 +41,20 @@ class RegimeScore(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UnseenScore(msgspec.Struct, frozen=True, kw_only=True):
-    """Score one horizon's forecasts on the worlds of families that no training had: what a market unlike all of them may expect."""
+    """Score one horizon's forecasts on the worlds of families that no training had: what a market unlike all of them may expect.
+
+    Where `is_known` is false some are somebody else's, whose families nobody knows; a training may have had them.
+    """
 
     auc: float
     effective: float
     quality: Reliability
+    is_known: bool = True
+
+    @property
+    def name(self) -> str:
+        """Return what may be said of those families."""
+        return "families that no training had" if self.is_known else "unknown families"
 
 
 class HeadScore(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +135,7 @@ def score_regimes(worlds: Sequence[tuple[Rows, Said]], filtered: Filtered | None
 def score_heads(bundle: Bundle, worlds: Sequence[tuple[Rows, Said]]) -> tuple[HeadScore, ...]:
     """Score every head's probabilities of up."""
     unseen = np.array([is_unseen(rows.family) for rows, _ in worlds])
+    is_known = all(is_held_out(rows.family) for rows, _ in worlds if is_unseen(rows.family))
     found = []
     for head in bundle.spec.heads:
         one = forecasts_of(bundle, worlds, head.horizon_s)
@@ -137,7 +147,9 @@ def score_heads(bundle: Bundle, worlds: Sequence[tuple[Rows, Said]]) -> tuple[He
                 effective=one.effective,
                 quality=one.quality(),
                 by_regime=one.by_regime(),
-                unseen=UnseenScore(auc=other.auc, effective=other.effective, quality=other.quality()) if unseen.any() else None,
+                unseen=UnseenScore(auc=other.auc, effective=other.effective, quality=other.quality(), is_known=is_known)
+                if unseen.any()
+                else None,
             )
         )
     return tuple(found)

@@ -79,6 +79,11 @@ def is_unseen(family: str) -> bool:
     return all(one.name != family for one in FAMILIES)
 
 
+def is_held_out(family: str) -> bool:
+    """Tell whether a family is one of `UNSEEN`, of which no training has a world."""
+    return any(one.name == family for one in UNSEEN)
+
+
 PLANTED: tuple[Family, ...] = (
     Family(name="planted_lively", scenarios=("first_run",), changes={"informed": {"drift_bps": 40}}),
     Family(name="planted_one_sided", scenarios=("accumulation", "distribution"), changes={"informed": {"drift_bps": 40}}),

@@ -1,5 +1,6 @@
 """Scores of an evaluation on cases whose answer is known."""
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -31,8 +32,6 @@ def said_of(rows, label=None, up=None, buying=None, heads=1):
 
 def windows(seed, strength):
     """Return rows with window ends, an oracle of a known strength, and a model that is the oracle with noise."""
-    import msgspec
-
     rng = np.random.default_rng(seed)
     rows = made_rows(seed, "oracle_poisson", 700)
     count = 400
@@ -92,14 +91,16 @@ def test_calibration_is_told_by_the_published_regime(bundles):
     assert found["volatile"].brier > found["neutral"].brier
 
 
+def _until(rows, count):
+    return msgspec.structs.replace(rows, times=rows.times[:count], values=rows.values[:count], mid_after=rows.mid_after[:count])
+
+
 @pytest.mark.slow
 def test_a_learner_beats_the_logistic_where_there_is_more_to_learn_and_not_where_there_is_not():
     rows = made_rows(7, "real", 1500, truth=False)
     rng = np.random.default_rng(7)
     known = rows.values[:, FEATURE_INDEX["depth_imbalance_5bps"]]
     moves = np.concatenate(([0.0], 0.8 * known[:-1] + 0.4 * rng.standard_normal(len(rows) - 1)))
-    import msgspec
-
     # In steps of three ticks, so that it also stands.
     told = msgspec.structs.replace(rows, mid_after=3.0 * np.round(20_000.0 * np.exp(np.cumsum(moves) * 1e-4)))
     one = next(score for score in score_baseline([told]) if score.horizon_s == 1)
@@ -109,6 +110,9 @@ def test_a_learner_beats_the_logistic_where_there_is_more_to_learn_and_not_where
     assert one.three < one.three_base - 0.1
     (recorded,) = one.recordings
     assert (recorded.name, recorded.auc, recorded.auc_logistic) == ("real-7", one.auc, one.auc_logistic)
+    assert recorded.is_grown
+    few = next(score for score in score_baseline([_until(told, 400)]) if score.horizon_s == 30)
+    assert (few.recordings[0].is_grown, few.auc) == (False, 0.5)
     blind = msgspec.structs.replace(rows, mid_after=3.0 * np.round(20_000.0 * np.exp(np.cumsum(rng.standard_normal(len(rows))) * 1e-4)))
     other = next(score for score in score_baseline([blind]) if score.horizon_s == 1)
     assert abs(other.gain) < 0.06

@@ -142,6 +142,18 @@ def test_recordings_are_learned_on_the_champions_regimes(made):
     assert f"between {paths.aucs[0]:.3f} and {paths.aucs[-1]:.3f}" in found.bundle.card
 
 
+def test_a_recording_is_learned_with_the_champions_window_and_says_so(made):
+    recipe = msgspec.structs.replace(RECIPE, feature_window=30, horizons_s=(60,))
+    rows = [made_rows(9, "real", 5400, truth=False)]
+    found = train(rows, recipe, "challenger", REAL, quiet, made.bundle)
+    assert found.bundle.spec.feature_window == made.bundle.spec.feature_window == 100
+    assert found.report.note.startswith(f"feature_window is 100 as in {made.bundle.name}, not 30 as configured")
+    assert found.report.note in found.bundle.card
+    same = train(rows, msgspec.structs.replace(recipe, feature_window=100), "challenger", REAL, quiet, made.bundle)
+    assert same.report.note == ""
+    assert same.bundle.forests["head-60"].trees.tobytes() == found.bundle.forests["head-60"].trees.tobytes()
+
+
 def test_thresholds_are_of_the_regimes_by_which_decisions_choose_them(made):
     """The filter's likeliest regime is another than the published one: by it a threshold would be of rows that it is never asked about."""
     recorded, stages = [made_rows(9, "real", 5400, truth=False)], []

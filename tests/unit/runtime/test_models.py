@@ -6,6 +6,7 @@ import shutil
 from decimal import Decimal
 
 import pytest
+from structlog.testing import capture_logs
 
 from smartmoney.adapters.journal import Checkpoint, Journal, RunHeader, record
 from smartmoney.adapters.model_store import ModelStore
@@ -13,6 +14,7 @@ from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.entries import AccountReported, EntryKind, ModelActivated, WarmUpEnded
 from smartmoney.core.models.bundle import Gate
 from smartmoney.runtime.clock import Stamp, now
+from smartmoney.runtime.doctor import _window
 from smartmoney.runtime.explaining import Explainer
 from smartmoney.runtime.inbox import Item
 from smartmoney.runtime.models import PRIOR_NAME, ModelNotFitForLive, ModelNotFound, Models, check_fit
@@ -159,3 +161,26 @@ def test_a_rehearsal_takes_a_bundle_of_the_built_in_market_and_the_prior(bundles
     assert not is_rehearsal(live(endpoints={"rest": "http://127.0.0.1:9000", "ws": "wss://example.org"}))
     check_fit(at_home, bundles.small_bundle())
     check_fit(at_home, None)
+
+
+def test_a_window_that_the_model_did_not_learn_with_is_told_by_log_status_and_doctor(tmp_path, bundles):
+    """It decides with its own; who configures another would think that it acts."""
+    layout, bundle = StateLayout(tmp_path), bundles.small_bundle()
+    store = ModelStore(layout.models)
+    store.add(bundle)
+    key = "advanced_features.regime_classification.feature_window"
+    says = f"feature_window is 1000 in the configuration, and {bundle.name} decides with 100"
+    chosen = load_settings(overrides={key: 1000, "model": bundle.hash})
+    models = Models(layout.models)
+    with capture_logs() as logs:
+        assert models.start(chosen) == bundle.hash
+        models.prepare(bundle.hash, chosen)
+    assert [one["problem"].startswith(says) for one in logs] == [True, True]
+    assert "or train with 1000" in models.note(chosen, bundle.hash)
+    [check] = _window(chosen, layout)
+    assert (check.name, check.ok) == ("window", None)
+    assert check.found.startswith(says)
+    for settings in (load_settings(overrides={"model": bundle.hash}), load_settings(overrides={key: 1000, "model": "prior"})):
+        with capture_logs() as logs:
+            found = models.start(settings)
+        assert (logs, models.note(settings, found), _window(settings, layout)) == ([], "", [])

@@ -2,7 +2,9 @@
 
 import shutil
 import time
+from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ from smartmoney.learning.sets.rows import Rows
 from smartmoney.runtime import retraining
 from smartmoney.runtime.models import PRIOR_NAME
 from smartmoney.runtime.modes import whose_market
-from smartmoney.runtime.retraining import gather, retrain
+from smartmoney.runtime.retraining import Past, _validated, gather, retrain
 from smartmoney.runtime.retraining_child import RetrainJob
 from smartmoney.runtime.storage import open_run
 from smartmoney.runtime.training_jobs import captured_rows
@@ -162,6 +164,15 @@ def test_by_the_gate_every_condition_is_measured_and_recorded(past):
     assert "shadow_hours: not measured" in text
     assert "log_loss_against_base_rate" in text
     assert [one.passed for one in ModelStore(layout.models).load(made.bundle.hash).gates] == [False]
+
+
+def test_a_challenger_that_can_never_trade_is_kept_with_that_reason(bundles):
+    bundle = bundles.small_bundle()
+    heads = tuple(msgspec.structs.replace(head, tradable=False) for head in bundle.spec.heads)
+    shown = replace(bundle, spec=msgspec.structs.replace(bundle.spec, heads=heads))
+    passed, text = _validated(Past(pieces=(), cut_ns=0), shown, None, load_settings())
+    assert not passed
+    assert "no horizon that can be traded" in text
 
 
 def test_old_challengers_are_forgotten_but_not_who_ever_decided(tmp_path, bundles):

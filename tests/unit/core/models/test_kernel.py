@@ -1,6 +1,7 @@
 """The compiled decision: the filter against hmmlearn, nothing ahead, the mirror, and what the published regime means."""
 
 import math
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -256,13 +257,15 @@ def test_a_clock_that_stands_changes_nothing_and_one_that_restarts_starts_afresh
     assert fresh_mind()["ts_event_ns"][0] == 0
 
 
-def test_the_window_is_the_mean_over_feature_window_in_bars_of_a_second(bundles):
+def test_the_window_is_the_mean_over_the_bundles_feature_window_whatever_is_configured(bundles):
+    """In bars of a second; a forest learned means over that window, and would read another feature in those over another."""
     rows = bundles.rows(50, seed=13)
     bundle = alone(bundles.hidden_markov(), bundles)
     k = columns_of(bundle.spec).index["window:tfi_120s"]
     z = observations(bundle.spec.hmm, rows)[:, 0]
     for window in (10, 100):
-        wide, _ = decide_rows(bundle, RegimeParameters(feature_window=window), rows, at(50))
+        learned = replace(bundle, spec=msgspec.structs.replace(bundle.spec, feature_window=window))
+        wide, _ = decide_rows(learned, RegimeParameters(feature_window=1000), rows, at(50))
         keep, mean = math.exp(-2.0 / (window + 1)), z[0]
         for value in z[1:]:
             mean = keep * mean + (1 - keep) * value
