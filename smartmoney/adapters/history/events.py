@@ -27,6 +27,10 @@ class HistoryRefused(Exception):
     exit_code = 1
 
 
+class FileRefused(HistoryRefused):
+    """Say it of the whole file, or of a line that is named already."""
+
+
 class LevelsChanged(msgspec.Struct, frozen=True):
     """Be a book change, or with `is_whole` a whole book: of both sides, or of `only_side` (0 bids, 1 asks) alone.
 
@@ -96,16 +100,16 @@ class Repairs:
         """Note of which exchange rows are, in Tardis' words.
 
         Raises:
-            HistoryRefused: rows before were of another one, or it is known to be of another market than the one that is meant.
+            FileRefused: rows before were of another one, or it is known to be of another market than the one that is meant.
         """
         if not name.isprintable():
-            raise HistoryRefused(f"{where}: {name[:20]!r} is no exchange; is the file damaged?")
+            raise FileRefused(f"{where}: {name[:20]!r} is no exchange; is the file damaged?")
         other = self._agreed.setdefault(_EXCHANGE, name)
         if other != name:
-            raise HistoryRefused(f"{where}: mixed instruments: rows of {name} beside those of {other}; give files of one exchange")
+            raise FileRefused(f"{where}: mixed instruments: rows of {name} beside those of {other}; give files of one exchange")
         known = _MARKETS.get(name)
         if market is not None and known is not None and known != market:
-            raise HistoryRefused(f"{where}: rows of {name}, whose market is {known}, not {market}; say --market {known}")
+            raise FileRefused(f"{where}: rows of {name}, whose market is {known}, not {market}; say --market {known}")
 
     def time(self, text: str | int, where: str, own: Sequence[str]) -> int:
         """Return a time in ns as `nanoseconds` does, and note a unit that is not the form's own.

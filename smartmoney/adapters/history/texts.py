@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Self
 
-from smartmoney.adapters.history.events import Events, HistoryRefused, Repairs
+from smartmoney.adapters.history.events import Events, FileRefused, HistoryRefused, Repairs
 from smartmoney.adapters.recordings import RecordingDamaged, open_lines
 
 ENDS_EARLY = "archives that end early; what was whole is kept"
@@ -51,7 +51,7 @@ def text_lines(path: Path, repairs: Repairs, *, only_ended: bool = False) -> Ite
 class CsvRows:
     """Iterate over the rows of a CSV file, all at least as wide as the first; empty lines, shorter rows and the header again are left out.
 
-    Raises HistoryRefused where a quote is not closed, or a field is longer than any can be.
+    Raises FileRefused where a quote is not closed, or a field is longer than any can be.
     """
 
     def __init__(self, path: Path, repairs: Repairs) -> None:
@@ -88,9 +88,9 @@ class CsvRows:
         try:
             row = next(self._rows)
         except csv.Error as problem:
-            raise HistoryRefused(f"{self.path}: line {self.line} is no line of a table ({problem}); mend it, or leave it out") from None
+            raise FileRefused(f"{self.path}: line {self.line} is no line of a table ({problem}); mend it, or leave it out") from None
         if self.line > begins:
-            raise HistoryRefused(f"{self.path}: line {begins} has a quote that is not closed in it; mend that line, or leave it out")
+            raise FileRefused(f"{self.path}: line {begins} has a quote that is not closed in it; mend that line, or leave it out")
         return row
 
 
@@ -114,11 +114,11 @@ def located(events: Events, rows: CsvRows) -> Events:
     """
     try:
         yield from events
+    except FileRefused:
+        raise
     except HistoryRefused as refused:
         if rows.path.suffix == ".zip" and (damaged := _damaged_member(rows.path)):
             raise HistoryRefused(f"{rows.path}: {damaged} in it is damaged; download the archive again") from None
-        if str(rows.path) + ": line " in str(refused):
-            raise
         raise HistoryRefused(f"{refused} (about line {rows.line}: mend that row, or leave it out)") from None
 
 

@@ -121,6 +121,7 @@ def test_files_of_two_exchanges_or_of_another_market_are_refused(call, tmp_path)
     assert (code, "mixed instruments: rows of binance beside those of binance-futures" in err) == (1, True), err
     code, _, err = call("import", "tardis", book, "--out", tmp_path / "none.gz")
     assert (code, "rows of binance-futures, whose market is usdm, not spot; say --market usdm" in err) == (1, True), err
+    assert "line" not in err
     two = write(tmp_path / "two.csv", TRADES, *trade_rows(US), *trade_rows(US, exchange="bybit"))
     code, _, err = call("import", "tardis", two, "--market", "usdm", "--out", tmp_path / "none.gz")
     assert (code, "rows of bybit beside those of binance-futures" in err) == (1, True), err
