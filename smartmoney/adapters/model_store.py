@@ -275,7 +275,9 @@ class ModelStore:
                 manifest = read_manifest(folder)
             except BundleRefused:
                 continue
-            if len(asked) >= HASH_DIGITS_MIN and manifest.hash.startswith(asked):
+            # Status, journal and messages write the name and the head of the hash.
+            digits = asked.removeprefix(f"{manifest.name}-")
+            if len(digits) >= HASH_DIGITS_MIN and manifest.hash.startswith(digits):
                 fitting[manifest.hash] = folder
             if manifest.name == asked:
                 named = folder

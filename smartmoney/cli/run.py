@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def run(
     paper: Annotated[bool, typer.Option("--paper", help="Trade on paper (the default).")] = False,
     live: Annotated[
-        bool, typer.Option("--live", help="Send orders; needs `mode: live` in the file. Today only to an exchange on this machine.")
+        bool, typer.Option("--live", help="Send orders; needs `mode: live` in the file and a model that has passed its gate.")
     ] = False,
     config: ConfigFile = None,
     profile: Profile = None,

@@ -183,11 +183,12 @@ def test_a_model_is_found_by_folder_name_and_hash_and_told_when_not(tmp_path, bu
         == store.find("small").hash
         == store.find(small.hash).hash
         == store.find(small.hash[:6]).hash
+        == store.find(small.name).hash
         == small.hash
     )
     assert store.find("prior") is None
     assert store.find(f"./models/{small.hash}", relative_to=tmp_path).hash == small.hash
-    for asked in ("other", "abcdef", "./nowhere", ""):
+    for asked in ("other", "abcdef", "./nowhere", "", "small-", f"other-{small.hash[:12]}"):
         with pytest.raises(ModelNotFound):
             store.find(asked)
     folder.rename(tmp_path / "models" / ("0" * 64))
