@@ -226,6 +226,7 @@ class Daemon:
             alerts=self._lookout.alert_counts,
             drift=self._drift.status(),
             training=self._training.status(),
+            market=self._options.settings.market,
         )
 
     def _past(self) -> Iterator[Block]:

@@ -60,6 +60,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     alerts: Mapping[str, int] = {}
     drift: Mapping[str, object] = {}
     training: Mapping[str, object] = {}
+    market: str = ""
+    """Spot or usdm, of a running daemon."""
 
 
 def summarise(
@@ -70,6 +72,7 @@ def summarise(
     alerts: Mapping[str, int] | None = None,
     drift: Mapping[str, object] | None = None,
     training: Mapping[str, object] | None = None,
+    market: str = "",
 ) -> Summary:
     """Sum up what an engine shows and what the runtime measured."""
     account = view.account
@@ -114,6 +117,7 @@ def summarise(
         alerts=alerts or {},
         drift=drift or {},
         training=training or {},
+        market=market,
     )
 
 
