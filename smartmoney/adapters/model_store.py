@@ -8,6 +8,7 @@ two judges, or a judge and a person, neither's word is lost.
 import shutil
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -142,16 +143,16 @@ class ModelStore:
         except (OSError, msgspec.MsgspecError) as error:
             raise BundleRefused(path, str(error), "remove it and promote a model again") from None
 
-    def promote(self, asked: str, reason: str, at_wall_ns: int) -> Bundle:
+    def promote(self, asked: str, reason: str, at_wall_ns: int, place: "Place | None" = None) -> Bundle:
         """Make a bundle the champion and return it; whatever it is, it is read and checked first.
 
         Raises:
-            GateNotPassed: the newest gate on it failed.
+            GateNotPassed: the newest gate on it where it is to decide failed, see `check_gate`.
             ModelNotFound, BundleRefused: it cannot be had.
             OSError: the change cannot be written.
         """
         bundle = self.load(asked)
-        check_gate(bundle)
+        check_gate(bundle, place)
         self.add(bundle)
         with self._alone():
             # Once more: a gate may have failed it a moment ago.
@@ -304,14 +305,43 @@ class ModelStore:
         replace_durably(self.folder / CHAMPIONS, msgspec.json.format(msgspec.json.encode(content), indent=1))
 
 
-def check_gate(bundle: Bundle) -> None:
-    """Let a bundle pass whose newest gate did not fail; one that no gate has seen may stand on paper, and live mode refuses it by itself.
+class Place(NamedTuple):
+    """Say where a model is to decide: venue, market and instruments (BASE/QUOTE), as gates are recorded."""
+
+    venue: str
+    market: str
+    instruments: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """Return it in words."""
+        return f"{self.venue} {self.market} {', '.join(self.instruments)}"
+
+
+def check_gate(bundle: Bundle, place: Place | None = None) -> tuple[Gate, ...]:
+    """Return the newest gates on a bundle where it is to decide, none of which failed.
+
+    They are of the place's instruments; where it is not known, of every venue, market and instrument that a gate was on, of which one that
+    passed is enough. None at all: no gate has judged it there; it may stand on paper, and live mode refuses it by itself.
 
     Raises:
-        GateNotPassed: it failed; the text names each condition with its number.
+        GateNotPassed: one failed; the text names which, and each condition with its number.
     """
-    if bundle.gates and not bundle.gates[-1].passed:
-        gate = bundle.gates[-1]
-        raise GateNotPassed(
-            f"{bundle.name} did not pass its gate of {gate.at} on {gate.venue} {gate.market}: {gate.text}; the champion stays"
-        )
+    everywhere = {(gate.venue, gate.market, name): gate for gate in bundle.gates for name in gate.instruments}
+    if place is None:
+        newest = tuple(dict.fromkeys(everywhere.values()))
+        passed = tuple(gate for gate in newest if gate.passed)
+        if newest and not passed:
+            raise GateNotPassed(_failed(bundle, newest[-1]))
+        return passed
+    asked = (everywhere.get((place.venue, place.market, name)) for name in place.instruments)
+    here = tuple(dict.fromkeys(gate for gate in asked if gate is not None))
+    for gate in here:
+        if not gate.passed:
+            raise GateNotPassed(_failed(bundle, gate))
+    return here
+
+
+def _failed(bundle: Bundle, gate: Gate) -> str:
+    where = Place(gate.venue, gate.market, gate.instruments).text
+    return f"{bundle.name} did not pass its gate of {gate.at} on {where}: {gate.text}; the champion stays"

@@ -1,17 +1,18 @@
 """`smartmoney models`: the trained models there are, what is known of each, which one decides, and the way back."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from smartmoney.cli import models_gate, models_importance
-from smartmoney.cli.common import AsJson, StateDir, layout_of, print_json
+from smartmoney.cli.common import AsJson, ConfigFile, Overrides, Profile, StateDir, layout_of, print_json, settings_of
 
 if TYPE_CHECKING:
-    from smartmoney.adapters.model_store import ModelStore
+    from smartmoney.adapters.model_store import ModelStore, Place
     from smartmoney.adapters.state_directory import StateLayout
-    from smartmoney.core.models.bundle import Bundle
+    from smartmoney.core.models.bundle import Bundle, Gate
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Trained models: list, show, judge, weigh, promote, roll back.")
 app.command("gate")(models_gate.gate)
@@ -62,15 +63,25 @@ def show(model: Model, state_dir: StateDir = None, as_json: AsJson = False) -> N
     print(f"  data {trained.data_hash}\n  trees {trees}")
     for gate in bundle.gates:
         where = f"{gate.venue} {gate.market} {', '.join(gate.instruments)}"
-        print(f"  gate {gate.at}: {'passed' if gate.passed else 'failed'} on {where}: {gate.text}")
+        print(f"  gate {gate.at}: {'passed' if gate.passed else 'failed'} on {where}, judged with {gate.judged_with}: {gate.text}")
     print(f"\n{bundle.card}")
 
 
 @app.command()
 def promote(
-    model: Model, reason: Reason = "operator", ungated: Ungated = False, state_dir: StateDir = None, as_json: AsJson = False
+    model: Model,
+    reason: Reason = "operator",
+    ungated: Ungated = False,
+    config: ConfigFile = None,
+    profile: Profile = None,
+    overrides: Overrides = None,
+    state_dir: StateDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a bundle that has passed its gate the champion; a running daemon decides by it at once.
+
+    Its newest gate where it is to decide counts: at the running daemon's venue, market and instruments, else those of -c, --profile or
+    --set; where neither says it, one that passed anywhere is enough.
 
     Examples: smartmoney models promote m1 --reason "its gate"; smartmoney models promote m2 --ungated --reason "a try on paper"
     """
@@ -78,17 +89,25 @@ def promote(
     from smartmoney.adapters.model_store import GateNotPassed, check_gate
 
     bundle = _found(store, model)
-    check_gate(bundle)
-    if not bundle.gates and not ungated:
+    place = _place(layout, config, profile, overrides)
+    try:
+        gates = check_gate(bundle, place)
+    except GateNotPassed as refused:
+        if place is not None:
+            raise
+        raise GateNotPassed(f"{refused}. To let it decide elsewhere, say where: -c FILE, or --set venue=…") from None
+    if not gates and not ungated:
+        where = "" if place is None else f" on {place.text}"
         raise GateNotPassed(
-            f"no gate has judged {bundle.name}; `smartmoney models gate {bundle.name}` does, on days that it never saw (docs/training.md). "
+            f"no gate has judged {bundle.name}{where}; `smartmoney models gate {bundle.name}` does, on days that it "
+            "never saw (docs/training.md). "
             "To let it decide on paper all the same, add --ungated"
         )
     store.add(bundle)
     # The daemon first: where it refuses, who stands stays.
     running = _activate(layout, bundle)
-    store.promote(bundle.hash, reason, _now_wall_ns())
-    _say("promoted", bundle, running, as_json=as_json)
+    store.promote(bundle.hash, reason, _now_wall_ns(), place)
+    _say("promoted", bundle, running, gates, as_json=as_json)
 
 
 @app.command()
@@ -101,7 +120,8 @@ def rollback(reason: Reason = "operator", state_dir: StateDir = None, as_json: A
     if len(standing) < 2:
         raise ModelNotFound("no champion stood before this one; promote another, or set `model: prior`")
     running = _activate(layout, store.load(standing[-2]))
-    _say("rolled back to", store.rollback(reason, _now_wall_ns()), running, as_json=as_json)
+    bundle = store.rollback(reason, _now_wall_ns())
+    _say("rolled back to", bundle, running, bundle.gates, as_json=as_json)
 
 
 def _store(state_dir: Path | None) -> "tuple[StateLayout, ModelStore]":
@@ -113,6 +133,19 @@ def _store(state_dir: Path | None) -> "tuple[StateLayout, ModelStore]":
 
     layout = layout_of(state_dir)
     return layout, ModelStore(layout.models)
+
+
+def _place(layout: "StateLayout", config: Path | None, profile: str | None, overrides: list[str] | None) -> "Place | None":
+    """Return where a model is to decide: where the running daemon does, else where a given configuration says; None where neither is."""
+    from smartmoney.adapters.control import ControlRequest, DaemonNotRunning, request
+    from smartmoney.adapters.model_store import Place
+    from smartmoney.runtime.models import pair_of, place_of
+
+    try:
+        told = request(layout.control_socket, ControlRequest(command="status"))
+    except DaemonNotRunning:
+        return place_of(settings_of(config, profile, "paper", overrides)) if config or profile or overrides else None
+    return Place(told["venue"], told["market"], tuple(pair_of(name) for name in told["positions"]))
 
 
 def _found(store: "ModelStore", model: str) -> "Bundle":
@@ -138,13 +171,16 @@ def _activate(layout: "StateLayout", bundle: "Bundle") -> dict[str, Any] | None:
         return None
 
 
-def _say(what: str, bundle: "Bundle", running: dict[str, Any] | None, *, as_json: bool) -> None:
+def _say(what: str, bundle: "Bundle", running: dict[str, Any] | None, gates: "Sequence[Gate]", *, as_json: bool) -> None:
     if as_json:
         print_json({"name": bundle.name, "hash": bundle.hash, "daemon": running})
         return
     print(f"{what} {bundle.name}")
-    if not bundle.gates:
-        print("no gate has judged it: it decides on paper only, live refuses it")
+    for gate in gates:
+        where = f"{gate.venue} {gate.market} {', '.join(gate.instruments)}"
+        print(f"it {'passed' if gate.passed else 'failed'} the gate of {gate.at} on {where}, judged with {gate.judged_with}")
+    if not gates:
+        print("no gate has judged it here: it decides on paper only, live refuses it")
     print(
         "the running daemon decides by it"
         if running is not None

@@ -170,4 +170,4 @@ def _say(found: "Judgement") -> None:
         print(f"  monitors: {words(found.drift)}")
     gate_ = found.gate
     where = f"{gate_.venue} {gate_.market} {', '.join(gate_.instruments)}"
-    print(f"{'passed' if gate_.passed else 'did not pass'} the gate on {where}; recorded in the bundle")
+    print(f"{'passed' if gate_.passed else 'did not pass'} the gate on {where}, judged with {gate_.judged_with}; recorded in the bundle")

@@ -228,6 +228,7 @@ class Daemon:
             drift=self._drift.status(),
             training=self._training.status(),
             model_note=self._models.note(self._options.settings, view.model_hash),
+            market=self._options.settings.market,
         )
 
     def _past(self) -> Iterator[Block]:

@@ -31,7 +31,7 @@ from smartmoney.runtime.drift_watch import words
 from smartmoney.runtime.models import pair_of
 from smartmoney.runtime.shadow import Shadowed
 from smartmoney.runtime.training_jobs import between, captured_rows, recorded_rows, stored_rows
-from smartmoney.settings.build import feature_parameters, fees_bps, regime_parameters
+from smartmoney.settings.build import feature_parameters, fees_bps, regime_parameters, strategy_digest
 from smartmoney.settings.models import Settings
 
 HOUR_NS = 3_600_000_000_000
@@ -99,6 +99,7 @@ def judge_contest(contest: Contest, progress: Progress) -> Judgement:
     theirs = [] if contest.champion is None else [money.of(contest.champion, times) for times in (1, 2)]
     evidence = _evidence(contest, forecasts, drift, ours, theirs, is_kept=kept)
     verdict = judge(evidence)
+    maker, taker = fees_bps(contest.settings)
     gate = Gate(
         passed=verdict.passed,
         venue=venue,
@@ -106,7 +107,12 @@ def judge_contest(contest: Contest, progress: Progress) -> Judgement:
         instruments=names,
         at=dt.datetime.now(dt.UTC).date().isoformat(),
         text=told(verdict) if drift is None else f"{told(verdict)} | monitors: {words(drift)}",
+        maker_bps=float(maker),
+        taker_bps=float(taker),
+        strategy=strategy_digest(contest.settings),
+        profile=contest.settings.profile or "",
     )
+    gate = msgspec.structs.replace(gate, text=f"{gate.text} | judged with {gate.judged_with}")
     return Judgement(
         challenger=contest.challenger.name,
         champion="" if contest.champion is None else contest.champion.name,

@@ -7,13 +7,14 @@ import msgspec
 import structlog
 
 from smartmoney.adapters.model_files import BundleRefused
-from smartmoney.adapters.model_store import PRIOR, ModelNotFound, ModelStore
+from smartmoney.adapters.model_store import PRIOR, ModelNotFound, ModelStore, Place
 from smartmoney.core.domain.instruments import BUILT_IN_VENUE
 from smartmoney.core.models.bundle import Bundle
 from smartmoney.core.strategy.model import PriorModel
 from smartmoney.learning.drift_monitors import Reference
 from smartmoney.runtime.drift_sizes import SizePlan
 from smartmoney.runtime.modes import is_rehearsal
+from smartmoney.settings.build import fees_bps
 from smartmoney.settings.models import Settings
 
 __all__ = ["PRIOR_NAME", "BundleRefused", "ModelNotFitForLive", "ModelNotFound", "Models", "Turn", "TurnedModels", "check_fit"]
@@ -180,10 +181,7 @@ def check_fit(settings: Settings, bundle: Bundle | None) -> None:
     if settings.mode != "live" or is_rehearsal(settings):
         return
     if (why := why_unfit(settings, bundle)) is not None:
-        raise ModelNotFitForLive(
-            f"live mode refuses {why}; train on recordings of this venue, judge it with `smartmoney models gate`, and promote what passes; "
-            "until then run with --paper"
-        )
+        raise ModelNotFitForLive(f"live mode refuses {why}; {_remedy(settings, bundle)}; until then run with --paper")
 
 
 def why_unfit(settings: Settings, bundle: Bundle | None) -> str | None:
@@ -192,9 +190,33 @@ def why_unfit(settings: Settings, bundle: Bundle | None) -> str | None:
         return "the untrained prior"
     if bundle.spec.trained.venue == BUILT_IN_VENUE:
         return f"the model {bundle.name}: it was trained on the built-in market"
+    if (why := _judged_with_less(settings, bundle)) is not None:
+        return f"the model {bundle.name}: {why}"
     unproven = [name for name in settings.instruments if not bundle.passed_for(settings.venue, settings.market, pair_of(name))]
     where = f"{settings.venue} {settings.market} {', '.join(unproven)}"
     return f"the model {bundle.name}: it has not passed the gate on {where}" if unproven else None
+
+
+def _judged_with_less(settings: Settings, bundle: Bundle) -> str | None:
+    """Return why the newest gates that passed here do not speak for the fees of a configuration, None where they do."""
+    found = (bundle.newest_gate(settings.venue, settings.market, pair_of(name)) for name in settings.instruments)
+    configured = dict(zip(("maker", "taker"), map(float, fees_bps(settings)), strict=True))
+    for gate in found:
+        if gate is None or not gate.passed:
+            continue
+        where = f"its gate of {gate.at} on {gate.venue} {gate.market} {', '.join(gate.instruments)}"
+        for name, judged in (("maker", gate.maker_bps), ("taker", gate.taker_bps)):
+            if judged is None:
+                return f"{where} does not tell with which fees it was judged"
+            if configured[name] > judged:
+                return f"{where} was judged with a {name} fee of {judged:g} bps, and `fees.{name}_bps` is {configured[name]:g} here"
+    return None
+
+
+def _remedy(settings: Settings, bundle: Bundle | None) -> str:
+    if bundle is not None and _judged_with_less(settings, bundle) is not None:
+        return f"run `smartmoney models gate {bundle.name}` again, with this configuration's fees, and promote it if it passes"
+    return "train on recordings of this venue, judge it with `smartmoney models gate`, and promote what passes"
 
 
 def drift_action(settings: Settings) -> str:
@@ -206,6 +228,11 @@ def size_plan(settings: Settings) -> SizePlan:
     """Return how large entries are while the model drifts, where the configuration shrinks them."""
     given = settings.drift
     return SizePlan(watch=given.watch_size, act=given.act_size, recover_s=3600.0 * given.recover_h)
+
+
+def place_of(settings: Settings) -> Place:
+    """Return where a configuration's model decides."""
+    return Place(settings.venue, settings.market, tuple(pair_of(name) for name in settings.instruments))
 
 
 def pair_of(name: str) -> str:

@@ -62,6 +62,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     drift: Mapping[str, object] = {}
     training: Mapping[str, object] = {}
     model_note: str = ""
+    market: str = ""
+    """Spot or usdm, of a running daemon."""
 
 
 def summarise(
@@ -73,6 +75,7 @@ def summarise(
     drift: Mapping[str, object] | None = None,
     training: Mapping[str, object] | None = None,
     model_note: str = "",
+    market: str = "",
 ) -> Summary:
     """Sum up what an engine shows and what the runtime measured."""
     account = view.account
@@ -118,6 +121,7 @@ def summarise(
         drift=drift or {},
         training=training or {},
         model_note=model_note,
+        market=market,
     )
 
 

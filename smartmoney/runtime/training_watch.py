@@ -19,14 +19,14 @@ from smartmoney.adapters.capture_segment import last_wall_ns
 from smartmoney.adapters.control import ControlError
 from smartmoney.adapters.journal_reader import TrainingRow
 from smartmoney.adapters.journal_rows import TrainingNote
-from smartmoney.adapters.model_store import GateNotPassed, ModelStore, check_gate
+from smartmoney.adapters.model_store import GateNotPassed, ModelStore, Place, check_gate
 from smartmoney.adapters.state_directory import StateLayout
 from smartmoney.core.domain.entries import EntryKind
 from smartmoney.core.engine.engine import Engine
 from smartmoney.runtime.alert_queue import Alert
 from smartmoney.runtime.clock import now
 from smartmoney.runtime.loop import Batch, Line
-from smartmoney.runtime.models import BundleRefused, ModelNotFound
+from smartmoney.runtime.models import BundleRefused, ModelNotFound, place_of
 from smartmoney.runtime.retraining_child import RetrainJob, RetrainOutcome, RetrainProgress, retrain_apart
 from smartmoney.runtime.supervisor import Beat
 from smartmoney.settings.models import Settings
@@ -193,7 +193,7 @@ class TrainingWatch:
         if self._engine.brain.model_hash != champion:
             return "kept", f"another model decides since it was begun, and it was judged against {champion[:12]}; {found.text}"
         try:
-            await promote(self._store, self._activate, found.model, f"training: {found.text}")
+            await promote(self._store, self._activate, found.model, f"training: {found.text}", place_of(self._settings))
         except (ControlError, GateNotPassed, ModelNotFound, BundleRefused, OSError) as error:
             if self._engine.brain.model_hash == found.model:
                 said = f"{found.name} decides, but only until the next start: it could not be noted as champion ({error})"
@@ -202,16 +202,16 @@ class TrainingWatch:
         return "promoted", f"{found.name} decides: {found.text}"
 
 
-async def promote(store: ModelStore, activate: Activate, model: str, reason: str) -> None:
-    """Make a bundle of the store decide, and then the champion: where its gate failed or the daemon refuses, who stands stays.
+async def promote(store: ModelStore, activate: Activate, model: str, reason: str, place: Place) -> None:
+    """Make a bundle of the store decide, and then the champion: where its gate there failed or the daemon refuses, who stands stays.
 
     Raises:
         ControlError: the daemon refuses it.
         GateNotPassed, ModelNotFound, BundleRefused, OSError: the store does; where it cannot be written, the bundle decides already.
     """
-    check_gate(await asyncio.to_thread(store.load, model))
+    check_gate(await asyncio.to_thread(store.load, model), place)
     await activate(model)
-    await asyncio.to_thread(store.promote, model, reason, now().wall_ns)
+    await asyncio.to_thread(store.promote, model, reason, now().wall_ns, place)
 
 
 def captured_hours(captures: Path, now_wall_ns: int, settings: Settings) -> float:

@@ -1,5 +1,7 @@
 """From settings to the small parameter objects that each component defines for itself."""
 
+import hashlib
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -51,6 +53,15 @@ def fees_bps(settings: Settings) -> tuple[Decimal, Decimal]:
     maker, taker = _FEES[settings.market]
     fees = settings.fees
     return maker if fees.maker_bps is None else fees.maker_bps, taker if fees.taker_bps is None else fees.taker_bps
+
+
+def strategy_digest(settings: Settings) -> str:
+    """Return the SHA-256, in hexadecimal, of the strategy's keys and their overrides per regime."""
+    keys = {
+        "strategy": settings.strategy.model_dump(),
+        "regimes": {one.value: own.given() for one, own in settings.regime_overrides.items()},
+    }
+    return hashlib.sha256(json.dumps(keys, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def strategy_parameters(settings: Settings) -> StrategyParameters:

@@ -28,8 +28,12 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     data_hash: str
 
 
-class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Record what the promotion gate said of a bundle, on which venue, market and instruments. `at` is a UTC date, `text` its one line."""
+class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Record what the promotion gate said of a bundle, on which venue, market and instruments. `at` is a UTC date, `text` its one line.
+
+    `maker_bps`, `taker_bps` are the fees that its money was judged with, `strategy` the digest of the strategy's keys, `profile` the
+    configuration's; None and empty in records that do not tell them, whose seal is as it was.
+    """
 
     passed: bool
     venue: str
@@ -37,6 +41,19 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     instruments: tuple[str, ...]
     at: str
     text: str
+    maker_bps: float | None = None
+    taker_bps: float | None = None
+    strategy: str = ""
+    profile: str = ""
+
+    @property
+    def judged_with(self) -> str:
+        """Return what of a configuration the money was judged with, in words."""
+        if self.maker_bps is None or self.taker_bps is None:
+            return "fees not told"
+        strategy = f", strategy {self.strategy[:12]}" if self.strategy else ""
+        profile = f", profile {self.profile}" if self.profile else ""
+        return f"fees of {self.maker_bps:g} (maker) and {self.taker_bps:g} bps (taker){strategy}{profile}"
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -187,8 +204,13 @@ class Bundle:
 
     def passed_for(self, venue: str, market: str, instrument: str) -> bool:
         """Tell whether the newest gate on this venue, market and instrument let the bundle pass."""
+        gate = self.newest_gate(venue, market, instrument)
+        return gate is not None and gate.passed
+
+    def newest_gate(self, venue: str, market: str, instrument: str) -> Gate | None:
+        """Return the newest gate on this venue, market and instrument, None where none judged the bundle there."""
         asked = [gate for gate in self.gates if (gate.venue, gate.market) == (venue, market) and instrument in gate.instruments]
-        return bool(asked) and asked[-1].passed
+        return asked[-1] if asked else None
 
 
 def head_name(horizon_s: int) -> str:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from smartmoney.adapters.model_store import ModelStore
 from smartmoney.core.models.bundle import Gate
@@ -57,6 +58,27 @@ def test_what_no_gate_has_judged_decides_on_paper_alone_and_only_if_told(call, s
     code, out, _ = call("models", "promote", "second", "--state-dir", state)
     assert code == 0
     assert "live refuses it" not in out
+
+
+def test_a_gate_that_failed_elsewhere_does_not_stand_in_the_way_and_it_is_said_which_counts(call, state, bundles):
+    store, hash_ = ModelStore(state / "models"), bundles.small_bundle().hash
+    gate = Gate(passed=False, venue="binance", market="spot", instruments=("BTC/USDT",), at="2026-01-01", text="why")
+    store.record_gate(hash_, gate)
+    code, _, err = call("models", "promote", "small", "--ungated", "--state-dir", state)
+    assert code == 1
+    assert "did not pass its gate of 2026-01-01 on binance spot BTC/USDT: why" in err
+    assert "--set venue=" in err
+    code, _, err = call("models", "promote", "small", "--set", "venue=binance", "--ungated", "--state-dir", state)
+    assert code == 1
+    code, _, err = call("models", "promote", "small", "--set", "venue=sim", "--state-dir", state)
+    assert (code, "no gate has judged small" in err, "on sim spot BTC/USDT" in err) == (1, True, True)
+    code, out, _ = call("models", "promote", "small", "--set", "venue=sim", "--ungated", "--state-dir", state)
+    assert code == 0
+    assert "no gate has judged it here" in out
+    store.record_gate(hash_, replace(gate, passed=True, venue="ccxt:kraken", maker_bps=25.0, taker_bps=40.0))
+    code, out, _ = call("models", "promote", "small", "--state-dir", state)
+    assert code == 0
+    assert "it passed the gate of 2026-01-01 on ccxt:kraken spot BTC/USDT, judged with fees of 25 (maker) and 40 bps (taker)" in out
 
 
 def test_show_checks_the_bundle_and_prints_its_card(call, state, bundles):

@@ -25,7 +25,9 @@ def named(rows, columns):
     """Return which columns are named at which horizons."""
     at = np.arange(0, len(rows), EVERY_S)
     x = np.column_stack([column[at] for column in columns.values()]).astype(np.float32)
-    made = Sample(x=x, source=np.zeros(len(at), np.int64), row=at, times=rows.times[at], group=at // 360, is_world=np.zeros(len(at), np.bool_))
+    made = Sample(
+        x=x, source=np.zeros(len(at), np.int64), row=at, times=rows.times[at], group=at // 360, is_world=np.zeros(len(at), np.bool_)
+    )
     found = {}
     for horizon in LEARNED:
         labelled = head_rows([rows], made, horizon, EVERY_S, float("inf"))

@@ -19,7 +19,7 @@ from smartmoney.runtime.backtest_sources import record_built_in
 from smartmoney.runtime.gate_jobs import HOUR_NS, Contest, GateRefused, costs_times, judge_contest, live_from, net_low, told
 from smartmoney.runtime.models import pair_of
 from smartmoney.runtime.shadow import Shadowed
-from smartmoney.settings.build import fees_bps
+from smartmoney.settings.build import fees_bps, strategy_digest
 from smartmoney.settings.models import Settings
 from smartmoney.simulation.order_latency import OrderLatency
 
@@ -57,7 +57,8 @@ def test_a_small_real_judgement_fails_and_says_by_which_numbers(recording, tmp_p
     challenger, champion = bundles.small_bundle(), bundles.small_bundle(name="second")
     for one in (challenger, champion):
         store.add(one)
-    found = judge_contest(contest(job(recording, tmp_path / "models"), challenger, champion), silent)
+    asked = contest(job(recording, tmp_path / "models"), challenger, champion)
+    found = judge_contest(asked, silent)
     assert not found.gate.passed
     by_name = {one.name: one for one in found.verdict.conditions}
     assert (by_name["untouched_days"].measured, by_name["untouched_days"].holds) == (0.0, False)
@@ -71,6 +72,9 @@ def test_a_small_real_judgement_fails_and_says_by_which_numbers(recording, tmp_p
     assert not by_name["no_drift"].holds
     assert "no_drift: not measured" in found.gate.text
     assert "untouched_days: 0, needed at least 5" in found.gate.text
+    assert (found.gate.maker_bps, found.gate.taker_bps) == tuple(map(float, fees_bps(asked.settings)))
+    assert found.gate.strategy == strategy_digest(asked.settings)
+    assert found.gate.text.endswith(f"| judged with {found.gate.judged_with}")
     store.record_gate(challenger.hash, found.gate)
     assert store.load(challenger.hash).gates == (found.gate,)
     assert not store.load(challenger.hash).passed_for("binance", "spot", "BTC/USDT")

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import re
 import shutil
 from decimal import Decimal
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -130,6 +132,11 @@ def test_the_configuration_chooses_and_what_a_run_used_is_kept(tmp_path, bundles
     assert models.prepare(small.hash[:10], Settings()) == small.hash
 
 
+JUDGED = Gate(
+    passed=True, venue="binance", market="spot", instruments=("BTC/USDT",), at="2026-01-01", text="", maker_bps=10.0, taker_bps=10.0
+)  # fmt: skip
+
+
 def live(**changes):
     given = {"mode": "live", "venue": "binance", "capital": 1000, "endpoints": {"rest": "https://example.org", "ws": "wss://example.org"}}
     return Settings(**{**given, **changes})
@@ -145,13 +152,39 @@ def test_live_takes_only_what_passed_the_gate_on_its_venue_market_and_every_inst
         check_fit(live(), bundles.small_bundle())
     with pytest.raises(ModelNotFitForLive, match="has not passed the gate on binance spot BTC/USDT"):
         check_fit(live(), store.load("real"))
-    store.record_gate(real.hash, Gate(passed=True, venue="binance", market="spot", instruments=("BTC/USDT",), at="2026-01-01", text=""))
+    store.record_gate(real.hash, JUDGED)
     check_fit(live(), store.load("real"))
     with pytest.raises(ModelNotFitForLive, match="spot ETH/USDT"):
         check_fit(live(instruments=("BTC/USDT", "ETH/USDT")), store.load("real"))
     with pytest.raises(ModelNotFitForLive, match="usdm BTC/USDT"):
         check_fit(live(market="usdm"), store.load("real"))
     check_fit(Settings(), None)
+
+
+@pytest.mark.parametrize(
+    ("judged", "fees", "says"),
+    [
+        ({"maker_bps": 0.0}, {}, "was judged with a maker fee of 0 bps, and `fees.maker_bps` is 10 here"),
+        ({"taker_bps": 0.0}, {}, "was judged with a taker fee of 0 bps, and `fees.taker_bps` is 10 here"),
+        ({"taker_bps": 7.5}, {"taker_bps": "7.6"}, "was judged with a taker fee of 7.5 bps, and `fees.taker_bps` is 7.6 here"),
+        ({"maker_bps": None, "taker_bps": None}, {}, "does not tell with which fees it was judged"),
+        ({"taker_bps": 7.5}, {"taker_bps": "7.5"}, None),
+        ({}, {"maker_bps": "-1", "taker_bps": 1}, None),
+    ],
+)
+def test_live_refuses_fees_above_those_that_the_gate_judged_with(tmp_path, bundles, judged, fees, says):
+    store = ModelStore(tmp_path / "models")
+    real = bundles.small_bundle(name="real", venue="binance")
+    store.add(real)
+    store.record_gate(real.hash, msgspec.structs.replace(JUDGED, **judged))
+    configured = live(fees=fees)
+    if says is None:
+        check_fit(configured, store.load("real"))
+        return
+    with pytest.raises(ModelNotFitForLive, match=re.escape(says)) as refused:
+        check_fit(configured, store.load("real"))
+    assert "its gate of 2026-01-01 on binance spot BTC/USDT" in str(refused.value)
+    assert f"run `smartmoney models gate {real.name}` again" in str(refused.value)
 
 
 def test_a_rehearsal_takes_a_bundle_of_the_built_in_market_and_the_prior(bundles):

@@ -127,7 +127,7 @@ def test_a_challenger_waits_when_somebody_else_was_promoted_meanwhile(tmp_path, 
 
 
 def test_a_model_that_decides_and_could_not_be_noted_as_champion_is_told_to_decide(tmp_path, bundles, monkeypatch):
-    def full(_store, _model, _reason, _wall_ns):
+    def full(_store, _model, _reason, _wall_ns, _place):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(ModelStore, "promote", full)
