@@ -157,7 +157,7 @@ class ModelStore:
         with self._alone():
             # Once more: a gate may have failed it a moment ago.
             bundle = self.load(bundle.hash)
-            check_gate(bundle)
+            check_gate(bundle, place)
             before = self.champions()
             standing = before.standing if before.standing[-1:] == (bundle.hash,) else (*before.standing, bundle.hash)
             change = Change(act="promote", hash=bundle.hash, at_wall_ns=at_wall_ns, reason=reason)
@@ -175,11 +175,16 @@ class ModelStore:
         with self._alone():
             before = self.champions()
             if len(before.standing) < 2:
-                raise ModelNotFound("no champion stood before this one; promote another, or set `model: prior`")
+                raise ModelNotFound(self.none_before())
             bundle = self.load(before.standing[-2])
             change = Change(act="rollback", hash=bundle.hash, at_wall_ns=at_wall_ns, reason=reason)
             self._write(Champions(standing=before.standing[:-1], log=before.log), change)
         return bundle
+
+    def none_before(self) -> str:
+        """Say that there is nobody to roll back to, and what puts another there: whoever trains by himself goes back to no prior."""
+        own = read_bundle(self._bundled).name if self._bundled.is_dir() else "MODEL"
+        return f"no champion stood before this one; `smartmoney models promote {own} --ungated` puts that one there, on paper"
 
     def listed(self) -> tuple[Listed, ...]:
         """Return what there is, the package's own first, then the store's by age; damaged ones say what is wrong."""

@@ -118,7 +118,7 @@ def rollback(reason: Reason = "operator", state_dir: StateDir = None, as_json: A
     layout, store = _store(state_dir)
     standing = store.champions().standing
     if len(standing) < 2:
-        raise ModelNotFound("no champion stood before this one; promote another, or set `model: prior`")
+        raise ModelNotFound(store.none_before())
     running = _activate(layout, store.load(standing[-2]))
     bundle = store.rollback(reason, _now_wall_ns())
     _say("rolled back to", bundle, running, bundle.gates, as_json=as_json)

@@ -1,6 +1,7 @@
 """`smartmoney models` without a daemon: what is there, what one is, who decides."""
 
 import json
+import re
 
 import pytest
 from msgspec.structs import replace
@@ -38,6 +39,11 @@ def test_promote_and_rollback_are_listed(call, state, bundles):
     code, _, err = ask("rollback")
     assert code == 78
     assert "no champion stood before" in err
+    # What is named instead works as it stands there.
+    words = re.search(r"`smartmoney models (promote \S+ --ungated)`", err)[1].split()
+    assert ask(*words)[0] == 0
+    assert json.loads(ask("list")[1])["champion"] != first.hash
+    assert ask("rollback")[0] == 0
     code, out, _ = call("models", "list", "--state-dir", state)
     assert f"* {first.hash[:12]}  small" in out
 
