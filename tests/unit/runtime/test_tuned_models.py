@@ -43,6 +43,7 @@ SECONDS = 7_800
 BEGINS_NS = 1_700_000_000_000_000_000
 HOLDING_S = 60
 EAGER = {
+    "strategy.confidence_threshold": 0.55,
     "execution.max_holding_s": HOLDING_S,
     "strategy.min_liquidity_score": 0.01,
     "advanced_features.signal_generation.min_confidence": 0.5,
