@@ -13,7 +13,7 @@ from smartmoney.core.models.bundle import Bundle
 from smartmoney.core.strategy.model import PriorModel
 from smartmoney.learning.drift_monitors import Reference
 from smartmoney.runtime.drift_sizes import SizePlan
-from smartmoney.runtime.modes import is_rehearsal
+from smartmoney.runtime.modes import is_rehearsal, whose_market
 from smartmoney.settings.build import fees_bps
 from smartmoney.settings.models import Settings
 
@@ -231,8 +231,8 @@ def size_plan(settings: Settings) -> SizePlan:
 
 
 def place_of(settings: Settings) -> Place:
-    """Return where a configuration's model decides."""
-    return Place(settings.venue, settings.market, tuple(pair_of(name) for name in settings.instruments))
+    """Return where a configuration's model decides, as gates are recorded that judged it there."""
+    return Place(whose_market(settings), settings.market, tuple(pair_of(name) for name in settings.instruments))
 
 
 def pair_of(name: str) -> str:

@@ -18,7 +18,7 @@ from smartmoney.learning.fitting.export import learned_span
 from smartmoney.learning.recorded import venue_of
 from smartmoney.learning.sets.rows import Rows
 from smartmoney.runtime import retraining
-from smartmoney.runtime.models import PRIOR_NAME
+from smartmoney.runtime.models import PRIOR_NAME, place_of
 from smartmoney.runtime.modes import whose_market
 from smartmoney.runtime.retraining import Past, _validated, gather, retrain
 from smartmoney.runtime.retraining_child import RetrainJob
@@ -93,7 +93,8 @@ def test_what_an_exchange_on_this_machine_showed_is_of_no_venue(tmp_path):
     ],
 )
 def test_a_venue_is_itself_unless_this_machine_alone_answers_for_it(given, whose):
-    assert whose_market(load_settings(overrides=given)) == whose
+    settings = load_settings(overrides=given)
+    assert whose_market(settings) == place_of(settings).venue == whose
 
 
 def test_a_capture_that_cannot_be_read_is_left_out(past, tmp_path):
