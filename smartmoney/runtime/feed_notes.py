@@ -33,6 +33,8 @@ def feed_notes(engine: Engine, message_types: Mapping[str, int] | None = None, b
     lines = [f"{what}: {count:,}" for what, count in told.items() if count > 0]
     lines += _bookless(engine)
     depth = 0 if message_types is None else message_types.get("depthUpdate", 0)
+    if depth and not engine.market.codes[FoldCode.TRADE]:
+        lines.append("no trades: flows are unknown, and what a model decides rests on missing flows")
     if (codes[FoldCode.GAP] or _joins_nothing(engine)) and codes[FoldCode.APPLIED] < _APPLIED_SHARE_MIN * depth:
         lines.append(f"next to none of the updates follows the one before it: {_OTHER_MARKET}")
     return tuple(lines)

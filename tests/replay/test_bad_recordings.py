@@ -126,6 +126,13 @@ def test_a_market_that_was_left_out_is_asked_for(lines, said):
     assert "is the market (--market) the one that was recorded?" in found[-1]
 
 
+def test_a_book_without_trades_is_told(lines, said):
+    trades = of_kind(lines, b"trade")
+    assert said([line for at, line in enumerate(lines) if at not in trades]) == [
+        "no trades: flows are unknown, and what a model decides rests on missing flows"
+    ]
+
+
 def test_times_that_are_missing_or_in_another_unit_are_refused(lines, said):
     with pytest.raises(BacktestRefused, match="do not say when they were received"):
         said([line.partition(b" ")[2] for line in lines])
